@@ -1,0 +1,1 @@
+//! The resources of a gateway: read, checked as a whole, with every finding.

@@ -1,0 +1,1 @@
+//! The control thread and the two programs, crossgated and crossgate.

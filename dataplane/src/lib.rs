@@ -1,0 +1,1 @@
+//! The packet path: headers, tables, ESP, AES-GCM kernels, workers.

@@ -1,0 +1,1 @@
+//! DPDK bindings and the thin safe face over them.
