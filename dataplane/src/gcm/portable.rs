@@ -1,0 +1,74 @@
+//! The portable kernel: the `aes-gcm` crate, packet by packet. Runs everywhere, and is what the other kernels are checked
+//! against. Called by [`super::Kernel`].
+
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::consts::U12;
+use aes_gcm::aes::{Aes128, Aes192, Aes256};
+use aes_gcm::{AesGcm, KeyInit, Nonce, Tag};
+
+use super::{Aad, Job, KeyLengthError, NONCE_BYTES, TAG_BYTES, Verdict};
+
+/// The crate's own key context, one variant per key length; each zeroizes itself on drop.
+pub(super) enum Context {
+    Aes128(AesGcm<Aes128, U12>),
+    Aes192(AesGcm<Aes192, U12>),
+    Aes256(AesGcm<Aes256, U12>),
+}
+
+/// Seals each job by itself.
+pub(super) fn seal(jobs: &mut [Job<'_>]) {
+    for job in jobs {
+        let (context, nonce, aad) = (&job.key.context, job.nonce, job.aad);
+        let (payload, tag) = job.split();
+        *tag = context.seal(&nonce, &aad, payload);
+    }
+}
+
+/// Opens each job by itself.
+pub(super) fn open(jobs: &mut [Job<'_>]) {
+    for job in jobs {
+        let (context, nonce, aad) = (&job.key.context, job.nonce, job.aad);
+        let (payload, tag) = job.split();
+        job.verdict = if context.open(&nonce, &aad, payload, tag) {
+            Verdict::Authentic
+        } else {
+            payload.fill(0);
+            Verdict::Forged
+        };
+    }
+}
+
+impl Context {
+    pub(super) fn new(bytes: &[u8]) -> Result<Self, KeyLengthError> {
+        match bytes.len() {
+            16 => AesGcm::new_from_slice(bytes).map(Self::Aes128),
+            24 => AesGcm::new_from_slice(bytes).map(Self::Aes192),
+            32 => AesGcm::new_from_slice(bytes).map(Self::Aes256),
+            other => return Err(KeyLengthError(other)),
+        }
+        .map_err(|_| KeyLengthError(bytes.len()))
+    }
+
+    fn seal(&self, nonce: &[u8; NONCE_BYTES], aad: &Aad, payload: &mut [u8]) -> [u8; TAG_BYTES] {
+        let nonce = Nonce::<U12>::from(*nonce);
+        let aad = aad.as_bytes();
+        let tag: Result<Tag, _> = match self {
+            Self::Aes128(gcm) => gcm.encrypt_inout_detached(&nonce, aad, payload.into()),
+            Self::Aes192(gcm) => gcm.encrypt_inout_detached(&nonce, aad, payload.into()),
+            Self::Aes256(gcm) => gcm.encrypt_inout_detached(&nonce, aad, payload.into()),
+        };
+        tag.expect("a job's payload is far below the limit of GCM").into()
+    }
+
+    fn open(&self, nonce: &[u8; NONCE_BYTES], aad: &Aad, payload: &mut [u8], tag: &[u8; TAG_BYTES]) -> bool {
+        let nonce = Nonce::<U12>::from(*nonce);
+        let aad = aad.as_bytes();
+        let tag = Tag::from(*tag);
+        match self {
+            Self::Aes128(gcm) => gcm.decrypt_inout_detached(&nonce, aad, payload.into(), &tag),
+            Self::Aes192(gcm) => gcm.decrypt_inout_detached(&nonce, aad, payload.into(), &tag),
+            Self::Aes256(gcm) => gcm.decrypt_inout_detached(&nonce, aad, payload.into(), &tag),
+        }
+        .is_ok()
+    }
+}
