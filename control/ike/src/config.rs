@@ -1,0 +1,257 @@
+//! What a connection is: whom to talk to, how to prove who we are, what to negotiate. Built by the control thread from the operator's resources, read by
+//! every exchange. Checked here only for what the protocol cannot work without ([`ConnectionConfig::check`]); the operator's file is checked elsewhere.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::crypto::suite::{EspSuite, Esn, Group, IkeSuite};
+use crate::event::ConnectionId;
+use crate::identity::Identity;
+use crate::secret::Secret;
+use crate::selector::TrafficSelector;
+
+/// Everything about one connection (RFC 4301, 4.4.3: an entry of the peer authorization database with its policies).
+#[derive(Debug)]
+pub struct ConnectionConfig {
+    /// The caller's number.
+    pub id: ConnectionId,
+    /// The operator's name, for logs.
+    pub name: Arc<str>,
+    /// Our public address; IKE uses ports 500 and 4500 on it.
+    pub local_address: IpAddr,
+    /// The peer's address; `None` accepts any (then the connection cannot initiate).
+    pub remote_address: Option<IpAddr>,
+    /// Who we say we are.
+    pub local_id: Identity,
+    /// Who the peer must prove to be; `None` accepts any identity that knows the key.
+    pub remote_id: Option<Identity>,
+    /// The pre-shared key, never empty (RFC 7296, 2.15).
+    pub psk: Arc<Secret<Vec<u8>>>,
+    /// Algorithms for the IKE SA, the most wanted first, at least one.
+    pub ike_suites: Vec<IkeSuite>,
+    /// Policies for Child SAs, at least one; the first is negotiated within IKE_AUTH.
+    pub children: Vec<ChildConfig>,
+    /// Who begins.
+    pub mode: Mode,
+    /// When SAs are replaced.
+    pub ike_lifetime: Lifetime,
+    /// How a dead peer is noticed.
+    pub dpd: Dpd,
+    /// Always encapsulate ESP in UDP: what we send as NAT detection says that there is a NAT.
+    pub force_encapsulation: bool,
+}
+
+/// One policy for Child SAs (RFC 4301, 4.4.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildConfig {
+    /// The operator's name, for logs.
+    pub name: Arc<str>,
+    /// Algorithms for ESP, the most wanted first, at least one.
+    pub esp_suites: Vec<EspSuite>,
+    /// Groups for perfect forward secrecy in CREATE_CHILD_SA, the most wanted first; empty means none.
+    pub pfs_groups: Vec<Group>,
+    /// Whether 64-bit sequence numbers are used.
+    pub esn: EsnPolicy,
+    /// What may be sent from here, at least one.
+    pub local_selectors: Vec<TrafficSelector>,
+    /// What may be sent to the peer, at least one.
+    pub remote_selectors: Vec<TrafficSelector>,
+    /// When the pair is replaced by time.
+    pub lifetime: Lifetime,
+    /// Payload bytes in either direction after which the pair is replaced at the latest.
+    pub lifetime_bytes: Option<u64>,
+    /// Packets in either direction after which the pair is replaced at the latest.
+    pub lifetime_packets: Option<u64>,
+}
+
+/// Which side begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Both may.
+    Default,
+    /// We do; the peer's attempts are refused.
+    InitiatorOnly,
+    /// The peer does.
+    ResponderOnly,
+}
+
+impl Mode {
+    /// Whether we begin by ourselves.
+    #[must_use]
+    pub const fn initiates(self) -> bool {
+        !matches!(self, Self::ResponderOnly)
+    }
+
+    /// Whether we answer a peer that begins.
+    #[must_use]
+    pub const fn responds(self) -> bool {
+        !matches!(self, Self::InitiatorOnly)
+    }
+}
+
+/// What is offered and accepted for extended sequence numbers (RFC 7296, 3.3.2, transform type 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EsnPolicy {
+    /// Both are fine, ESN is offered first.
+    Prefer,
+    /// Only ESN.
+    Require,
+    /// Only 32-bit numbers.
+    Off,
+}
+
+impl EsnPolicy {
+    /// The values in the order in which they are offered.
+    #[must_use]
+    pub const fn offered(self) -> &'static [Esn] {
+        match self {
+            Self::Prefer => &[Esn::On, Esn::Off],
+            Self::Require => &[Esn::On],
+            Self::Off => &[Esn::Off],
+        }
+    }
+}
+
+/// A life in time: hard end, and how long before it replacing begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lifetime {
+    /// After this the SA is gone, replaced or not.
+    pub hard: Duration,
+    /// Replacing begins this long before the end.
+    pub margin: Duration,
+    /// A random part of this is subtracted as well, so that two peers with one configuration seldom collide.
+    pub jitter: Duration,
+}
+
+impl Lifetime {
+    /// A lifetime with a tenth as margin and another tenth as jitter.
+    #[must_use]
+    pub fn of(hard: Duration) -> Self {
+        Self { hard, margin: hard / 10, jitter: hard / 10 }
+    }
+
+    /// How long after its creation to replace an SA; `random` picks the point within the jitter. At least half of the life is used.
+    #[must_use]
+    pub fn soft(&self, random: u32) -> Duration {
+        let jitter = self.jitter.mul_f64(f64::from(random) / (f64::from(u32::MAX) + 1.0));
+        self.hard.saturating_sub(self.margin).saturating_sub(jitter).max(self.hard / 2)
+    }
+}
+
+/// Dead peer detection (RFC 7296, 2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dpd {
+    /// A peer that gave no sign of life for this long is asked.
+    pub idle: Duration,
+    /// A peer that does not answer for this long is dead.
+    pub timeout: Duration,
+}
+
+impl Dpd {
+    /// From the operator's one number: silence of a third is asked about, and the whole is the time to notice.
+    #[must_use]
+    pub fn of(timeout: Duration) -> Self {
+        Self { idle: timeout / 3, timeout: timeout - timeout / 3 }
+    }
+}
+
+/// What holds for every connection of an endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Half-open IKE SAs (responder, not yet authenticated) from which on a cookie is demanded (RFC 7296, 2.6).
+    pub cookie_threshold: usize,
+    /// Half-open IKE SAs from which on new ones are refused.
+    pub half_open_limit: usize,
+    /// How long a half-open IKE SA may take.
+    pub half_open_timeout: Duration,
+    /// Largest IP packet that carries an IKE message before it is fragmented (RFC 7383, 2.5.1), with IP and UDP headers.
+    pub fragment_bytes: usize,
+    /// First wait for an answer; doubled each time.
+    pub retransmit_initial: Duration,
+    /// Longest wait between two sendings.
+    pub retransmit_maximum: Duration,
+    /// Sendings of a request before the peer is given up, outside of DPD which has its own time.
+    pub retransmit_tries: u32,
+    /// How long the inbound SA of a replaced pair is kept for packets under way.
+    pub linger: Duration,
+    /// First wait before a failed connection is tried again; doubled each time.
+    pub retry_initial: Duration,
+    /// Longest such wait.
+    pub retry_maximum: Duration,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            cookie_threshold: 32,
+            half_open_limit: 2_000,
+            half_open_timeout: Duration::from_secs(30),
+            fragment_bytes: 1280,
+            retransmit_initial: Duration::from_millis(1000),
+            retransmit_maximum: Duration::from_secs(16),
+            retransmit_tries: 6,
+            linger: Duration::from_secs(5),
+            retry_initial: Duration::from_secs(1),
+            retry_maximum: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why a configuration cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// An empty pre-shared key authenticates everybody.
+    #[error("the shared key is empty: set a shared key on both sides")]
+    EmptyPsk,
+    /// Nothing to negotiate.
+    #[error("no IKE algorithms: name at least one IKE policy")]
+    NoIkeSuite,
+    /// Nothing to protect.
+    #[error("no Child SA policy, or one without selectors or ESP algorithms: name at least one")]
+    NoChild,
+    /// Cannot begin without an address.
+    #[error("the peer's address is `any`, so this side cannot begin: set mode ResponderOnly or an address")]
+    InitiatorWithoutAddress,
+    /// An address of the other family can never be reached.
+    #[error("local and remote address differ in family: use two IPv4 or two IPv6 addresses")]
+    MixedFamilies,
+}
+
+impl ConnectionConfig {
+    /// Checks what the protocol cannot do without.
+    ///
+    /// # Errors
+    /// The first thing that is missing or contradicts.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.psk.expose().is_empty() {
+            return Err(ConfigError::EmptyPsk);
+        }
+        if self.ike_suites.is_empty() {
+            return Err(ConfigError::NoIkeSuite);
+        }
+        let usable = |c: &ChildConfig| {
+            !c.esp_suites.is_empty() && !c.local_selectors.is_empty() && !c.remote_selectors.is_empty()
+        };
+        if self.children.is_empty() || !self.children.iter().all(usable) {
+            return Err(ConfigError::NoChild);
+        }
+        match self.remote_address {
+            None if self.mode != Mode::ResponderOnly => Err(ConfigError::InitiatorWithoutAddress),
+            Some(remote) if remote.is_ipv4() != self.local_address.is_ipv4() => Err(ConfigError::MixedFamilies),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an IKE SA negotiated under `self` still stands under `other`: same peer, proof, algorithms. Child policies are compared one by one.
+    #[must_use]
+    pub(crate) fn same_ike(&self, other: &Self) -> bool {
+        self.local_address == other.local_address
+            && self.remote_address == other.remote_address
+            && self.local_id == other.local_id
+            && self.remote_id == other.remote_id
+            && self.psk.same(&other.psk)
+            && self.ike_suites == other.ike_suites
+            && self.force_encapsulation == other.force_encapsulation
+    }
+}

@@ -1,0 +1,300 @@
+//! What can go wrong between two peers: whose fault it is, what the peer is told, what the operator reads and must do.
+//!
+//! Every exchange returns [`IkeError`]; [`IkeError::notify`] is the one place that turns it into the NOTIFY for the peer (RFC 7296, 3.10.1), and
+//! [`IkeError::remedy`] the one that tells the operator which side must change what.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::identity::Identity;
+use crate::wire::{ExchangeType, Malformed, NotifyType, PayloadType};
+
+/// Who must act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The peer sent bytes that are no IKEv2 message.
+    Malformed,
+    /// The peer broke the protocol.
+    PeerMisbehaved,
+    /// Both sides are sane, but their configurations have nothing in common.
+    NoCommonGround,
+    /// A key, an identity or an address is wrong on one side.
+    Misconfigured,
+    /// A limit of this gateway or of the peer is reached.
+    Exhausted,
+    /// Nobody answers.
+    Unreachable,
+}
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// IKE_SA_INIT.
+    Init,
+    /// IKE_AUTH.
+    Auth,
+    /// CREATE_CHILD_SA for a new Child SA.
+    NewChild,
+    /// CREATE_CHILD_SA that replaces a Child SA.
+    RekeyChild,
+    /// CREATE_CHILD_SA that replaces the IKE SA.
+    RekeyIke,
+    /// INFORMATIONAL: a delete.
+    Delete,
+    /// INFORMATIONAL: dead peer detection.
+    Liveness,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Init => "IKE_SA_INIT",
+            Self::Auth => "IKE_AUTH",
+            Self::NewChild => "CREATE_CHILD_SA (new Child SA)",
+            Self::RekeyChild => "CREATE_CHILD_SA (child rekey)",
+            Self::RekeyIke => "CREATE_CHILD_SA (IKE rekey)",
+            Self::Delete => "INFORMATIONAL (delete)",
+            Self::Liveness => "INFORMATIONAL (liveness)",
+        })
+    }
+}
+
+/// Why an exchange, an SA or a connection failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum IkeError {
+    /// The message cannot be read.
+    #[error("the peer sent a message that cannot be read: {0}")]
+    Malformed(#[from] Malformed),
+    /// A critical payload of an unknown type (RFC 7296, 2.5).
+    #[error("the peer sent a critical payload that is unknown here: {0}")]
+    UnsupportedCritical(PayloadType),
+    /// A payload that the exchange needs.
+    #[error("{stage}: the peer's message lacks its {payload} payload")]
+    Missing {
+        /// The exchange.
+        stage: Stage,
+        /// The payload.
+        payload: PayloadType,
+    },
+    /// An exchange that does not belong where it came.
+    #[error("the peer began {0} where it must not")]
+    Unexpected(ExchangeType),
+    /// The peer chose what was not offered, or sent a value that a careful peer never sends.
+    #[error("{stage}: the peer {what}")]
+    Misbehaved {
+        /// The exchange.
+        stage: Stage,
+        /// What it did.
+        what: &'static str,
+    },
+    /// The peer's key exchange value is no valid public key (RFC 6989).
+    #[error("{0}: the peer's public key is invalid")]
+    BadPublicKey(Stage),
+    /// No proposal of the peer matches our policy.
+    #[error("{0}: the peer offers no algorithms that this side accepts")]
+    NoProposalChosen(Stage),
+    /// The peer accepts none of our proposals.
+    #[error("{0}: the peer accepts none of the algorithms that this side offers (NO_PROPOSAL_CHOSEN)")]
+    NoProposalAccepted(Stage),
+    /// Each side insists on another group.
+    #[error("{0}: no agreement on a Diffie-Hellman group after several tries (INVALID_KE_PAYLOAD)")]
+    GroupDispute(Stage),
+    /// No connection is configured for this peer.
+    #[error("no connection here answers to the peer that calls itself {0}")]
+    UnknownPeer(Identity),
+    /// The peer proved to be somebody, but not the one whom we called.
+    #[error("the peer says that it is {found}, expected {expected}")]
+    WrongIdentity {
+        /// Who it says it is.
+        found: Identity,
+        /// Who it should be.
+        expected: Identity,
+    },
+    /// The peer's AUTH payload does not verify.
+    #[error("the peer's proof of identity is wrong: the shared keys differ")]
+    WrongKey,
+    /// The peer wants another method than a pre-shared key.
+    #[error("the peer authenticates by another method than a shared key")]
+    OtherAuthMethod,
+    /// The peer did not accept our AUTH payload.
+    #[error("the peer refused this side's identity or shared key (AUTHENTICATION_FAILED)")]
+    RefusedByPeer,
+    /// No selectors in common, found by us.
+    #[error("{0}: the peer's traffic selectors have nothing in common with this side's")]
+    NoCommonSelectors(Stage),
+    /// No selectors in common, found by the peer.
+    #[error("{0}: the peer accepts none of this side's traffic selectors (TS_UNACCEPTABLE)")]
+    SelectorsRefused(Stage),
+    /// The peer answered with another error.
+    #[error("{stage}: the peer answered {notify}")]
+    Refused {
+        /// The exchange.
+        stage: Stage,
+        /// Its error.
+        notify: NotifyType,
+    },
+    /// Nobody answered; an unauthenticated error may have come meanwhile.
+    #[error("{stage}: the peer does not answer{}", Hint(*hint))]
+    NoAnswer {
+        /// The exchange.
+        stage: Stage,
+        /// The last unauthenticated error seen: a hint, not a proof (RFC 7296, 2.21).
+        hint: Option<NotifyType>,
+    },
+    /// The data plane has no free SPI.
+    #[error("no free inbound SPI: the table of Child SAs is full")]
+    NoFreeSpi,
+    /// The peer has more Child SAs under one policy than make sense.
+    #[error("the peer has too many Child SAs")]
+    TooManyChildren,
+    /// A lifetime ended before a successor was made.
+    #[error("the lifetime ended before a successor could be negotiated")]
+    Expired,
+    /// We are in the middle of something that the request collides with (RFC 7296, 2.25).
+    #[error("busy with an exchange that this request collides with")]
+    Collision,
+    /// The Child SA that the peer wants to rekey is not there (RFC 7296, 2.25.1).
+    #[error("the peer wants to rekey a Child SA that is not there")]
+    ChildNotFound,
+    /// The peer deleted the IKE SA.
+    #[error("the peer deleted the IKE SA")]
+    DeletedByPeer,
+    /// The peer may not begin: the connection is InitiatorOnly.
+    #[error("the peer began, but this connection is InitiatorOnly")]
+    MayNotBegin,
+}
+
+struct Hint(Option<NotifyType>);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(notify) => write!(f, " (but somebody answered {notify})"),
+        }
+    }
+}
+
+impl IkeError {
+    /// Who must act.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Malformed(_) | Self::UnsupportedCritical(_) => Blame::Malformed,
+            Self::Missing { .. }
+            | Self::Unexpected(_)
+            | Self::Misbehaved { .. }
+            | Self::BadPublicKey(_)
+            | Self::Refused { .. }
+            | Self::Collision
+            | Self::ChildNotFound
+            | Self::DeletedByPeer => Blame::PeerMisbehaved,
+            Self::NoProposalChosen(_)
+            | Self::NoProposalAccepted(_)
+            | Self::GroupDispute(_)
+            | Self::NoCommonSelectors(_)
+            | Self::SelectorsRefused(_) => Blame::NoCommonGround,
+            Self::UnknownPeer(_)
+            | Self::WrongIdentity { .. }
+            | Self::WrongKey
+            | Self::OtherAuthMethod
+            | Self::RefusedByPeer
+            | Self::MayNotBegin => Blame::Misconfigured,
+            Self::NoFreeSpi | Self::TooManyChildren | Self::Expired => Blame::Exhausted,
+            Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => Blame::NoCommonGround,
+            Self::NoAnswer { .. } => Blame::Unreachable,
+        }
+    }
+
+    /// What the peer is told, if it must be told.
+    #[must_use]
+    pub const fn notify(&self) -> NotifyType {
+        match self {
+            Self::UnsupportedCritical(_) => NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
+            Self::NoProposalChosen(_) | Self::NoProposalAccepted(_) | Self::GroupDispute(_) => {
+                NotifyType::NO_PROPOSAL_CHOSEN
+            }
+            Self::UnknownPeer(_)
+            | Self::WrongIdentity { .. }
+            | Self::WrongKey
+            | Self::OtherAuthMethod
+            | Self::RefusedByPeer
+            | Self::MayNotBegin => NotifyType::AUTHENTICATION_FAILED,
+            Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
+            Self::NoFreeSpi | Self::TooManyChildren => NotifyType::NO_ADDITIONAL_SAS,
+            Self::Collision | Self::Expired | Self::NoAnswer { .. } | Self::DeletedByPeer => {
+                NotifyType::TEMPORARY_FAILURE
+            }
+            Self::ChildNotFound => NotifyType::CHILD_SA_NOT_FOUND,
+            Self::Malformed(_)
+            | Self::Missing { .. }
+            | Self::Unexpected(_)
+            | Self::Misbehaved { .. }
+            | Self::BadPublicKey(_)
+            | Self::Refused { .. } => NotifyType::INVALID_SYNTAX,
+        }
+    }
+
+    /// What a peer's authenticated error means, in an answer to `stage`.
+    #[must_use]
+    pub(crate) const fn from_peer(stage: Stage, notify: NotifyType) -> Self {
+        match notify {
+            NotifyType::NO_PROPOSAL_CHOSEN => Self::NoProposalAccepted(stage),
+            NotifyType::AUTHENTICATION_FAILED => Self::RefusedByPeer,
+            NotifyType::TS_UNACCEPTABLE => Self::SelectorsRefused(stage),
+            _ => Self::Refused { stage, notify },
+        }
+    }
+
+    /// Which side must change what.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) | Self::UnsupportedCritical(_) | Self::Missing { .. } | Self::Unexpected(_) => {
+                "check that the peer speaks IKEv2 (RFC 7296); if it does, report the message to its maker"
+            }
+            Self::Misbehaved { .. } | Self::BadPublicKey(_) => {
+                "the peer breaks RFC 7296: update its software, or report it to its maker"
+            }
+            Self::NoProposalChosen(Stage::Init | Stage::RekeyIke) => {
+                "make ike_encryption, ike_integrity and dh_group of the connection's policy equal on both sides"
+            }
+            Self::NoProposalAccepted(Stage::Init | Stage::RekeyIke) => {
+                "the peer's IKE policy differs: make its IKE encryption, integrity/PRF and DH group equal to ike_encryption, ike_integrity and dh_group here"
+            }
+            Self::NoProposalChosen(_) | Self::NoProposalAccepted(_) => {
+                "make ipsec_encryption, ipsec_integrity, pfs_group and esn of the connection's policy equal on both sides"
+            }
+            Self::GroupDispute(_) => "make dh_group and pfs_group equal on both sides",
+            Self::UnknownPeer(_) => {
+                "set remote_id of the connection here to the peer's identity, or the peer's local identity to the remote_id here"
+            }
+            Self::WrongIdentity { .. } => "make remote_id here equal to the identity that the peer sends",
+            Self::WrongKey => "set the same shared_key on both sides",
+            Self::OtherAuthMethod => "set the peer to authenticate with a shared key (PSK) in both directions",
+            Self::RefusedByPeer => {
+                "set the same shared_key on both sides, and check that the peer expects local_id as this side's identity; the peer's log tells which"
+            }
+            Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => {
+                "make the prefixes mirror each other: what is local on one side (address_space, traffic_selectors.local) must be remote on the other"
+            }
+            Self::Refused { .. } => "look into the peer's log for the reason of its refusal",
+            Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => {
+                "the peer seems to have another IKE policy, or no connection for this address: compare both configurations"
+            }
+            Self::NoAnswer { stage: Stage::Auth, .. } => {
+                "the peer answered before, so a firewall may block UDP 4500 or IP fragments, or the peer drops requests that it cannot authenticate"
+            }
+            Self::NoAnswer { .. } => {
+                "check the peer's address, that it runs, and that UDP 500 and 4500 pass in both directions"
+            }
+            Self::NoFreeSpi => "the gateway's table of Child SAs is full: remove connections or enlarge it",
+            Self::TooManyChildren => "the peer makes Child SAs without deleting old ones: update or restart it",
+            Self::Expired => "the peer did not answer rekeying in time: look into its log, or lengthen sa_lifetime_s",
+            Self::Collision | Self::ChildNotFound => "none needed: both sides rekeyed at once, it is tried again",
+            Self::DeletedByPeer => "look into the peer's log for why it deleted the SA",
+            Self::MayNotBegin => "set mode to Default or ResponderOnly here, or let only this side begin",
+        }
+    }
+}

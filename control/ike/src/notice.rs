@@ -1,0 +1,137 @@
+//! The catalogue of what is worth a log line or a counter: one enum, one table. Every transition of an IKE SA, and every datagram that is dropped,
+//! passes [`crate::sa::Cx::note`] with one of these; it logs, counts and emits.
+
+use std::net::SocketAddr;
+
+use crate::error::Stage;
+use crate::event::{ChildId, ConnectionId, IkeId};
+
+/// Something that happened, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What.
+    pub what: What,
+    /// The connection, once it is known.
+    pub connection: Option<ConnectionId>,
+    /// The IKE SA, if there is one.
+    pub ike: Option<IkeId>,
+    /// The Child SA it is about.
+    pub child: Option<ChildId>,
+    /// The peer.
+    pub remote: Option<SocketAddr>,
+    /// The exchange it is about.
+    pub stage: Option<Stage>,
+}
+
+/// How much an operator wants to hear of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For those who follow a single negotiation.
+    Debug,
+    /// The life of SAs.
+    Info,
+    /// Something to look into.
+    Warn,
+}
+
+macro_rules! catalogue {
+    ($($(#[doc = $doc:literal])+ $name:ident $level:ident $text:literal;)+) => {
+        /// What happened.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum What { $($(#[doc = $doc])+ $name),+ }
+
+        impl What {
+            /// Every kind, in the order of the table; the index is the counter's.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The name in logs and counters.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+
+            /// One line for people.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+
+            /// How loud it is.
+            #[must_use]
+            pub const fn level(self) -> Level {
+                match self { $(Self::$name => Level::$level),+ }
+            }
+        }
+    };
+}
+
+catalogue! {
+    /// We begin.
+    Initiating Info "initiating the IKE SA";
+    /// A peer begins.
+    Responding Info "a peer begins an IKE SA";
+    /// A peer asked for a cookie and gets it.
+    CookieReturned Info "the peer is under load and asked for a cookie";
+    /// We ask for a cookie.
+    CookieDemanded Debug "too many half-open IKE SAs: asked the peer for a cookie";
+    /// The peer prefers another group.
+    GroupChanged Info "the peer asked for another Diffie-Hellman group";
+    /// We asked for another group.
+    GroupDemanded Info "asked the peer for another Diffie-Hellman group";
+    /// NAT detection found one.
+    NatFound Info "a NAT was found between the peers: ESP travels in UDP";
+    /// The mapping of the peer's NAT changed.
+    PeerMoved Info "the peer's address changed behind its NAT";
+    /// IKE_SA_INIT is done.
+    KeysAgreed Debug "IKE_SA_INIT is done";
+    /// The IKE SA is up.
+    Established Info "the IKE SA is established";
+    /// A Child SA is up.
+    ChildUp Info "a Child SA is installed";
+    /// A Child SA's successor is in use.
+    ChildRetired Debug "a Child SA was replaced and only receives from now on";
+    /// A Child SA is gone.
+    ChildGone Info "a Child SA is removed";
+    /// The IKE SA was replaced.
+    IkeRekeyed Info "the IKE SA was replaced by a fresh one";
+    /// We won or lost a simultaneous rekey.
+    Collision Info "both peers rekeyed at once; the redundant SA is deleted";
+    /// The peer asked us to wait.
+    TryAgain Info "the peer is busy (TEMPORARY_FAILURE): trying again later";
+    /// A request is sent again.
+    Retransmit Debug "no answer yet: sent the request again";
+    /// The answer to a repeated request is sent again.
+    AnswerRepeated Debug "the peer repeated its request: sent the same answer again";
+    /// Silence: asking.
+    LivenessAsked Debug "asked the peer whether it is alive";
+    /// An IKE SA is gone.
+    IkeGone Info "the IKE SA is gone";
+    /// The peer restarted.
+    InitialContact Info "the peer started anew: its old SAs are removed";
+    /// Two IKE SAs with one peer.
+    Duplicate Info "a second IKE SA with the same peer: one of them is closed";
+    /// An unauthenticated error.
+    UnprovenError Warn "an unauthenticated error came; it changes nothing, but may be a hint";
+    /// A datagram that is no IKE message.
+    DropMalformed Debug "dropped a datagram that is no IKE message";
+    /// A message for an IKE SA that is not here.
+    DropUnknownSpi Debug "dropped a message for an unknown IKE SA";
+    /// A message that does not authenticate.
+    DropUnauthentic Debug "dropped a message that does not authenticate";
+    /// A message outside the window.
+    DropMessageId Debug "dropped a message with a message ID outside the window";
+    /// A message that does not fit the state.
+    DropUnexpected Debug "dropped a message that this state does not expect";
+    /// No connection for that address.
+    DropNoConnection Warn "refused a peer for whose address there is no connection";
+    /// A wrong cookie.
+    DropCookie Debug "dropped a request with a stale or forged cookie";
+    /// Too many half-open IKE SAs.
+    DropHalfOpenLimit Warn "dropped a request: too many half-open IKE SAs";
+    /// A half-open IKE SA took too long.
+    HalfOpenExpired Info "a half-open IKE SA expired";
+    /// An error was answered.
+    ErrorAnswered Info "answered the peer with an error";
+    /// An exchange failed.
+    ExchangeFailed Warn "an exchange failed";
+}

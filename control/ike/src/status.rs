@@ -1,0 +1,114 @@
+//! What the operator sees of connections and SAs: plain copies, made on request by [`crate::Endpoint::status`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::crypto::suite::{Esn, EspSuite, IkeSuite};
+use crate::environment::Instant;
+use crate::error::IkeError;
+use crate::event::{ChildId, ConnectionId, IkeId, Path, Role, Spi};
+use crate::identity::Identity;
+use crate::selector::TrafficSelector;
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionStatus {
+    /// Its number.
+    pub id: ConnectionId,
+    /// The operator's name.
+    pub name: Arc<str>,
+    /// In one word.
+    pub phase: Phase,
+    /// Its last failure; kept until the connection is up again.
+    pub failure: Option<Failure>,
+    /// When it is tried again.
+    pub retry_at: Option<Instant>,
+    /// Its IKE SAs.
+    pub ike_sas: Vec<IkeStatus>,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Nothing is under way; a responder waits for its peer.
+    Down,
+    /// Negotiating.
+    Connecting,
+    /// The IKE SA is up, but not every policy has a Child SA.
+    Partial,
+    /// The IKE SA is up and every policy has a Child SA.
+    Up,
+}
+
+/// Why a connection or one of its Child SAs failed last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whose fault, what and the remedy.
+    pub error: IkeError,
+    /// When.
+    pub at: Instant,
+}
+
+/// One IKE SA.
+#[derive(Clone, Debug)]
+pub struct IkeStatus {
+    /// The IKE SA.
+    pub id: IkeId,
+    /// SPIs of initiator and responder; the latter is 0 until the peer has answered.
+    pub spis: (u64, u64),
+    /// Who began it.
+    pub role: Role,
+    /// The state's name.
+    pub state: &'static str,
+    /// Where it talks.
+    pub path: Path,
+    /// What was negotiated, once it was.
+    pub suite: Option<IkeSuite>,
+    /// Who the peer is, once proven.
+    pub peer: Option<Identity>,
+    /// When it was established.
+    pub since: Option<Instant>,
+    /// When it will be replaced.
+    pub rekey_at: Option<Instant>,
+    /// Its Child SAs.
+    pub children: Vec<ChildStatus>,
+}
+
+/// One Child SA.
+#[derive(Clone, Debug)]
+pub struct ChildStatus {
+    /// The pair.
+    pub id: ChildId,
+    /// Index of its policy.
+    pub policy: usize,
+    /// The policy's name.
+    pub name: Arc<str>,
+    /// Our SPI.
+    pub inbound_spi: Spi,
+    /// The peer's SPI.
+    pub outbound_spi: Spi,
+    /// Algorithms.
+    pub suite: EspSuite,
+    /// 64-bit sequence numbers or not.
+    pub esn: Esn,
+    /// Behind us.
+    pub local_selectors: Vec<TrafficSelector>,
+    /// Behind the peer.
+    pub remote_selectors: Vec<TrafficSelector>,
+    /// When it was installed.
+    pub since: Instant,
+    /// When it will be replaced.
+    pub rekey_at: Instant,
+    /// When it ends, replaced or not.
+    pub expires_at: Instant,
+    /// Whether we send on it.
+    pub sends: bool,
+}
+
+impl ChildStatus {
+    /// How long it has lived.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_since(self.since)
+    }
+}
