@@ -1,0 +1,257 @@
+//! What every worker knows about the network and none of them changes: interfaces, virtual networks with their routes
+//! and own addresses, tunnels with their selectors. One immutable value, built by the control thread with a
+//! [`Builder`], swapped by a message between two bursts; the old one travels back and is dropped by the control thread.
+//!
+//! Identifiers are chosen by the control thread and mean the same thing from one snapshot to the next: what
+//! workers keep between snapshots (neighbours, outbound SAs, path MTUs) is keyed by them. They should be small, since
+//! tables are indexed by them. A lookup with an identifier that the snapshot does not know is `None`, never a panic.
+//!
+//! Not in here: SAs (`sa`), neighbours ([`crate::neighbour`]), the trie itself ([`crate::route`]).
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::header::ethernet::Mac;
+use crate::header::vlan::VlanId;
+use crate::route::{Trie, key};
+use crate::selector::{Flow, Selectors};
+
+pub use builder::{BuildError, Builder};
+
+mod builder;
+
+/// A virtual network's routing table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VrfId(pub u16);
+
+impl VrfId {
+    /// The public side: WAN ports, outer packets, IKE.
+    pub const UNDERLAY: Self = Self(0);
+}
+
+/// A port, or one VLAN of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceId(pub u16);
+
+/// One Child-SA policy of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TunnelId(pub u32);
+
+/// Position of a port in the list of ports that every worker has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortIndex(pub u16);
+
+/// A port, or one VLAN of it, in a virtual network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The port.
+    pub port: PortIndex,
+    /// None for untagged frames.
+    pub vlan: Option<VlanId>,
+    /// The virtual network.
+    pub vrf: VrfId,
+    /// Our MAC address there.
+    pub mac: Mac,
+    /// Longest IP packet, in bytes, without Ethernet header and VLAN tag.
+    pub mtu_bytes: u16,
+    /// Our addresses, each with the length of the prefix that is reached directly. The IPv6 link-local address
+    /// is not among them: see [`Interface::link_local`].
+    pub addresses: Vec<IpNet>,
+}
+
+impl Interface {
+    /// Our link-local address, from the MAC address (RFC 4291, appendix A).
+    #[must_use]
+    pub fn link_local(&self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.mac.0;
+        Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+    }
+
+    /// Whether the address is ours on this interface, link-local included.
+    #[must_use]
+    pub fn owns(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.addr() == address) || address == IpAddr::V6(self.link_local())
+    }
+
+    /// Our address that shares a prefix with `peer`, else our first one of that family: the source of ARP requests,
+    /// neighbour solicitations and ICMP errors. IPv6 falls back to (and towards link-local peers uses) the link-local
+    /// address; an interface without an IPv4 address has none.
+    #[must_use]
+    pub fn source_towards(&self, peer: IpAddr) -> Option<IpAddr> {
+        if is_link_local(peer) {
+            return Some(self.link_local().into());
+        }
+        let family = || self.addresses.iter().filter(|own| own.addr().is_ipv4() == peer.is_ipv4());
+        let shared = family().find(|own| own.contains(&peer)).or_else(|| family().next());
+        match (shared, peer) {
+            (Some(own), _) => Some(own.addr()),
+            (None, IpAddr::V6(_)) => Some(self.link_local().into()),
+            (None, IpAddr::V4(_)) => None,
+        }
+    }
+
+    /// Whether the address lies in a prefix that this interface reaches directly (RFC 4861, 2.1 "on-link").
+    #[must_use]
+    pub fn is_on_link(&self, address: IpAddr) -> bool {
+        is_link_local(address) || self.addresses.iter().any(|own| own.contains(&address))
+    }
+}
+
+/// Where a packet goes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NextHop {
+    /// No route: dropped, with an ICMP error to the sender.
+    Unreachable,
+    /// Dropped in silence: multicast, broadcast, reserved addresses, and what the operator blackholes.
+    Blackhole,
+    /// One of our own addresses in this virtual network, configured on that interface.
+    Local(InterfaceId),
+    /// The destination itself is the neighbour.
+    Connected(InterfaceId),
+    /// This neighbour on that interface.
+    Via(InterfaceId, IpAddr),
+    /// Into a tunnel, if its selectors agree: see [`Forwarding::tunnel_for`].
+    Tunnel(TunnelId),
+}
+
+/// What happens with the "don't fragment" bit of the outer IPv4 header (RFC 4301, 8.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DontFragment {
+    /// Outer as inner; set for inner IPv6.
+    #[default]
+    Copy,
+    /// Always set.
+    Set,
+    /// Never set: outer packets may be fragmented on their way.
+    Clear,
+}
+
+/// Upper bound that is put on the TCP MSS option of packets in both directions of a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MssClamp {
+    /// What fits into the tunnel's path MTU.
+    #[default]
+    Auto,
+    /// This many bytes, or what fits if that is less.
+    Bytes(u16),
+    /// Left alone.
+    Off,
+}
+
+/// One Child-SA policy of one connection. Its current outbound SA is not here: workers keep it by [`TunnelId`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The virtual network whose packets it carries.
+    pub vrf: VrfId,
+    /// Which packets it may carry.
+    pub selectors: Selectors,
+    /// Tried next for outbound packets that the selectors reject: the rest of an ordered policy (RFC 4301,
+    /// 4.4.1) whose tunnels share a route. Always a greater identifier, so that the list ends.
+    pub alternative: Option<TunnelId>,
+    /// TCP MSS clamping.
+    pub mss_clamp: MssClamp,
+    /// The outer "don't fragment" bit.
+    pub dont_fragment: DontFragment,
+}
+
+/// A virtual network's routes, one trie a family; leaves are indices into `next_hops`.
+#[derive(Debug)]
+struct Vrf {
+    ipv4: Trie,
+    ipv6: Trie,
+    next_hops: Vec<NextHop>,
+}
+
+/// The snapshot.
+#[derive(Debug)]
+pub struct Forwarding {
+    interfaces: Vec<Option<Interface>>,
+    /// Per port, sorted by VLAN, untagged first.
+    ports: Vec<Vec<(Option<VlanId>, InterfaceId)>>,
+    vrfs: Vec<Option<Vrf>>,
+    tunnels: Vec<Option<Tunnel>>,
+}
+
+impl Forwarding {
+    /// A snapshot without interfaces and routes; what a worker starts with.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { interfaces: Vec::new(), ports: Vec::new(), vrfs: Vec::new(), tunnels: Vec::new() }
+    }
+
+    /// Starts a snapshot.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The interface on which a frame arrived.
+    #[must_use]
+    pub fn interface_at(&self, port: PortIndex, vlan: Option<VlanId>) -> Option<InterfaceId> {
+        let of_port = self.ports.get(usize::from(port.0))?;
+        let at = of_port.binary_search_by_key(&vlan, |(vlan, _)| *vlan).ok()?;
+        Some(of_port[at].1)
+    }
+
+    /// An interface.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.get(usize::from(id.0))?.as_ref()
+    }
+
+    /// All interfaces, in the order of their identifiers.
+    pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceId, &Interface)> {
+        (0..).map(InterfaceId).zip(&self.interfaces).filter_map(|(id, i)| Some((id, i.as_ref()?)))
+    }
+
+    /// Where a packet for `destination` goes in a virtual network; unreachable where the network is unknown.
+    /// Link-local destinations belong to a link and not to a network: see [`Forwarding::route_from`].
+    #[must_use]
+    pub fn route(&self, vrf: VrfId, destination: IpAddr) -> NextHop {
+        let Some(Some(vrf)) = self.vrfs.get(usize::from(vrf.0)) else { return NextHop::Unreachable };
+        let trie = if destination.is_ipv4() { &vrf.ipv4 } else { &vrf.ipv6 };
+        vrf.next_hops.get(trie.lookup(key(destination)) as usize).copied().unwrap_or(NextHop::Unreachable)
+    }
+
+    /// Like [`Forwarding::route`], for a packet that arrived on, or was made for, an interface: link-local
+    /// destinations are ours or stay on that link.
+    #[must_use]
+    pub fn route_from(&self, arrived: InterfaceId, destination: IpAddr) -> NextHop {
+        let Some(interface) = self.interface(arrived) else { return NextHop::Unreachable };
+        if !is_link_local(destination) {
+            return self.route(interface.vrf, destination);
+        }
+        if interface.owns(destination) { NextHop::Local(arrived) } else { NextHop::Connected(arrived) }
+    }
+
+    /// A tunnel.
+    #[must_use]
+    pub fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
+        self.tunnels.get(usize::try_from(id.0).ok()?)?.as_ref()
+    }
+
+    /// The first tunnel, from the one a route leads to along its alternatives, whose selectors take an outbound packet.
+    #[must_use]
+    pub fn tunnel_for(&self, routed: TunnelId, flow: &Flow) -> Option<(TunnelId, &Tunnel)> {
+        let mut id = routed;
+        loop {
+            let tunnel = self.tunnel(id)?;
+            if tunnel.selectors.matches_outbound(flow) {
+                return Some((id, tunnel));
+            }
+            id = tunnel.alternative?;
+        }
+    }
+
+    /// Memory of all routing tables, in bytes.
+    #[must_use]
+    pub fn routes_bytes(&self) -> usize {
+        self.vrfs.iter().flatten().map(|vrf| vrf.ipv4.memory_bytes() + vrf.ipv6.memory_bytes()).sum()
+    }
+}
+
+/// Whether an address means something on one link only (fe80::/10, IPv4 has no scope that a router must know).
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}

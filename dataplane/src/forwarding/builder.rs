@@ -1,0 +1,188 @@
+//! Builds and checks a [`Forwarding`]. Called by the control thread only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{Forwarding, Interface, InterfaceId, NextHop, Tunnel, TunnelId, Vrf, VrfId};
+use crate::route::{Prefix, Trie};
+
+/// Why a snapshot would contradict itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// two interfaces take the same frames
+    #[error("interfaces {0:?} and {1:?} have the same port and VLAN: give one of them another VLAN")]
+    SameFrames(InterfaceId, InterfaceId),
+    /// a route or alternative names an interface that is not there
+    #[error("no interface {0:?}")]
+    NoInterface(InterfaceId),
+    /// a route or alternative names a tunnel that is not there
+    #[error("no tunnel {0:?}")]
+    NoTunnel(TunnelId),
+    /// a route leads into another virtual network
+    #[error("a route of {0:?} leads to {1:?} of another virtual network")]
+    OtherNetwork(VrfId, NextHop),
+    /// the alternative of a tunnel has to have a greater identifier
+    #[error("{0:?} has {1:?} as its alternative, which does not come after it")]
+    AlternativeOrder(TunnelId, TunnelId),
+    /// a next hop has to be reached directly
+    #[error("next hop {0} is not in a prefix of {1:?}: use an address of that network")]
+    NextHopOffLink(IpAddr, InterfaceId),
+}
+
+/// Collects interfaces, tunnels and routes. The order of calls does not matter; of two routes with the same
+/// prefix the later one wins, and configured routes win over the ones that follow from addresses, own addresses excepted.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    interfaces: BTreeMap<InterfaceId, Interface>,
+    tunnels: BTreeMap<TunnelId, Tunnel>,
+    routes: Vec<(VrfId, IpNet, NextHop)>,
+}
+
+impl Builder {
+    /// Adds an interface (or replaces the one of that identifier), with the routes that follow from its addresses.
+    pub fn interface(&mut self, id: InterfaceId, interface: Interface) -> &mut Self {
+        self.interfaces.insert(id, interface);
+        self
+    }
+
+    /// Adds a tunnel (or replaces the one of that identifier). It gets no packets without a route to it.
+    pub fn tunnel(&mut self, id: TunnelId, tunnel: Tunnel) -> &mut Self {
+        self.tunnels.insert(id, tunnel);
+        self
+    }
+
+    /// Adds a route.
+    pub fn route(&mut self, vrf: VrfId, prefix: IpNet, next_hop: NextHop) -> &mut Self {
+        self.routes.push((vrf, prefix, next_hop));
+        self
+    }
+
+    /// Checks everything and builds the tables.
+    ///
+    /// # Errors
+    /// The first contradiction found.
+    pub fn build(&self) -> Result<Forwarding, BuildError> {
+        self.check()?;
+        let mut interfaces = Vec::new();
+        let mut ports: Vec<Vec<_>> = Vec::new();
+        for (id, interface) in &self.interfaces {
+            put(&mut interfaces, usize::from(id.0), interface.clone());
+            let port = usize::from(interface.port.0);
+            ports.resize(ports.len().max(port + 1), Vec::new());
+            ports[port].push((interface.vlan, *id));
+        }
+        for of_port in &mut ports {
+            of_port.sort_unstable();
+            if let Some(same) = of_port.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                return Err(BuildError::SameFrames(same[0].1, same[1].1));
+            }
+        }
+        let mut tunnels = Vec::new();
+        for (id, tunnel) in &self.tunnels {
+            put(&mut tunnels, id.0 as usize, tunnel.clone());
+        }
+        Ok(Forwarding { interfaces, ports, vrfs: self.vrfs(), tunnels })
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        for (id, tunnel) in &self.tunnels {
+            let Some(next) = tunnel.alternative else { continue };
+            let other = self.tunnels.get(&next).ok_or(BuildError::NoTunnel(next))?;
+            if next <= *id {
+                return Err(BuildError::AlternativeOrder(*id, next));
+            }
+            if other.vrf != tunnel.vrf {
+                return Err(BuildError::OtherNetwork(tunnel.vrf, NextHop::Tunnel(next)));
+            }
+        }
+        self.routes.iter().try_for_each(|(vrf, _, next_hop)| self.check_route(*vrf, *next_hop))
+    }
+
+    fn check_route(&self, vrf: VrfId, next_hop: NextHop) -> Result<(), BuildError> {
+        let owner = match next_hop {
+            NextHop::Unreachable | NextHop::Blackhole => return Ok(()),
+            NextHop::Local(id) | NextHop::Connected(id) | NextHop::Via(id, _) => {
+                let interface = self.interfaces.get(&id).ok_or(BuildError::NoInterface(id))?;
+                if let NextHop::Via(_, address) = next_hop
+                    && !interface.is_on_link(address)
+                {
+                    return Err(BuildError::NextHopOffLink(address, id));
+                }
+                interface.vrf
+            }
+            NextHop::Tunnel(id) => self.tunnels.get(&id).ok_or(BuildError::NoTunnel(id))?.vrf,
+        };
+        if owner == vrf { Ok(()) } else { Err(BuildError::OtherNetwork(vrf, next_hop)) }
+    }
+
+    fn vrfs(&self) -> Vec<Option<Vrf>> {
+        let mut by_vrf: BTreeMap<VrfId, Vec<(IpNet, NextHop)>> = BTreeMap::new();
+        let of_interfaces = self.interfaces.values().map(|interface| interface.vrf);
+        for vrf in of_interfaces.chain(self.tunnels.values().map(|tunnel| tunnel.vrf)) {
+            by_vrf.entry(vrf).or_default();
+        }
+        // Later ones win: reserved prefixes, then what follows from addresses, then configured routes, then ourselves.
+        for routes in by_vrf.values_mut() {
+            routes.extend(RESERVED.iter().map(|prefix| (parse(prefix), NextHop::Blackhole)));
+        }
+        for (id, interface) in &self.interfaces {
+            let routes = by_vrf.entry(interface.vrf).or_default();
+            routes.extend(interface.addresses.iter().map(|own| (own.trunc(), NextHop::Connected(*id))));
+        }
+        for (vrf, prefix, next_hop) in &self.routes {
+            by_vrf.entry(*vrf).or_default().push((prefix.trunc(), *next_hop));
+        }
+        for (id, interface) in &self.interfaces {
+            let routes = by_vrf.entry(interface.vrf).or_default();
+            routes.extend(interface.addresses.iter().filter_map(broadcast_of));
+            routes.extend(interface.addresses.iter().map(|own| (own.addr().into(), NextHop::Local(*id))));
+        }
+        let mut vrfs = Vec::new();
+        for (id, routes) in by_vrf {
+            put(&mut vrfs, usize::from(id.0), table(&routes));
+        }
+        vrfs
+    }
+}
+
+/// The all-ones address of an IPv4 subnet: never forwarded (RFC 2644).
+fn broadcast_of(own: &IpNet) -> Option<(IpNet, NextHop)> {
+    match own {
+        IpNet::V4(own) if own.prefix_len() < 31 => {
+            Some((Ipv4Net::from(own.broadcast()).into(), NextHop::Blackhole))
+        }
+        _ => None,
+    }
+}
+
+fn table(routes: &[(IpNet, NextHop)]) -> Vrf {
+    let mut next_hops = vec![NextHop::Unreachable];
+    let mut known = HashMap::from([(NextHop::Unreachable, 0)]);
+    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+    for (prefix, next_hop) in routes {
+        let leaf = *known.entry(*next_hop).or_insert_with(|| {
+            next_hops.push(*next_hop);
+            u32::try_from(next_hops.len() - 1).expect("fewer than 2^32 next hops")
+        });
+        let family = if prefix.addr().is_ipv4() { &mut ipv4 } else { &mut ipv6 };
+        family.push((Prefix::from(*prefix), leaf));
+    }
+    Vrf { ipv4: Trie::build(0, ipv4), ipv6: Trie::build(0, ipv6), next_hops }
+}
+
+fn put<T>(table: &mut Vec<Option<T>>, at: usize, value: T) {
+    if table.len() <= at {
+        table.resize_with(at + 1, || None);
+    }
+    table[at] = Some(value);
+}
+
+fn parse(prefix: &str) -> IpNet {
+    prefix.parse().expect("the constant prefixes are valid")
+}
+
+/// Never forwarded: "this network", loopback, multicast, reserved and broadcast (RFC 1812, 5.3.7; RFC 6890).
+const RESERVED: [&str; 8] =
+    ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "::1/128", "fe80::/10", "ff00::/8"];

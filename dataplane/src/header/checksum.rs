@@ -1,0 +1,94 @@
+//! The Internet checksum (RFC 1071), its pseudo headers (RFC 768, RFC 9293, RFC 8200 8.1) and its incremental update (RFC
+//! 1624). Used by the other header files, [`crate::icmp`] and [`crate::pmtu`].
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::Protocol;
+
+/// A sum in the making. Adding bytes in pieces is right as long as every piece but the last has an even length.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// Zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
+    /// The pseudo header of UDP, TCP over IPv4; `length_bytes` is that of UDP or TCP header and payload.
+    #[must_use]
+    pub fn pseudo_v4(
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        protocol: Protocol,
+        length_bytes: usize,
+    ) -> Self {
+        Self::pseudo(&source.octets(), &destination.octets(), protocol, length_bytes)
+    }
+
+    /// The pseudo header of UDP, TCP and ICMPv6 over IPv6 (RFC 8200, 8.1).
+    #[must_use]
+    pub fn pseudo_v6(
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        protocol: Protocol,
+        length_bytes: usize,
+    ) -> Self {
+        Self::pseudo(&source.octets(), &destination.octets(), protocol, length_bytes)
+    }
+
+    fn pseudo(source: &[u8], destination: &[u8], protocol: Protocol, length_bytes: usize) -> Self {
+        let Self(sum) = Self::new().plus(source).plus(destination);
+        Self(sum + u64::from(protocol.0) + length_bytes as u64)
+    }
+
+    /// Adds bytes; an odd last byte is padded with zero.
+    #[must_use]
+    pub fn plus(self, bytes: &[u8]) -> Self {
+        // 32 bits at a time into 64: carries gather in the upper half (RFC 1071, 2 (A) and (C)).
+        let (words, rest) = bytes.as_chunks::<4>();
+        let mut sum = self.0;
+        for word in words {
+            sum += u64::from(u32::from_be_bytes(*word));
+        }
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        Self(fold(sum) + u64::from(u32::from_be_bytes(last)))
+    }
+
+    /// The checksum field for what was added, with the field itself zero (or not added).
+    #[must_use]
+    pub fn finish(self) -> u16 {
+        !self.fold16()
+    }
+
+    /// Whether the bytes, checksum field included, add up.
+    #[must_use]
+    pub fn is_valid(self) -> bool {
+        self.fold16() == u16::MAX
+    }
+
+    fn fold16(self) -> u16 {
+        let sum = fold(fold(self.0));
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        u16::try_from(sum).unwrap_or(u16::MAX) // two folds of 33 bits leave 16
+    }
+}
+
+/// One carry round of 64 bits into 33.
+const fn fold(sum: u64) -> u64 {
+    (sum >> 32) + (sum & 0xffff_ffff)
+}
+
+/// The checksum after one aligned 16-bit word of what it covers changed (RFC 1624, equation 3). A wrong checksum
+/// stays exactly as wrong.
+#[must_use]
+pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    let sum = !checksum as u32 + !old as u32 + new as u32;
+    let sum = (sum >> 16) + (sum & 0xffff);
+    // Two folds leave 16 bits; `try_from` is not const.
+    let [_, _, high, low] = (!((sum >> 16) + (sum & 0xffff))).to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
