@@ -1,0 +1,1 @@
+//! Identities from text and wire.

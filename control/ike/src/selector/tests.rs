@@ -1,0 +1,1 @@
+//! Narrowing and ranges.

@@ -1,0 +1,1 @@
+//! Round trips, captures and damage.
