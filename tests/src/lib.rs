@@ -1,1 +1,21 @@
-//! The lab of namespaces and real peers, and the end-to-end tests.
+//! The lab: real peers, namespaces and traffic for the end-to-end tests in `tests/tests/` and for the demo
+//! (`crossgate-demo`, what `make run` starts). Nothing here is a stand-in: gateways are processes, cables are veth
+//! pairs, peers are strongSwan and Linux' own ESP, and what was on the wire is what tcpdump saw.
+//!
+//! - [`namespace`]: hosts and cables; [`guest`]: a Linux of its own under QEMU
+//! - [`strongswan`]: the peers
+//! - [`traffic`]: pings, a stream and bulk transfers that know what was lost or changed; [`capture`]: the wire
+//! - [`process`], [`wait`], [`failure`]: how programs run, how one waits, and what is said when it was in vain
+//!
+//! All of it needs root and leaves nothing behind.
+
+#![forbid(unsafe_code)]
+
+pub mod capture;
+pub mod failure;
+pub mod guest;
+pub mod namespace;
+pub mod process;
+pub mod strongswan;
+pub mod traffic;
+pub mod wait;

@@ -1,0 +1,180 @@
+//! A Linux guest under QEMU with Debian's stock kernel, for what the host's kernel may lack: ESP of its own. Its root
+//! is the host's, read-only over 9p beneath an overlay in memory, so whatever is installed here runs there. QEMU
+//! emulates (no KVM needed): right for behaviour, useless for rates.
+
+mod kernel;
+
+use crate::failure::{Failure, Result, Tried};
+use crate::namespace::Namespace;
+use crate::process::Process;
+use crate::wait::{Look, until};
+use kernel::Kernel;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// A boot takes about 10 s; more if the machine is busy.
+const BOOT: Duration = Duration::from_secs(120);
+/// For one command in the guest.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A guest that runs; it is gone when dropped.
+pub struct Guest {
+    process: std::cell::RefCell<Process>,
+    folder: tempfile::TempDir,
+    count: AtomicU32,
+}
+
+impl Guest {
+    /// Boots a guest in `namespace`, where each of `taps` is made; they are the guest's eth0, eth1 and so on, up and
+    /// without an address.
+    pub fn boot(namespace: &Namespace, taps: &[&str]) -> Result<Self> {
+        let folder =
+            tempfile::Builder::new().prefix("guest").tempdir().tried(|| "a folder for a guest".into())?;
+        let kernel = Kernel::cached()?;
+        let initrd = kernel.initrd(folder.path(), FIRST_STAGE)?;
+        let share = folder.path().join("share");
+        fs::create_dir(&share).tried(|| share.display().to_string())?;
+        fs::write(share.join("init"), SECOND_STAGE).tried(|| share.display().to_string())?;
+        for tap in taps {
+            namespace.ip(&format!("tuntap add {tap} mode tap"))?;
+            namespace.ip(&format!("link set {tap} up"))?;
+        }
+        let mut command = namespace.command("qemu-system-x86_64");
+        command.args(arguments(&kernel, &initrd, &share, taps));
+        let process = Process::start("QEMU", &command, &folder.path().join("qemu"))?;
+        let guest = Self { process: std::cell::RefCell::new(process), folder, count: AtomicU32::new(0) };
+        until("the guest to be up", BOOT, || {
+            guest.process.borrow_mut().must_run()?;
+            Ok(Look::when(guest.share().join("up").exists(), || guest.console()))
+        })?;
+        Ok(guest)
+    }
+
+    /// A folder of the host that the guest sees as /share.
+    #[must_use]
+    pub fn share(&self) -> PathBuf {
+        self.folder.path().join("share")
+    }
+
+    /// Runs a shell script in the guest, as root; a status other than 0 is a failure. Returns what it wrote.
+    pub fn run(&self, script: &str) -> Result<String> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let file = |name: &str| self.share().join(format!("{name}.{number}"));
+        // The guest takes up what is called cmd.*: it gets that name when it is complete.
+        fs::write(file("new"), script)
+            .and_then(|()| fs::rename(file("new"), file("cmd")))
+            .tried(|| file("cmd").display().to_string())?;
+        let status = until(&format!("the guest to run: {script}"), PATIENCE, || {
+            self.process.borrow_mut().must_run()?;
+            Ok(fs::read_to_string(file("status")).map_or_else(|_| Look::NotYet(self.console()), Look::Holds))
+        })?;
+        let output = fs::read(file("output")).tried(|| file("output").display().to_string())?;
+        let output = String::from_utf8_lossy(&output).into_owned();
+        match status.trim() {
+            "0" => Ok(output),
+            status => Err(Failure::Command {
+                command: format!("in the guest: {script}"),
+                status: status.to_owned(),
+                output,
+            }),
+        }
+    }
+
+    /// What the guest's kernel wrote to its console.
+    #[must_use]
+    pub fn console(&self) -> String {
+        fs::read(self.folder.path().join("console"))
+            .map_or_else(|error| error.to_string(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn arguments(kernel: &Kernel, initrd: &Path, share: &Path, taps: &[&str]) -> Vec<String> {
+    let console = share.with_file_name("console");
+    let mut arguments: Vec<String> = format!(
+        "-machine q35 -accel tcg,thread=multi -cpu max -m 1024 -smp 2 -display none -monitor none -no-reboot \
+         -nodefaults -serial file:{} -kernel {} -initrd {}",
+        console.display(),
+        kernel.image().display(),
+        initrd.display()
+    )
+    .split_whitespace()
+    .map(str::to_owned)
+    .collect();
+    arguments.push("-append".to_owned());
+    arguments.push("console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off".to_owned());
+    let folders = [
+        ("root", Path::new("/"), ",readonly=on"),
+        ("share", share, ""),
+        ("mods", kernel.modules(), ",readonly=on"),
+    ];
+    for (tag, path, how) in folders {
+        let path = path.display();
+        arguments.push("-fsdev".to_owned());
+        arguments.push(format!("local,id={tag},path={path},security_model=none,multidevs=remap{how}"));
+        arguments.push("-device".to_owned());
+        arguments.push(format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"));
+    }
+    for (number, tap) in taps.iter().enumerate() {
+        arguments.push("-netdev".to_owned());
+        arguments.push(format!("tap,id=n{number},ifname={tap},script=no,downscript=no"));
+        arguments.push("-device".to_owned());
+        arguments.push(format!("virtio-net-pci,netdev=n{number},mac=52:54:00:00:01:{number:02x},romfile="));
+    }
+    arguments
+}
+
+/// In the initramfs: mounts the host's root under an overlay and goes there.
+const FIRST_STAGE: &str = r"#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mkdir -p /proc /sys /dev /host /top /new
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+while read module; do
+    insmod /modules/$module || echo insmod $module failed
+done < /order
+p9=trans=virtio,version=9p2000.L,msize=512000
+mount -t 9p -o ro,cache=loose,$p9 root /host || exec sh
+mount -t tmpfs top /top
+mkdir /top/upper /top/work
+mount -t overlay -o lowerdir=/host,upperdir=/top/upper,workdir=/top/work root /new || exec sh
+mkdir -p /new/share /new/lib/modules
+for place in proc sys dev; do mount --move /$place /new/$place; done
+mkdir -p /new/dev/pts /new/dev/shm
+mount -t devpts pts /new/dev/pts
+for place in run tmp dev/shm; do mount -t tmpfs tmp /new/$place; done
+mount -t 9p -o cache=none,$p9 share /new/share
+mount -t 9p -o ro,cache=loose,$p9 mods /new/lib/modules
+exec switch_root /new /bin/bash /share/init
+";
+
+/// In the guest's root: brings the interfaces up, then runs what is put into /share.
+const SECOND_STAGE: &str = r#"
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+ln -s /proc/self/fd /dev/fd
+hostname guest
+sysctl -q net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+for device in lo $(cd /sys/class/net; echo eth*); do
+    ip link set $device up
+    ethtool -K $device tx off rx off tso off gso off gro off 2> /dev/null
+done
+cd /tmp
+shopt -s nullglob
+exec 9<> <(:)
+touch /share/up
+answer() {
+    bash /share/running.$1 > /share/output.$1 2>&1 < /dev/null 9>&-
+    echo $? > /share/done.$1
+    mv /share/done.$1 /share/status.$1
+}
+while :; do
+    for file in /share/cmd.*; do
+        number=${file#/share/cmd.}
+        mv $file /share/running.$number
+        answer $number &
+    done
+    read -rt 0.05 -u 9
+done
+"#;
