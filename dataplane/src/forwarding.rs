@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::header::ethernet::Mac;
+use crate::header::ndp;
 use crate::header::vlan::VlanId;
 use crate::route::{Trie, key};
 use crate::selector::{Flow, Selectors};
@@ -72,6 +73,20 @@ impl Interface {
     #[must_use]
     pub fn owns(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|own| own.addr() == address) || address == IpAddr::V6(self.link_local())
+    }
+
+    /// Whether frames to this MAC address are for us: our own, broadcast (ARP), all IPv6 nodes, and the groups in which
+    /// others ask for our IPv6 addresses (RFC 4291, 2.8).
+    #[must_use]
+    pub fn listens_to(&self, destination: Mac) -> bool {
+        let asks_for = |address: Ipv6Addr| destination == Mac::of_multicast_v6(ndp::solicited_node(address));
+        if !destination.is_multicast() {
+            return destination == self.mac;
+        }
+        destination == Mac::BROADCAST
+            || destination == Mac::of_multicast_v6(ndp::ALL_NODES)
+            || asks_for(self.link_local())
+            || self.addresses.iter().any(|own| matches!(own.addr(), IpAddr::V6(own) if asks_for(own)))
     }
 
     /// Our address that shares a prefix with `peer`, else our first one of that family: the source of ARP requests,
