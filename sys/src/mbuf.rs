@@ -1,0 +1,305 @@
+//! One packet: `Mbuf` owns a buffer of a pool and gives it back when it is dropped. Lengths and the data pointer are
+//! plain loads; nothing here calls into DPDK but the free.
+
+use core::{mem, ptr::NonNull, slice};
+
+use crate::{ffi, layout::rte_mbuf};
+
+/// Bytes in front of a fresh packet's data (`RTE_PKTMBUF_HEADROOM`): room for outer headers.
+pub const HEADROOM_BYTES: u16 = {
+    assert!(ffi::SHIM_HEADROOM <= 1024);
+    ffi::SHIM_HEADROOM.to_le_bytes()[0] as u16 | ((ffi::SHIM_HEADROOM.to_le_bytes()[1] as u16) << 8)
+};
+
+/// An owned packet buffer, one pointer wide (so is `Option<Mbuf>`). Dropping it returns it, and all its segments, to
+/// the pool. It may travel between threads; one thread at a time has it.
+#[repr(transparent)]
+pub struct Mbuf(NonNull<rte_mbuf>);
+
+const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<usize>());
+
+// SAFETY: an `Mbuf` is the only handle to its segments (reference count 1 from the pool on, and nothing here adds
+// another), and pools accept buffers from any thread.
+unsafe impl Send for Mbuf {}
+
+/// What the device found about a received checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// The device did not look: check in software.
+    Unknown,
+    /// Right.
+    Good,
+    /// Wrong.
+    Bad,
+    /// The field is not filled, but the data is intact (a packet that never left this machine).
+    NotFilled,
+}
+
+/// Which checksums the device is to fill in; only where the port has the offload (`Port::offloads`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChecksumRequest {
+    /// IPv4's header.
+    Ipv4,
+    /// IPv4's header and UDP. The UDP field must hold the pseudo-header's sum.
+    Ipv4Udp,
+    /// IPv4's header and TCP. The TCP field must hold the pseudo-header's sum.
+    Ipv4Tcp,
+    /// UDP over IPv6. The UDP field must hold the pseudo-header's sum.
+    Ipv6Udp,
+    /// TCP over IPv6. The TCP field must hold the pseudo-header's sum.
+    Ipv6Tcp,
+}
+
+impl Mbuf {
+    /// Takes over a buffer that DPDK handed out.
+    ///
+    /// # Safety
+    /// `raw` is a live mbuf (with a live chain) that nobody else owns.
+    pub(crate) unsafe fn from_raw(raw: NonNull<rte_mbuf>) -> Self {
+        Self(raw)
+    }
+
+    /// Gives the buffer away without freeing it.
+    pub(crate) fn into_raw(self) -> NonNull<rte_mbuf> {
+        let raw = self.0;
+        mem::forget(self);
+        raw
+    }
+
+    fn head(&self) -> &rte_mbuf {
+        // SAFETY: an owned mbuf is live until it is dropped, and `&self` forbids writers.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn head_mut(&mut self) -> &mut rte_mbuf {
+        // SAFETY: an owned mbuf is live until it is dropped, and `&mut self` makes this the only access.
+        unsafe { self.0.as_mut() }
+    }
+
+    /// The first segment's bytes: the whole packet unless [`is_contiguous`](Self::is_contiguous) says no.
+    pub fn data(&self) -> &[u8] {
+        let head = self.head();
+        // SAFETY: DPDK keeps `data_off + data_len <= buf_len`, and so does every method here; the buffer is ours.
+        unsafe {
+            slice::from_raw_parts(head.buf_addr.cast::<u8>().add(head.data_off.into()), head.data_len.into())
+        }
+    }
+
+    /// The first segment's bytes, to change.
+    pub fn data_mut(&mut self) -> &mut [u8] {
+        let head = self.head_mut();
+        // SAFETY: as in `data`, and `&mut self` makes this the only access.
+        unsafe {
+            slice::from_raw_parts_mut(
+                head.buf_addr.cast::<u8>().add(head.data_off.into()),
+                head.data_len.into(),
+            )
+        }
+    }
+
+    /// Bytes in all segments.
+    pub fn len_bytes(&self) -> u32 {
+        self.head().pkt_len
+    }
+
+    /// Whether the packet has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len_bytes() == 0
+    }
+
+    /// Whether one segment holds the whole packet.
+    pub fn is_contiguous(&self) -> bool {
+        self.head().nb_segs == 1
+    }
+
+    /// Free bytes in front of the data.
+    pub fn headroom_bytes(&self) -> u16 {
+        self.head().data_off
+    }
+
+    /// Free bytes behind the data of the last segment (for a contiguous packet: behind its data).
+    pub fn tailroom_bytes(&self) -> u16 {
+        let last = self.last();
+        last.buf_len - last.data_off - last.data_len
+    }
+
+    fn last(&self) -> &rte_mbuf {
+        let mut segment = self.head();
+        // SAFETY: `next` is null or the next live segment, which this packet owns.
+        while let Some(next) = unsafe { segment.next.as_ref() } {
+            segment = next;
+        }
+        segment
+    }
+
+    /// Grows the packet at the front and returns the new bytes, whatever they held. `None`: the headroom is too small.
+    pub fn prepend(&mut self, bytes: u16) -> Option<&mut [u8]> {
+        let head = self.head_mut();
+        let (data_off, data_len) = (head.data_off.checked_sub(bytes)?, head.data_len.checked_add(bytes)?);
+        head.data_off = data_off;
+        head.data_len = data_len;
+        head.pkt_len += u32::from(bytes);
+        self.data_mut().get_mut(..bytes.into())
+    }
+
+    /// Grows a contiguous packet at the end and returns the new bytes, whatever they held. `None`: the tailroom is too
+    /// small, or the packet has several segments.
+    pub fn append(&mut self, bytes: u16) -> Option<&mut [u8]> {
+        if !self.is_contiguous() || bytes > self.tailroom_bytes() {
+            return None;
+        }
+        let head = self.head_mut();
+        let start = usize::from(head.data_len);
+        head.data_len += bytes;
+        head.pkt_len += u32::from(bytes);
+        self.data_mut().get_mut(start..)
+    }
+
+    /// Cuts bytes off the front. `None`: the first segment has fewer, and nothing changed.
+    #[must_use = "None means that nothing was cut"]
+    pub fn adjust(&mut self, bytes: u16) -> Option<()> {
+        let head = self.head_mut();
+        head.data_len = head.data_len.checked_sub(bytes)?;
+        head.data_off += bytes;
+        head.pkt_len -= u32::from(bytes);
+        Some(())
+    }
+
+    /// Cuts bytes off the end of a contiguous packet. `None`: it has fewer or several segments, and nothing changed.
+    #[must_use = "None means that nothing was cut"]
+    pub fn trim(&mut self, bytes: u16) -> Option<()> {
+        if !self.is_contiguous() {
+            return None;
+        }
+        let head = self.head_mut();
+        head.data_len = head.data_len.checked_sub(bytes)?;
+        head.pkt_len -= u32::from(bytes);
+        Some(())
+    }
+
+    /// Copies all segments behind `into`'s data, and the port and checksum findings with them. `None`: too little tailroom (or `into`
+    /// is chained itself), and `into` is unchanged.
+    #[must_use = "None means that nothing was copied"]
+    pub fn linearize_into(&self, into: &mut Mbuf) -> Option<()> {
+        let target = into.append(u16::try_from(self.len_bytes()).ok()?)?;
+        let mut filled = 0;
+        for segment in self.segments() {
+            target.get_mut(filled..filled + segment.len())?.copy_from_slice(segment);
+            filled += segment.len();
+        }
+        let (from, to) = (self.head(), into.head_mut());
+        (to.port, to.ol_flags, to.vlan_tci, to.rss) = (from.port, from.ol_flags, from.vlan_tci, from.rss);
+        (to.packet_type, to.tx_offload) = (from.packet_type, from.tx_offload);
+        Some(())
+    }
+
+    /// The bytes of each segment in turn.
+    pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
+        let mut next = Some(self.head());
+        core::iter::from_fn(move || {
+            let segment = next?;
+            // SAFETY: `next` is null or the next live segment, which this packet owns.
+            next = unsafe { segment.next.as_ref() };
+            // SAFETY: as in `data`, for this segment.
+            Some(unsafe {
+                let start = segment.buf_addr.cast::<u8>().add(segment.data_off.into());
+                slice::from_raw_parts(start, segment.data_len.into())
+            })
+        })
+    }
+
+    /// Asks the CPU for the first cache line of the data; a hint without effect on what is read.
+    pub fn prefetch_data(&self) {
+        let head = self.head();
+        let start = head.buf_addr.cast::<u8>().wrapping_add(head.data_off.into());
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch never faults, whatever the address.
+        unsafe {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(start.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = start;
+    }
+
+    /// The number of the port that received it (`Port::id`).
+    pub fn port_number(&self) -> u16 {
+        self.head().port
+    }
+
+    /// The receive hash, where the port computes one.
+    pub fn rss_hash(&self) -> Option<u32> {
+        (self.head().ol_flags & ffi::SHIM_RX_RSS_HASH != 0).then_some(self.head().rss)
+    }
+
+    /// The tag control information that the device took out of the frame (IEEE 802.1Q), if it did.
+    pub fn stripped_vlan_tci(&self) -> Option<u16> {
+        let head = self.head();
+        (head.ol_flags & ffi::SHIM_RX_VLAN_STRIPPED != 0).then_some(head.vlan_tci)
+    }
+
+    /// The IPv4 header's checksum as the device saw it.
+    pub fn ip_checksum(&self) -> Checksum {
+        match self.head().ol_flags & ffi::SHIM_RX_IP_CKSUM_MASK {
+            ffi::SHIM_RX_IP_CKSUM_GOOD => Checksum::Good,
+            ffi::SHIM_RX_IP_CKSUM_BAD => Checksum::Bad,
+            ffi::SHIM_RX_IP_CKSUM_NONE => Checksum::NotFilled,
+            _ => Checksum::Unknown,
+        }
+    }
+
+    /// The TCP or UDP checksum as the device saw it.
+    pub fn l4_checksum(&self) -> Checksum {
+        match self.head().ol_flags & ffi::SHIM_RX_L4_CKSUM_MASK {
+            ffi::SHIM_RX_L4_CKSUM_GOOD => Checksum::Good,
+            ffi::SHIM_RX_L4_CKSUM_BAD => Checksum::Bad,
+            ffi::SHIM_RX_L4_CKSUM_NONE => Checksum::NotFilled,
+            _ => Checksum::Unknown,
+        }
+    }
+
+    /// Asks the device for checksums. `l2_bytes` (below 128) and `l3_bytes` (below 512) are the lengths of the headers
+    /// in front; longer ones are `None` and ask for nothing.
+    #[must_use = "None means that nothing was asked for"]
+    pub fn request_checksum(&mut self, request: ChecksumRequest, l2_bytes: u16, l3_bytes: u16) -> Option<()> {
+        let flags = match request {
+            ChecksumRequest::Ipv4 => ffi::SHIM_TX_IPV4 | ffi::SHIM_TX_IP_CKSUM,
+            ChecksumRequest::Ipv4Udp => ffi::SHIM_TX_IPV4 | ffi::SHIM_TX_IP_CKSUM | ffi::SHIM_TX_UDP_CKSUM,
+            ChecksumRequest::Ipv4Tcp => ffi::SHIM_TX_IPV4 | ffi::SHIM_TX_IP_CKSUM | ffi::SHIM_TX_TCP_CKSUM,
+            ChecksumRequest::Ipv6Udp => ffi::SHIM_TX_IPV6 | ffi::SHIM_TX_UDP_CKSUM,
+            ChecksumRequest::Ipv6Tcp => ffi::SHIM_TX_IPV6 | ffi::SHIM_TX_TCP_CKSUM,
+        };
+        self.set_header_lengths(l2_bytes, l3_bytes)?;
+        self.head_mut().ol_flags |= flags;
+        Some(())
+    }
+
+    /// Records header lengths for DPDK (checksum offload, reassembly).
+    pub(crate) fn set_header_lengths(&mut self, l2_bytes: u16, l3_bytes: u16) -> Option<()> {
+        if l2_bytes >= 1 << ffi::SHIM_L2_LEN_BITS || l3_bytes >= 1 << ffi::SHIM_L3_LEN_BITS {
+            return None;
+        }
+        self.head_mut().tx_offload = u64::from(l2_bytes) | (u64::from(l3_bytes) << ffi::SHIM_L2_LEN_BITS);
+        Some(())
+    }
+
+    /// Forgets what the receiving device found and what was asked of the sending one. For a packet whose headers were
+    /// rewritten, so that no finding about the old ones outlives them.
+    pub fn clear_offloads(&mut self) {
+        let head = self.head_mut();
+        head.ol_flags = 0;
+        head.tx_offload = 0;
+        head.packet_type = 0;
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut rte_mbuf {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Mbuf {
+    fn drop(&mut self) {
+        // SAFETY: the buffer is live and ours alone, and nobody sees it after this.
+        unsafe { ffi::rte_pktmbuf_free(self.0.as_ptr()) }
+    }
+}
