@@ -250,8 +250,20 @@ impl ConnectionConfig {
             && self.remote_address == other.remote_address
             && self.local_id == other.local_id
             && self.remote_id == other.remote_id
-            && self.psk.same(&other.psk)
+            && self.psk == other.psk
             && self.ike_suites == other.ike_suites
             && self.force_encapsulation == other.force_encapsulation
+    }
+}
+
+impl ChildConfig {
+    /// Whether a Child SA negotiated under `self` still stands under `other`: same algorithms and selectors, whatever the lifetimes.
+    #[must_use]
+    pub(crate) fn same_child(&self, other: &Self) -> bool {
+        self.esp_suites == other.esp_suites
+            && self.pfs_groups == other.pfs_groups
+            && self.esn == other.esn
+            && self.local_selectors == other.local_selectors
+            && self.remote_selectors == other.remote_selectors
     }
 }

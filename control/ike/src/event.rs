@@ -16,6 +16,8 @@ use crate::job::{Job, JobResult};
 use crate::notice::Notice;
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
+use crate::wire::IkeSpi;
+pub use crate::wire::Role;
 
 /// A configured connection; the caller numbers them and never reuses a number for another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,15 +45,6 @@ impl fmt::Display for Spi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)
     }
-}
-
-/// Who began the exchange that made an SA (RFC 7296, 1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// We sent the request.
-    Initiator,
-    /// The peer sent the request.
-    Responder,
 }
 
 /// What the caller hands to [`crate::Endpoint::handle`].
@@ -199,7 +192,7 @@ pub struct IkeUp {
     /// The IKE SA.
     pub ike: IkeId,
     /// SPIs of initiator and responder.
-    pub spis: (u64, u64),
+    pub spis: (IkeSpi, IkeSpi),
     /// Who began it.
     pub role: Role,
     /// Where it talks.

@@ -9,6 +9,7 @@ use crate::error::IkeError;
 use crate::event::{ChildId, ConnectionId, IkeId, Path, Role, Spi};
 use crate::identity::Identity;
 use crate::selector::TrafficSelector;
+use crate::wire::IkeSpi;
 
 /// One connection.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub struct IkeStatus {
     /// The IKE SA.
     pub id: IkeId,
     /// SPIs of initiator and responder; the latter is 0 until the peer has answered.
-    pub spis: (u64, u64),
+    pub spis: (IkeSpi, IkeSpi),
     /// Who began it.
     pub role: Role,
     /// The state's name.

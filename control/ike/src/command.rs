@@ -1,0 +1,176 @@
+//! What the operator and the data plane want of the endpoint (RFC 7296 leaves it to us): start, stop, reset, replace, change.
+
+use std::sync::Arc;
+
+use crate::config::{ConfigError, ConnectionConfig};
+use crate::connection::Connection;
+use crate::endpoint::{Endpoint, Timer};
+use crate::environment::{Environment, Instant};
+use crate::event::{ChildId, Command, ConnectionId, DownReason, IkeId, Spi};
+use crate::exchange::init;
+use crate::sa::{Cx, IkeSa};
+
+impl Endpoint {
+    pub(crate) fn on_command(
+        &mut self,
+        command: Command,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) -> Result<(), ConfigError> {
+        match command {
+            Command::Configure(config) => self.configure(*config, now, env)?,
+            Command::Remove(id) => self.remove(id, now, env),
+            Command::Initiate(id) => self.initiate(id, now, env),
+            Command::Reset(id) => self.reset(id, now, env),
+            Command::RekeyChild(child) => self.with_child(child, now, env, IkeSa::rekey_child),
+            Command::RekeyIke(id) => self.each_sa(id, now, env, IkeSa::rekey_ike),
+            Command::SoftLifetime(spi) => self.with_spi(spi, now, env, IkeSa::rekey_child),
+            Command::HardLifetime(spi) => self.with_spi(spi, now, env, IkeSa::expire_child),
+            Command::InboundActivity(spi) | Command::FirstInbound(spi) => {
+                self.with_spi(spi, now, env, IkeSa::inbound_activity);
+            }
+            Command::Shutdown => self.shutdown(now, env),
+        }
+        Ok(())
+    }
+
+    fn configure(
+        &mut self,
+        config: ConnectionConfig,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) -> Result<(), ConfigError> {
+        config.check()?;
+        let id = config.id;
+        let Some(connection) = self.connections.get_mut(&id) else {
+            let connection = Connection::new(config);
+            let wanted = connection.wanted;
+            self.connections.insert(id, connection);
+            if wanted {
+                self.initiate(id, now, env);
+            }
+            return Ok(());
+        };
+        let same = connection.config.same_ike(&config);
+        connection.wanted = config.mode.initiates();
+        connection.config = Arc::new(config);
+        let config = Arc::clone(&connection.config);
+        if same {
+            self.each_sa(id, now, env, |sa, cx| sa.reconfigure(&config, cx));
+            if !self.is_up_or_coming(id) && config.mode.initiates() {
+                self.initiate(id, now, env);
+            }
+        } else {
+            self.reset(id, now, env);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        self.close_all(id, now, env);
+        self.connections.remove(&id);
+        self.set_timer(Timer::Connection(id), None);
+    }
+
+    fn is_up_or_coming(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|c| {
+            c.ikes.iter().any(|ike| self.sas.get(ike).is_some_and(|sa| !sa.is_closing()))
+        })
+    }
+
+    fn initiate(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        if self.stopping || self.is_up_or_coming(id) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.wanted = true;
+        connection.retry_at = None;
+        let config = Arc::clone(&connection.config);
+        self.set_timer(Timer::Connection(id), None);
+        let mut cx = self.cx(now, env);
+        cx.connection = Some(id);
+        if let Some(sa) = init::begin(config, &mut cx) {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.ikes.push(sa.id);
+            }
+            self.register(sa);
+        }
+    }
+
+    /// The wait before another attempt is over.
+    pub(crate) fn on_retry(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        if self.connections.get(&id).is_some_and(|connection| connection.wanted) {
+            self.initiate(id, now, env);
+        }
+    }
+
+    fn reset(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        self.close_all(id, now, env);
+        self.apply_effects(now, env);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.attempts = 0;
+            connection.wanted = connection.config.mode.initiates();
+            if connection.wanted {
+                self.initiate(id, now, env);
+            }
+        }
+    }
+
+    fn close_all(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        self.each_sa(id, now, env, |sa, cx| sa.close(DownReason::DeletedByUs, cx));
+    }
+
+    fn shutdown(&mut self, now: Instant, env: &mut dyn Environment) {
+        self.stopping = true;
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.wanted = false;
+                connection.retry_at = None;
+            }
+            self.set_timer(Timer::Connection(id), None);
+            self.close_all(id, now, env);
+        }
+        let half_open: Vec<IkeId> = self.half_open.values().copied().collect();
+        for id in half_open {
+            self.with_sa(id, now, env, |sa, cx| sa.close(DownReason::DeletedByUs, cx));
+        }
+    }
+
+    fn each_sa(
+        &mut self,
+        id: ConnectionId,
+        now: Instant,
+        env: &mut dyn Environment,
+        mut act: impl FnMut(&mut IkeSa, &mut Cx<'_>),
+    ) {
+        let ikes = self.connections.get(&id).map(|connection| connection.ikes.clone()).unwrap_or_default();
+        for ike in ikes {
+            self.with_sa(ike, now, env, &mut act);
+        }
+    }
+
+    fn with_child(
+        &mut self,
+        child: ChildId,
+        now: Instant,
+        env: &mut dyn Environment,
+        act: impl FnOnce(&mut IkeSa, ChildId, &mut Cx<'_>),
+    ) {
+        if let Some(ike) = self.owners.by_child.get(&child).copied() {
+            self.with_sa(ike, now, env, |sa, cx| act(sa, child, cx));
+        }
+    }
+
+    fn with_spi(
+        &mut self,
+        spi: Spi,
+        now: Instant,
+        env: &mut dyn Environment,
+        act: impl FnOnce(&mut IkeSa, ChildId, &mut Cx<'_>),
+    ) {
+        if let Some(child) = self.owners.by_spi.get(&spi).copied() {
+            self.with_child(child, now, env, act);
+        }
+    }
+}

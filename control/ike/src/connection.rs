@@ -1,0 +1,81 @@
+//! A connection while it runs: its configuration, its IKE SAs, when it is tried again and why it failed. Owned by the endpoint.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{ConnectionConfig, EndpointConfig};
+use crate::environment::{Environment, Instant};
+use crate::error::IkeError;
+use crate::event::IkeId;
+use crate::sa::IkeSa;
+use crate::status::{ConnectionStatus, Failure, IkeStatus, Phase};
+
+/// A connection while it runs.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) config: Arc<ConnectionConfig>,
+    /// Every IKE SA that is known to be this connection's, in any state.
+    pub(crate) ikes: Vec<IkeId>,
+    /// Whether it is to be up by our own doing.
+    pub(crate) wanted: bool,
+    /// Failures in a row.
+    pub(crate) attempts: u32,
+    pub(crate) retry_at: Option<Instant>,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Connection {
+    pub(crate) fn new(config: ConnectionConfig) -> Self {
+        let wanted = config.mode.initiates();
+        let config = Arc::new(config);
+        Self { config, ikes: Vec::new(), wanted, attempts: 0, retry_at: None, failure: None }
+    }
+
+    /// Whether a peer at `remote` that calls at `local` may be this connection's.
+    pub(crate) fn may_answer(&self, local: IpAddr, remote: IpAddr) -> bool {
+        self.config.mode.responds()
+            && self.config.local_address == local
+            && self.config.remote_address.is_none_or(|address| address == remote)
+    }
+
+    /// How long to wait before the next attempt: doubled each time, with a random half so that many peers do not come at once.
+    pub(crate) fn backoff(&mut self, settings: &EndpointConfig, env: &mut dyn Environment) -> Duration {
+        let doubled = settings.retry_initial.saturating_mul(1 << self.attempts.min(16));
+        self.attempts = self.attempts.saturating_add(1);
+        jittered(doubled.min(settings.retry_maximum), env)
+    }
+
+    pub(crate) fn failed(&mut self, error: IkeError, at: Instant) {
+        self.failure = Some(Failure { error, at });
+    }
+
+    pub(crate) fn status(&self, sas: &HashMap<IkeId, Box<IkeSa>>) -> ConnectionStatus {
+        let ike_sas: Vec<IkeStatus> =
+            self.ikes.iter().filter_map(|id| sas.get(id)).map(|sa| sa.status(&self.config)).collect();
+        let covered = |policy: usize| ike_sas.iter().any(|ike| ike.children.iter().any(|c| c.policy == policy));
+        let phase = if ike_sas.iter().any(|ike| ike.peer.is_some()) {
+            if (0..self.config.children.len()).all(covered) { Phase::Up } else { Phase::Partial }
+        } else if ike_sas.is_empty() {
+            Phase::Down
+        } else {
+            Phase::Connecting
+        };
+        ConnectionStatus {
+            id: self.config.id,
+            name: Arc::clone(&self.config.name),
+            phase,
+            failure: self.failure.clone(),
+            retry_at: self.retry_at,
+            ike_sas,
+        }
+    }
+}
+
+/// Between three quarters of `wait` and all of it.
+pub(crate) fn jittered(wait: Duration, env: &mut dyn Environment) -> Duration {
+    let mut bytes = [0; 2];
+    env.random(&mut bytes);
+    wait.mul_f64(0.75 + f64::from(u16::from_be_bytes(bytes)) / 65_536.0 / 4.0)
+}

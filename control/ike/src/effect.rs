@@ -1,0 +1,204 @@
+//! What one SA's acting means for the rest of the endpoint: new SAs, ended ones, two with the same peer. SAs leave [`Effect`]s, the endpoint carries
+//! them out here after each input, so that an SA never reaches into another one.
+//!
+//! Two IKE SAs of one connection (RFC 7296, 2.4 and 2.8): if both began within [`SIMULTANEOUS`], both peers initiated at once; both know the SPIs of both SAs, so
+//! both keep the one with the higher pair of SPIs, and the initiator of the other one deletes it. Otherwise the newer one is what the peer wants now: after
+//! INITIAL_CONTACT the older one is forgotten, without it it is deleted in good order.
+
+use std::time::Duration;
+
+use crate::child::Child;
+use crate::connection::Connection;
+use crate::endpoint::{Endpoint, Timer};
+use crate::environment::{Environment, Instant};
+use crate::error::IkeError;
+use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, RemoveReason, Spi};
+use crate::notice::What;
+use crate::sa::IkeSa;
+
+/// Two IKE SAs whose establishment lies closer together were begun by both peers at once.
+const SIMULTANEOUS: Duration = Duration::from_secs(10);
+
+/// What an SA asks of the endpoint.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Rekeying made a new IKE SA.
+    Adopt(Box<IkeSa>, ConnectionId),
+    /// This IKE SA authenticated its peer.
+    Established { ike: IkeId, connection: ConnectionId, initial_contact: bool },
+    /// This IKE SA is over.
+    Ended { ike: IkeId, connection: Option<ConnectionId>, reason: DownReason, error: Option<IkeError>, proven: bool },
+    /// A Child SA belongs to this IKE SA from now on.
+    Owned(ChildId, Spi, IkeId),
+    /// A Child SA is no longer negotiated about; it is removed after a while.
+    Linger(ChildId, Spi, RemoveReason),
+    /// A Child SA is gone at once.
+    Dropped(ChildId, Spi),
+    /// The winner of a collision takes the Child SAs.
+    Inherit { heir: IkeId, children: Vec<Child> },
+    /// The IKE SA that lost a collision; its initiator deletes it, we only wait for that.
+    Lost(IkeId),
+    /// The policies of this connection that lost their Child SA with its IKE SA get that of another one.
+    Reactivate(ConnectionId),
+}
+
+impl Endpoint {
+    pub(crate) fn apply_effects(&mut self, now: Instant, env: &mut dyn Environment) {
+        while let Some(effect) = self.shared.effects.pop_front() {
+            match effect {
+                Effect::Adopt(sa, connection) => {
+                    if let Some(connection) = self.connections.get_mut(&connection) {
+                        connection.ikes.push(sa.id);
+                    }
+                    self.register(sa);
+                }
+                Effect::Established { ike, connection, initial_contact } => {
+                    self.on_established(ike, connection, initial_contact, now, env);
+                }
+                Effect::Ended { ike, connection, reason, error, proven } => {
+                    self.on_ended(ike, connection, (reason, error, proven), now, env);
+                }
+                Effect::Owned(child, spi, ike) => {
+                    self.owners.by_child.insert(child, ike);
+                    self.owners.by_spi.insert(spi, child);
+                }
+                Effect::Linger(child, spi, reason) => {
+                    self.disown(child, spi);
+                    self.lingering.insert(child, (spi, reason));
+                    let linger = self.settings.linger;
+                    self.set_timer(Timer::Linger(child), Some(now + linger));
+                }
+                Effect::Dropped(child, spi) => self.disown(child, spi),
+                Effect::Inherit { heir, children } => {
+                    self.with_sa(heir, now, env, |sa, cx| sa.inherit(children, cx));
+                }
+                Effect::Lost(ike) => self.with_sa(ike, now, env, IkeSa::await_delete),
+                Effect::Reactivate(connection) => self.reactivate(connection, now, env),
+            }
+        }
+    }
+
+    fn disown(&mut self, child: ChildId, spi: Spi) {
+        self.owners.by_child.remove(&child);
+        self.owners.by_spi.remove(&spi);
+    }
+
+    fn on_established(
+        &mut self,
+        ike: IkeId,
+        connection: ConnectionId,
+        initial_contact: bool,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) {
+        let Some(entry) = self.connections.get_mut(&connection) else { return };
+        entry.attempts = 0;
+        entry.failure = None;
+        entry.retry_at = None;
+        if !entry.ikes.contains(&ike) {
+            entry.ikes.push(ike);
+        }
+        self.set_timer(Timer::Connection(connection), None);
+        let others: Vec<IkeId> = self.others(connection, ike);
+        for other in others {
+            self.settle_duplicate(ike, other, initial_contact, now, env);
+        }
+        self.reactivate(connection, now, env);
+    }
+
+    fn others(&self, connection: ConnectionId, ike: IkeId) -> Vec<IkeId> {
+        let ikes = self.connections.get(&connection).map_or(&[][..], |entry| &entry.ikes);
+        ikes.iter().copied().filter(|other| *other != ike).collect()
+    }
+
+    /// `new` was just established, `other` is another IKE SA of the same connection.
+    fn settle_duplicate(
+        &mut self,
+        new: IkeId,
+        other: IkeId,
+        initial_contact: bool,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) {
+        let (Some(fresh), Some(old)) = (self.sas.get(&new), self.sas.get(&other)) else { return };
+        if old.is_closing() {
+            return;
+        }
+        let Some(since) = old.established_at() else {
+            // Our own attempt, overtaken by the peer's; once AUTH is out the peer may be establishing it, and the rule below decides later.
+            if old.is_before_auth() {
+                self.with_sa(other, now, env, IkeSa::abandon);
+            }
+            return;
+        };
+        if now.saturating_since(since) < SIMULTANEOUS {
+            let loser = if fresh.spis() < old.spis() { new } else { other };
+            self.with_sa(loser, now, env, IkeSa::lose_duplicate);
+        } else if initial_contact {
+            self.with_sa(other, now, env, |sa, cx| {
+                cx.note(What::InitialContact);
+                sa.end(DownReason::Superseded, cx);
+            });
+        } else {
+            self.with_sa(other, now, env, |sa, cx| sa.close_superseded(cx));
+        }
+    }
+
+    /// Lets every policy send on a Child SA of an IKE SA that stays.
+    fn reactivate(&mut self, connection: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        let Some(entry) = self.connections.get(&connection) else { return };
+        let ikes = entry.ikes.clone();
+        for policy in 0..entry.config.children.len() {
+            let staying = ikes.iter().filter(|ike| self.sas.get(ike).is_some_and(|sa| !sa.is_leaving()));
+            let Some(best) = staying.filter(|ike| self.sas[ike].serves(policy)).max().copied() else { continue };
+            self.with_sa(best, now, env, |sa, cx| sa.activate_policy(policy, cx));
+        }
+    }
+
+    fn on_ended(
+        &mut self,
+        ike: IkeId,
+        connection: Option<ConnectionId>,
+        (reason, error, proven): (DownReason, Option<IkeError>, bool),
+        now: Instant,
+        env: &mut dyn Environment,
+    ) {
+        let Some(id) = connection else { return };
+        let settings = self.settings.clone();
+        let Some(entry) = self.connections.get_mut(&id) else {
+            if proven {
+                self.shared.out.push_back(Output::Event(Event::IkeDown { connection: id, ike, reason }));
+            }
+            return;
+        };
+        entry.ikes.retain(|other| *other != ike);
+        let alone = entry.ikes.is_empty();
+        let mut retry_at = None;
+        if alone && entry.wanted && !self.stopping {
+            retry_at = Some(now + entry.backoff(&settings, env));
+            entry.retry_at = retry_at;
+        }
+        if let Some(error) = &error {
+            entry.failed(error.clone(), now);
+        }
+        if retry_at.is_some() {
+            self.set_timer(Timer::Connection(id), retry_at);
+        }
+        if proven {
+            self.shared.out.push_back(Output::Event(Event::IkeDown { connection: id, ike, reason }));
+            if !alone {
+                self.shared.effects.push_back(Effect::Reactivate(id));
+            }
+        }
+        if let Some(error) = error {
+            self.shared.out.push_back(Output::Event(Event::Failed { connection: id, error, retry_at }));
+        }
+    }
+}
+
+impl Connection {
+    /// A Child SA of this connection failed while its IKE SA lives.
+    pub(crate) fn child_failed(&mut self, error: IkeError, at: Instant) {
+        self.failed(error, at);
+    }
+}

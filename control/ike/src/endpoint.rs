@@ -1,0 +1,271 @@
+//! The endpoint: every connection and IKE SA of one gateway, and the way of an input to the SA it belongs to.
+//!
+//! Call [`Endpoint::handle`] with an input, then [`Endpoint::poll_output`] until it is empty, then [`Endpoint::poll_timeout`] for the next time to call
+//! `handle` with [`Input::Timeout`]. Finding an SA is a hash look-up, the next timer the first entry of a tree: thousands of SAs cost what one costs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use crate::config::{ConfigError, EndpointConfig};
+use crate::connection::Connection;
+use crate::cookie::Cookies;
+use crate::environment::{Environment, Instant};
+use crate::event::{ChildId, ConnectionId, Event, IkeId, Input, Output, RemoveReason, Spi};
+use crate::exchange::init;
+use crate::job::JobResult;
+use crate::notice::What;
+use crate::sa::{Arrived, Cx, Effect, IkeSa};
+use crate::status::ConnectionStatus;
+use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
+
+/// UDP port of IKE (RFC 7296, 2).
+pub const IKE_PORT: u16 = 500;
+/// UDP port of IKE and ESP behind a NAT (RFC 3948). IKE messages carry four zero bytes in front there.
+pub const NAT_PORT: u16 = 4500;
+
+/// IKEv2 for one gateway. See the module's text for the order of calls.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub(crate) settings: EndpointConfig,
+    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    pub(crate) sas: HashMap<IkeId, Box<IkeSa>>,
+    pub(crate) by_spi: HashMap<IkeSpi, IkeId>,
+    /// Responder's SAs that are not authenticated yet, by what a repeated IKE_SA_INIT shows.
+    pub(crate) half_open: HashMap<(SocketAddr, IkeSpi), IkeId>,
+    pub(crate) owners: Owners,
+    timers: BTreeSet<(Instant, Timer)>,
+    pub(crate) set: HashMap<Timer, Instant>,
+    pub(crate) lingering: HashMap<ChildId, (Spi, RemoveReason)>,
+    pub(crate) cookies: Cookies,
+    pub(crate) shared: Shared,
+    pub(crate) stopping: bool,
+}
+
+/// What every SA shares: outputs, counters, numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) out: VecDeque<Output>,
+    pub(crate) effects: VecDeque<Effect>,
+    pub(crate) counts: HashMap<What, u64>,
+    pub(crate) last_id: u64,
+}
+
+impl Shared {
+    /// The next number for an IKE SA, a Child SA or a job.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
+/// Which IKE SA a Child SA belongs to, by either name.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    pub(crate) by_child: HashMap<ChildId, IkeId>,
+    pub(crate) by_spi: HashMap<Spi, ChildId>,
+}
+
+/// Whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Timer {
+    Ike(IkeId),
+    Connection(ConnectionId),
+    Linger(ChildId),
+}
+
+impl Endpoint {
+    /// An endpoint without connections.
+    #[must_use]
+    pub fn new(settings: EndpointConfig) -> Self {
+        Self {
+            settings,
+            connections: BTreeMap::new(),
+            sas: HashMap::new(),
+            by_spi: HashMap::new(),
+            half_open: HashMap::new(),
+            owners: Owners::default(),
+            timers: BTreeSet::new(),
+            set: HashMap::new(),
+            lingering: HashMap::new(),
+            cookies: Cookies::default(),
+            shared: Shared::default(),
+            stopping: false,
+        }
+    }
+
+    /// Takes an input. Datagrams that mean nothing are counted and change nothing; a [`Input::Timeout`] before its time does nothing.
+    ///
+    /// # Errors
+    /// Only for [`crate::Command::Configure`]: what is wrong with the configuration, which then changes nothing.
+    pub fn handle(
+        &mut self,
+        input: Input<'_>,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) -> Result<(), ConfigError> {
+        match input {
+            Input::Datagram { local, remote, bytes } => self.on_datagram(&Arrived { local, remote, bytes }, now, env),
+            Input::Timeout => {}
+            Input::Command(command) => self.on_command(command, now, env)?,
+            Input::Computed(result) => self.on_computed(result, now, env),
+        }
+        self.apply_effects(now, env);
+        self.run_timers(now, env);
+        Ok(())
+    }
+
+    /// The next output, in the order in which things happened.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.shared.out.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Whether no SA is left, not even one that only lingers: after [`crate::Command::Shutdown`], the moment to stop.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.sas.is_empty() && self.lingering.is_empty() && self.shared.out.is_empty()
+    }
+
+    /// How often each thing of the catalogue happened.
+    pub fn counters(&self) -> impl Iterator<Item = (What, u64)> + '_ {
+        What::ALL.iter().map(|what| (*what, self.shared.counts.get(what).copied().unwrap_or(0)))
+    }
+
+    /// Every connection with its SAs, in the order of their numbers.
+    #[must_use]
+    pub fn status(&self) -> Vec<ConnectionStatus> {
+        self.connections.values().map(|connection| connection.status(&self.sas)).collect()
+    }
+
+    /// IKE SAs that have not authenticated their peer, where this side answers.
+    #[must_use]
+    pub fn half_open(&self) -> usize {
+        self.half_open.len()
+    }
+
+    fn on_datagram(&mut self, arrived: &Arrived<'_>, now: Instant, env: &mut dyn Environment) {
+        let header = match Header::parse(arrived.bytes) {
+            Ok(header) => header,
+            Err(malformed) => {
+                let mut cx = self.cx(now, env);
+                cx.note_from(What::DropMalformed, arrived.remote);
+                if let Fault::Version { .. } = malformed.fault {
+                    init::refuse_version(arrived, &mut cx);
+                }
+                return;
+            }
+        };
+        let first = header.exchange == ExchangeType::IKE_SA_INIT && header.kind == MessageKind::Request;
+        if first && header.sender == Role::Initiator && header.responder_spi == IkeSpi::NONE {
+            match self.half_open.get(&(arrived.remote, header.initiator_spi)) {
+                Some(id) => self.with_sa(*id, now, env, |sa, cx| sa.on_datagram(arrived, &header, cx)),
+                None => init::accept(self, arrived, now, env),
+            }
+            return;
+        }
+        let ours = match header.sender {
+            Role::Initiator => header.responder_spi,
+            Role::Responder => header.initiator_spi,
+        };
+        match self.by_spi.get(&ours) {
+            Some(id) => self.with_sa(*id, now, env, |sa, cx| sa.on_datagram(arrived, &header, cx)),
+            None => self.cx(now, env).note_from(What::DropUnknownSpi, arrived.remote),
+        }
+    }
+
+    fn on_computed(&mut self, result: JobResult, now: Instant, env: &mut dyn Environment) {
+        let ike = result.ike;
+        self.with_sa(ike, now, env, |sa, cx| sa.on_computed(result, cx));
+    }
+
+    fn run_timers(&mut self, now: Instant, env: &mut dyn Environment) {
+        // Only what is due on entry: an SA that asks for the same moment again waits for the next call.
+        let due: Vec<Timer> =
+            self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, timer)| *timer).collect();
+        for timer in due {
+            self.set_timer(timer, None);
+            match timer {
+                Timer::Ike(id) => self.with_sa(id, now, env, IkeSa::on_timeout),
+                Timer::Connection(id) => self.on_retry(id, now, env),
+                Timer::Linger(child) => {
+                    if let Some((inbound_spi, reason)) = self.lingering.remove(&child) {
+                        self.shared.out.push_back(Output::Event(Event::RemoveChild { child, inbound_spi, reason }));
+                        self.cx(now, env).note_child(What::ChildGone, child);
+                    }
+                }
+            }
+            self.apply_effects(now, env);
+        }
+    }
+
+    /// Sets or clears one timer.
+    pub(crate) fn set_timer(&mut self, timer: Timer, at: Option<Instant>) {
+        if let Some(old) = self.set.remove(&timer) {
+            self.timers.remove(&(old, timer));
+        }
+        if let Some(at) = at {
+            self.set.insert(timer, at);
+            self.timers.insert((at, timer));
+        }
+    }
+
+    /// What an SA may use besides itself.
+    pub(crate) fn cx<'a>(&'a mut self, now: Instant, env: &'a mut dyn Environment) -> Cx<'a> {
+        Cx {
+            now,
+            env,
+            settings: &self.settings,
+            connections: &self.connections,
+            shared: &mut self.shared,
+            ike: None,
+            connection: None,
+        }
+    }
+
+    /// Lets an SA act, then brings its timer and the tables up to date. Does nothing if it is gone.
+    pub(crate) fn with_sa(
+        &mut self,
+        id: IkeId,
+        now: Instant,
+        env: &mut dyn Environment,
+        act: impl FnOnce(&mut IkeSa, &mut Cx<'_>),
+    ) {
+        let Some(mut sa) = self.sas.remove(&id) else { return };
+        let mut cx = self.cx(now, env);
+        cx.ike = Some(id);
+        cx.connection = sa.connection();
+        act(&mut sa, &mut cx);
+        self.put_back(sa);
+    }
+
+    /// Files an SA that acted, or is new.
+    pub(crate) fn put_back(&mut self, sa: Box<IkeSa>) {
+        let id = sa.id;
+        if !sa.is_half_open()
+            && let Some(first) = sa.first_message
+        {
+            self.half_open.remove(&first);
+        }
+        if sa.is_gone() {
+            self.by_spi.remove(&sa.local_spi);
+            self.set_timer(Timer::Ike(id), None);
+            return;
+        }
+        self.set_timer(Timer::Ike(id), sa.deadline());
+        self.sas.insert(id, sa);
+    }
+
+    /// Files a new SA under its SPI and, if we answer, under its first message.
+    pub(crate) fn register(&mut self, sa: Box<IkeSa>) {
+        self.by_spi.insert(sa.local_spi, sa.id);
+        if let Some(first) = sa.first_message {
+            self.half_open.insert(first, sa.id);
+        }
+        self.put_back(sa);
+    }
+}

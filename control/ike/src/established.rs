@@ -1,0 +1,567 @@
+//! An IKE SA whose peers know each other: its Child SAs, what is to be done, our one request under way, the peer's one request being computed. And the state
+//! after it, [`Closing`]. Messages go to the exchange's file; here are the duties that belong to none: order, timers, the end (RFC 7296, 1.3, 1.4, 2.4, 2.8).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::child::{Child, Phase};
+use crate::config::ConnectionConfig;
+use crate::connection::jittered;
+use crate::effect::Effect;
+use crate::environment::Instant;
+use crate::error::{IkeError, Stage};
+use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, RemoveReason};
+use crate::exchange::create_child::{ChildAnswering, ChildRequest};
+use crate::exchange::rekey_ike::{IkeAnswering, IkeRequest};
+use crate::exchange::{create_child, informational, rekey_ike};
+use crate::identity::Identity;
+use crate::job::JobResult;
+use crate::notice::What;
+use crate::sa::{Arrived, Cx, State};
+use crate::secured::{Received, Secured};
+use crate::status::ChildStatus;
+use crate::window::Due;
+use crate::wire::{ExchangeType, Header, Message, MessageKind, Notify, NotifyType, Payload};
+
+/// How long the peer has to delete what it must delete, before we do.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Shortest wait after TEMPORARY_FAILURE or a failed Child SA (RFC 7296, 2.25: some time).
+const BUSY_WAIT: Duration = Duration::from_secs(2);
+/// Wait before a Child SA that the peer deleted or refused is asked for again.
+const CHILD_WAIT: Duration = Duration::from_secs(10);
+
+/// An authenticated IKE SA.
+#[derive(Debug)]
+pub(crate) struct Established {
+    pub(crate) secured: Secured,
+    pub(crate) config: Arc<ConnectionConfig>,
+    pub(crate) peer: Identity,
+    pub(crate) children: Vec<Child>,
+    pub(crate) since: Instant,
+    pub(crate) rekey_at: Instant,
+    pub(crate) expires_at: Instant,
+    pub(crate) heard_at: Instant,
+    /// To be done in this order, one after the other.
+    pub(crate) tasks: VecDeque<Task>,
+    /// To be done later.
+    pub(crate) later: Vec<(Instant, Task)>,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) answering: Option<Answering>,
+    /// The new IKE SA that the peer made of this one, while ours is under way.
+    pub(crate) rival: Option<rekey_ike::Rival>,
+    /// Another IKE SA has taken over or will; the peer deletes this one, or we do at this time.
+    pub(crate) leaving_at: Option<Instant>,
+    /// It came out of a rekey that is not decided yet: the peer's requests wait.
+    pub(crate) undecided: bool,
+    /// Set by an exchange that ends it; [`Established::settle`] carries it out.
+    pub(crate) fate: Option<Fate>,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    NewChild { policy: usize },
+    RekeyChild(ChildId),
+    DeleteChild(ChildId, RemoveReason),
+    RekeyIke,
+    Liveness,
+}
+
+/// Our request, from its first computation to its answer.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    Child(ChildRequest),
+    Ike(IkeRequest),
+    DeleteChild(ChildId, RemoveReason),
+    Liveness,
+}
+
+/// The peer's request whose answer is being computed.
+#[derive(Debug)]
+pub(crate) enum Answering {
+    Child(ChildAnswering),
+    Ike(IkeAnswering),
+}
+
+/// How an IKE SA ends.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    /// Tell the peer by DELETE.
+    Close(DownReason, Option<IkeError>),
+    /// The peer knows.
+    Gone(DownReason, Option<IkeError>),
+    /// The peer knows, but may repeat its last request.
+    GoneAnswered(DownReason, Option<IkeError>),
+}
+
+impl Established {
+    pub(crate) fn new(secured: Secured, config: Arc<ConnectionConfig>, peer: Identity, cx: &mut Cx<'_>) -> Self {
+        let soft = config.ike_lifetime.soft(cx.random_u32());
+        Self {
+            secured,
+            peer,
+            children: Vec::new(),
+            since: cx.now,
+            rekey_at: cx.now + soft,
+            expires_at: cx.now + config.ike_lifetime.hard,
+            heard_at: cx.now,
+            tasks: VecDeque::new(),
+            later: Vec::new(),
+            pending: None,
+            answering: None,
+            rival: None,
+            leaving_at: None,
+            undecided: false,
+            fate: None,
+            config,
+        }
+    }
+
+    pub(crate) fn on_datagram(mut self: Box<Self>, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) -> State {
+        if self.undecided && header.kind == MessageKind::Request {
+            // It will come again once we know which of two rekeys won.
+            cx.note(What::DropUnexpected);
+            return State::Established(self);
+        }
+        match self.secured.receive(arrived, header, cx) {
+            Received::Nothing => return State::Established(self),
+            Received::Malformed(malformed) => {
+                self.heard_at = cx.now;
+                self.fail_syntax(header, malformed.into(), cx);
+            }
+            Received::Message(message) => {
+                self.heard_at = cx.now;
+                self.follow_peer(arrived, header, cx);
+                match header.kind {
+                    MessageKind::Request => self.on_request(&message, cx),
+                    MessageKind::Response => self.on_response(&message, cx),
+                }
+            }
+        }
+        self.settle(cx)
+    }
+
+    /// What authenticates but cannot be read ends the IKE SA (RFC 7296, 2.21.3).
+    fn fail_syntax(&mut self, header: &Header, error: IkeError, cx: &mut Cx<'_>) {
+        if header.kind == MessageKind::Request {
+            self.refuse(header.exchange, &error, cx);
+            self.fate = Some(Fate::GoneAnswered(DownReason::Error(error.clone()), Some(error)));
+        } else {
+            self.fate = Some(Fate::Close(DownReason::Error(error.clone()), Some(error)));
+        }
+    }
+
+    /// Follows a peer whose NAT changed its mapping, unless a NAT is before us: then the change may be our own (RFC 7296, 2.23).
+    fn follow_peer(&mut self, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) {
+        let path = &mut self.secured.path;
+        let news = header.kind == MessageKind::Request && path.remote != arrived.remote;
+        if !news || !path.nat_before_peer || path.nat_before_us {
+            return;
+        }
+        path.remote = arrived.remote;
+        path.local = arrived.local;
+        let path = *path;
+        cx.note_from(What::PeerMoved, arrived.remote);
+        for child in &self.children {
+            cx.event(Event::MoveChild { child: child.id, path });
+        }
+    }
+
+    fn on_request(&mut self, message: &Message, cx: &mut Cx<'_>) {
+        if let Some(kind) = message.unsupported_critical() {
+            return self.refuse(message.header.exchange, &IkeError::UnsupportedCritical(kind), cx);
+        }
+        match message.header.exchange {
+            ExchangeType::CREATE_CHILD_SA => create_child::on_request(self, message, cx),
+            ExchangeType::INFORMATIONAL => informational::on_request(self, message, cx),
+            other => self.refuse(other, &IkeError::Unexpected(other), cx),
+        }
+    }
+
+    fn on_response(&mut self, message: &Message, cx: &mut Cx<'_>) {
+        self.secured.window.answered();
+        let error = message.error().map(|notify| notify.kind);
+        if error == Some(NotifyType::INVALID_SYNTAX) {
+            let error = IkeError::Refused { stage: Stage::NewChild, notify: NotifyType::INVALID_SYNTAX };
+            self.fate = Some(Fate::Close(DownReason::Error(error.clone()), Some(error)));
+            return;
+        }
+        match self.pending.take() {
+            Some(Pending::Child(request)) => create_child::on_response(self, request, message, cx),
+            Some(Pending::Ike(request)) => rekey_ike::on_response(self, request, message, cx),
+            Some(Pending::DeleteChild(child, reason)) => self.drop_child(child, reason, cx),
+            Some(Pending::Liveness) | None => {}
+        }
+    }
+
+    pub(crate) fn on_computed(mut self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
+        if self.answering.as_ref().is_some_and(|answering| answering.serial() == result.serial) {
+            match self.answering.take() {
+                Some(Answering::Child(answer)) => create_child::on_computed_answer(&mut self, answer, result, cx),
+                Some(Answering::Ike(answer)) => rekey_ike::on_computed_answer(&mut self, answer, result, cx),
+                None => {}
+            }
+        } else if self.pending.as_ref().and_then(Pending::serial) == Some(result.serial) {
+            match self.pending.take() {
+                Some(Pending::Child(request)) => create_child::on_computed(&mut self, request, result, cx),
+                Some(Pending::Ike(request)) => rekey_ike::on_computed(&mut self, request, result, cx),
+                other => self.pending = other,
+            }
+        }
+        self.settle(cx)
+    }
+
+    pub(crate) fn on_timeout(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
+        match self.secured.resend_due(cx) {
+            Due::GiveUp => {
+                let error = IkeError::NoAnswer { stage: self.stage(), hint: None };
+                return self.gone(DownReason::PeerDead, Some(error), cx);
+            }
+            Due::Nothing | Due::Resend => {}
+        }
+        if self.leaving_at.is_some_and(|at| at <= cx.now) {
+            self.fate = Some(Fate::Close(DownReason::Superseded, None));
+        } else if self.expires_at <= cx.now {
+            self.fate = Some(Fate::Close(DownReason::Expired, Some(IkeError::Expired)));
+        } else {
+            self.run_timers(cx);
+        }
+        self.settle(cx)
+    }
+
+    fn run_timers(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        if self.rekey_at <= now || self.secured.window.is_nearly_exhausted() {
+            self.rekey_at = self.expires_at;
+            self.want_ike_rekey();
+        }
+        let (due, later) = self.later.drain(..).partition(|(at, _)| *at <= now);
+        self.later = later;
+        for (_, task) in Vec::<(Instant, Task)>::from(due) {
+            self.want(task);
+        }
+        let expired: Vec<ChildId> =
+            self.children.iter().filter(|child| child.expires_at <= now).map(|child| child.id).collect();
+        for child in expired {
+            self.expire_child(child, cx);
+        }
+        let soft: Vec<ChildId> =
+            self.children.iter().filter(|child| child.rekey_at <= now).map(|child| child.id).collect();
+        for id in soft {
+            if let Some(child) = self.child_mut(id) {
+                child.rekey_at = child.expires_at;
+            }
+            self.want_child_rekey(id);
+        }
+        if self.is_silent() && now >= self.heard_at + self.config.dpd.idle {
+            self.want(Task::Liveness);
+        }
+    }
+
+    /// Nothing of ours is under way that would prove the peer alive anyway.
+    fn is_silent(&self) -> bool {
+        !self.secured.window.is_busy() && self.tasks.is_empty()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let children = self.children.iter().map(|child| child.rekey_at.min(child.expires_at));
+        let later = self.later.iter().map(|(at, _)| *at);
+        let liveness = self.is_silent().then(|| self.heard_at + self.config.dpd.idle);
+        let own = [Some(self.rekey_at), Some(self.expires_at), self.leaving_at, self.secured.window.deadline(), liveness];
+        own.into_iter().flatten().chain(children).chain(later).min()
+    }
+
+    /// Carries out what the last input decided and starts the next task.
+    pub(crate) fn settle(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
+        loop {
+            match self.fate.take() {
+                Some(Fate::Close(reason, error)) => return self.into_closing(reason, error, cx),
+                Some(Fate::Gone(reason, error)) => return self.gone(reason, error, cx),
+                Some(Fate::GoneAnswered(reason, error)) => return self.into_answered(reason, error, cx),
+                None => {}
+            }
+            if self.pending.is_some() || self.secured.window.is_busy() || self.undecided {
+                return State::Established(self);
+            }
+            let Some(task) = self.tasks.pop_front() else { return State::Established(self) };
+            self.begin(task, cx);
+        }
+    }
+
+    fn begin(&mut self, task: Task, cx: &mut Cx<'_>) {
+        match task {
+            Task::NewChild { policy } => create_child::begin_new(self, policy, cx),
+            Task::RekeyChild(child) => create_child::begin_rekey(self, child, cx),
+            Task::DeleteChild(child, reason) => informational::delete_child(self, child, reason, cx),
+            Task::RekeyIke => rekey_ike::begin(self, cx),
+            Task::Liveness => {
+                cx.note(What::LivenessAsked);
+                self.pending = Some(Pending::Liveness);
+                let limit = self.config.dpd.timeout;
+                self.secured.request_within(ExchangeType::INFORMATIONAL, Vec::new(), limit, cx);
+            }
+        }
+    }
+
+    /// Adds a task unless it is there already.
+    pub(crate) fn want(&mut self, task: Task) {
+        if !self.tasks.contains(&task) {
+            self.tasks.push_back(task);
+        }
+    }
+
+    /// Adds a task for later, with some randomness so that two peers do not meet again.
+    pub(crate) fn want_later(&mut self, task: Task, wait: Duration, cx: &mut Cx<'_>) -> Instant {
+        let at = cx.now + jittered(wait, cx.env);
+        self.later.retain(|(_, other)| *other != task);
+        self.later.push((at, task));
+        at
+    }
+
+    /// The peer said TEMPORARY_FAILURE.
+    pub(crate) fn try_again(&mut self, task: Task, stage: Stage, cx: &mut Cx<'_>) {
+        cx.note_stage(What::TryAgain, stage);
+        // Up to three times as long, so that two peers that both wait part.
+        let spread = BUSY_WAIT.mul_f64(2.0 * f64::from(cx.random_u32()) / f64::from(u32::MAX));
+        self.want_later(task, BUSY_WAIT + spread, cx);
+    }
+
+    /// A Child SA failed for good: tell, and try again after a while if we are the one who begins.
+    pub(crate) fn child_failed(&mut self, policy: usize, error: IkeError, cx: &mut Cx<'_>) {
+        let again = self.config.mode.initiates() && policy < self.config.children.len() && !self.has_live(policy);
+        let retry_at = again.then(|| self.want_later(Task::NewChild { policy }, CHILD_WAIT, cx));
+        let connection = self.config.id;
+        cx.effect(Effect::ChildFailed(connection, error.clone()));
+        cx.event(Event::ChildFailed { connection, policy, error, retry_at });
+    }
+
+    pub(crate) fn want_child_rekey(&mut self, id: ChildId) {
+        if self.child(id).is_some_and(Child::is_live) {
+            self.want(Task::RekeyChild(id));
+        }
+    }
+
+    pub(crate) fn want_ike_rekey(&mut self) {
+        if !self.is_leaving() {
+            self.want(Task::RekeyIke);
+        }
+    }
+
+    pub(crate) fn expire_child(&mut self, id: ChildId, cx: &mut Cx<'_>) {
+        let Some(child) = self.child_mut(id) else { return };
+        child.expires_at = cx.now + Duration::from_secs(u64::from(u32::MAX));
+        child.rekey_at = child.expires_at;
+        if child.phase != Phase::Deleting {
+            child.phase = Phase::Deleting;
+            let policy = child.policy;
+            self.want(Task::DeleteChild(id, RemoveReason::Expired));
+            if !self.has_live(policy) && !self.is_leaving() {
+                self.want(Task::NewChild { policy });
+            }
+        }
+    }
+
+    pub(crate) fn inbound_activity(&mut self, id: ChildId, cx: &mut Cx<'_>) {
+        self.heard_at = cx.now;
+        if self.child(id).is_some_and(|child| child.is_live() && !child.sends && !child.lost) {
+            self.activate(id, cx);
+        }
+    }
+
+    /// Sends on this Child SA from now on.
+    pub(crate) fn activate(&mut self, id: ChildId, cx: &mut Cx<'_>) {
+        let Some(policy) = self.child(id).map(|child| child.policy) else { return };
+        for child in self.children.iter_mut().filter(|child| child.policy == policy) {
+            child.sends = child.id == id;
+        }
+        cx.event(Event::ActivateOutbound(id));
+    }
+
+    pub(crate) fn activate_policy(&mut self, policy: usize, cx: &mut Cx<'_>) {
+        let live = self.children.iter().filter(|child| child.policy == policy && child.is_live() && !child.lost);
+        if let Some(id) = live.max_by_key(|child| child.id).map(|child| child.id)
+            && !self.child(id).is_some_and(|child| child.sends && child.confirmed)
+        {
+            if let Some(child) = self.child_mut(id) {
+                child.confirmed = true;
+            }
+            self.activate(id, cx);
+        }
+    }
+
+    pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>, cx: &mut Cx<'_>) {
+        let old = std::mem::replace(&mut self.config, Arc::clone(config));
+        let changed = |policy: usize| match (old.children.get(policy), config.children.get(policy)) {
+            (Some(before), Some(after)) => !before.same_child(after),
+            _ => true,
+        };
+        for child in self.children.iter_mut().filter(|child| changed(child.policy)) {
+            if child.phase != Phase::Deleting {
+                child.phase = Phase::Deleting;
+                let task = Task::DeleteChild(child.id, RemoveReason::DeletedByUs);
+                if !self.tasks.contains(&task) {
+                    self.tasks.push_back(task);
+                }
+            }
+        }
+        let _ = cx;
+        for policy in 0..config.children.len() {
+            if config.mode.initiates() && !self.has_live(policy) && !self.is_leaving() {
+                self.want(Task::NewChild { policy });
+            }
+        }
+    }
+
+    pub(crate) fn inherit(&mut self, children: Vec<Child>, cx: &mut Cx<'_>) {
+        self.undecided = false;
+        let ike = cx.ike_id();
+        for child in &children {
+            cx.effect(Effect::Owned(child.id, child.inbound, ike));
+        }
+        for child in children.iter().filter(|child| child.phase == Phase::Deleting) {
+            self.want(Task::DeleteChild(child.id, RemoveReason::DeletedByUs));
+        }
+        self.children.extend(children);
+    }
+
+    pub(crate) fn await_delete(&mut self, cx: &mut Cx<'_>) {
+        self.undecided = false;
+        self.leaving_at = Some(cx.now + PATIENCE);
+        self.tasks.clear();
+        self.later.clear();
+    }
+
+    pub(crate) fn close_after_linger(&mut self, cx: &mut Cx<'_>) {
+        self.leaving_at = Some(cx.now + cx.settings.linger);
+        self.tasks.clear();
+        self.later.clear();
+    }
+
+    pub(crate) const fn is_leaving(&self) -> bool {
+        self.leaving_at.is_some() || self.undecided || self.fate.is_some()
+    }
+
+    pub(crate) fn close(&mut self, reason: DownReason, _cx: &mut Cx<'_>) {
+        self.fate = Some(Fate::Close(reason, None));
+    }
+
+    /// Answers a request with an error.
+    pub(crate) fn refuse(&mut self, exchange: ExchangeType, error: &IkeError, cx: &mut Cx<'_>) {
+        cx.note(What::ErrorAnswered);
+        self.secured.answer(exchange, vec![error_payload(error)], cx);
+    }
+
+    /// The task under way, in the operator's words.
+    fn stage(&self) -> Stage {
+        match &self.pending {
+            Some(Pending::Child(request)) => request.stage(),
+            Some(Pending::Ike(_)) => Stage::RekeyIke,
+            Some(Pending::DeleteChild(..)) => Stage::Delete,
+            Some(Pending::Liveness) | None => Stage::Liveness,
+        }
+    }
+
+    /// A Child SA that both sides have deleted.
+    pub(crate) fn drop_child(&mut self, id: ChildId, reason: RemoveReason, cx: &mut Cx<'_>) {
+        let Some(at) = self.children.iter().position(|child| child.id == id) else { return };
+        let child = self.children.remove(at);
+        child.let_go(reason, cx);
+    }
+
+    pub(crate) fn child(&self, id: ChildId) -> Option<&Child> {
+        self.children.iter().find(|child| child.id == id)
+    }
+
+    pub(crate) fn child_mut(&mut self, id: ChildId) -> Option<&mut Child> {
+        self.children.iter_mut().find(|child| child.id == id)
+    }
+
+    pub(crate) fn has_live(&self, policy: usize) -> bool {
+        self.children.iter().any(|child| child.policy == policy && child.is_live() && !child.lost)
+    }
+
+    pub(crate) fn child_status(&self) -> Vec<ChildStatus> {
+        self.children.iter().map(|child| child.status(&self.config)).collect()
+    }
+
+    /// What is under way and will get no answer gives its SPIs back.
+    fn abandon_exchanges(&mut self, cx: &mut Cx<'_>) {
+        if let Some(Pending::Child(request)) = self.pending.take() {
+            cx.env.release_spi(request.spi);
+        }
+        if let Some(Answering::Child(answer)) = self.answering.take() {
+            cx.env.release_spi(answer.spi);
+        }
+        if let Some(rival) = self.rival.take() {
+            let children = std::mem::take(&mut self.children);
+            cx.effect(Effect::Inherit { heir: rival.ike, children });
+        }
+    }
+
+    /// Forgets it: the peer has, or is dead.
+    pub(crate) fn gone(mut self: Box<Self>, reason: DownReason, error: Option<IkeError>, cx: &mut Cx<'_>) -> State {
+        self.abandon_exchanges(cx);
+        for child in self.children.drain(..) {
+            child.drop_now(RemoveReason::IkeSaGone, cx);
+        }
+        cx.ended(reason, error, true);
+        State::Gone
+    }
+
+    /// The peer ended it; its Child SAs linger for packets under way, its last answer is kept for repeats.
+    fn into_answered(mut self: Box<Self>, reason: DownReason, error: Option<IkeError>, cx: &mut Cx<'_>) -> State {
+        self.abandon_exchanges(cx);
+        let why = match reason {
+            DownReason::DeletedByPeer => RemoveReason::DeletedByPeer,
+            _ => RemoveReason::IkeSaGone,
+        };
+        for child in self.children.drain(..) {
+            child.let_go(why, cx);
+        }
+        cx.ended(reason, error, true);
+        State::Closing(Box::new(Closing::answered(self.secured, Some(self.config.id), cx)))
+    }
+
+    /// Tells the peer by DELETE. A request that is still under way is given up: the peer that answers it late is dropped with the rest.
+    fn into_closing(mut self: Box<Self>, reason: DownReason, error: Option<IkeError>, cx: &mut Cx<'_>) -> State {
+        self.abandon_exchanges(cx);
+        for child in self.children.drain(..) {
+            child.let_go(RemoveReason::DeletedByUs, cx);
+        }
+        cx.ended(reason, error.clone(), true);
+        let mut payloads = Vec::new();
+        if let Some(error) = error.filter(|error| !matches!(error, IkeError::Expired)) {
+            payloads.push(error_payload(&error));
+        }
+        State::Closing(Box::new(Closing::deleting(self.secured, Some(self.config.id), payloads, cx)))
+    }
+}
+
+/// The NOTIFY that tells the peer of an error.
+pub(crate) fn error_payload(error: &IkeError) -> Payload {
+    let data = match error {
+        IkeError::UnsupportedCritical(kind) => vec![kind.0],
+        _ => Vec::new(),
+    };
+    Payload::Notify(Notify::new(error.notify(), data))
+}
+
+impl Pending {
+    const fn serial(&self) -> Option<u64> {
+        match self {
+            Self::Child(request) => request.serial,
+            Self::Ike(request) => request.serial,
+            Self::DeleteChild(..) | Self::Liveness => None,
+        }
+    }
+}
+
+impl Answering {
+    const fn serial(&self) -> u64 {
+        match self {
+            Self::Child(answer) => answer.serial,
+            Self::Ike(answer) => answer.serial,
+        }
+    }
+}

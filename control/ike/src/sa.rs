@@ -1,0 +1,427 @@
+//! One IKE SA: its states, the way of a message to the state that handles it, and what a state may use ([`Cx`]), with the one door for everything that is
+//! worth a log line ([`Cx::note`]). RFC 7296, 2.
+//!
+//! A state is a struct with what exists then; each exchange's file holds the states of both roles. A message that does not authenticate gives the state back
+//! as it was. Called by the endpoint alone.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::child::Child;
+use crate::config::{ConnectionConfig, EndpointConfig};
+use crate::connection::Connection;
+use crate::effect::Effect;
+use crate::endpoint::Shared;
+use crate::environment::{Environment, Instant};
+use crate::error::{IkeError, Stage};
+use crate::established::{Closing, Established};
+use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, Path, Spi, Transmit};
+use crate::exchange::auth::{AuthAwaited, AuthSent};
+use crate::exchange::init::{InitAnswering, InitPreparing, InitSent, InitSharing};
+use crate::job::{Job, JobResult, Work};
+use crate::notice::{Notice, What};
+use crate::status::IkeStatus;
+use crate::wire::{Header, IkeSpi, Role};
+
+/// One IKE SA.
+#[derive(Debug)]
+pub(crate) struct IkeSa {
+    pub(crate) id: IkeId,
+    /// The SPI that we chose.
+    pub(crate) local_spi: IkeSpi,
+    /// If we answer: where the first message came from, and the SPI in it.
+    pub(crate) first_message: Option<(SocketAddr, IkeSpi)>,
+    pub(crate) state: State,
+}
+
+/// How far it is.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// Initiator: a key pair is being computed.
+    InitPreparing(Box<InitPreparing>),
+    /// Initiator: IKE_SA_INIT is out.
+    InitSent(Box<InitSent>),
+    /// Initiator: the shared secret is being computed.
+    InitSharing(Box<InitSharing>),
+    /// Initiator: IKE_AUTH is out.
+    AuthSent(Box<AuthSent>),
+    /// Responder: the answer to IKE_SA_INIT is being computed.
+    InitAnswering(Box<InitAnswering>),
+    /// Responder: IKE_SA_INIT is answered.
+    AuthAwaited(Box<AuthAwaited>),
+    /// Both are who they say.
+    Established(Box<Established>),
+    /// It is over; what is left is to tell the peer and to answer its repeats.
+    Closing(Box<Closing>),
+    /// Nothing is left.
+    Gone,
+}
+
+/// A datagram as it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrived<'a> {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl IkeSa {
+    pub(crate) fn on_datagram(&mut self, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) {
+        self.step(cx, |state, cx| match state {
+            State::InitSent(state) => state.on_datagram(arrived, cx),
+            State::AuthSent(state) => state.on_datagram(arrived, header, cx),
+            State::AuthAwaited(state) => state.on_datagram(arrived, header, cx),
+            State::Established(state) => state.on_datagram(arrived, header, cx),
+            State::Closing(state) => state.on_datagram(arrived, header, cx),
+            State::InitPreparing(_) | State::InitSharing(_) | State::InitAnswering(_) | State::Gone => {
+                cx.note_from(What::DropUnexpected, arrived.remote);
+                state
+            }
+        });
+    }
+
+    pub(crate) fn on_timeout(&mut self, cx: &mut Cx<'_>) {
+        self.step(cx, |state, cx| match state {
+            State::InitSent(state) => state.on_timeout(cx),
+            State::AuthSent(state) => state.on_timeout(cx),
+            State::AuthAwaited(state) => state.on_timeout(cx),
+            State::Established(state) => state.on_timeout(cx),
+            State::Closing(state) => state.on_timeout(cx),
+            State::InitPreparing(_) | State::InitSharing(_) | State::InitAnswering(_) | State::Gone => state,
+        });
+    }
+
+    pub(crate) fn on_computed(&mut self, result: JobResult, cx: &mut Cx<'_>) {
+        self.step(cx, |state, cx| match state {
+            State::InitPreparing(state) => state.on_computed(result, cx),
+            State::InitSharing(state) => state.on_computed(result, cx),
+            State::InitAnswering(state) => state.on_computed(result, cx),
+            State::Established(state) => state.on_computed(result, cx),
+            other => other,
+        });
+    }
+
+    fn step(&mut self, cx: &mut Cx<'_>, act: impl FnOnce(State, &mut Cx<'_>) -> State) {
+        let state = std::mem::replace(&mut self.state, State::Gone);
+        self.state = act(state, cx);
+    }
+
+    fn established(&mut self, cx: &mut Cx<'_>, act: impl FnOnce(&mut Established, &mut Cx<'_>)) {
+        self.step(cx, |state, cx| match state {
+            State::Established(mut state) => {
+                act(&mut state, cx);
+                state.settle(cx)
+            }
+            other => other,
+        });
+    }
+
+    /// Replaces a Child SA, if nothing of the kind is under way.
+    pub(crate) fn rekey_child(&mut self, child: ChildId, cx: &mut Cx<'_>) {
+        self.established(cx, |state, _| state.want_child_rekey(child));
+    }
+
+    /// Replaces the IKE SA.
+    pub(crate) fn rekey_ike(&mut self, cx: &mut Cx<'_>) {
+        self.established(cx, |state, _| state.want_ike_rekey());
+    }
+
+    /// A Child SA reached its end.
+    pub(crate) fn expire_child(&mut self, child: ChildId, cx: &mut Cx<'_>) {
+        self.established(cx, |state, cx| state.expire_child(child, cx));
+    }
+
+    /// The peer sent on a Child SA.
+    pub(crate) fn inbound_activity(&mut self, child: ChildId, cx: &mut Cx<'_>) {
+        self.established(cx, |state, cx| state.inbound_activity(child, cx));
+    }
+
+    /// The configuration changed where nothing negotiated depends on it, or where only some Child SAs do.
+    pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>, cx: &mut Cx<'_>) {
+        self.established(cx, |state, cx| state.reconfigure(config, cx));
+    }
+
+    /// Takes Child SAs over from the IKE SA that this one replaces.
+    pub(crate) fn inherit(&mut self, children: Vec<Child>, cx: &mut Cx<'_>) {
+        self.established(cx, |state, cx| state.inherit(children, cx));
+    }
+
+    /// Lost a collision: its initiator, the peer, deletes it.
+    pub(crate) fn await_delete(&mut self, cx: &mut Cx<'_>) {
+        self.established(cx, |state, cx| state.await_delete(cx));
+    }
+
+    /// Lost against another IKE SA with the same peer that was made at the same time.
+    pub(crate) fn lose_duplicate(&mut self, cx: &mut Cx<'_>) {
+        cx.note(What::Duplicate);
+        self.established(cx, |state, cx| match state.secured.role {
+            Role::Initiator => state.close(DownReason::Superseded, cx),
+            Role::Responder => state.await_delete(cx),
+        });
+    }
+
+    /// The peer made a newer one.
+    pub(crate) fn close_superseded(&mut self, cx: &mut Cx<'_>) {
+        cx.note(What::Duplicate);
+        self.established(cx, |state, cx| state.close_after_linger(cx));
+    }
+
+    /// Starts sending on this SA's Child SA of a policy.
+    pub(crate) fn activate_policy(&mut self, policy: usize, cx: &mut Cx<'_>) {
+        self.established(cx, |state, cx| state.activate_policy(policy, cx));
+    }
+
+    /// Deletes it at the peer, if the peer knows it, and forgets it.
+    pub(crate) fn close(&mut self, reason: DownReason, cx: &mut Cx<'_>) {
+        match &self.state {
+            State::Established(_) => self.established(cx, |state, cx| state.close(reason, cx)),
+            State::Closing(_) | State::Gone => {}
+            _ => self.abandon(cx),
+        }
+    }
+
+    /// Forgets it without a word: the peer has not authenticated us yet.
+    pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
+        self.step(cx, |state, cx| {
+            if let State::AuthSent(state) = state {
+                state.release(cx);
+            }
+            cx.ended(DownReason::DeletedByUs, None, false);
+            State::Gone
+        });
+    }
+
+    /// Forgets an established one without a word: the peer has forgotten it, too.
+    pub(crate) fn end(&mut self, reason: DownReason, cx: &mut Cx<'_>) {
+        self.step(cx, |state, cx| match state {
+            State::Established(state) => state.gone(reason, None, cx),
+            other => other,
+        });
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::InitSent(state) => Some(state.deadline()),
+            State::AuthSent(state) => state.secured.window.deadline(),
+            State::AuthAwaited(state) => Some(state.expires_at),
+            State::Established(state) => state.deadline(),
+            State::Closing(state) => Some(state.deadline()),
+            State::InitPreparing(_) | State::InitSharing(_) | State::InitAnswering(_) | State::Gone => None,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        match &self.state {
+            State::InitPreparing(state) => Some(state.config.id),
+            State::InitSent(state) => Some(state.config.id),
+            State::InitSharing(state) => Some(state.sent.config.id),
+            State::AuthSent(state) => Some(state.config.id),
+            State::Established(state) => Some(state.config.id),
+            State::Closing(state) => state.connection,
+            State::InitAnswering(_) | State::AuthAwaited(_) | State::Gone => None,
+        }
+    }
+
+    pub(crate) const fn is_half_open(&self) -> bool {
+        matches!(self.state, State::InitAnswering(_) | State::AuthAwaited(_))
+    }
+
+    pub(crate) const fn is_gone(&self) -> bool {
+        matches!(self.state, State::Gone)
+    }
+
+    pub(crate) const fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing(_) | State::Gone)
+    }
+
+    /// Whether another IKE SA of the connection is to carry the traffic.
+    pub(crate) fn is_leaving(&self) -> bool {
+        match &self.state {
+            State::Established(state) => state.is_leaving(),
+            _ => true,
+        }
+    }
+
+    pub(crate) const fn is_before_auth(&self) -> bool {
+        matches!(self.state, State::InitPreparing(_) | State::InitSent(_) | State::InitSharing(_))
+    }
+
+    pub(crate) fn established_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Established(state) => Some(state.since),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        match &self.state {
+            State::Established(state) => state.secured.role,
+            _ if self.first_message.is_some() => Role::Responder,
+            _ => Role::Initiator,
+        }
+    }
+
+    /// Whether it has a Child SA of that policy.
+    pub(crate) fn serves(&self, policy: usize) -> bool {
+        match &self.state {
+            State::Established(state) => state.children.iter().any(|child| child.policy == policy && child.is_live()),
+            _ => false,
+        }
+    }
+
+    /// SPIs of initiator and responder, once both are known.
+    pub(crate) fn spis(&self) -> (IkeSpi, IkeSpi) {
+        match &self.state {
+            State::AuthSent(state) => state.secured.spis,
+            State::AuthAwaited(state) => state.secured.spis,
+            State::Established(state) => state.secured.spis,
+            State::Closing(state) => state.secured.spis,
+            _ => (self.local_spi, IkeSpi::NONE),
+        }
+    }
+
+    pub(crate) fn status(&self, config: &ConnectionConfig) -> IkeStatus {
+        let secured = match &self.state {
+            State::AuthSent(state) => Some(&state.secured),
+            State::AuthAwaited(state) => Some(&state.secured),
+            State::Established(state) => Some(&state.secured),
+            State::Closing(state) => Some(&state.secured),
+            _ => None,
+        };
+        let established = match &self.state {
+            State::Established(state) => Some(state),
+            _ => None,
+        };
+        IkeStatus {
+            id: self.id,
+            spis: self.spis(),
+            role: self.role(),
+            state: self.state.name(),
+            path: secured.map_or_else(|| Path::unknown(config), |secured| secured.path),
+            suite: secured.map(|secured| secured.suite),
+            peer: established.map(|state| state.peer.clone()),
+            since: established.map(|state| state.since),
+            rekey_at: established.map(|state| state.rekey_at),
+            children: established.map(|state| state.child_status()).unwrap_or_default(),
+        }
+    }
+}
+
+impl State {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::InitPreparing(_) | Self::InitSent(_) => "IKE_SA_INIT sent",
+            Self::InitSharing(_) => "computing keys",
+            Self::AuthSent(_) => "IKE_AUTH sent",
+            Self::InitAnswering(_) | Self::AuthAwaited(_) => "half open",
+            Self::Established(_) => "established",
+            Self::Closing(_) => "closing",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// What a state may use besides itself.
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Instant,
+    pub(crate) env: &'a mut dyn Environment,
+    pub(crate) settings: &'a EndpointConfig,
+    pub(crate) connections: &'a BTreeMap<ConnectionId, Connection>,
+    pub(crate) shared: &'a mut Shared,
+    pub(crate) ike: Option<IkeId>,
+    pub(crate) connection: Option<ConnectionId>,
+}
+
+impl Cx<'_> {
+    /// The one door: counts and emits what happened to this SA.
+    pub(crate) fn note(&mut self, what: What) {
+        self.record(what, None, None, None);
+    }
+
+    /// The same, about an exchange.
+    pub(crate) fn note_stage(&mut self, what: What, stage: Stage) {
+        self.record(what, None, None, Some(stage));
+    }
+
+    /// The same, about a Child SA.
+    pub(crate) fn note_child(&mut self, what: What, child: ChildId) {
+        self.record(what, Some(child), None, None);
+    }
+
+    /// The same, about somebody out there.
+    pub(crate) fn note_from(&mut self, what: What, remote: SocketAddr) {
+        self.record(what, None, Some(remote), None);
+    }
+
+    fn record(&mut self, what: What, child: Option<ChildId>, remote: Option<SocketAddr>, stage: Option<Stage>) {
+        *self.shared.counts.entry(what).or_default() += 1;
+        let notice = Notice { what, connection: self.connection, ike: self.ike, child, remote, stage };
+        self.event(Event::Notice(notice));
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.shared.out.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.shared.effects.push_back(effect);
+    }
+
+    pub(crate) fn transmit(&mut self, local: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
+        self.shared.out.push_back(Output::Transmit(Transmit { local, remote, bytes }));
+    }
+
+    pub(crate) fn ike_id(&self) -> IkeId {
+        self.ike.expect("a context of an SA has its id")
+    }
+
+    /// This SA is over.
+    pub(crate) fn ended(&mut self, reason: DownReason, error: Option<IkeError>, proven: bool) {
+        self.note(What::IkeGone);
+        let (ike, connection) = (self.ike_id(), self.connection);
+        self.effect(Effect::Ended { ike, connection, reason, error, proven });
+    }
+
+    /// Hands slow maths to the caller; the serial number comes back with its result.
+    pub(crate) fn compute(&mut self, work: Work) -> u64 {
+        let serial = self.shared.next_id();
+        let ike = self.ike_id();
+        self.event(Event::Compute(Job { ike, serial, work }));
+        serial
+    }
+
+    /// A fresh nonce (RFC 7296, 2.10): at least half the size of the largest PRF key.
+    pub(crate) fn nonce(&mut self) -> Vec<u8> {
+        let mut nonce = vec![0; 32];
+        self.env.random(&mut nonce);
+        nonce
+    }
+
+    /// A fresh SPI for an IKE SA; 64 random bits do not meet by chance.
+    pub(crate) fn ike_spi(&mut self) -> IkeSpi {
+        loop {
+            let mut bytes = [0; 8];
+            self.env.random(&mut bytes);
+            let spi = IkeSpi(u64::from_be_bytes(bytes));
+            if spi != IkeSpi::NONE {
+                return spi;
+            }
+        }
+    }
+
+    /// A random number over the whole range.
+    pub(crate) fn random_u32(&mut self) -> u32 {
+        let mut bytes = [0; 4];
+        self.env.random(&mut bytes);
+        u32::from_be_bytes(bytes)
+    }
+
+    /// An inbound SPI for a Child SA.
+    ///
+    /// # Errors
+    /// [`IkeError::NoFreeSpi`].
+    pub(crate) fn esp_spi(&mut self, connection: ConnectionId) -> Result<Spi, IkeError> {
+        self.env.allocate_spi(connection).ok_or(IkeError::NoFreeSpi)
+    }
+}
