@@ -13,9 +13,49 @@ pub trait Choice: Copy + PartialEq + Sized + 'static {
     /// The word that stands for this value.
     ///
     /// # Panics
-    /// Never for the enums of this crate: a test asks each of them for each value.
+    /// If [`Self::WORDS`] lacks the value, which no enum of this crate does.
     fn word(self) -> &'static str {
         let entry = Self::WORDS.iter().find(|(_, value)| *value == self);
         entry.expect("every value has a word").0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::Choice;
+    use crate::appliance::{Idle, Memory};
+    use crate::connection::{ConnectionMode, ConnectionType};
+    use crate::gateway::{GatewayType, VpnType};
+    use crate::policy::Esn;
+    use crate::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup};
+    use crate::sku::Sku;
+
+    /// Each value that a word stands for has a word that stands for it, and no word stands for two things.
+    fn words_are_sound<T: Choice + Debug>() {
+        for (word, value) in T::WORDS {
+            let shown = value.word();
+            assert!(T::WORDS.iter().any(|(w, v)| *w == shown && v == value), "{word} is shown as {shown}");
+            assert_eq!(T::WORDS.iter().filter(|(w, _)| w == word).count(), 1, "{word}");
+            assert!(T::REFUSED.iter().all(|(refused, _, _)| refused != word), "{word} is taken and refused");
+        }
+    }
+
+    #[test]
+    fn no_word_stands_for_two_things() {
+        words_are_sound::<Idle>();
+        words_are_sound::<Memory>();
+        words_are_sound::<ConnectionType>();
+        words_are_sound::<ConnectionMode>();
+        words_are_sound::<GatewayType>();
+        words_are_sound::<VpnType>();
+        words_are_sound::<Sku>();
+        words_are_sound::<Esn>();
+        words_are_sound::<IkeEncryption>();
+        words_are_sound::<IkeIntegrity>();
+        words_are_sound::<DhGroup>();
+        words_are_sound::<PfsGroup>();
+        words_are_sound::<IpsecEncryption>();
     }
 }

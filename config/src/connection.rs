@@ -1,15 +1,32 @@
 //! Connections: one peer, its key, and what travels to it.
 
+mod rules;
+
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rules::Rules;
+use toml::de::DeValue;
+
 use crate::choice::Choice;
+use crate::document::Section;
+use crate::environment::Environment;
+use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::identity::Identity;
+use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
-use crate::policy::Policy;
-use crate::secret::SharedKey;
-use crate::selectors::TrafficSelectors;
+use crate::network::VirtualNetwork;
+use crate::policy::{self, Policy};
+use crate::port::Port;
+use crate::report::{Located, Place, Report};
+use crate::secret::{self, SharedKey};
+use crate::selectors::{Ends, TrafficSelectors};
+use crate::shelf::Shelf;
+use crate::sku::Sku;
+use crate::value::{Value, Wrong, wrong_type};
 
 /// What a connection leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,3 +116,246 @@ pub struct Connection {
     /// What may travel.
     pub traffic_selectors: TrafficSelectors,
 }
+
+impl Value for MssClamp {
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        let example = "\"auto\", \"off\" or a number of bytes from 536 to 8960";
+        match value {
+            DeValue::String(word) if word == "auto" => Ok(Self::Auto),
+            DeValue::String(word) if word == "off" => Ok(Self::Off),
+            DeValue::String(word) => Err(Wrong {
+                problem: format!("{word:?} is no way to clamp"),
+                remedy: format!("write {example}"),
+            }),
+            DeValue::Integer(_) => {
+                let bytes = u64::read(value)?;
+                let fitting = u16::try_from(bytes).ok().filter(|bytes| MSS_BYTES.contains(bytes));
+                fitting.map(Self::Bytes).ok_or_else(|| Wrong {
+                    problem: format!("{bytes} is out of range"),
+                    remedy: format!("write {example}"),
+                })
+            }
+            other => Err(wrong_type("a word or a number of bytes", other, example)),
+        }
+    }
+}
+
+/// The resources that connections refer to.
+pub(crate) struct Around<'a> {
+    pub(crate) ports: &'a Shelf<Port>,
+    pub(crate) networks: &'a Shelf<VirtualNetwork>,
+    pub(crate) gateways: &'a Shelf<VirtualNetworkGateway>,
+    pub(crate) peers: &'a Shelf<LocalNetworkGateway>,
+    pub(crate) environment: &'a Environment<'a>,
+}
+
+/// Reads each `[[connection]]`.
+pub(crate) fn read(
+    root: &mut Section<'_>,
+    around: &Around<'_>,
+    report: &mut Report<'_>,
+) -> Shelf<Connection> {
+    let mut connections = Shelf::new("connection");
+    let mut rules = Rules::default();
+    for mut section in root.sections("connection", report) {
+        let name = section.name("connection", report);
+        if let Some(name) = &name {
+            connections.declare(name, report);
+        }
+        let connection = one(&mut section, name.as_ref(), around, &mut rules, report);
+        section.finish(report);
+        connections.put(name, connection);
+    }
+    connections
+}
+
+/// Warns of local network gateways that no connection leads to, unless one that may lead there is broken.
+pub(crate) fn warn_of_idle_peers(
+    connections: &Shelf<Connection>,
+    peers: &Shelf<LocalNetworkGateway>,
+    report: &mut Report<'_>,
+) {
+    let connected: BTreeSet<&Name> = connections.sound().values().map(|c| &c.local_network_gateway).collect();
+    if !connections.is_complete() {
+        return;
+    }
+    for (peer, line) in peers.declared().filter(|(name, _)| !connected.contains(name)) {
+        let place = Place { line, key: format!("local_network_gateway[{peer}]") };
+        report.warning(&place, "no connection leads here", "add a [[connection]] to it, or leave it out");
+    }
+}
+
+/// The two ends that a connection names, as far as they are sound.
+struct Found<'a> {
+    gateway: Option<&'a VirtualNetworkGateway>,
+    network: Option<&'a VirtualNetwork>,
+    peer: Option<&'a LocalNetworkGateway>,
+}
+
+fn one<'a>(
+    section: &mut Section<'_>,
+    name: Option<&Located<Name>>,
+    around: &Around<'a>,
+    rules: &mut Rules,
+    report: &mut Report<'_>,
+) -> Option<Connection> {
+    let gateway_name = section.required::<Name>("gateway", "\"gw\"", report);
+    let peer_name = section.required::<Name>("local_network_gateway", "\"site-b\"", report);
+    let gateway = gateway_name.as_ref().and_then(|name| around.gateways.find(name, report));
+    let network = gateway.and_then(|gateway| around.networks.sound().get(&gateway.virtual_network));
+    let peer = peer_name.as_ref().and_then(|name| around.peers.find(name, report));
+    let found = Found { gateway, network, peer };
+
+    let connection_type = section.optional("type", report).map_or(ConnectionType::IPsec, |word| word.value);
+    let shared_key = secret::read(section, "shared_key", around.environment, report);
+    let mode = mode(section, peer, report);
+    let dpd_timeout_s = section.integer("dpd_timeout_s", DPD_TIMEOUT_S, DPD_TIMEOUT_S_DEFAULT, report);
+    let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
+    let policy = policy(section, gateway, report);
+    let traffic_selectors = traffic_selectors(section, &found, report);
+    let local_address = local_address(&found, peer_name.as_ref(), around.ports, report);
+    let (local_id, remote_id) = identities(section, local_address, peer, report);
+
+    let (name, gateway, peer) = (&name?.value, gateway?, peer?);
+    rules.tunnels(name, gateway, &section.place, report);
+    if let Some(network) = network {
+        rules.routes(name, network, peer, &peer_name.as_ref()?.place, report);
+    }
+    let (local_address, remote_id) = (local_address?, remote_id?);
+    rules.peers(name, local_address, peer, &remote_id, &section.place, report);
+    Some(Connection {
+        name: name.clone(),
+        connection_type,
+        gateway: gateway.name.clone(),
+        local_network_gateway: peer.name.clone(),
+        local_address,
+        shared_key: Arc::new(shared_key?),
+        local_id: local_id?,
+        remote_id,
+        mode,
+        dpd_timeout: Duration::from_secs(dpd_timeout_s.into()),
+        mss_clamp,
+        policy,
+        traffic_selectors: traffic_selectors?,
+    })
+}
+
+fn mode(
+    section: &mut Section<'_>,
+    peer: Option<&LocalNetworkGateway>,
+    report: &mut Report<'_>,
+) -> ConnectionMode {
+    let Some(Located { value: mode, place }) = section.optional("mode", report) else {
+        return ConnectionMode::Default;
+    };
+    let anywhere = peer.filter(|peer| peer.address == PeerAddress::Any);
+    if let Some(peer) = anywhere.filter(|_| mode == ConnectionMode::InitiatorOnly) {
+        let problem = format!("\"{}\" has no address that could be called", peer.name);
+        report.error(&place, problem, "give its address, or take mode = \"ResponderOnly\"");
+    }
+    mode
+}
+
+/// The connection's policy; gateways of size Basic and policy-based ones have none of their own.
+fn policy(
+    section: &mut Section<'_>,
+    gateway: Option<&VirtualNetworkGateway>,
+    report: &mut Report<'_>,
+) -> Policy {
+    let Some(section) = section.section("policy", report) else { return Policy::default() };
+    let plain = |gateway: &&VirtualNetworkGateway| gateway.sku == Sku::Basic;
+    if let Some(gateway) = gateway.filter(plain) {
+        let problem = format!("the gateway \"{}\" is of size Basic, which takes no policy", gateway.name);
+        report.error(&section.place, problem, "leave the policy out, or take a larger sku");
+    }
+    policy::read(section, report)
+}
+
+fn traffic_selectors(
+    section: &mut Section<'_>,
+    found: &Found<'_>,
+    report: &mut Report<'_>,
+) -> Option<TrafficSelectors> {
+    let by_policy = section.optional::<bool>("use_policy_based_traffic_selectors", report);
+    let own = section.section("traffic_selectors", report);
+    let ends = Ends {
+        address_space: found.network.map_or(&[][..], |network| &network.address_space),
+        prefixes: found.peer.map_or(&[][..], |peer| &peer.prefixes),
+    };
+    ends.check_families(&section.place, report);
+    if let Some(flag) = by_policy.as_ref().filter(|flag| flag.value && own.is_some()) {
+        let problem = "the connection has traffic_selectors of its own, which this would replace";
+        report.error(&flag.place, problem, "leave one of the two out");
+    }
+    let selectors = own.map(|own| ends.read(own, report));
+    let gateway = found.gateway?;
+    found.network?;
+    found.peer?;
+    let pairs = by_policy.is_some_and(|flag| flag.value) || gateway.vpn_type == VpnType::PolicyBased;
+    Some(selectors.unwrap_or_else(|| if pairs { ends.prefix_pairs() } else { ends.any_to_any() }))
+}
+
+/// Our end: the gateway's first public address of the family of the peer's. The underlay has to lead to the peer.
+fn local_address(
+    found: &Found<'_>,
+    peer_name: Option<&Located<Name>>,
+    ports: &Shelf<Port>,
+    report: &mut Report<'_>,
+) -> Option<IpAddr> {
+    let (gateway, peer, place) = (found.gateway?, found.peer?, &peer_name?.place);
+    let PeerAddress::At(remote) = peer.address else { return gateway.public_addresses.first().copied() };
+    let local = gateway.public_addresses.iter().find(|local| local.is_ipv4() == remote.is_ipv4()).copied();
+    if local.is_none() && !gateway.public_addresses.is_empty() {
+        let problem =
+            format!("the gateway \"{}\" has no public address of the family of {remote}", gateway.name);
+        report.error(place, problem, "add one to public_addresses, or take another address of the peer");
+    } else if ports.is_complete() {
+        reachable(remote, place, ports, report);
+    }
+    local
+}
+
+fn reachable(remote: IpAddr, place: &Place, ports: &Shelf<Port>, report: &mut Report<'_>) {
+    let ports = || ports.sound().values();
+    if ports().flat_map(|port| &port.addresses).any(|own| own.address == remote) {
+        let remedy = "name the peer's address in its local network gateway";
+        report.error(place, format!("{remote} is an address of this gateway itself"), remedy);
+    } else if !ports().any(|port| {
+        port.addresses.iter().any(|own| own.network.contains(&remote))
+            || port.routes.iter().any(|route| route.prefix.contains(&remote))
+    }) {
+        let remedy = "add a route to it, or a default route, to the port of the public side";
+        report.error(place, format!("no port leads to the peer's address {remote}"), remedy);
+    }
+}
+
+/// How both sides call themselves: as the file says, else by their addresses.
+fn identities(
+    section: &mut Section<'_>,
+    local: Option<IpAddr>,
+    peer: Option<&LocalNetworkGateway>,
+    report: &mut Report<'_>,
+) -> (Option<Identity>, Option<Identity>) {
+    let nameless = peer.filter(|peer| peer.address == PeerAddress::Any && !section.has("remote_id"));
+    if let Some(peer) = nameless {
+        let problem = format!("the key remote_id is missing: \"{}\" may call from anywhere", peer.name);
+        report.error(
+            &section.place_of("remote_id"),
+            problem,
+            "add remote_id, the identity that the peer sends",
+        );
+    }
+    let local_id = section.optional::<Identity>("local_id", report).map(|found| found.value);
+    let remote_id = section.optional::<Identity>("remote_id", report).map(|found| found.value);
+    let remote = peer.and_then(|peer| match peer.address {
+        PeerAddress::At(address) => Some(Identity::from(address)),
+        PeerAddress::Any => None,
+    });
+    (local_id.or(local.map(Identity::from)), remote_id.or(remote))
+}
+
+/// Azure's bounds of dpdTimeoutSeconds.
+const DPD_TIMEOUT_S: RangeInclusive<u32> = 9..=3600;
+const DPD_TIMEOUT_S_DEFAULT: u32 = 45;
+/// From the least of RFC 879 to what a jumbo frame holds.
+const MSS_BYTES: RangeInclusive<u16> = 536..=8960;

@@ -1,9 +1,15 @@
 //! Virtual network gateways: where a network's tunnels begin.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::choice::Choice;
+use crate::document::Section;
 use crate::name::Name;
+use crate::network::VirtualNetwork;
+use crate::port::Port;
+use crate::report::{Located, Report, alternatives};
+use crate::shelf::Shelf;
 use crate::sku::Sku;
 
 /// What a gateway carries.
@@ -51,4 +57,102 @@ pub struct VirtualNetworkGateway {
     pub sku: Sku,
     /// Public addresses, at least one; each is an address of an underlay port.
     pub public_addresses: Vec<IpAddr>,
+}
+
+/// Reads each `[[virtual_network_gateway]]`.
+pub(crate) fn read(
+    root: &mut Section<'_>,
+    ports: &Shelf<Port>,
+    networks: &Shelf<VirtualNetwork>,
+    report: &mut Report<'_>,
+) -> Shelf<VirtualNetworkGateway> {
+    let mut gateways = Shelf::new("virtual network gateway");
+    let mut served = BTreeMap::new();
+    for mut section in root.sections("virtual_network_gateway", report) {
+        let name = section.name("virtual_network_gateway", report);
+        if let Some(name) = &name {
+            gateways.declare(name, report);
+        }
+        let network = section.required::<Name>("virtual_network", "\"site-a\"", report);
+        let gateway_type = section.optional("type", report).map_or(GatewayType::Vpn, |found| found.value);
+        let (vpn_type, sku) = size(&mut section, report);
+        let public_addresses = public_addresses(&mut section, ports, report);
+        if let Some(network) = &network {
+            check_network(network, networks, report);
+            let key = (network.value.clone(), gateway_type);
+            if let Some(line) = served.get(&key) {
+                let problem = format!(
+                    "the network \"{}\" has a {} gateway already, on line {line}",
+                    network.value,
+                    gateway_type.word()
+                );
+                let remedy = "leave one out: a network has one gateway of each type, and that carries many connections";
+                report.error(&network.place, problem, remedy);
+            } else {
+                served.insert(key, section.place.line);
+            }
+        }
+        section.finish(report);
+        let gateway = name.as_ref().zip(network).map(|(name, network)| {
+            let (name, virtual_network) = (name.value.clone(), network.value);
+            VirtualNetworkGateway { name, virtual_network, gateway_type, vpn_type, sku, public_addresses }
+        });
+        gateways.put(name, gateway);
+    }
+    gateways
+}
+
+/// The kind and the size, which depend on each other.
+fn size(section: &mut Section<'_>, report: &mut Report<'_>) -> (VpnType, Sku) {
+    let vpn_type = section.optional::<VpnType>("vpn_type", report);
+    let sku = section.optional::<Sku>("sku", report);
+    let kind = vpn_type.as_ref().map_or(VpnType::RouteBased, |found| found.value);
+    let default = if kind == VpnType::PolicyBased { Sku::Basic } else { Sku::VpnGw1 };
+    let size = sku.as_ref().map_or(default, |found| found.value);
+    if let Some(sku) = sku.filter(|_| kind == VpnType::PolicyBased && size != Sku::Basic) {
+        let problem = format!("a gateway of size {} cannot be PolicyBased", size.word());
+        report.error(&sku.place, problem, "take sku = \"Basic\", or vpn_type = \"RouteBased\"");
+    }
+    (kind, size)
+}
+
+fn public_addresses(section: &mut Section<'_>, ports: &Shelf<Port>, report: &mut Report<'_>) -> Vec<IpAddr> {
+    let found =
+        section.required_list::<IpAddr>("public_addresses", "[\"192.0.2.1\"]", report).unwrap_or_default();
+    let mut sound: Vec<IpAddr> = Vec::with_capacity(found.len());
+    let underlay: Vec<String> = ports
+        .sound()
+        .values()
+        .flat_map(|port| port.addresses.iter().map(|own| own.address.to_string()))
+        .collect();
+    for Located { value: address, place } in found {
+        if sound.contains(&address) {
+            report.error(&place, format!("{address} is listed twice"), "leave one of them out");
+            continue;
+        }
+        if ports.is_complete() && !underlay.contains(&address.to_string()) {
+            let remedy = match underlay.is_empty() {
+                true => "give a [[port]] of the public side this address".to_owned(),
+                false => format!(
+                    "add it to the addresses of a [[port]], or take one that is there: {}",
+                    alternatives(underlay.iter().map(String::as_str))
+                ),
+            };
+            report.error(&place, format!("{address} is an address of no underlay port"), remedy);
+        }
+        sound.push(address);
+    }
+    sound
+}
+
+fn check_network(reference: &Located<Name>, networks: &Shelf<VirtualNetwork>, report: &mut Report<'_>) {
+    let Some(network) = networks.find(reference, report) else { return };
+    if network.gateway_subnet.is_none() {
+        let problem = format!("the network \"{}\" has no gateway subnet", network.name);
+        report.error(
+            &reference.place,
+            problem,
+            "add gateway_subnet to the network, a /27 of its address space",
+        );
+    }
 }

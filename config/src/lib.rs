@@ -5,10 +5,6 @@
 //! addresses are on ports, selectors lie in the network, algorithms exist. Resources compare with `==`, so that the
 //! difference between two configurations can be computed; secrets compare in constant time.
 //!
-//! The entry points:
-//! `Config::read(&Path, &Environment) -> Result<Checked, Findings>` for a file and
-//! `Config::parse(Source, &Environment) -> Result<Checked, Findings>` for text, where `Checked { config, warnings }`.
-//!
 //! This crate knows no packet and opens no socket. The control thread and the programs call it.
 
 #![forbid(unsafe_code)]
@@ -16,6 +12,7 @@
 mod appliance;
 mod choice;
 mod connection;
+mod document;
 mod environment;
 mod finding;
 mod gateway;
@@ -26,11 +23,19 @@ mod network;
 pub mod policy;
 mod port;
 mod prefix;
+mod report;
 mod secret;
 mod selectors;
+mod shelf;
 mod sku;
+mod value;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use report::Report;
 
 pub use appliance::{Appliance, CoreId, Idle, Memory};
 pub use choice::Choice;
@@ -60,7 +65,89 @@ pub struct Config {
     connections: BTreeMap<Name, Connection>,
 }
 
+/// A configuration with what is advised against in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The configuration.
+    pub config: Config,
+    /// Findings of severity warning, in the order of the file.
+    pub warnings: Vec<Finding>,
+}
+
+/// A complete and commented configuration, `config/examples/site-to-site.toml`.
+pub const EXAMPLE: &str = include_str!("../examples/site-to-site.toml");
+
 impl Config {
+    /// Reads and checks `file`, and the secrets that it refers to.
+    ///
+    /// # Errors
+    /// Every finding, if one of them is an error; also if the file cannot be read, is larger than 8 MiB or is not UTF-8.
+    pub fn read(file: &Path, environment: &Environment<'_>) -> Result<Checked, Findings> {
+        let refuse = |problem: String, remedy: &str| {
+            let (severity, key, remedy) = (Severity::Error, String::new(), remedy.to_owned());
+            Findings(vec![Finding { severity, file: file.to_owned(), line: 0, key, problem, remedy }])
+        };
+        let mut bytes = Vec::new();
+        File::open(file).and_then(|open| open.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(
+            |error| {
+                refuse(format!("the file cannot be read: {error}"), "name a file that this user may read")
+            },
+        )?;
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > FILE_MAX_BYTES {
+            let problem = format!("the file is larger than {} MiB", FILE_MAX_BYTES >> 20);
+            return Err(refuse(problem, "name a configuration file"));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| {
+            refuse("the file is not UTF-8 text".into(), "name a configuration file, saved as UTF-8")
+        })?;
+        Self::parse(Source { file, text: &text }, environment)
+    }
+
+    /// Checks the text of a configuration, and reads the secrets that it refers to.
+    ///
+    /// # Errors
+    /// Every finding, if one of them is an error.
+    pub fn parse(source: Source<'_>, environment: &Environment<'_>) -> Result<Checked, Findings> {
+        let mut report = Report::new(source);
+        let config = Self::read_resources(&mut report, environment);
+        let findings = report.into_findings();
+        match config {
+            Some(config) if findings.iter().all(|finding| finding.severity == Severity::Warning) => {
+                Ok(Checked { config, warnings: findings })
+            }
+            _ => Err(Findings(findings)),
+        }
+    }
+
+    /// Reads each kind of resource after those that it refers to. `None` if a section is missing as a whole, which is
+    /// reported then.
+    fn read_resources(report: &mut Report<'_>, environment: &Environment<'_>) -> Option<Self> {
+        let mut root = document::parse(report)?;
+        let appliance = appliance::read(&mut root, environment, report);
+        let ports = port::read(&mut root, report);
+        let networks = network::read(&mut root, &ports, report);
+        let gateways = gateway::read(&mut root, &ports, &networks, report);
+        let peers = local_network_gateway::read(&mut root, report);
+        let around = connection::Around {
+            ports: &ports,
+            networks: &networks,
+            gateways: &gateways,
+            peers: &peers,
+            environment,
+        };
+        let connections = connection::read(&mut root, &around, report);
+        root.finish(report);
+        connection::warn_of_idle_peers(&connections, &peers, report);
+        Some(Self {
+            appliance: appliance?,
+            ports: ports.into_sound(),
+            virtual_networks: networks.into_sound(),
+            gateways: gateways.into_sound(),
+            local_network_gateways: peers.into_sound(),
+            connections: connections.into_sound(),
+        })
+    }
+
     /// The machine.
     #[must_use]
     pub fn appliance(&self) -> &Appliance {
@@ -131,3 +218,6 @@ impl Config {
         self.local_network_gateways.get(peer).expect("the peer of a checked connection exists")
     }
 }
+
+/// Larger than any configuration; keeps a wrong path from filling the memory.
+const FILE_MAX_BYTES: u64 = 8 << 20;

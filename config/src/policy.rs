@@ -2,12 +2,17 @@
 
 pub mod algorithm;
 
-use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf};
+use algorithm::{
+    DhGroup, IkeEncryption, IkeIntegrity, IkeIntegrityWord, IpsecEncryption, IpsecIntegrityWord, PfsGroup,
+    Prf,
+};
 
 use crate::choice::Choice;
+use crate::document::Section;
+use crate::report::{Located, Place, Report};
 
 /// One proposal for the IKE SA (RFC 7296, 3.3): any one of each list. Lists are in order of preference.
 ///
@@ -62,9 +67,191 @@ pub struct Policy {
     /// A Child SA is rekeyed before it is this old; 300 s to 172,799 s.
     pub sa_lifetime: Duration,
     /// A Child SA is rekeyed before it has carried this many KiB in one direction; at least 1024.
-    pub sa_data_size_kib: NonZeroU64,
+    pub sa_data_size_kib: u64,
     /// The IKE SA is rekeyed before it is this old; 300 s to 172,799 s.
     pub ike_lifetime: Duration,
     /// Size of the replay window (RFC 4303, 3.4.3) in packets: a power of two, 32 to 4096.
     pub replay_window_packets: u16,
 }
+
+impl Default for Policy {
+    /// What is offered and accepted without a policy: every algorithm that is sound, the strongest first. The last entry
+    /// of `pfs_groups` lets peers without perfect forward secrecy rekey.
+    fn default() -> Self {
+        let (ike, ipsec) = proposals(Words::default());
+        Self {
+            ike,
+            ipsec,
+            sa_lifetime: Duration::from_secs(SA_LIFETIME_S_DEFAULT.into()),
+            sa_data_size_kib: SA_DATA_SIZE_KIB_DEFAULT,
+            ike_lifetime: Duration::from_secs(IKE_LIFETIME_S_DEFAULT.into()),
+            replay_window_packets: REPLAY_WINDOW_PACKETS_DEFAULT,
+        }
+    }
+}
+
+/// Reads `policy` of a connection.
+pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy {
+    let words = Words {
+        ike_encryption: words(&mut section, "ike_encryption", report),
+        ike_integrity: words(&mut section, "ike_integrity", report),
+        dh_groups: words(&mut section, "dh_group", report),
+        ipsec_encryption: ipsec_encryption(&mut section, report),
+        pfs_groups: words(&mut section, "pfs_group", report),
+    };
+    check_ike(&words, &section.place, report);
+    let (ike, mut ipsec) = proposals(words);
+    ipsec.esn = section.optional("esn", report).map_or(Esn::Prefer, |esn| esn.value);
+    let sa_lifetime_s = section.integer("sa_lifetime_s", LIFETIME_S, SA_LIFETIME_S_DEFAULT, report);
+    let ike_lifetime_s = section.integer("ike_lifetime_s", LIFETIME_S, IKE_LIFETIME_S_DEFAULT, report);
+    let sa_data_size_kib =
+        section.integer("sa_data_size_kib", SA_DATA_SIZE_KIB, SA_DATA_SIZE_KIB_DEFAULT, report);
+    let replay_window_packets = replay_window(&mut section, report);
+    section.finish(report);
+    Policy {
+        ike,
+        ipsec,
+        sa_lifetime: Duration::from_secs(sa_lifetime_s.into()),
+        sa_data_size_kib,
+        ike_lifetime: Duration::from_secs(ike_lifetime_s.into()),
+        replay_window_packets,
+    }
+}
+
+/// The algorithms as the file names them; an empty list stands for the default.
+#[derive(Default)]
+struct Words {
+    ike_encryption: Vec<IkeEncryption>,
+    ike_integrity: Vec<IkeIntegrityWord>,
+    dh_groups: Vec<DhGroup>,
+    ipsec_encryption: Vec<IpsecEncryption>,
+    pfs_groups: Vec<PfsGroup>,
+}
+
+/// A list of words, or one word; each once.
+fn words<T: Choice>(section: &mut Section<'_>, key: &'static str, report: &mut Report<'_>) -> Vec<T> {
+    if section.has_empty_list(key) {
+        report.error(
+            &section.place_of(key),
+            "the list is empty",
+            "name an algorithm, or leave the key out for the defaults",
+        );
+    }
+    let mut sound: Vec<T> = Vec::new();
+    for Located { value, place } in section.one_or_list::<T>(key, report).unwrap_or_default() {
+        if sound.contains(&value) {
+            report.error(&place, format!("{} is listed twice", value.word()), "leave one of them out");
+        } else {
+            sound.push(value);
+        }
+    }
+    sound
+}
+
+/// `ipsec_encryption` with `ipsec_integrity`, which says the same if it is there.
+fn ipsec_encryption(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<IpsecEncryption> {
+    let encryption_place = section.place_of("ipsec_encryption");
+    let place = section.place_of("ipsec_integrity");
+    let both = section.has("ipsec_encryption") && section.has("ipsec_integrity");
+    let encryption: Vec<IpsecEncryption> = words(section, "ipsec_encryption", report);
+    let integrity: Vec<IpsecIntegrityWord> = words(section, "ipsec_integrity", report);
+    let same =
+        encryption.len() == integrity.len() && integrity.iter().all(|word| encryption.contains(&word.0));
+    if both && !encryption.is_empty() && !integrity.is_empty() && !same {
+        let problem =
+            format!("ipsec_integrity differs from ipsec_encryption on line {}", encryption_place.line);
+        report.error(
+            &place,
+            problem,
+            "AES-GCM does both: name the same algorithms, or leave ipsec_integrity out",
+        );
+    }
+    if encryption.is_empty() { integrity.into_iter().map(|word| word.0).collect() } else { encryption }
+}
+
+/// AES-CBC needs an integrity algorithm of its own.
+fn check_ike(words: &Words, place: &Place, report: &mut Report<'_>) {
+    let cbc = words.ike_encryption.iter().find(|cipher| !cipher.is_combined_mode());
+    let only_gcm =
+        !words.ike_integrity.is_empty() && words.ike_integrity.iter().all(|w| *w == IkeIntegrityWord::Gcm);
+    if let Some(cipher) = cbc.filter(|_| only_gcm) {
+        let problem = format!("{} needs an integrity algorithm, and ike_integrity names none", cipher.word());
+        report.error(place, problem, "add \"SHA384\" or \"SHA256\" to ike_integrity");
+    }
+}
+
+fn replay_window(section: &mut Section<'_>, report: &mut Report<'_>) -> u16 {
+    let place = section.place_of("replay_window_packets");
+    let window = section.integer(
+        "replay_window_packets",
+        REPLAY_WINDOW_PACKETS,
+        REPLAY_WINDOW_PACKETS_DEFAULT,
+        report,
+    );
+    if !window.is_power_of_two() {
+        let (below, above) = (window.next_power_of_two() / 2, window.next_power_of_two());
+        report.error(&place, format!("{window} is not a power of two"), format!("take {below} or {above}"));
+    }
+    window
+}
+
+/// Makes proposals of the words, with the defaults where there are none. Ciphers of a kind share a proposal; the kind
+/// that is named first comes first.
+fn proposals(words: Words) -> (Vec<IkeProposal>, IpsecProposal) {
+    let or_default = |given: Vec<DhGroup>| if given.is_empty() { DH_GROUPS.to_vec() } else { given };
+    let dh_groups = or_default(words.dh_groups);
+    let encryption =
+        if words.ike_encryption.is_empty() { IKE_ENCRYPTION.to_vec() } else { words.ike_encryption };
+    let named: Vec<IkeIntegrity> = words.ike_integrity.iter().filter_map(|word| word.integrity()).collect();
+    let integrity = if named.is_empty() { IKE_INTEGRITY.to_vec() } else { named };
+    let (gcm, cbc): (Vec<_>, Vec<_>) =
+        encryption.iter().copied().partition(|cipher| cipher.is_combined_mode());
+    let proposal = |encryption: Vec<IkeEncryption>| IkeProposal {
+        integrity: if encryption.iter().all(|cipher| cipher.is_combined_mode()) {
+            Vec::new()
+        } else {
+            integrity.clone()
+        },
+        encryption,
+        prf: integrity.iter().map(|hash| Prf::from(*hash)).collect(),
+        dh_groups: dh_groups.clone(),
+    };
+    let gcm_first = encryption[0].is_combined_mode();
+    let in_order = if gcm_first { [gcm, cbc] } else { [cbc, gcm] };
+    let ike = in_order.into_iter().filter(|kind| !kind.is_empty()).map(proposal).collect();
+    let encryption =
+        if words.ipsec_encryption.is_empty() { IPSEC_ENCRYPTION.to_vec() } else { words.ipsec_encryption };
+    let with_none =
+        || DH_GROUPS.iter().map(|group| PfsGroup::Group(*group)).chain([PfsGroup::None]).collect();
+    let pfs_groups = if words.pfs_groups.is_empty() { with_none() } else { words.pfs_groups };
+    (ike, IpsecProposal { encryption, pfs_groups, esn: Esn::Prefer })
+}
+
+const IKE_ENCRYPTION: &[IkeEncryption] = &[
+    IkeEncryption::GcmAes256,
+    IkeEncryption::GcmAes128,
+    IkeEncryption::Aes256,
+    IkeEncryption::Aes192,
+    IkeEncryption::Aes128,
+];
+const IKE_INTEGRITY: &[IkeIntegrity] = &[IkeIntegrity::Sha384, IkeIntegrity::Sha256, IkeIntegrity::Sha512];
+const DH_GROUPS: &[DhGroup] = &[
+    DhGroup::Ecp384,
+    DhGroup::Curve25519,
+    DhGroup::Ecp256,
+    DhGroup::Ecp521,
+    DhGroup::Modp4096,
+    DhGroup::Modp3072,
+    DhGroup::Modp2048,
+];
+const IPSEC_ENCRYPTION: &[IpsecEncryption] = &[IpsecEncryption::GcmAes256, IpsecEncryption::GcmAes128];
+
+/// Azure's bounds of saLifeTimeSeconds.
+const LIFETIME_S: RangeInclusive<u32> = 300..=172_799;
+const SA_LIFETIME_S_DEFAULT: u32 = 27_000;
+const IKE_LIFETIME_S_DEFAULT: u32 = 28_800;
+/// From Azure's least to 2^40 KiB, beyond which nothing is gained.
+const SA_DATA_SIZE_KIB: RangeInclusive<u64> = 1024..=1 << 40;
+const SA_DATA_SIZE_KIB_DEFAULT: u64 = 102_400_000;
+const REPLAY_WINDOW_PACKETS: RangeInclusive<u16> = 32..=4096;
+const REPLAY_WINDOW_PACKETS_DEFAULT: u16 = 1024;

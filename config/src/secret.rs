@@ -1,9 +1,18 @@
 //! Pre-shared keys: read from a private file or the environment, kept in memory that is wiped, shown to nobody.
+//!
+//! A key never stands in the configuration itself, since that is copied, mailed and kept in version control.
+
+mod file;
+mod strength;
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use crate::document::Section;
+use crate::environment::Environment;
+use crate::report::{Located, Place, Report};
 
 /// A pre-shared key. Wiped when dropped, printed as `SharedKey(..)`, compared in constant time (its length aside),
 /// neither `Clone` nor serialisable.
@@ -30,3 +39,91 @@ impl fmt::Debug for SharedKey {
         f.write_str("SharedKey(..)")
     }
 }
+
+/// Reads the key that `key` of `section` refers to.
+pub(crate) fn read(
+    section: &mut Section<'_>,
+    key: &'static str,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<SharedKey> {
+    let place = section.place_of(key);
+    if !section.has(key) {
+        report.error(&place, format!("the key {key} is missing"), WRITE_REFERENCE);
+    }
+    if section.is_string(key) {
+        section.skip(key);
+        report.error(&place, "a secret stands in the configuration itself", MOVE_SECRET);
+        return None;
+    }
+    let mut reference = section.section(key, report)?;
+    if reference.has("file") == reference.has("env") {
+        report.error(&place, "the secret needs either file or env", WRITE_REFERENCE);
+    }
+    let file = reference.optional::<String>("file", report);
+    let variable = reference.optional::<String>("env", report);
+    reference.finish(report);
+    let (key, place) = match (file, variable) {
+        (Some(file), None) => (file::read(&file, environment, report)?, file.place),
+        (None, Some(variable)) => (from_environment(&variable, environment, report)?, variable.place),
+        _ => return None,
+    };
+    checked(key, &place, report)
+}
+
+fn from_environment(
+    name: &Located<String>,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let sound = !name.value.is_empty() && !name.value.contains(['=', '\0']);
+    let value = sound.then(|| (environment.variable)(&name.value)).flatten();
+    if value.is_none() {
+        let problem = format!("the environment has no variable {:?}", name.value);
+        report.error(&name.place, problem, "set it before the gateway starts, or take a private file");
+    }
+    value.map(|text| Zeroizing::new(text.as_bytes().to_vec()))
+}
+
+/// The key, if it is one that both sides can type and nobody can guess.
+fn checked(mut key: Zeroizing<Vec<u8>>, place: &Place, report: &mut Report<'_>) -> Option<SharedKey> {
+    for ending in [b"\n".as_slice(), b"\r"] {
+        if key.ends_with(ending) {
+            key.pop();
+        }
+    }
+    if key.len() < LENGTH_MIN {
+        let problem = format!("the key has {} characters, too few", key.len());
+        report.error(place, problem, format!("take at least {LENGTH_MIN}; {GENERATE}"));
+    } else if key.len() > LENGTH_MAX {
+        report.error(
+            place,
+            format!("the key has more than {LENGTH_MAX} characters"),
+            format!("take fewer; {GENERATE}"),
+        );
+    } else if !key.iter().all(u8::is_ascii_graphic) {
+        let problem = "the key holds a blank, a control character or a character beyond ASCII";
+        report.error(place, problem, format!("take printable ASCII on one line; {GENERATE}"));
+    } else if strength::is_placeholder(&key) {
+        report.error(place, "the key is a placeholder or made of well-known words", GENERATE);
+    } else if strength::estimate_bits(&key) < STRENGTH_MIN_BITS {
+        report.error(place, "the key is easily guessed: it repeats itself or follows a pattern", GENERATE);
+    } else {
+        return Some(SharedKey(key));
+    }
+    None
+}
+
+/// Fewer characters than this are guessed offline by whoever has recorded a handshake.
+const LENGTH_MIN: usize = 20;
+/// As in Azure.
+const LENGTH_MAX: usize = 128;
+/// A key of 20 random hexadecimal digits passes, one of 20 letters that follow a pattern does not.
+const STRENGTH_MIN_BITS: f64 = 55.0;
+
+const GENERATE: &str =
+    "make one with: (umask 077; openssl rand -base64 32 > FILE), and give the peer the same";
+const WRITE_REFERENCE: &str =
+    "write shared_key = { file = \"/etc/crossgate/peer.psk\" }, or { env = \"NAME\" }";
+const MOVE_SECRET: &str = "take it out and treat it as known to others: make a new one with \
+     (umask 077; openssl rand -base64 32 > FILE), and write shared_key = { file = \"FILE\" }";

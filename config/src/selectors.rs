@@ -1,6 +1,10 @@
 //! Traffic selectors of a connection (RFC 4301, 4.4.1; RFC 7296, 2.9): what may travel through it.
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::document::Section;
+use crate::prefix::{within, without_overlaps};
+use crate::report::{Located, Place, Report};
 
 /// What may enter and leave a tunnel: from any of `local` to any of `remote`, and back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,3 +14,109 @@ pub struct TrafficSelectors {
     /// On the peer's side; at least one. Each address family is on both sides or on none.
     pub remote: Vec<IpNet>,
 }
+
+/// What the selectors of a connection have to fit.
+pub(crate) struct Ends<'a> {
+    /// The network's address space.
+    pub(crate) address_space: &'a [IpNet],
+    /// The prefixes behind the peer.
+    pub(crate) prefixes: &'a [IpNet],
+}
+
+impl Ends<'_> {
+    /// Everything to everything, in each address family that both ends have.
+    pub(crate) fn any_to_any(&self) -> TrafficSelectors {
+        let any: Vec<IpNet> = EVERYTHING.into_iter().filter(|any| self.both_have(is_ipv4(any))).collect();
+        TrafficSelectors { local: any.clone(), remote: any }
+    }
+
+    /// The network's prefixes to the peer's, in each address family that both ends have.
+    pub(crate) fn prefix_pairs(&self) -> TrafficSelectors {
+        let shared =
+            |prefixes: &[IpNet]| prefixes.iter().copied().filter(|p| self.both_have(is_ipv4(p))).collect();
+        TrafficSelectors { local: shared(self.address_space), remote: shared(self.prefixes) }
+    }
+
+    /// Reports that the ends cannot speak to each other, or that some of the peer's prefixes cannot be reached.
+    pub(crate) fn check_families(&self, place: &Place, report: &mut Report<'_>) {
+        if self.address_space.is_empty() || self.prefixes.is_empty() {
+            return; // reported already
+        }
+        if ![true, false].into_iter().any(|ipv4| self.both_have(ipv4)) {
+            let problem = "the network and the peer's prefixes have no address family in common";
+            report.error(place, problem, "give both IPv4 prefixes, or both IPv6 prefixes");
+            return;
+        }
+        let unreached = self.prefixes.iter().find(|prefix| !self.both_have(is_ipv4(prefix)));
+        if let Some(prefix) = unreached {
+            let problem =
+                format!("the network has no address of the family of {prefix}, so nothing travels there");
+            report.warning(
+                place,
+                problem,
+                "add a prefix of that family to address_space, or take it from the peer's",
+            );
+        }
+    }
+
+    fn both_have(&self, ipv4: bool) -> bool {
+        let has = |prefixes: &[IpNet]| prefixes.iter().any(|prefix| is_ipv4(prefix) == ipv4);
+        has(self.address_space) && has(self.prefixes)
+    }
+
+    /// Reads `traffic_selectors` of a connection.
+    pub(crate) fn read(&self, mut section: Section<'_>, report: &mut Report<'_>) -> TrafficSelectors {
+        let place = section.place.clone();
+        let selectors = TrafficSelectors {
+            local: side(&mut section, "local", self.address_space, "the network's address space", report),
+            remote: side(
+                &mut section,
+                "remote",
+                self.prefixes,
+                "the prefixes of the local network gateway",
+                report,
+            ),
+        };
+        section.finish(report);
+        for (ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
+            let has = |side: &[IpNet]| side.iter().any(|prefix| is_ipv4(prefix) == ipv4);
+            let known = !selectors.local.is_empty() && !selectors.remote.is_empty();
+            if known && has(&selectors.local) != has(&selectors.remote) {
+                let problem = format!("{family} is on one side only, so nothing of it can travel");
+                report.error(
+                    &place,
+                    problem,
+                    format!("add {family} prefixes to the other side, or take them out"),
+                );
+            }
+        }
+        selectors
+    }
+}
+
+/// One side of the selectors: prefixes within `space`, or everything.
+fn side(
+    section: &mut Section<'_>,
+    key: &'static str,
+    space: &[IpNet],
+    space_name: &str,
+    report: &mut Report<'_>,
+) -> Vec<IpNet> {
+    let prefixes = section.required_list::<IpNet>(key, "[\"10.1.0.0/16\"]", report).unwrap_or_default();
+    for Located { value, place } in &prefixes {
+        if !space.is_empty() && value.prefix_len() > 0 && !within(*value, space) {
+            let problem = format!("{value} is not within {space_name}");
+            report.error(place, problem, "take a part of them, or extend them");
+        }
+    }
+    without_overlaps(prefixes, report)
+}
+
+fn is_ipv4(prefix: &IpNet) -> bool {
+    matches!(prefix, IpNet::V4(_))
+}
+
+const EVERYTHING: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, 0)),
+    IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::UNSPECIFIED, 0)),
+];

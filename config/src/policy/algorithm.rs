@@ -50,6 +50,11 @@ pub enum IkeIntegrity {
     Sha512,
 }
 
+impl Choice for IkeIntegrity {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("SHA384", Self::Sha384), ("SHA256", Self::Sha256), ("SHA512", Self::Sha512)];
+}
+
 /// A pseudo-random function (RFC 4868). The configuration names it by `ike_integrity`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Prf {
@@ -59,6 +64,16 @@ pub enum Prf {
     HmacSha384,
     /// `PRF_HMAC_SHA2_512`.
     HmacSha512,
+}
+
+impl From<IkeIntegrity> for Prf {
+    fn from(hash: IkeIntegrity) -> Self {
+        match hash {
+            IkeIntegrity::Sha256 => Self::HmacSha256,
+            IkeIntegrity::Sha384 => Self::HmacSha384,
+            IkeIntegrity::Sha512 => Self::HmacSha512,
+        }
+    }
 }
 
 /// A key exchange group (`dh_group`).
@@ -171,3 +186,58 @@ impl Choice for IpsecEncryption {
 const ONLY_GCM: &str = "the data plane seals with AES-GCM alone";
 const TAKE_GCM: &str = "take \"GCMAES256\" (or \"GCMAES128\")";
 const TAKE_ECP: &str = "take \"ECP384\" (or \"ECP256\", \"Curve25519\", \"DHGroup14\")";
+
+/// What `ike_integrity` may say: beside AES-CBC it is integrity and PRF, beside AES-GCM the PRF alone. Azure's GCM words
+/// leave the PRF open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IkeIntegrityWord {
+    Sha256,
+    Sha384,
+    Sha512,
+    Gcm,
+}
+
+impl IkeIntegrityWord {
+    pub(super) fn integrity(self) -> Option<IkeIntegrity> {
+        match self {
+            Self::Sha256 => Some(IkeIntegrity::Sha256),
+            Self::Sha384 => Some(IkeIntegrity::Sha384),
+            Self::Sha512 => Some(IkeIntegrity::Sha512),
+            Self::Gcm => None,
+        }
+    }
+}
+
+impl Choice for IkeIntegrityWord {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("SHA384", Self::Sha384),
+        ("SHA256", Self::Sha256),
+        ("SHA512", Self::Sha512),
+        ("GCMAES256", Self::Gcm),
+        ("GCMAES128", Self::Gcm),
+    ];
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("SHA1", "SHA-1 is too weak for new tunnels", TAKE_SHA2),
+        ("MD5", "MD5 is broken (RFC 8247)", TAKE_SHA2),
+    ];
+}
+
+/// What `ipsec_integrity` may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IpsecIntegrityWord(pub(super) IpsecEncryption);
+
+impl Choice for IpsecIntegrityWord {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("GCMAES256", Self(IpsecEncryption::GcmAes256)),
+        ("GCMAES192", Self(IpsecEncryption::GcmAes192)),
+        ("GCMAES128", Self(IpsecEncryption::GcmAes128)),
+    ];
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("SHA256", ONLY_GCM, TAKE_SAME),
+        ("SHA1", "SHA-1 is too weak for new tunnels", TAKE_SAME),
+        ("MD5", "MD5 is broken (RFC 8221)", TAKE_SAME),
+    ];
+}
+
+const TAKE_SHA2: &str = "take \"SHA384\" (or \"SHA256\")";
+const TAKE_SAME: &str = "name the same algorithm as ipsec_encryption, or leave the key out";

@@ -1,0 +1,114 @@
+//! What connections owe each other: room on their gateway, routes of their own, and peers that can be told apart.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::gateway::{VirtualNetworkGateway, VpnType};
+use crate::identity::Identity;
+use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
+use crate::name::Name;
+use crate::network::VirtualNetwork;
+use crate::prefix::overlap;
+use crate::report::{Place, Report};
+
+use super::Choice as _;
+
+/// What the connections read so far use.
+#[derive(Default)]
+pub(super) struct Rules {
+    /// Connections of each gateway.
+    tunnels: BTreeMap<Name, usize>,
+    /// The connection that each prefix, seen from a network, leads into.
+    routes: BTreeMap<(Name, IpNet), Name>,
+    /// The connection of each peer: our address, the peer's, the peer's identity.
+    peers: BTreeMap<(IpAddr, Option<IpAddr>, Identity), Name>,
+}
+
+impl Rules {
+    /// Counts the connections of a gateway against its limit; the first one too many is reported.
+    pub(super) fn tunnels(
+        &mut self,
+        name: &Name,
+        gateway: &VirtualNetworkGateway,
+        place: &Place,
+        report: &mut Report<'_>,
+    ) {
+        let count = self.tunnels.entry(gateway.name.clone()).or_default();
+        *count += 1;
+        let (limit, of) = match gateway.vpn_type {
+            VpnType::PolicyBased => (1, "a policy-based gateway"),
+            VpnType::RouteBased => (gateway.sku.tunnels_max(), gateway.sku.word()),
+        };
+        if *count == limit + 1 {
+            let problem = format!(
+                "\"{name}\" is one connection too many for \"{}\": {of} has at most {limit}",
+                gateway.name
+            );
+            report.error(place, problem, "take a larger sku (and RouteBased), or leave connections out");
+        }
+    }
+
+    /// Reports prefixes of the peer that the network has itself, or that lead into another connection already. A default
+    /// route may contain the network; a longer prefix elsewhere takes precedence over a shorter one.
+    pub(super) fn routes(
+        &mut self,
+        name: &Name,
+        network: &VirtualNetwork,
+        peer: &LocalNetworkGateway,
+        place: &Place,
+        report: &mut Report<'_>,
+    ) {
+        for prefix in &peer.prefixes {
+            let clash =
+                network.address_space.iter().find(|own| prefix.prefix_len() > 0 && overlap(**own, *prefix));
+            if let Some(own) = clash {
+                let problem = format!(
+                    "{prefix} of \"{}\" overlaps {own} of the network \"{}\"",
+                    peer.name, network.name
+                );
+                report.error(
+                    place,
+                    problem,
+                    "list only what is behind the peer; both sides need addresses of their own",
+                );
+            }
+            let key = (network.name.clone(), *prefix);
+            if let Some(other) = self.routes.get(&key) {
+                let problem = format!("{prefix} leads into the connection \"{other}\" already");
+                report.error(place, problem, "take the prefix out of one of the two local network gateways");
+            } else {
+                self.routes.insert(key, name.clone());
+            }
+        }
+    }
+
+    /// Reports a peer that cannot be told from another one.
+    pub(super) fn peers(
+        &mut self,
+        name: &Name,
+        local: IpAddr,
+        peer: &LocalNetworkGateway,
+        remote_id: &Identity,
+        place: &Place,
+        report: &mut Report<'_>,
+    ) {
+        let remote = match peer.address {
+            PeerAddress::At(address) => Some(address),
+            PeerAddress::Any => None,
+        };
+        if let Some(other) = self.peers.get(&(local, remote, remote_id.clone())) {
+            let problem = format!(
+                "the peer cannot be told from that of \"{other}\": same addresses, same identity {remote_id}"
+            );
+            report.error(
+                place,
+                problem,
+                "give each peer a remote_id of its own, or leave one connection out",
+            );
+        } else {
+            self.peers.insert((local, remote, remote_id.clone()), name.clone());
+        }
+    }
+}
