@@ -6,6 +6,8 @@
 
 pub mod wire;
 
+pub mod crypto;
+
 pub mod identity;
 
 pub mod selector;

@@ -1,0 +1,90 @@
+//! Powers of 2 modulo safe primes (RFC 3526), in constant time.
+
+use std::sync::LazyLock;
+
+use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
+use crypto_bigint::{Odd, Uint};
+use zeroize::Zeroize;
+
+use super::{Group, primes};
+use crate::secret::Secret;
+
+static MODP_2048: LazyLock<FixedMontyParams<32>> = LazyLock::new(|| params(primes::MODP_2048));
+static MODP_3072: LazyLock<FixedMontyParams<48>> = LazyLock::new(|| params(primes::MODP_3072));
+static MODP_4096: LazyLock<FixedMontyParams<64>> = LazyLock::new(|| params(primes::MODP_4096));
+
+/// Limbs of a private exponent: the longest has 512 bits.
+const EXPONENT_LIMBS: usize = 8;
+
+/// Bits of a private exponent: at least twice the group's strength, the upper estimates of RFC 3526, 8, rounded up.
+/// Short exponents are safe here because the primes are.
+fn exponent_bits(group: Group) -> u32 {
+    match group {
+        Group::Modp2048 => 320,
+        Group::Modp3072 => 448,
+        _ => 512,
+    }
+}
+
+/// A private exponent: always 64 bytes, of which only the group's share is not 0.
+pub(super) fn draw(group: Group, random: &mut dyn FnMut(&mut [u8])) -> Secret<Vec<u8>> {
+    let mut bytes = vec![0; EXPONENT_LIMBS * 8];
+    let zeros = bytes.len() - usize::try_from(exponent_bits(group) / 8).expect("a few bytes");
+    random(&mut bytes[zeros..]);
+    Secret::new(bytes)
+}
+
+pub(super) fn public_value(group: Group, exponent: &Secret<Vec<u8>>) -> Vec<u8> {
+    let bits = exponent_bits(group);
+    match group {
+        Group::Modp2048 => power(&MODP_2048, &Uint::from(2u8), exponent, bits),
+        Group::Modp3072 => power(&MODP_3072, &Uint::from(2u8), exponent, bits),
+        _ => power(&MODP_4096, &Uint::from(2u8), exponent, bits),
+    }
+}
+
+/// `None` when `peer` (as long as the prime) is 0, 1, p - 1 or above.
+pub(super) fn agree(group: Group, exponent: &Secret<Vec<u8>>, peer: &[u8]) -> Option<Secret<Vec<u8>>> {
+    let bits = exponent_bits(group);
+    match group {
+        Group::Modp2048 => agree_in(&MODP_2048, exponent, bits, peer),
+        Group::Modp3072 => agree_in(&MODP_3072, exponent, bits, peer),
+        _ => agree_in(&MODP_4096, exponent, bits, peer),
+    }
+}
+
+fn params<const LIMBS: usize>(prime: &str) -> FixedMontyParams<LIMBS> {
+    FixedMontyParams::new_vartime(Odd::<Uint<LIMBS>>::from_be_hex(prime))
+}
+
+fn agree_in<const LIMBS: usize>(
+    params: &FixedMontyParams<LIMBS>,
+    exponent: &Secret<Vec<u8>>,
+    bits: u32,
+    peer: &[u8],
+) -> Option<Secret<Vec<u8>>> {
+    let peer = Uint::<LIMBS>::from_be_slice(peer);
+    let highest = params.modulus().as_ref().wrapping_sub(&Uint::ONE);
+    if peer <= Uint::ONE || peer >= highest {
+        return None;
+    }
+    Some(Secret::new(power(params, &peer, exponent, bits)))
+}
+
+fn power<const LIMBS: usize>(
+    params: &FixedMontyParams<LIMBS>,
+    base: &Uint<LIMBS>,
+    exponent: &Secret<Vec<u8>>,
+    bits: u32,
+) -> Vec<u8> {
+    let mut exponent = Uint::<EXPONENT_LIMBS>::from_be_slice(exponent.expose());
+    let mut power = FixedMontyForm::new(base, params).pow_bounded_exp(&exponent, bits);
+    let mut value = power.retrieve();
+    let mut encoded = value.to_be_bytes();
+    let bytes = encoded.as_slice().to_vec();
+    exponent.zeroize();
+    power.zeroize();
+    value.zeroize();
+    encoded.zeroize();
+    bytes
+}

@@ -1,0 +1,233 @@
+//! The algorithms this gateway speaks, their transforms (RFC 7296, 3.3), and choosing among what a peer offers.
+//!
+//! A suite is complete: whatever has one needs no "unless" later on. Preferences are lists of suites, best first; the
+//! configuration builds them, `exchange` and `child` hand them to the functions of [`negotiate`].
+
+use std::fmt;
+
+use crate::wire::{EncryptionId, EsnId, IntegrityId, Transform, TransformType};
+
+pub mod negotiate;
+
+pub use super::kex::Group;
+pub use super::prf::Prf;
+pub use negotiate::{
+    EspChoice, IkeChoice, NotOurs, accept_esp, accept_ike, choose_esp, choose_ike, esp_proposals, ike_proposals,
+};
+
+/// Everything negotiated for an IKE SA.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IkeSuite {
+    /// Protects the messages.
+    pub cipher: IkeCipher,
+    /// Derives keys and computes AUTH.
+    pub prf: Prf,
+    /// Agrees on the secret.
+    pub group: Group,
+}
+
+/// How messages of an IKE SA are protected.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IkeCipher {
+    /// AES-GCM with a 16-byte tag (RFC 5282): no integrity algorithm beside it.
+    AesGcm16(KeyBits),
+    /// AES-CBC and then HMAC over the whole message (RFC 3602; RFC 4868).
+    AesCbc(KeyBits, Integrity),
+}
+
+/// How packets of a Child SA are protected: combined modes only.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EspSuite {
+    /// AES-GCM with a 16-byte tag (RFC 4106).
+    AesGcm16(KeyBits),
+}
+
+/// Length of an AES key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyBits {
+    /// AES-128.
+    B128,
+    /// AES-192.
+    B192,
+    /// AES-256.
+    B256,
+}
+
+/// Integrity algorithm beside a cipher that has none of its own (RFC 4868).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Integrity {
+    /// HMAC-SHA-256, first 16 bytes.
+    HmacSha2_256_128,
+    /// HMAC-SHA-384, first 24 bytes.
+    HmacSha2_384_192,
+    /// HMAC-SHA-512, first 32 bytes.
+    HmacSha2_512_256,
+}
+
+/// Whether sequence numbers of ESP have 64 bits (RFC 4303, 2.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Esn {
+    /// 64 bits.
+    On,
+    /// 32 bits.
+    Off,
+}
+
+/// Bytes of the salt that follows an AES-GCM key in the keying material (RFC 5282, 7.1; RFC 4106, 8.1).
+pub const GCM_SALT_BYTES: usize = 4;
+
+impl KeyBits {
+    /// As in the Key Length attribute.
+    pub fn bits(self) -> u16 {
+        match self {
+            Self::B128 => 128,
+            Self::B192 => 192,
+            Self::B256 => 256,
+        }
+    }
+
+    /// Length of the key in bytes.
+    pub fn bytes(self) -> usize {
+        usize::from(self.bits() / 8)
+    }
+}
+
+impl Integrity {
+    /// Its number on the wire.
+    pub fn id(self) -> IntegrityId {
+        match self {
+            Self::HmacSha2_256_128 => IntegrityId::HMAC_SHA2_256_128,
+            Self::HmacSha2_384_192 => IntegrityId::HMAC_SHA2_384_192,
+            Self::HmacSha2_512_256 => IntegrityId::HMAC_SHA2_512_256,
+        }
+    }
+
+    /// The HMAC that it truncates; its key is as long as that HMAC's output (RFC 4868, 2.1.1).
+    pub fn prf(self) -> Prf {
+        match self {
+            Self::HmacSha2_256_128 => Prf::HmacSha2_256,
+            Self::HmacSha2_384_192 => Prf::HmacSha2_384,
+            Self::HmacSha2_512_256 => Prf::HmacSha2_512,
+        }
+    }
+
+    /// Length of the integrity check value: half of the HMAC.
+    pub fn icv_bytes(self) -> usize {
+        self.prf().output_bytes() / 2
+    }
+}
+
+impl IkeCipher {
+    /// Length of SK_ei and SK_er: the key, and for AES-GCM its salt.
+    pub fn encryption_key_bytes(self) -> usize {
+        match self {
+            Self::AesGcm16(bits) => bits.bytes() + GCM_SALT_BYTES,
+            Self::AesCbc(bits, _) => bits.bytes(),
+        }
+    }
+
+    /// Length of SK_ai and SK_ar: none for AES-GCM.
+    pub fn integrity_key_bytes(self) -> usize {
+        match self {
+            Self::AesGcm16(_) => 0,
+            Self::AesCbc(_, integrity) => integrity.prf().output_bytes(),
+        }
+    }
+
+    fn transforms(self) -> Vec<Transform> {
+        match self {
+            Self::AesGcm16(bits) => vec![encryption(EncryptionId::AES_GCM_16, bits)],
+            Self::AesCbc(bits, integrity) => vec![
+                encryption(EncryptionId::AES_CBC, bits),
+                Transform::new(TransformType::INTEG, integrity.id().0),
+            ],
+        }
+    }
+}
+
+impl IkeSuite {
+    /// One transform of each kind, in the order of their numbers.
+    pub fn transforms(&self) -> Vec<Transform> {
+        let mut transforms = self.cipher.transforms();
+        transforms.push(Transform::new(TransformType::PRF, self.prf.id().0));
+        transforms.push(Transform::new(TransformType::DH, self.group.id().0));
+        transforms.sort_by_key(|transform| transform.kind);
+        transforms
+    }
+}
+
+impl EspSuite {
+    /// Length of the keying material of one direction: the key and its salt.
+    pub fn key_bytes(self) -> usize {
+        match self {
+            Self::AesGcm16(bits) => bits.bytes() + GCM_SALT_BYTES,
+        }
+    }
+
+    fn transform(self) -> Transform {
+        match self {
+            Self::AesGcm16(bits) => encryption(EncryptionId::AES_GCM_16, bits),
+        }
+    }
+}
+
+impl Esn {
+    /// Its number on the wire.
+    pub fn id(self) -> EsnId {
+        match self {
+            Self::On => EsnId::ESN,
+            Self::Off => EsnId::NO_ESN,
+        }
+    }
+}
+
+fn encryption(id: EncryptionId, bits: KeyBits) -> Transform {
+    Transform::with_key_bits(TransformType::ENCR, id.0, bits.bits())
+}
+
+impl fmt::Display for IkeCipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AesGcm16(bits) => write!(f, "AES_GCM_16_{}", bits.bits()),
+            Self::AesCbc(bits, integrity) => write!(f, "AES_CBC_{}/{}", bits.bits(), integrity.id()),
+        }
+    }
+}
+
+impl fmt::Display for EspSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AesGcm16(bits) => write!(f, "AES_GCM_16_{}", bits.bits()),
+        }
+    }
+}
+
+impl fmt::Display for IkeSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/PRF_{}/{}", self.cipher, self.prf.id(), self.group.id())
+    }
+}
+
+impl fmt::Debug for IkeCipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for EspSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for IkeSuite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for Integrity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.id(), f)
+    }
+}
