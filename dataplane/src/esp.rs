@@ -1,0 +1,1 @@
+//! ESP tunnel mode on bytes.

@@ -1,0 +1,1 @@
+//! Rings to an SA's home worker.

@@ -1,0 +1,317 @@
+//! Everything that the control thread and a worker say to each other, and the rings that carry it.
+//!
+//! Four rings per worker, bounded, one writer and one reader each:
+//!
+//! | ring | from, to | carries |
+//! | --- | --- | --- |
+//! | commands | control, worker | [`Command`] under a [`CommandId`]; applied in order, between two bursts |
+//! | acknowledgements | worker, control | [`Acknowledgement`]: done, and what was [`Replaced`] |
+//! | events | worker, control | [`Event`]: punted packets, lifetimes, neighbours |
+//! | injections | control, worker | [`Inject`]: packets that control made, to be routed in the underlay |
+//!
+//! Rules that both sides keep:
+//! - A worker applies commands in the order in which they were sent. A command has taken effect in *every* worker once
+//!   every worker acknowledged it: "installed before the peer is told" waits for that.
+//! - Whatever a command replaces comes back in its acknowledgement; the control thread drops it (and so zeroizes keys). A worker frees
+//!   nothing.
+//! - The acknowledgement ring is as long as the command ring and control sends only while it has room for the answer:
+//!   [`ControlEnd::send`] counts what is unanswered, so that a worker never waits with an answer.
+//! - Events may be lost when their ring is full; each loss is counted (`event_ring_full`, `punt_ring_full`) and nothing depends on one
+//!   event: soft limits have hard ones behind them, neighbours are asked again, traps repeat.
+//!
+//! The usual orders: a tunnel appears in a [`Forwarding`] before its SAs are installed and disappears after they are removed. On a
+//! rekey: new inbound to its home worker, then (all acknowledged) tell the peer, then the new outbound to all workers in place of the old,
+//! and the old inbound is removed some seconds later.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+use dpdk_sys::Mbuf;
+
+use crate::forwarding::{Forwarding, InterfaceId, TunnelId};
+use crate::header::ethernet::Mac;
+use crate::sa::{Direction, Expiry, InboundSa, OutboundSa};
+use crate::spi::Spi;
+
+/// Number of a command, unique within a worker's life; the acknowledgement repeats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommandId(pub u64);
+
+/// What the control thread tells a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Use this snapshot from now on. To every worker. Comes back: [`Replaced::Forwarding`].
+    SetForwarding(Arc<Forwarding>),
+    /// Seal for the SA's tunnel with this SA from now on, instead of the one before, if any. To every worker.
+    /// Comes back: [`Replaced::Outbound`] if there was one; [`Replaced::Refused`] if the tunnel's number is beyond the worker's table.
+    InstallOutbound(Arc<OutboundSa>),
+    /// Stop sealing for this tunnel, provided that its present SA has this SPI (so that a late removal does not hit the
+    /// successor). To every worker. Comes back: [`Replaced::Outbound`], or [`Replaced::Nothing`].
+    RemoveOutbound {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// The peer's SPI of the SA to remove.
+        spi: Spi,
+    },
+    /// Accept packets of this SA from now on. Only to its home worker, see [`Spi::bucket`] and [`crate::spi::Bucket::home`].
+    /// Comes back: [`Replaced::Inbound`] with what the slot held before, [`Replaced::Refused`] if the slot is beyond the table.
+    InstallInbound(Box<InboundSa>),
+    /// Forget this inbound SA. Only to its home worker. Comes back: [`Replaced::Inbound`], or [`Replaced::Nothing`] if the slot holds another.
+    RemoveInbound(Spi),
+    /// The peer of this inbound SA now sends from another address or port: stop reporting it as moved. To the home worker.
+    SetRemote {
+        /// Our SPI.
+        spi: Spi,
+        /// Where the peer's UDP-encapsulated packets come from now.
+        remote: SocketAddr,
+    },
+    /// A neighbour that another worker learned. To every worker but the one whose event it was.
+    LearnNeighbour(NeighbourEntry),
+    /// Does nothing but be acknowledged: everything sent before it has then been applied.
+    Barrier,
+}
+
+/// A next hop's link address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeighbourEntry {
+    /// The interface that it is on.
+    pub interface: InterfaceId,
+    /// Its IP address.
+    pub address: IpAddr,
+    /// Its MAC address.
+    pub mac: Mac,
+}
+
+/// A worker has applied a command.
+#[derive(Debug)]
+pub struct Acknowledgement {
+    /// Which command.
+    pub id: CommandId,
+    /// What it replaced: to be dropped by the control thread.
+    pub replaced: Replaced,
+}
+
+/// What a command took out of a worker.
+#[derive(Debug)]
+pub enum Replaced {
+    /// Nothing was there.
+    Nothing,
+    /// The snapshot in use before.
+    Forwarding(Arc<Forwarding>),
+    /// The outbound SA in use before, or removed.
+    Outbound(Arc<OutboundSa>),
+    /// The inbound SA that was in the slot.
+    Inbound(Box<InboundSa>),
+    /// The command could not be carried out because its number is beyond the worker's tables, and changed nothing. Boxed
+    /// contents are inside the command.
+    Refused(Command),
+}
+
+/// What a worker tells the control thread unasked.
+#[derive(Debug)]
+pub enum Event {
+    /// A packet for the control thread itself.
+    Punted(Punt),
+    /// An SA reached a limit. Each limit is told once per SA (by one worker, even where several share the SA).
+    Expired {
+        /// Which way the SA goes.
+        direction: Direction,
+        /// Its tunnel.
+        tunnel: TunnelId,
+        /// Our SPI (inbound) or the peer's (outbound).
+        spi: Spi,
+        /// Which limit.
+        expiry: Expiry,
+    },
+    /// Traffic wants a tunnel that has no outbound SA: bring it up. At most one a second, tunnel and worker.
+    NoSa {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Source of the packet that wanted it.
+        source: IpAddr,
+        /// Its destination.
+        destination: IpAddr,
+    },
+    /// The first authentic packet of an inbound SA: the peer uses it, so its predecessor may go.
+    FirstInbound {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Our SPI.
+        spi: Spi,
+    },
+    /// An authentic, newest packet of a UDP-encapsulated SA came from another address or port than before: the peer's NAT
+    /// changed its mind (RFC 7296, 2.23). Told again (at most once a second) until [`Command::SetRemote`].
+    RemoteMoved {
+        /// The tunnel.
+        tunnel: TunnelId,
+        /// Our SPI.
+        spi: Spi,
+        /// Where the packet came from.
+        remote: SocketAddr,
+    },
+    /// A neighbour answered or changed its MAC address: to be passed on to the other workers.
+    NeighbourLearned(NeighbourEntry),
+    /// A router on the path says that our ESP packets of this size do not fit (RFC 4301, 8.2.1). Unauthenticated: check it
+    /// against the SA (`remote`, `spi`), never go below 1280 (IPv6) or 576 (IPv4), then [`OutboundSa::set_path_mtu_bytes`].
+    PathTooBig {
+        /// Outer destination of the packet that was too big.
+        remote: IpAddr,
+        /// Its SPI, that is the peer's, if it was ESP.
+        spi: Option<Spi>,
+        /// The next hop's MTU in bytes; 0 from routers that do not tell.
+        mtu_bytes: u16,
+    },
+}
+
+/// An IKE datagram for us.
+pub struct Punt {
+    /// The datagram's payload alone, without the non-ESP marker: [`Mbuf`]'s data is the IKE message.
+    pub packet: Mbuf,
+    /// The interface on which it arrived.
+    pub interface: InterfaceId,
+    /// Our address and port (500 or 4500).
+    pub local: SocketAddr,
+    /// The sender's.
+    pub remote: SocketAddr,
+}
+
+/// A packet that the control thread made.
+pub struct Inject {
+    /// A whole IPv4 or IPv6 packet with valid lengths and checksums (its data begins with the IP header), in one segment, with
+    /// headroom for an Ethernet header and a VLAN tag. Routed in the underlay VRF.
+    pub packet: Mbuf,
+}
+
+impl std::fmt::Debug for Punt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Punt")
+            .field("bytes", &self.packet.len_bytes())
+            .field("interface", &self.interface)
+            .field("local", &self.local)
+            .field("remote", &self.remote)
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for Inject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inject").field("bytes", &self.packet.len_bytes()).finish()
+    }
+}
+
+/// Lengths of a worker's rings, in messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingSizes {
+    /// Commands, and acknowledgements.
+    pub commands: usize,
+    /// Events.
+    pub events: usize,
+    /// Injections.
+    pub injections: usize,
+}
+
+impl Default for RingSizes {
+    fn default() -> Self {
+        Self { commands: 1024, events: 1024, injections: 512 }
+    }
+}
+
+struct Rings {
+    commands: ArrayQueue<(CommandId, Command)>,
+    acknowledgements: ArrayQueue<Acknowledgement>,
+    events: ArrayQueue<Event>,
+    injections: ArrayQueue<Inject>,
+}
+
+/// The control thread's end of a worker's rings.
+pub struct ControlEnd {
+    rings: Arc<Rings>,
+    next_id: u64,
+    unanswered: usize,
+}
+
+/// The worker's end. One for each worker; not to be shared.
+pub(crate) struct WorkerEnd {
+    rings: Arc<Rings>,
+}
+
+/// The ring was full; here is the message back. Commands: poll acknowledgements, then try again.
+#[derive(Debug)]
+pub struct Full<T>(pub T);
+
+/// Makes the rings of one worker. Sizes of 0 count as 1.
+pub(crate) fn channel(sizes: RingSizes) -> (ControlEnd, WorkerEnd) {
+    let rings = Arc::new(Rings {
+        commands: ArrayQueue::new(sizes.commands.max(1)),
+        acknowledgements: ArrayQueue::new(sizes.commands.max(1)),
+        events: ArrayQueue::new(sizes.events.max(1)),
+        injections: ArrayQueue::new(sizes.injections.max(1)),
+    });
+    (ControlEnd { rings: Arc::clone(&rings), next_id: 1, unanswered: 0 }, WorkerEnd { rings })
+}
+
+impl ControlEnd {
+    /// Sends a command.
+    ///
+    /// # Errors
+    /// [`Full`] with the command if as many commands as the ring is long wait for their acknowledgement.
+    #[expect(clippy::result_large_err, reason = "the command comes back by value, as it was handed in")]
+    pub fn send(&mut self, command: Command) -> Result<CommandId, Full<Command>> {
+        if self.unanswered == self.rings.acknowledgements.capacity() {
+            return Err(Full(command));
+        }
+        let id = CommandId(self.next_id);
+        self.rings.commands.push((id, command)).map_err(|(_, command)| Full(command))?;
+        self.next_id += 1;
+        self.unanswered += 1;
+        Ok(id)
+    }
+
+    /// The next acknowledgement, if there is one; in the order of the commands.
+    pub fn poll_acknowledgement(&mut self) -> Option<Acknowledgement> {
+        let acknowledgement = self.rings.acknowledgements.pop()?;
+        self.unanswered -= 1;
+        Some(acknowledgement)
+    }
+
+    /// Commands sent and not yet acknowledged.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    /// The next event, if there is one.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.rings.events.pop()
+    }
+
+    /// Hands a packet to the worker for sending.
+    ///
+    /// # Errors
+    /// [`Full`] with the packet if the ring is full.
+    pub fn inject(&mut self, inject: Inject) -> Result<(), Full<Inject>> {
+        self.rings.injections.push(inject).map_err(Full)
+    }
+}
+
+impl WorkerEnd {
+    pub(crate) fn next_command(&mut self) -> Option<(CommandId, Command)> {
+        self.rings.commands.pop()
+    }
+
+    /// Never fails: control keeps count of what is unanswered. If it did not, the acknowledgement would be dropped here rather than
+    /// stop the worker.
+    pub(crate) fn acknowledge(&mut self, acknowledgement: Acknowledgement) {
+        let pushed = self.rings.acknowledgements.push(acknowledgement);
+        debug_assert!(pushed.is_ok(), "more acknowledgements than commands");
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) -> Result<(), Full<Event>> {
+        self.rings.events.push(event).map_err(Full)
+    }
+
+    pub(crate) fn next_injection(&mut self) -> Option<Inject> {
+        self.rings.injections.pop()
+    }
+}

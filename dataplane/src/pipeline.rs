@@ -1,0 +1,1 @@
+//! Every stage of the packet path.

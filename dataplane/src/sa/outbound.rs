@@ -1,0 +1,331 @@
+//! An outbound SA: what every worker reads to seal for it, and the few words that they share.
+//!
+//! The hot part is templated by the control thread and never changes; a new outer address is a new `OutboundSa` with the
+//! same sequence (see [`OutboundSa::successor`]). The shared words have cache lines of their own: one atomic add per SA and
+//! burst takes sequence numbers, another counts bytes. RFC 4303, 3.3; RFC 4106, 3 (the IV is the sequence number).
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::forwarding::TunnelId;
+use crate::gcm::Key;
+use crate::header::Protocol;
+use crate::sa::{Encapsulation, Endpoints, Esn, Expiry, Lifetime};
+use crate::spi::Spi;
+
+/// What the outer header's DSCP becomes (RFC 4301, 5.1.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DscpPolicy {
+    /// That of the inner header.
+    Copy,
+    /// Always this one (0 to 63; the upper two bits are ignored).
+    Fixed(u8),
+}
+
+/// What the control thread says to make an outbound SA.
+pub struct OutboundParameters {
+    /// The tunnel (Child SA policy) whose packets it carries.
+    pub tunnel: TunnelId,
+    /// The peer's inbound SPI.
+    pub spi: Spi,
+    /// The AES-GCM key, expanded.
+    pub key: Key,
+    /// The salt: first four bytes of the nonce (RFC 4106, 4).
+    pub salt: [u8; 4],
+    /// Outer addresses.
+    pub endpoints: Endpoints,
+    /// Plain or in UDP.
+    pub encapsulation: Encapsulation,
+    /// Width of sequence numbers.
+    pub esn: Esn,
+    /// The first sequence number to send; 1 for a new SA (RFC 4303, 3.3.3).
+    pub first_sequence: NonZeroU64,
+    /// Limits in packets and bytes.
+    pub lifetime: Lifetime,
+    /// Outer DSCP.
+    pub dscp: DscpPolicy,
+    /// Longest outer IP packet at first, in bytes: the MTU of the interface towards the peer.
+    pub path_mtu_bytes: u16,
+    /// Send a NAT keepalive when nothing was sent for this long (RFC 3948, 4); `None` unless we are behind a NAT.
+    pub keepalive: Option<Duration>,
+}
+
+/// An outbound SA, shared by all workers and the control thread.
+#[repr(C)]
+pub struct OutboundSa {
+    pub(crate) hot: Hot,
+    shared: Arc<Shared>,
+}
+
+/// The last sequence number with ESN: far from 2^64, so that concurrent reservations beyond it cannot wrap around.
+const LAST_SEQUENCE_ESN: u64 = 1 << 63;
+/// The last one without (RFC 4303, 3.3.3).
+const LAST_SEQUENCE_SHORT: u64 = u32::MAX as u64;
+
+/// TTL and hop limit of outer headers.
+const OUTER_HOP_LIMIT: u8 = 64;
+
+/// Outer header template: IPv4 (20) or IPv6 (40), then UDP (8) if encapsulated, then SPI (4).
+pub(crate) const TEMPLATE_BYTES: usize = 52;
+
+/// What a worker reads per packet: two cache lines, key schedule apart.
+#[repr(C, align(64))]
+pub(crate) struct Hot {
+    pub(crate) template: [u8; TEMPLATE_BYTES],
+    pub(crate) template_bytes: u8,
+    pub(crate) outer: Outer,
+    pub(crate) esn: Esn,
+    pub(crate) dscp: DscpPolicy,
+    pub(crate) salt: [u8; 4],
+    pub(crate) key: Arc<Key>,
+    pub(crate) tunnel: TunnelId,
+    pub(crate) keepalive_ms: u32,
+    soft_sequence: u64,
+    last_sequence: u64,
+    soft_bytes: u64,
+    hard_bytes: u64,
+    first_sequence: u64,
+}
+
+const _: () = assert!(size_of::<Hot>() <= 128, "an SA's hot part is two cache lines");
+
+/// Family and encapsulation in one: picks the function that writes outer headers, once per SA and burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outer {
+    V4,
+    V4Udp,
+    V6,
+    V6Udp,
+}
+
+impl OutboundSa {
+    /// Builds the SA with its outer header. Allocates: for the control thread.
+    #[must_use]
+    pub fn new(parameters: OutboundParameters) -> Self {
+        let first = parameters.first_sequence.get();
+        let space = match parameters.esn {
+            Esn::On => LAST_SEQUENCE_ESN,
+            Esn::Off => LAST_SEQUENCE_SHORT,
+        };
+        let Lifetime { soft, hard } = parameters.lifetime;
+        let last_sequence = space.min((first - 1).saturating_add(hard.packets));
+        // Whatever the lifetimes say, the control thread hears of the end of the sequence numbers an eighth before it.
+        let soft_sequence = (space - space / 8).min((first - 1).saturating_add(soft.packets));
+        let mut sa = Self {
+            hot: Hot {
+                template: [0; TEMPLATE_BYTES],
+                template_bytes: 0,
+                outer: Outer::V4,
+                esn: parameters.esn,
+                dscp: parameters.dscp,
+                salt: parameters.salt,
+                key: Arc::new(parameters.key),
+                tunnel: parameters.tunnel,
+                keepalive_ms: parameters
+                    .keepalive
+                    .map_or(0, |every| u32::try_from(every.as_millis()).unwrap_or(u32::MAX)),
+                soft_sequence,
+                last_sequence,
+                soft_bytes: soft.bytes,
+                hard_bytes: hard.bytes,
+                first_sequence: first,
+            },
+            shared: Arc::new(Shared {
+                next_sequence: AtomicU64::new(first),
+                bytes: AtomicU64::new(0),
+                last_used_ms: AtomicU64::new(0),
+                path_mtu_bytes: AtomicU16::new(parameters.path_mtu_bytes),
+            }),
+        };
+        sa.hot.write_template(parameters.spi, parameters.endpoints, parameters.encapsulation);
+        sa
+    }
+
+    /// The same SA (key, sequence numbers, counts) under other outer addresses: the peer's NAT gave it another port, say.
+    /// Install it in place of the old one.
+    #[must_use]
+    pub fn successor(&self, endpoints: Endpoints, encapsulation: Encapsulation) -> Self {
+        let hot = &self.hot;
+        let mut sa =
+            Self { hot: Hot { key: Arc::clone(&hot.key), ..*hot }, shared: Arc::clone(&self.shared) };
+        sa.hot.write_template(self.spi(), endpoints, encapsulation);
+        sa
+    }
+
+    /// The tunnel whose packets it carries.
+    #[must_use]
+    pub fn tunnel(&self) -> TunnelId {
+        self.hot.tunnel
+    }
+
+    /// The peer's inbound SPI.
+    #[must_use]
+    pub fn spi(&self) -> Spi {
+        self.hot.spi()
+    }
+
+    /// Packets sent so far.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        // Reservations beyond the end were refused, whatever they left in the counter.
+        self.shared.next_sequence.load(Ordering::Relaxed).min(self.hot.last_sequence + 1)
+            - self.hot.first_sequence
+    }
+
+    /// Bytes of ESP payload (inner packet, padding, trailer) sent so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// When it last sent, in milliseconds of the workers' clock; 0 for never.
+    #[must_use]
+    pub fn last_used_ms(&self) -> u64 {
+        self.shared.last_used_ms.load(Ordering::Relaxed)
+    }
+
+    /// Longest outer IP packet that the path takes, in bytes.
+    #[must_use]
+    pub fn path_mtu_bytes(&self) -> u16 {
+        self.shared.path_mtu_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Tells all workers of another path MTU. For the control thread, after [`crate::message::Event::PathTooBig`].
+    pub fn set_path_mtu_bytes(&self, bytes: u16) {
+        self.shared.path_mtu_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes the next `packets` sequence numbers. One atomic add, unless the SA is at its end.
+    pub(crate) fn reserve(&self, packets: u32) -> Grant {
+        let (hot, shared) = (&self.hot, &*self.shared);
+        let next = shared.next_sequence.load(Ordering::Relaxed);
+        let bytes_used_up = shared.bytes.load(Ordering::Relaxed) >= hot.hard_bytes;
+        if next > hot.last_sequence || bytes_used_up {
+            let refused = if bytes_used_up { Expiry::Hard } else { hot.end() };
+            return Grant { first: next, granted: 0, reached: None, refused: Some(refused) };
+        }
+        let first = shared.next_sequence.fetch_add(u64::from(packets), Ordering::Relaxed);
+        let room = (hot.last_sequence + 1).saturating_sub(first);
+        let granted = u32::try_from(room).unwrap_or(u32::MAX).min(packets);
+        let past = first.saturating_add(u64::from(granted)); // first number not granted
+        let reached = if granted > 0 && past > hot.last_sequence {
+            Some(hot.end())
+        } else if first <= hot.soft_sequence && past > hot.soft_sequence {
+            Some(Expiry::Soft)
+        } else {
+            None
+        };
+        Grant { first, granted, reached, refused: (granted < packets).then(|| hot.end()) }
+    }
+
+    /// Counts what a burst sent. Says which limit it reached, to exactly one of several workers.
+    pub(crate) fn account(&self, bytes: u64, now_ms: u64) -> Option<Expiry> {
+        let before = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let after = before.saturating_add(bytes);
+        if self.shared.last_used_ms.load(Ordering::Relaxed) != now_ms {
+            self.shared.last_used_ms.store(now_ms, Ordering::Relaxed);
+        }
+        let crossed = |limit: u64| before < limit && after >= limit;
+        if crossed(self.hot.hard_bytes) {
+            Some(Expiry::Hard)
+        } else if crossed(self.hot.soft_bytes) {
+            Some(Expiry::Soft)
+        } else {
+            None
+        }
+    }
+
+    /// Notes a keepalive as use, so that the next one is a whole interval away.
+    pub(crate) fn touch(&self, now_ms: u64) {
+        self.shared.last_used_ms.store(now_ms, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for OutboundSa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutboundSa")
+            .field("spi", &self.spi())
+            .field("tunnel", &self.tunnel())
+            .field("packets", &self.packets())
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hot {
+    /// What stands behind the last sequence number: a lifetime in packets, or the end of the number space.
+    fn end(&self) -> Expiry {
+        if self.last_sequence == LAST_SEQUENCE_SHORT || self.last_sequence == LAST_SEQUENCE_ESN {
+            Expiry::Sequence
+        } else {
+            Expiry::Hard
+        }
+    }
+
+    /// The SPI ends the template.
+    fn spi(&self) -> Spi {
+        let at = usize::from(self.template_bytes) - 4;
+        let bytes = [self.template[at], self.template[at + 1], self.template[at + 2], self.template[at + 3]];
+        Spi::new(u32::from_be_bytes(bytes)).expect("written from an Spi")
+    }
+
+    /// Everything of the outer headers that does not change from packet to packet; lengths, identification, traffic class and checksums
+    /// are zero.
+    fn write_template(&mut self, spi: Spi, endpoints: Endpoints, encapsulation: Encapsulation) {
+        let protocol = match encapsulation {
+            Encapsulation::Plain => Protocol::ESP,
+            Encapsulation::Udp { .. } => Protocol::UDP,
+        };
+        let mut template = Vec::with_capacity(TEMPLATE_BYTES);
+        match endpoints {
+            Endpoints::V4 { local, remote } => {
+                template.extend([0x45, 0, 0, 0, 0, 0, 0, 0, OUTER_HOP_LIMIT, protocol.0, 0, 0]);
+                template.extend(local.octets());
+                template.extend(remote.octets());
+            }
+            Endpoints::V6 { local, remote } => {
+                template.extend([0x60, 0, 0, 0, 0, 0, protocol.0, OUTER_HOP_LIMIT]);
+                template.extend(local.octets());
+                template.extend(remote.octets());
+            }
+        }
+        self.outer = match (endpoints, encapsulation) {
+            (Endpoints::V4 { .. }, Encapsulation::Plain) => Outer::V4,
+            (Endpoints::V4 { .. }, Encapsulation::Udp { .. }) => Outer::V4Udp,
+            (Endpoints::V6 { .. }, Encapsulation::Plain) => Outer::V6,
+            (Endpoints::V6 { .. }, Encapsulation::Udp { .. }) => Outer::V6Udp,
+        };
+        if let Encapsulation::Udp { local_port, remote_port } = encapsulation {
+            template.extend(local_port.to_be_bytes());
+            template.extend(remote_port.to_be_bytes());
+            template.extend([0; 4]);
+        }
+        template.extend(spi.get().to_be_bytes());
+        self.template[..template.len()].copy_from_slice(&template);
+        self.template_bytes = template.len().to_le_bytes()[0]; // at most 52
+    }
+}
+
+/// What workers write: lines that nobody reads who does not write them too.
+#[repr(C, align(128))]
+struct Shared {
+    next_sequence: AtomicU64,
+    bytes: AtomicU64,
+    last_used_ms: AtomicU64,
+    path_mtu_bytes: AtomicU16,
+}
+
+/// Sequence numbers taken for a burst: `granted` of them from `first` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// The first number.
+    pub(crate) first: u64,
+    /// How many; fewer than asked for when a limit was reached.
+    pub(crate) granted: u32,
+    /// A limit that this very grant reached: to be reported once, by whoever got it.
+    pub(crate) reached: Option<Expiry>,
+    /// Why fewer were granted than asked for.
+    pub(crate) refused: Option<Expiry>,
+}
