@@ -11,3 +11,4 @@ pub mod prf;
 
 pub mod keys;
 
+pub mod cipher;

@@ -8,6 +8,14 @@ pub mod wire;
 
 pub mod crypto;
 
+pub mod nat;
+
+pub mod cookie;
+
+pub mod protect;
+
+pub mod auth;
+
 pub mod identity;
 
 pub mod selector;

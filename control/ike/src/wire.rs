@@ -17,6 +17,8 @@ mod build;
 mod parse;
 
 pub use build::TooLong;
+pub(crate) use build::{chain as write_payloads, start};
+pub(crate) use parse::inner;
 pub use number::*;
 pub use payload::*;
 pub use reader::{Fault, Malformed};

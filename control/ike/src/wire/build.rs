@@ -37,8 +37,22 @@ impl Message {
     }
 }
 
+/// The fixed header of a message whose payloads will take exactly `payload_bytes`: a seal covers the length, so that it
+/// must be there before the end is.
+pub(crate) fn start(of: &Header, first: PayloadType, payload_bytes: usize) -> Result<Vec<u8>, TooLong> {
+    let mut out = header(of, first);
+    let total = HEADER_BYTES + payload_bytes;
+    let too_long = TooLong { what: "message" };
+    let length = u32::try_from(total).map_err(|_| too_long)?;
+    if total > MAX_MESSAGE_BYTES {
+        return Err(too_long);
+    }
+    out[LENGTH_AT..HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
+    Ok(out)
+}
+
 /// The fixed header, its length still open.
-pub(crate) fn header(header: &Header, first: PayloadType) -> Vec<u8> {
+fn header(header: &Header, first: PayloadType) -> Vec<u8> {
     let mut flags = 0;
     if header.sender == Role::Initiator {
         flags |= FLAG_INITIATOR;
@@ -56,7 +70,7 @@ pub(crate) fn header(header: &Header, first: PayloadType) -> Vec<u8> {
 }
 
 /// Fills in the header's length.
-pub(crate) fn finish(out: &mut [u8]) -> Result<(), TooLong> {
+fn finish(out: &mut [u8]) -> Result<(), TooLong> {
     debug_assert!(out.len() >= HEADER_BYTES);
     let too_long = TooLong { what: "message" };
     if out.len() > MAX_MESSAGE_BYTES {

@@ -1,0 +1,188 @@
+//! Encryption and integrity of IKE messages: AES-GCM (RFC 5282) and AES-CBC with HMAC (RFC 7296, 3.14; RFC 4868).
+//!
+//! Called by [`crate::protect`] alone, which decides what is covered: here a message is `head` (covered, not encrypted)
+//! and content.
+
+use aes::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit};
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::aead::consts::U12;
+use aes_gcm::{AesGcm, Tag};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+use super::keys::MessageKeys;
+use super::suite::{GCM_SALT_BYTES, IkeCipher, Integrity, KeyBits};
+
+/// Bytes of the IV in front of AES-GCM content (RFC 5282, 3.1).
+pub const GCM_IV_BYTES: usize = 8;
+/// Bytes of the tag behind AES-GCM content (RFC 5282, 3).
+pub const GCM_TAG_BYTES: usize = 16;
+/// Bytes of an AES block, and of the IV of AES-CBC (RFC 3602, 3).
+pub const BLOCK_BYTES: usize = 16;
+
+/// The content cannot be opened: forged, damaged or under other keys. Says no more, since nothing of it is authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAuthentic;
+
+impl IkeCipher {
+    /// Bytes in front of the encrypted content.
+    pub fn iv_bytes(self) -> usize {
+        match self {
+            Self::AesGcm16(_) => GCM_IV_BYTES,
+            Self::AesCbc(..) => BLOCK_BYTES,
+        }
+    }
+
+    /// Bytes behind the encrypted content.
+    pub fn icv_bytes(self) -> usize {
+        match self {
+            Self::AesGcm16(_) => GCM_TAG_BYTES,
+            Self::AesCbc(_, integrity) => integrity.icv_bytes(),
+        }
+    }
+
+    /// Bytes that `content_bytes` become once the Pad Length byte is added and blocks are filled (RFC 7296, 3.14; a
+    /// combined mode needs no padding, RFC 5282, 3).
+    pub fn padded_bytes(self, content_bytes: usize) -> usize {
+        match self {
+            Self::AesGcm16(_) => content_bytes + 1,
+            Self::AesCbc(..) => (content_bytes + 1).next_multiple_of(BLOCK_BYTES),
+        }
+    }
+
+    /// Seals the end of `message`: behind the first `head_bytes` stand IV and padded content, which are encrypted in
+    /// place; the integrity value is appended and covers everything.
+    ///
+    /// # Panics
+    /// When keys, IV or padding do not have the lengths that this cipher says.
+    pub(crate) fn seal(self, keys: &MessageKeys, message: &mut Vec<u8>, head_bytes: usize) {
+        match self {
+            Self::AesGcm16(bits) => {
+                let (head, rest) = message.split_at_mut(head_bytes);
+                let (iv, content) = rest.split_at_mut(GCM_IV_BYTES);
+                let (key, nonce) = gcm_key_and_nonce(keys, iv);
+                let tag = match bits {
+                    KeyBits::B128 => gcm_seal::<aes::Aes128>(key, &nonce, head, content),
+                    KeyBits::B192 => gcm_seal::<aes::Aes192>(key, &nonce, head, content),
+                    KeyBits::B256 => gcm_seal::<aes::Aes256>(key, &nonce, head, content),
+                };
+                message.extend_from_slice(&tag);
+            }
+            Self::AesCbc(bits, integrity) => {
+                let (iv, content) = message[head_bytes..].split_at_mut(BLOCK_BYTES);
+                let key = keys.encryption.expose();
+                match bits {
+                    KeyBits::B128 => cbc_encrypt::<cbc::Encryptor<aes::Aes128>>(key, iv, content),
+                    KeyBits::B192 => cbc_encrypt::<cbc::Encryptor<aes::Aes192>>(key, iv, content),
+                    KeyBits::B256 => cbc_encrypt::<cbc::Encryptor<aes::Aes256>>(key, iv, content),
+                }
+                let mac = integrity.prf().compute(keys.integrity.expose(), &[message]);
+                message.extend_from_slice(&mac.expose()[..integrity.icv_bytes()]);
+            }
+        }
+    }
+
+    /// Opens `sealed` (IV, content, integrity value), which `head` precedes. The result still has its padding.
+    pub(crate) fn open(self, keys: &MessageKeys, head: &[u8], sealed: &[u8]) -> Result<Vec<u8>, NotAuthentic> {
+        let content_bytes = sealed.len().checked_sub(self.iv_bytes() + self.icv_bytes()).ok_or(NotAuthentic)?;
+        let (iv, rest) = sealed.split_at(self.iv_bytes());
+        let (content, icv) = rest.split_at(content_bytes);
+        match self {
+            Self::AesGcm16(bits) => {
+                let (key, nonce) = gcm_key_and_nonce(keys, iv);
+                let mut content = content.to_vec();
+                match bits {
+                    KeyBits::B128 => gcm_open::<aes::Aes128>(key, &nonce, head, &mut content, icv)?,
+                    KeyBits::B192 => gcm_open::<aes::Aes192>(key, &nonce, head, &mut content, icv)?,
+                    KeyBits::B256 => gcm_open::<aes::Aes256>(key, &nonce, head, &mut content, icv)?,
+                }
+                Ok(content)
+            }
+            Self::AesCbc(bits, integrity) => {
+                verify(integrity, keys, &[head, iv, content], icv)?;
+                if !content.len().is_multiple_of(BLOCK_BYTES) {
+                    return Err(NotAuthentic);
+                }
+                let key = keys.encryption.expose();
+                let mut content = content.to_vec();
+                match bits {
+                    KeyBits::B128 => cbc_decrypt::<cbc::Decryptor<aes::Aes128>>(key, iv, &mut content),
+                    KeyBits::B192 => cbc_decrypt::<cbc::Decryptor<aes::Aes192>>(key, iv, &mut content),
+                    KeyBits::B256 => cbc_decrypt::<cbc::Decryptor<aes::Aes256>>(key, iv, &mut content),
+                }
+                Ok(content)
+            }
+        }
+    }
+}
+
+/// The nonce is salt and IV (RFC 5282, 4).
+fn gcm_key_and_nonce<'a>(keys: &'a MessageKeys, iv: &[u8]) -> (&'a [u8], [u8; 12]) {
+    let material = keys.encryption.expose();
+    let (key, salt) = material.split_at(material.len() - GCM_SALT_BYTES);
+    let mut nonce = [0; 12];
+    nonce[..GCM_SALT_BYTES].copy_from_slice(salt);
+    nonce[GCM_SALT_BYTES..].copy_from_slice(iv);
+    (key, nonce)
+}
+
+fn gcm_seal<C>(key: &[u8], nonce: &[u8; 12], aad: &[u8], content: &mut [u8]) -> [u8; GCM_TAG_BYTES]
+where
+    AesGcm<C, U12>: KeyInit + AeadInOut<NonceSize = U12, TagSize = aes_gcm::aead::consts::U16>,
+{
+    let cipher = AesGcm::<C, U12>::new_from_slice(key).expect("the key has the suite's length");
+    let tag = cipher
+        .encrypt_inout_detached(&Array::from(*nonce), aad, content.into())
+        .expect("an IKE message is far below the limits of GCM");
+    tag.into()
+}
+
+fn gcm_open<C>(
+    key: &[u8],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    content: &mut [u8],
+    tag: &[u8],
+) -> Result<(), NotAuthentic>
+where
+    AesGcm<C, U12>: KeyInit + AeadInOut<NonceSize = U12, TagSize = aes_gcm::aead::consts::U16>,
+{
+    let cipher = AesGcm::<C, U12>::new_from_slice(key).expect("the key has the suite's length");
+    let tag = Tag::try_from(tag).map_err(|_| NotAuthentic)?;
+    cipher
+        .decrypt_inout_detached(&Array::from(*nonce), aad, content.into(), &tag)
+        .map_err(|_| NotAuthentic)
+}
+
+fn cbc_encrypt<M: BlockModeEncrypt<BlockSize = aes_gcm::aead::consts::U16> + KeyIvInit>(
+    key: &[u8],
+    iv: &[u8],
+    content: &mut [u8],
+) {
+    let (blocks, []) = Array::slice_as_chunks_mut(content) else { panic!("the content is padded to whole blocks") };
+    M::new_from_slices(key, iv).expect("key and IV have the suite's lengths").encrypt_blocks(blocks);
+}
+
+fn cbc_decrypt<M: BlockModeDecrypt<BlockSize = aes_gcm::aead::consts::U16> + KeyIvInit>(
+    key: &[u8],
+    iv: &[u8],
+    content: &mut [u8],
+) {
+    let (blocks, []) = Array::slice_as_chunks_mut(content) else { panic!("whole blocks were checked") };
+    M::new_from_slices(key, iv).expect("key and IV have the suite's lengths").decrypt_blocks(blocks);
+}
+
+fn verify(integrity: Integrity, keys: &MessageKeys, data: &[&[u8]], icv: &[u8]) -> Result<(), NotAuthentic> {
+    let mac = integrity.prf().compute(keys.integrity.expose(), data);
+    if mac.expose()[..integrity.icv_bytes()].ct_eq(icv).into() { Ok(()) } else { Err(NotAuthentic) }
+}
+
+/// Takes the padding off decrypted content: its last byte says how many bytes precede it (RFC 7296, 3.14). The bytes
+/// themselves may be anything.
+pub(crate) fn unpad(content: &mut Vec<u8>) -> Result<(), NotAuthentic> {
+    let pad = usize::from(*content.last().ok_or(NotAuthentic)?);
+    let kept = content.len().checked_sub(pad + 1).ok_or(NotAuthentic)?;
+    content[kept..].zeroize();
+    content.truncate(kept);
+    Ok(())
+}
