@@ -6,12 +6,42 @@
 //!
 //! | kernel | instructions | width |
 //! | --- | --- | --- |
+//! | `vaes512` | AVX-512, VAES, VPCLMULQDQ | four blocks a register |
+//! | `vaes256` | AVX2, VAES, VPCLMULQDQ | two blocks a register |
+//! | `aesni` | AES-NI, PCLMULQDQ | one block a register |
 //! | `portable` | whatever the `aes-gcm` crate finds | one packet at a time; the oracle for the others |
+
+#[cfg(target_arch = "x86_64")]
+mod aesni;
+#[cfg(target_arch = "x86_64")]
+mod vaes256;
+#[cfg(target_arch = "x86_64")]
+mod vaes512;
+
+#[cfg(target_arch = "x86_64")]
+mod burst;
+
+#[cfg(target_arch = "x86_64")]
+mod across;
+#[cfg(target_arch = "x86_64")]
+mod along;
+
+#[cfg(target_arch = "x86_64")]
+mod ghash;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod material;
 
 mod portable;
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::str::FromStr;
+
+#[cfg(target_arch = "x86_64")]
+use {aesni::Aesni, material::Material, vaes256::Vaes256, vaes512::Vaes512};
 
 /// Length of the integrity check value, in bytes (RFC 4106, section 6: the 16-byte one is the one to use).
 pub const TAG_BYTES: usize = 16;
@@ -29,6 +59,12 @@ pub struct Kernel(Engine);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Engine {
+    #[cfg(target_arch = "x86_64")]
+    Vaes512(Vaes512),
+    #[cfg(target_arch = "x86_64")]
+    Vaes256(Vaes256),
+    #[cfg(target_arch = "x86_64")]
+    Aesni(Aesni),
     Portable,
 }
 
@@ -67,24 +103,38 @@ pub struct KeyLengthError(pub usize);
 ///
 /// Made by the control thread, because it may allocate, and dropped by it. Any kernel takes any key: one laid out for another
 /// kernel works, only slower.
-pub struct Key {
-    context: Box<portable::Context>,
+pub struct Key(Form);
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the one that matters: a hot SA has its key inside"
+)]
+enum Form {
+    #[cfg(target_arch = "x86_64")]
+    Simd(Material),
+    Portable(Box<portable::Context>),
 }
 
 /// Additional authenticated data of one packet: 8 bytes without ESN, 12 with it (RFC 4106, section 5); at most 16 are possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aad {
-    bytes: [u8; 16], // zeros behind `len`: GHASH reads it as one padded block
-    len: u8,
+    bytes: [u8; 16], // zeros behind `length`: GHASH reads it as one padded block
+    length: u8,
 }
 
 /// One packet's work: key, nonce, AAD and the bytes to transform in place.
 pub struct Job<'a> {
     key: &'a Key,
-    data: &'a mut [u8], // payload, then the tag: never shorter than the tag, never longer than MAX_PAYLOAD_BYTES + TAG_BYTES
-    nonce: [u8; NONCE_BYTES],
+    /// Start of `length` payload bytes and, behind them, the tag, all borrowed for `'a`. A pointer, because kernels work on several
+    /// jobs at a time and read whole blocks, of which the last may reach into the tag.
+    payload: NonNull<u8>,
+    /// At most [`MAX_PAYLOAD_BYTES`].
+    length: usize,
+    /// The first counter block: the nonce, then 1 (SP 800-38D, 7.1).
+    counter: [u8; 16],
     aad: Aad,
     verdict: Verdict,
+    borrowed: PhantomData<&'a mut [u8]>,
 }
 
 /// What [`Kernel::open`] found out about a job.
@@ -111,9 +161,18 @@ impl Kernel {
     /// [`KernelError::NotOnThisCpu`] where the CPU lacks its instructions.
     pub fn named(name: KernelName) -> Result<Self, KernelError> {
         match name {
-            KernelName::Portable => Ok(Self(Engine::Portable)),
-            _ => Err(KernelError::NotOnThisCpu(name)),
+            #[cfg(target_arch = "x86_64")]
+            KernelName::Vaes512 => Vaes512::detect().map(Engine::Vaes512),
+            #[cfg(target_arch = "x86_64")]
+            KernelName::Vaes256 => Vaes256::detect().map(Engine::Vaes256),
+            #[cfg(target_arch = "x86_64")]
+            KernelName::Aesni => Aesni::detect().map(Engine::Aesni),
+            KernelName::Portable => Some(Engine::Portable),
+            #[cfg(not(target_arch = "x86_64"))]
+            KernelName::Vaes512 | KernelName::Vaes256 | KernelName::Aesni => None,
         }
+        .map(Self)
+        .ok_or(KernelError::NotOnThisCpu(name))
     }
 
     /// All kernels that this CPU can run, fastest first.
@@ -125,6 +184,12 @@ impl Kernel {
     #[must_use]
     pub fn name(self) -> KernelName {
         match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Vaes512(_) => KernelName::Vaes512,
+            #[cfg(target_arch = "x86_64")]
+            Engine::Vaes256(_) => KernelName::Vaes256,
+            #[cfg(target_arch = "x86_64")]
+            Engine::Aesni(_) => KernelName::Aesni,
             Engine::Portable => KernelName::Portable,
         }
     }
@@ -134,6 +199,12 @@ impl Kernel {
     /// The caller answers for nonces: one that repeats under a key gives the key away (SP 800-38D, section 8).
     pub fn seal(self, jobs: &mut [Job<'_>]) {
         match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Vaes512(token) => token.seal(jobs),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Vaes256(token) => token.seal(jobs),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Aesni(token) => token.seal(jobs),
             Engine::Portable => portable::seal(jobs),
         }
     }
@@ -144,6 +215,12 @@ impl Kernel {
     /// compared in constant time. One job's fate has no influence on another's.
     pub fn open(self, jobs: &mut [Job<'_>]) {
         match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Vaes512(token) => token.open(jobs),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Vaes256(token) => token.open(jobs),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Aesni(token) => token.open(jobs),
             Engine::Portable => portable::open(jobs),
         }
     }
@@ -155,8 +232,27 @@ impl Key {
     /// # Errors
     /// [`KeyLengthError`] unless `bytes` has 16, 24 or 32 bytes.
     pub fn new(kernel: Kernel, bytes: &[u8]) -> Result<Self, KeyLengthError> {
-        match kernel.0 {
-            Engine::Portable => Ok(Self { context: Box::new(portable::Context::new(bytes)?) }),
+        if ![16, 24, 32].contains(&bytes.len()) {
+            return Err(KeyLengthError(bytes.len()));
+        }
+        Ok(Self(match kernel.0 {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Vaes512(token) => Form::Simd(Material::new(token.into(), bytes)),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Vaes256(token) => Form::Simd(Material::new(token.into(), bytes)),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Aesni(token) => Form::Simd(Material::new(token, bytes)),
+            Engine::Portable => Form::Portable(Box::new(portable::Context::new(bytes))),
+        }))
+    }
+
+    /// The form that SIMD kernels read, if it was made for one of them.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn simd(&self) -> Option<&Material> {
+        match &self.0 {
+            Form::Simd(material) => Some(material),
+            Form::Portable(_) => None,
         }
     }
 }
@@ -176,13 +272,13 @@ impl Aad {
         let mut padded = [0; 16];
         padded[..N].copy_from_slice(bytes);
         #[expect(clippy::cast_possible_truncation, reason = "N is at most 16, asserted above")]
-        Self { bytes: padded, len: N as u8 }
+        Self { bytes: padded, length: N as u8 }
     }
 
     /// The bytes as given.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        &self.bytes[..usize::from(self.length)]
     }
 }
 
@@ -194,8 +290,12 @@ impl<'a> Job<'a> {
     /// [`MAX_PAYLOAD_BYTES`].
     #[must_use]
     pub fn new(key: &'a Key, nonce: [u8; NONCE_BYTES], aad: Aad, data: &'a mut [u8]) -> Option<Self> {
-        let fits = (TAG_BYTES..=MAX_PAYLOAD_BYTES + TAG_BYTES).contains(&data.len());
-        fits.then_some(Self { key, data, nonce, aad, verdict: Verdict::Pending })
+        let length = data.len().checked_sub(TAG_BYTES).filter(|&length| length <= MAX_PAYLOAD_BYTES)?;
+        let mut counter = [0; 16];
+        counter[..NONCE_BYTES].copy_from_slice(&nonce);
+        counter[15] = 1;
+        let payload = NonNull::from(data).cast();
+        Some(Self { key, payload, length, counter, aad, verdict: Verdict::Pending, borrowed: PhantomData })
     }
 
     /// What [`Kernel::open`] found.
@@ -204,9 +304,25 @@ impl<'a> Job<'a> {
         self.verdict
     }
 
-    /// Payload and tag, apart. `new` saw to it that there is a tag.
-    fn split(&mut self) -> (&mut [u8], &mut [u8; TAG_BYTES]) {
-        self.data.split_last_chunk_mut().expect("a job's data holds at least a tag")
+    /// Payload and tag.
+    fn parts(&mut self) -> (&mut [u8], &mut [u8; TAG_BYTES]) {
+        // SAFETY: `new` took `length` bytes and the tag's behind them out of one exclusive borrow that lasts for `'a`; the two parts
+        // do not overlap, and neither outlives the borrow of `self`.
+        unsafe {
+            let payload = std::slice::from_raw_parts_mut(self.payload.as_ptr(), self.length);
+            (payload, &mut *self.payload.as_ptr().add(self.length).cast())
+        }
+    }
+
+    /// The tag does not fit: leaves no plaintext behind.
+    #[cold]
+    fn reject(&mut self) {
+        self.parts().0.fill(0);
+        self.verdict = Verdict::Forged;
+    }
+
+    fn nonce(&self) -> [u8; NONCE_BYTES] {
+        std::array::from_fn(|i| self.counter[i])
     }
 }
 

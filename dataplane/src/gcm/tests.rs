@@ -4,6 +4,9 @@ use hex_literal::hex;
 
 use super::{Aad, Job, Kernel, KernelError, KernelName, Key, KeyLengthError, TAG_BYTES, Verdict};
 
+#[cfg(target_arch = "x86_64")]
+mod emulated;
+mod oracle;
 mod vectors;
 
 /// Seals `payload` alone and returns ciphertext and tag.

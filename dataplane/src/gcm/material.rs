@@ -1,0 +1,148 @@
+//! An expanded key as the SIMD kernels read it: powers of H and round keys, 8 cache lines. Made by [`super::Key::new`].
+
+use std::arch::x86_64::{
+    __m128i, _mm_aeskeygenassist_si128, _mm_cvtsi128_si32, _mm_set1_epi32, _mm_storeu_si128,
+};
+
+use zeroize::Zeroize;
+
+use super::aesni::Aesni;
+use super::ghash;
+use super::lanes::{Lanes, block};
+
+/// Highest power of H at hand, so the most blocks that one reduction can serve.
+pub(super) const POWERS: usize = 16;
+const ROUND_KEYS: usize = 15;
+
+/// Powers of H, highest first: the powers of a run of blocks lie in memory in the order of the blocks, whatever the width of a
+/// register. A short packet touches the last of them and the round keys, side by side.
+#[repr(C, align(64))]
+pub(super) struct Material {
+    powers: [[u8; 16]; POWERS],
+    round_keys: [[u8; 16]; ROUND_KEYS],
+    rounds: u8,
+}
+
+// A kernel may read a register's width from any power on: what lies behind the last power is still inside.
+const _: () = assert!(size_of::<Material>() == 512);
+
+impl Material {
+    /// Expands a key of 16, 24 or 32 bytes.
+    pub(super) fn new(token: Aesni, key: &[u8]) -> Self {
+        let mut material = Self { powers: [[0; 16]; POWERS], round_keys: [[0; 16]; ROUND_KEYS], rounds: 0 };
+        // SAFETY: the token proves the features.
+        unsafe { material.expand(key) };
+        // SAFETY: the token proves the features.
+        unsafe { material.raise(token) };
+        material
+    }
+
+    pub(super) fn rounds(&self) -> usize {
+        usize::from(self.rounds)
+    }
+
+    /// The raw key: an AES schedule begins with it.
+    pub(super) fn key(&self) -> &[u8] {
+        let length = 4 * (usize::from(self.rounds) - 6);
+        &self.round_keys.as_flattened()[..length]
+    }
+
+    /// Round key `round`, 0 to [`Material::rounds`].
+    #[inline(always)]
+    pub(super) fn round_key(&self, round: usize) -> __m128i {
+        block(&self.round_keys[round])
+    }
+
+    /// `h` to the power of `exponent`, 1 to [`POWERS`], byte-reversed (see [`super::ghash`]).
+    #[inline(always)]
+    pub(super) fn power(&self, exponent: usize) -> __m128i {
+        block(&self.powers[POWERS - exponent])
+    }
+
+    /// Descending powers from `exponent` on, one a lane; behind the first power, anything.
+    #[inline(always)]
+    pub(super) fn powers<L: Lanes>(&self, lanes: L, exponent: usize) -> L::V {
+        assert!((1..=POWERS).contains(&exponent));
+        let start = std::ptr::from_ref(self).cast::<u8>();
+        // SAFETY: the powers come first in the struct, and from any of them on it has at least 16 + 240 more bytes, more than
+        // a register; the struct was fully initialised by `new`, but for padding behind `rounds`, which is out of reach.
+        unsafe { lanes.load(start.add(16 * (POWERS - exponent))) }
+    }
+
+    /// FIPS 197, 5.2, word by word; constant time, for AESKEYGENASSIST looks up S-boxes without memory.
+    #[target_feature(enable = "aes,ssse3,sse4.1")]
+    fn expand(&mut self, key: &[u8]) {
+        let key_words = key.len() / 4;
+        self.rounds = if key_words == 8 {
+            14
+        } else if key_words == 6 {
+            12
+        } else {
+            10
+        };
+        let schedule = self.round_keys.as_flattened_mut();
+        schedule[..key.len()].copy_from_slice(key);
+        let word = |schedule: &[u8], i: usize| {
+            u32::from_le_bytes([
+                schedule[4 * i],
+                schedule[4 * i + 1],
+                schedule[4 * i + 2],
+                schedule[4 * i + 3],
+            ])
+        };
+        let mut constant = 1_u8;
+        for i in key_words..4 * (usize::from(self.rounds) + 1) {
+            let mut next = word(schedule, i - 1);
+            if i % key_words == 0 {
+                next = substitute(next).rotate_right(8) ^ u32::from(constant);
+                constant = (constant << 1) ^ if constant & 0x80 == 0 { 0 } else { 0x1b };
+            } else if key_words == 8 && i % key_words == 4 {
+                next = substitute(next);
+            }
+            next ^= word(schedule, i - key_words);
+            schedule[4 * i..4 * i + 4].copy_from_slice(&next.to_le_bytes());
+        }
+    }
+
+    /// H is the zero block encrypted (SP 800-38D, 6.4); `h = x * reversed(H)` and its powers.
+    #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+    fn raise(&mut self, token: Aesni) {
+        let mut state = self.round_key(0);
+        for round in 1..self.rounds() {
+            state = token.aes_round(state, self.round_key(round));
+        }
+        let mut bytes = [0; 16];
+        store(&mut bytes, token.aes_last_round(state, self.round_key(self.rounds())));
+        let reversed = u128::from_be_bytes(bytes);
+        let carried = 0_u128.wrapping_sub(reversed >> 127);
+        let mut shifted = (reversed << 1) ^ (carried & 0xc200_0000_0000_0000_0000_0000_0000_0001);
+        bytes = shifted.to_le_bytes();
+        let first = block(&bytes);
+        let mut power = first;
+        for slot in self.powers.iter_mut().rev() {
+            store(slot, power);
+            power = ghash::multiply(token, power, first);
+        }
+        bytes.zeroize();
+        shifted.zeroize();
+    }
+}
+
+impl Drop for Material {
+    fn drop(&mut self) {
+        self.powers.zeroize();
+        self.round_keys.zeroize();
+    }
+}
+
+/// The S-box on each byte of a word.
+#[target_feature(enable = "aes")]
+fn substitute(word: u32) -> u32 {
+    let words = _mm_aeskeygenassist_si128::<0>(_mm_set1_epi32(word.cast_signed()));
+    _mm_cvtsi128_si32(words).cast_unsigned()
+}
+
+fn store(bytes: &mut [u8; 16], v: __m128i) {
+    // SAFETY: the reference covers the 16 bytes that are written; the store has no alignment requirement.
+    unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), v) }
+}
