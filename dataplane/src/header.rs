@@ -84,3 +84,8 @@ pub(crate) const fn be16(bytes: &[u8], at: usize) -> u16 {
 pub(crate) const fn be32(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
+
+#[cfg(test)]
+pub(crate) mod captured;
+#[cfg(test)]
+mod tests;

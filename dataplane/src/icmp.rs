@@ -209,3 +209,6 @@ fn is_host_v4(address: Ipv4Addr) -> bool {
         || address.octets()[0] == 0
         || address.octets()[0] >= 240)
 }
+
+#[cfg(test)]
+mod tests;

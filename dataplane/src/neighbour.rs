@@ -376,3 +376,6 @@ impl<P> std::fmt::Debug for Neighbours<P> {
         f.debug_struct("Neighbours").field("entries", &len).field("waiting_packets", &waiting).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

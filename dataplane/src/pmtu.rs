@@ -1,6 +1,6 @@
 //! Packets and the size of the path. For packets into a tunnel: what fits ([`Overhead`], [`fit_v4`], [`fit_v6`]), TCP MSS
-//! clamping ([`clamp_mss_v4`], [`clamp_mss_v6`]), cutting up what may be cut ([`Fragments`]). For the tunnel's own packets: what
-//! routers say about their size (`pmtu/learn.rs`, RFC 4301, 8.2), and reassembly (`pmtu/reassembly.rs`).
+//! clamping ([`clamp_mss_v4`], [`clamp_mss_v6`]). For the tunnel's own packets: what routers say about their size
+//! (`pmtu/learn.rs`, RFC 4301, 8.2). Cutting and collecting fragments is DPDK's `rte_ip_frag`, behind `dpdk_sys`.
 //!
 //! Called by the pipeline outbound between tunnel lookup and ESP, inbound before ESP. The path MTU itself
 //! is kept with the outbound SA and set by the control thread.
@@ -11,10 +11,8 @@ use crate::header::ipv6::{self, Ipv6View};
 use crate::header::tcp::{self, TcpView};
 use crate::header::{Protocol, be16, esp, udp};
 
-pub use fragment::{Fragment, Fragments};
 pub use learn::{TooBig, path_mtu_after};
 
-mod fragment;
 mod learn;
 
 /// What a tunnel's headers take from the path MTU.
@@ -52,7 +50,7 @@ impl Overhead {
 pub enum Fit {
     /// It fits as it is.
     Whole,
-    /// Cut it into pieces of at most so many bytes first: see [`Fragments`].
+    /// Cut it into pieces of at most so many bytes first, with `dpdk_sys::fragment_ipv4`.
     FragmentInner(u16),
     /// Seal it whole and let the outer packet be cut: inner IPv6 must be able to carry 1280 bytes over every
     /// path (RFC 8200, 5), and inner IPv4 68.
@@ -140,3 +138,6 @@ const fn narrow(bytes: usize) -> u16 {
 
 /// Where TCP's checksum stands in a segment.
 const CHECKSUM_AT: usize = 16;
+
+#[cfg(test)]
+mod tests;

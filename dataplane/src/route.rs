@@ -153,3 +153,6 @@ fn slot_of(key: u128) -> usize {
 fn index(length: usize) -> u32 {
     u32::try_from(length).expect("fewer than 2^32 nodes and leaves")
 }
+
+#[cfg(test)]
+mod tests;

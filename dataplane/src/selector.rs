@@ -134,3 +134,6 @@ impl Selectors {
             && self.local.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
     }
 }
+
+#[cfg(test)]
+mod tests;

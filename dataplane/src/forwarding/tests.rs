@@ -1,0 +1,156 @@
+use super::*;
+use crate::header::Protocol;
+use crate::selector::TrafficSelector;
+
+const WAN: InterfaceId = InterfaceId(1);
+const LAN: InterfaceId = InterfaceId(2);
+const SITE: VrfId = VrfId(3);
+
+fn net(text: &str) -> IpNet {
+    text.parse().expect("a prefix")
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn interface(vrf: VrfId, vlan: Option<u16>, addresses: &[&str]) -> Interface {
+    Interface {
+        port: PortIndex(0),
+        vlan: vlan.and_then(VlanId::new),
+        vrf,
+        mac: Mac([2, 0, 0, 0, 0, 10]),
+        mtu_bytes: 1500,
+        addresses: addresses.iter().map(|address| net(address)).collect(),
+    }
+}
+
+fn tunnel(remote: &str, alternative: Option<TunnelId>) -> Tunnel {
+    Tunnel {
+        vrf: SITE,
+        selectors: Selectors {
+            local: vec![TrafficSelector::of_prefix(net("10.1.0.0/16"))],
+            remote: vec![TrafficSelector::of_prefix(net(remote))],
+        },
+        alternative,
+        mss_clamp: MssClamp::Auto,
+        dont_fragment: DontFragment::Copy,
+    }
+}
+
+fn example() -> Builder {
+    let mut builder = Forwarding::builder();
+    builder
+        .interface(WAN, interface(VrfId::UNDERLAY, None, &["192.0.2.1/24", "2001:db8::1/64"]))
+        .interface(LAN, interface(SITE, Some(10), &["10.1.0.1/24"]))
+        .route(VrfId::UNDERLAY, net("0.0.0.0/0"), NextHop::Via(WAN, ip("192.0.2.254")))
+        .tunnel(TunnelId(4), tunnel("10.2.0.0/24", Some(TunnelId(6))))
+        .tunnel(TunnelId(6), tunnel("10.2.0.0/16", None))
+        .route(SITE, net("10.2.0.0/16"), NextHop::Tunnel(TunnelId(4)));
+    builder
+}
+
+#[test]
+fn frames_find_their_interface_by_port_and_vlan() {
+    let forwarding = example().build().expect("consistent");
+    let at = |port, vlan: Option<u16>| forwarding.interface_at(PortIndex(port), vlan.and_then(VlanId::new));
+    assert_eq!((at(0, None), at(0, Some(10))), (Some(WAN), Some(LAN)));
+    assert_eq!((at(0, Some(11)), at(1, None)), (None, None));
+    let ids: Vec<_> = forwarding.interfaces().map(|(id, _)| id).collect();
+    assert_eq!(ids, [WAN, LAN]);
+}
+
+#[test]
+fn routes_of_networks_are_apart_and_addresses_make_routes() {
+    let forwarding = example().build().expect("consistent");
+    let underlay = |to| forwarding.route(VrfId::UNDERLAY, ip(to));
+    assert_eq!(underlay("192.0.2.1"), NextHop::Local(WAN));
+    assert_eq!(underlay("192.0.2.7"), NextHop::Connected(WAN));
+    assert_eq!(underlay("192.0.2.255"), NextHop::Blackhole);
+    assert_eq!(underlay("10.2.0.1"), NextHop::Via(WAN, ip("192.0.2.254")));
+    assert_eq!(underlay("224.0.0.5"), NextHop::Blackhole);
+    assert_eq!(underlay("2001:db8::1"), NextHop::Local(WAN));
+    assert_eq!(underlay("2001:db9::1"), NextHop::Unreachable);
+    let site = |to| forwarding.route(SITE, ip(to));
+    assert_eq!(site("10.2.3.4"), NextHop::Tunnel(TunnelId(4)));
+    assert_eq!(site("10.1.0.1"), NextHop::Local(LAN));
+    assert_eq!(site("192.0.2.1"), NextHop::Unreachable);
+    assert_eq!(forwarding.route(VrfId(9), ip("10.1.0.1")), NextHop::Unreachable);
+}
+
+#[test]
+fn link_local_destinations_stay_on_their_link() {
+    let forwarding = example().build().expect("consistent");
+    assert_eq!(forwarding.route_from(LAN, ip("fe80::ff:fe00:a")), NextHop::Local(LAN));
+    assert_eq!(forwarding.route_from(LAN, ip("fe80::1")), NextHop::Connected(LAN));
+    assert_eq!(forwarding.route_from(LAN, ip("10.1.0.9")), NextHop::Connected(LAN));
+    assert_eq!(forwarding.route_from(InterfaceId(9), ip("fe80::1")), NextHop::Unreachable);
+}
+
+#[test]
+fn a_tunnel_whose_selectors_refuse_passes_on_to_its_alternative() {
+    let forwarding = example().build().expect("consistent");
+    let flow = |from: &str, to: &str| Flow {
+        source: ip(from),
+        destination: ip(to),
+        protocol: Protocol::UDP,
+        source_port: Some(1),
+        destination_port: Some(2),
+    };
+    let chosen = |from, to| forwarding.tunnel_for(TunnelId(4), &flow(from, to)).map(|(id, _)| id.0);
+    assert_eq!(chosen("10.1.0.5", "10.2.0.5"), Some(4));
+    assert_eq!(chosen("10.1.0.5", "10.2.9.5"), Some(6));
+    assert_eq!(chosen("10.9.0.5", "10.2.9.5"), None);
+}
+
+#[test]
+fn an_interface_knows_its_addresses_and_groups() {
+    let wan = interface(VrfId::UNDERLAY, None, &["192.0.2.1/24", "198.51.100.1/24", "2001:db8::1/64"]);
+    assert_eq!(wan.source_towards(ip("198.51.100.9")), Some(ip("198.51.100.1")));
+    assert_eq!(wan.source_towards(ip("203.0.113.1")), Some(ip("192.0.2.1")));
+    assert_eq!(wan.source_towards(ip("fe80::1")), Some(ip("fe80::ff:fe00:a")));
+    assert!(wan.owns(ip("fe80::ff:fe00:a")) && !wan.owns(ip("fe80::ff:fe00:b")));
+    let mac = |last: [u8; 4]| Mac([0x33, 0x33, last[0], last[1], last[2], last[3]]);
+    assert!(wan.listens_to(wan.mac) && wan.listens_to(Mac::BROADCAST) && wan.listens_to(mac([0, 0, 0, 1])));
+    assert!(wan.listens_to(mac([0xff, 0, 0, 1])) && wan.listens_to(mac([0xff, 0, 0, 10])));
+    assert!(!wan.listens_to(mac([0xff, 0, 0, 2])) && !wan.listens_to(Mac([2, 0, 0, 0, 0, 11])));
+}
+
+#[test]
+fn contradictions_are_refused_by_name() {
+    let refused = |change: &dyn Fn(&mut Builder)| {
+        let mut builder = example();
+        change(&mut builder);
+        builder.build().err()
+    };
+    let twin = interface(SITE, Some(10), &[]);
+    let same = refused(&|b| {
+        b.interface(InterfaceId(7), twin.clone());
+    });
+    assert_eq!(same, Some(BuildError::SameFrames(LAN, InterfaceId(7))));
+    let route = |vrf, next_hop| {
+        refused(&|b| {
+            b.route(vrf, net("10.9.0.0/16"), next_hop);
+        })
+    };
+    let elsewhere = InterfaceId(8);
+    assert_eq!(route(SITE, NextHop::Connected(elsewhere)), Some(BuildError::NoInterface(elsewhere)));
+    assert_eq!(
+        route(SITE, NextHop::Connected(WAN)),
+        Some(BuildError::OtherNetwork(SITE, NextHop::Connected(WAN)))
+    );
+    assert_eq!(route(SITE, NextHop::Tunnel(TunnelId(5))), Some(BuildError::NoTunnel(TunnelId(5))));
+    let off_link = ip("10.8.0.1");
+    assert_eq!(route(SITE, NextHop::Via(LAN, off_link)), Some(BuildError::NextHopOffLink(off_link, LAN)));
+    let backwards = refused(&|b| {
+        b.tunnel(TunnelId(7), tunnel("10.2.0.0/16", Some(TunnelId(6))));
+    });
+    assert_eq!(backwards, Some(BuildError::AlternativeOrder(TunnelId(7), TunnelId(6))));
+}
+
+#[test]
+fn an_empty_snapshot_answers_nothing() {
+    let forwarding = Forwarding::empty();
+    assert_eq!(forwarding.route(VrfId::UNDERLAY, ip("192.0.2.1")), NextHop::Unreachable);
+    assert!(forwarding.interface(WAN).is_none() && forwarding.tunnel(TunnelId(u32::MAX)).is_none());
+}
