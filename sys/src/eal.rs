@@ -120,7 +120,7 @@ impl Eal {
     /// Stops the environment and gives its memory back. Without this, the end of the process does.
     ///
     /// # Errors
-    /// Ports, pools, tables, threads or packets are still there; the environment keeps running.
+    /// Ports, pools, tables, threads or packets are still there; the environment keeps running until the process ends.
     pub fn cleanup(self) -> Result<(), Error> {
         let packets = mempool::retired_in_use();
         match Arc::try_unwrap(self.0) {
@@ -175,6 +175,15 @@ fn arguments(options: &EalOptions, memory: &MemoryMode) -> Result<Vec<CString>, 
     }
     if !given(&["--in-memory", "--no-huge", "--huge-dir"]) {
         arguments.push(String::from(memory.argument()));
+    }
+    if memory.argument() == "--no-huge" {
+        // No files for secondary processes; `--in-memory` says so by itself.
+        arguments.push(String::from("--no-shconf"));
+    }
+    if !given(&["-a", "--allow", "-b", "--block", "--no-pci"]) {
+        // A list of allowed devices that names none: EAL would otherwise take every device that a driver of its own
+        // knows, the machine's own network card included. `Port::attach` adds the ones that are wanted.
+        arguments.push(String::from("--allow=ffff:ff:1f.7"));
     }
     if !given(&["--telemetry"]) {
         arguments.push(String::from("--no-telemetry"));

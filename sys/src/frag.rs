@@ -117,7 +117,7 @@ pub const MAX_FRAGMENTS: u32 = ffi::SHIM_MAX_FRAGMENTS;
 /// What became of a fragment.
 pub enum Reassembly {
     /// It was the last missing one: the packet, in several segments if it came in several fragments, with the fragment fields of
-    /// its IP header cleared (IPv4's header checksum is left for the caller to fill).
+    /// its IP header cleared. IPv4's header checksum is left for the caller to fill, and all offload flags are cleared.
     Complete(Mbuf),
     /// Kept, or discarded: [`Reassembler::discarded`] tells.
     Pending,
@@ -258,8 +258,13 @@ impl Reassembler {
     fn outcome(&mut self, whole: *mut crate::layout::rte_mbuf) -> Reassembly {
         self.free_row();
         match NonNull::new(whole) {
-            // SAFETY: DPDK gave up the whole packet, with all its segments.
-            Some(raw) => Reassembly::Complete(unsafe { Mbuf::from_raw(raw) }),
+            Some(raw) => {
+                // SAFETY: DPDK gave up the whole packet, with all its segments.
+                let mut packet = unsafe { Mbuf::from_raw(raw) };
+                // What the device found is about the first fragment, and DPDK has added a request for a checksum.
+                packet.clear_offloads();
+                Reassembly::Complete(packet)
+            }
             None => Reassembly::Pending,
         }
     }

@@ -104,6 +104,7 @@ impl Port {
             return Err(Error::QueuesInUse { port: self.device().into(), queues });
         }
         if self.started {
+            self.clear_steering();
             // SAFETY: the port exists, and no queue of it is left that could be in use meanwhile.
             let outcome = unsafe { ffi::rte_eth_dev_stop(self.attached.id) };
             self.checked("rte_eth_dev_stop", outcome)?;

@@ -118,3 +118,22 @@ fn can_map(mib: u64, size_mib: u64) -> bool {
     // SAFETY: exactly the mapping made above, to which nothing refers.
     unsafe { libc::munmap(address, bytes) == 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_hugepages_are_an_error_or_an_announced_fallback() {
+        let everything_mib = u32::MAX;
+        assert!(matches!(choose(Memory::Huge, everything_mib), Err(Error::Hugepages { .. })));
+        let mode = choose(Memory::Auto, everything_mib).expect("ordinary memory is always there");
+        assert!(mode.is_fallback());
+        assert!(mode.to_string().contains("vm.nr_hugepages"), "{mode}");
+    }
+
+    #[test]
+    fn ordinary_memory_on_request_is_no_fallback() {
+        assert_eq!(choose(Memory::NoHuge, 64).expect("always"), MemoryMode::NoHuge { memory_mib: 64 });
+    }
+}
