@@ -2,6 +2,7 @@
 //! (`crossgate-demo`, what `make run` starts). Nothing here is a stand-in: gateways are processes, cables are veth
 //! pairs, peers are strongSwan and Linux' own ESP, and what was on the wire is what tcpdump saw.
 //!
+//! - [`gateway`]: ours, as an operator runs it; [`sites`]: the standard network around it
 //! - [`namespace`]: hosts and cables; [`guest`]: a Linux of its own under QEMU
 //! - [`strongswan`]: the peers
 //! - [`traffic`]: pings, a stream and bulk transfers that know what was lost or changed; [`capture`]: the wire
@@ -13,9 +14,11 @@
 
 pub mod capture;
 pub mod failure;
+pub mod gateway;
 pub mod guest;
 pub mod namespace;
 pub mod process;
+pub mod sites;
 pub mod strongswan;
 pub mod traffic;
 pub mod wait;

@@ -12,7 +12,6 @@ use crate::namespace::Namespace;
 use crate::process::{self, Process};
 use crate::wait::{Look, until};
 use rustix::process::Signal;
-use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -210,16 +209,6 @@ pub(crate) fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// The address a host can use inside `prefix` ("10.2.0.0/16" -> 10.2.0.1): the lab's sites give it to their hosts.
-#[must_use]
-pub fn first_host(prefix: &str) -> Option<IpAddr> {
-    let network = prefix.split('/').next()?;
-    match network.parse().ok()? {
-        IpAddr::V4(address) => Some(IpAddr::V4((u32::from(address) + 1).into())),
-        IpAddr::V6(address) => Some(IpAddr::V6((u128::from(address) + 1).into())),
-    }
-}
-
 fn charon(namespace: &Namespace, folder: &Path) -> Result<Process> {
     let mut command = namespace.command("charon-systemd");
     command.env("STRONGSWAN_CONF", folder.join("strongswan.conf"));
@@ -257,12 +246,5 @@ mod tests {
     fn only_what_is_installed_or_established_counts() {
         assert_eq!(ike_names(SAS), ["#2"]);
         assert_eq!(child_names(SAS), ["#8"]);
-    }
-
-    #[test]
-    fn first_host_is_one_above_the_network() {
-        assert_eq!(first_host("10.2.0.0/16"), Some("10.2.0.1".parse().unwrap()));
-        assert_eq!(first_host("fd00:2::/48"), Some("fd00:2::1".parse().unwrap()));
-        assert_eq!(first_host("nowhere"), None);
     }
 }

@@ -41,7 +41,7 @@ impl Default for Settings {
             remote: "192.0.2.1".to_owned(),
             local_id: "192.0.2.2".to_owned(),
             remote_id: "192.0.2.1".to_owned(),
-            shared_key: "Lab-key.only.for.tests.4711".to_owned(),
+            shared_key: crate::gateway::SHARED_KEY.to_owned(),
             ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
             esp: "aes256gcm16-ecp384".to_owned(),
             local_prefixes: vec!["10.2.0.0/16".to_owned(), "fd00:2::/48".to_owned()],

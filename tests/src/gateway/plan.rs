@@ -1,0 +1,221 @@
+//! A gateway's configuration file, made from what a test chooses.
+
+use crate::failure::{Result, Tried};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// The pre-shared key of every connection in the lab, unless a test takes another.
+pub const SHARED_KEY: &str = "vB7.qzN2_kTfW9xR4mYh6LdC";
+
+/// How DPDK takes hold of a veth end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// `AF_PACKET`: works with every interface.
+    AfPacket,
+    /// `AF_XDP`: faster.
+    AfXdp,
+}
+
+/// What a gateway shall be; [`Plan::site`] fits the lab's standard sites.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The appliance's name.
+    pub name: String,
+    /// The driver of both ports.
+    pub driver: Driver,
+    /// The worker's core.
+    pub worker_core: usize,
+    /// The interface of the public side.
+    pub wan_device: String,
+    /// The longest IP packet on the public side.
+    pub wan_mtu_bytes: u16,
+    /// Addresses on the public side.
+    pub wan: Vec<String>,
+    /// Addresses on the inner side.
+    pub lan: Vec<String>,
+    /// The inner side's address space.
+    pub space: Vec<String>,
+    /// The subnet of the gateway itself.
+    pub gateway_subnet: String,
+    /// Its connections.
+    pub connections: Vec<Connection>,
+}
+
+/// One connection of a plan, with its local network gateway.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Its name.
+    pub name: String,
+    /// The peer's outer address.
+    pub peer: String,
+    /// The prefixes behind the peer.
+    pub prefixes: Vec<String>,
+    /// The pre-shared key.
+    pub shared_key: String,
+    /// `Default`, `InitiatorOnly` or `ResponderOnly`.
+    pub mode: String,
+    /// Seconds after which a silent peer is taken for dead.
+    pub dpd_timeout_s: u32,
+    /// Keys and values of its policy, as TOML.
+    pub policy: Vec<(&'static str, String)>,
+    /// Own traffic selectors, local and remote.
+    pub selectors: Option<(Vec<String>, Vec<String>)>,
+}
+
+impl Plan {
+    /// The gateway of site 1 or 2: 192.0.2.N outside, 10.N.0.0/16 and fd00:N::/48 inside, and a connection "peer" to
+    /// the other site.
+    #[must_use]
+    pub fn site(number: u8) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            name: format!("gw-{number}"),
+            driver: Driver::AfPacket,
+            worker_core: usize::from(number).min(cores - 1),
+            wan_device: "wan".to_owned(),
+            wan_mtu_bytes: 1500,
+            wan: vec![format!("192.0.2.{number}/24")],
+            lan: vec![format!("10.{number}.0.1/24"), format!("fd00:{number}::1/64")],
+            space: vec![format!("10.{number}.0.0/16"), format!("fd00:{number}::/48")],
+            gateway_subnet: format!("10.{number}.255.0/27"),
+            connections: vec![Connection::to_site(3 - number)],
+        }
+    }
+
+    /// The same with another mode of its first connection.
+    #[must_use]
+    pub fn with_mode(mut self, mode: &str) -> Self {
+        mode.clone_into(&mut self.connections[0].mode);
+        self
+    }
+
+    /// The same with a key of its first connection's policy; `value` as TOML.
+    #[must_use]
+    pub fn with_policy(mut self, key: &'static str, value: &str) -> Self {
+        self.connections[0].policy.push((key, value.to_owned()));
+        self
+    }
+
+    /// Writes `gateway.toml` and the keys' files into `folder`.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        for connection in &self.connections {
+            let path = folder.join(format!("{}.psk", connection.name));
+            fs::write(&path, &connection.shared_key)
+                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+                .tried(|| path.display().to_string())?;
+        }
+        let path = folder.join("gateway.toml");
+        fs::write(&path, self.text(folder)).tried(|| path.display().to_string())
+    }
+
+    /// The file's text, with the socket and the keys in `folder`.
+    #[must_use]
+    pub fn text(&self, folder: &Path) -> String {
+        let Self { name, worker_core, wan_mtu_bytes, wan, lan, space, gateway_subnet, .. } = self;
+        let public: Vec<&str> = wan.iter().filter_map(|address| address.split('/').next()).collect();
+        let mut text = format!(
+            "[appliance]
+name = {name:?}
+workers = [{worker_core}]
+control_core = 0
+socket = \"{}/console.sock\"
+
+[[port]]
+name = \"wan\"
+device = {:?}
+mtu_bytes = {wan_mtu_bytes}
+addresses = {wan:?}
+
+[[port]]
+name = \"lan\"
+device = {:?}
+
+[[virtual_network]]
+name = \"site\"
+address_space = {space:?}
+gateway_subnet = {gateway_subnet:?}
+port = \"lan\"
+addresses = {lan:?}
+
+[[virtual_network_gateway]]
+name = \"gw\"
+virtual_network = \"site\"
+type = \"Vpn\"
+vpn_type = \"RouteBased\"
+sku = \"VpnGw1\"
+public_addresses = {public:?}
+",
+            folder.display(),
+            self.driver.device(0, &self.wan_device),
+            self.driver.device(1, "lan"),
+        );
+        for connection in &self.connections {
+            connection.append(folder, &mut text);
+        }
+        text
+    }
+}
+
+impl Connection {
+    /// The connection "peer" to site 1 or 2, with a policy that every strongSwan of the lab accepts.
+    #[must_use]
+    pub fn to_site(number: u8) -> Self {
+        Self {
+            name: "peer".to_owned(),
+            peer: format!("192.0.2.{number}"),
+            prefixes: vec![format!("10.{number}.0.0/16"), format!("fd00:{number}::/48")],
+            shared_key: SHARED_KEY.to_owned(),
+            mode: "Default".to_owned(),
+            dpd_timeout_s: 45,
+            policy: Vec::new(),
+            selectors: None,
+        }
+    }
+
+    fn append(&self, folder: &Path, text: &mut String) {
+        let Self { name, peer, prefixes, mode, dpd_timeout_s, .. } = self;
+        let _ = write!(
+            text,
+            "
+[[local_network_gateway]]
+name = {name:?}
+address = {peer:?}
+prefixes = {prefixes:?}
+
+[[connection]]
+name = {name:?}
+type = \"IPsec\"
+gateway = \"gw\"
+local_network_gateway = {name:?}
+shared_key = {{ file = \"{}/{name}.psk\" }}
+mode = {mode:?}
+dpd_timeout_s = {dpd_timeout_s}
+",
+            folder.display()
+        );
+        if !self.policy.is_empty() {
+            text.push_str("[connection.policy]\n");
+        }
+        for (key, value) in &self.policy {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        if let Some((local, remote)) = &self.selectors {
+            let _ = write!(text, "[connection.traffic_selectors]\nlocal = {local:?}\nremote = {remote:?}\n");
+        }
+    }
+}
+
+impl Driver {
+    /// DPDK's words for the interface `device` as port `number`. The rings are sized for a machine whose cores are
+    /// shared: they hold what arrives while a worker waits for its turn.
+    fn device(self, number: usize, device: &str) -> String {
+        match self {
+            Self::AfPacket => format!(
+                "net_af_packet{number},iface={device},blocksz=4096,framesz=2048,framecnt=4096,qdisc_bypass=1"
+            ),
+            Self::AfXdp => format!("net_af_xdp{number},iface={device}"),
+        }
+    }
+}

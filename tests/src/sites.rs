@@ -1,0 +1,92 @@
+//! The lab's standard network: site 1 with a host behind our gateway, and site 2, whose gateway is a peer (with its
+//! host on itself) or ours too (with a host of its own).
+//!
+//! ```text
+//! host-1 --lan-- gateway-1 --wan-- gateway-2 (--lan-- host-2)
+//! 10.1.0.10      10.1.0.1 / 192.0.2.1   192.0.2.2 / 10.2.0.1      10.2.0.10
+//! fd00:1::10     fd00:1::1  2001:db8::1 2001:db8::2 fd00:2::1     fd00:2::10
+//! ```
+
+use crate::failure::Result;
+use crate::namespace::{Namespace, Stack, cable};
+use crate::traffic::Host;
+
+/// A site with our gateway: the gateway's namespace and a host's.
+pub struct Site {
+    /// Where the gateway runs; its interfaces are "wan" and "lan".
+    pub gateway: Namespace,
+    /// A host of the site.
+    pub host: Namespace,
+    number: u8,
+}
+
+/// A site whose gateway is a peer in a namespace, which also has the site's first addresses.
+pub struct PeerSite {
+    /// Where the peer runs; its outer interface is "wan".
+    pub gateway: Namespace,
+    number: u8,
+}
+
+impl Site {
+    /// Lays out site 1 or 2, without its wan.
+    pub fn new(number: u8) -> Result<Self> {
+        let gateway = Namespace::new(&format!("gateway-{number}"), Stack::Dpdk)?;
+        let host = Namespace::new(&format!("host-{number}"), Stack::Kernel)?;
+        cable((&gateway, "lan"), (&host, "lan"), 1500)?;
+        host.address("lan", &format!("10.{number}.0.10/24"))?;
+        host.address("lan", &format!("fd00:{number}::10/64"))?;
+        host.route("default", &format!("10.{number}.0.1"))?;
+        host.route("default", &format!("fd00:{number}::1"))?;
+        Ok(Self { gateway, host, number })
+    }
+
+    /// Its host, by IPv4.
+    #[must_use]
+    pub fn ipv4(&self) -> Host<'_> {
+        Host::new(&self.host, &format!("10.{}.0.10", self.number))
+    }
+
+    /// Its host, by IPv6.
+    #[must_use]
+    pub fn ipv6(&self) -> Host<'_> {
+        Host::new(&self.host, &format!("fd00:{}::10", self.number))
+    }
+}
+
+impl PeerSite {
+    /// Lays out site 2, without its wan.
+    pub fn new(number: u8) -> Result<Self> {
+        let gateway = Namespace::new(&format!("peer-{number}"), Stack::Kernel)?;
+        gateway.address("lo", &format!("10.{number}.0.1/32"))?;
+        gateway.address("lo", &format!("fd00:{number}::1/128"))?;
+        Ok(Self { gateway, number })
+    }
+
+    /// Its host, by IPv4.
+    #[must_use]
+    pub fn ipv4(&self) -> Host<'_> {
+        Host::new(&self.gateway, &format!("10.{}.0.1", self.number))
+    }
+
+    /// Its host, by IPv6.
+    #[must_use]
+    pub fn ipv6(&self) -> Host<'_> {
+        Host::new(&self.gateway, &format!("fd00:{}::1", self.number))
+    }
+}
+
+/// Site 1 with our gateway, site 2 with a peer, and the wan between them.
+pub fn with_peer() -> Result<(Site, PeerSite)> {
+    let (ours, peer) = (Site::new(1)?, PeerSite::new(2)?);
+    cable((&ours.gateway, "wan"), (&peer.gateway, "wan"), 1500)?;
+    peer.gateway.address("wan", "192.0.2.2/24")?;
+    peer.gateway.address("wan", "2001:db8::2/64")?;
+    Ok((ours, peer))
+}
+
+/// Two sites with our gateways, and the wan between them.
+pub fn both_ours() -> Result<(Site, Site)> {
+    let (one, two) = (Site::new(1)?, Site::new(2)?);
+    cable((&one.gateway, "wan"), (&two.gateway, "wan"), 1500)?;
+    Ok((one, two))
+}
