@@ -32,6 +32,9 @@ enum Place<'a> {
     Guest { guest: &'a Guest },
 }
 
+/// Finds the unique names of SAs of a kind in a list of SAs.
+type Names = fn(&str) -> Vec<&str>;
+
 /// Where a guest keeps strongSwan's files: in its own memory.
 const IN_GUEST: &str = "/tmp/peer";
 
@@ -100,6 +103,11 @@ impl<'a> StrongSwan<'a> {
     /// Rekeys the IKE SA; returns when the new one has replaced it.
     pub fn rekey_ike(&self) -> Result<()> {
         self.rekey(&format!("--rekey --ike {CONNECTION}"), ike_names)
+    }
+
+    /// Does `work`, which makes the other side rekey the IKE SA; returns when the new one has replaced the old.
+    pub fn gets_another_ike_sa(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.replaced("another IKE SA at strongSwan", ike_names, work)
     }
 
     /// Deletes the IKE SA and its children.
@@ -178,11 +186,18 @@ impl<'a> StrongSwan<'a> {
         })
     }
 
-    fn rekey(&self, request: &str, names: fn(&str) -> Vec<&str>) -> Result<()> {
+    fn rekey(&self, request: &str, names: Names) -> Result<()> {
+        self.replaced(&format!("strongSwan's {request} to be done"), names, || {
+            self.swanctl(request).map(drop)
+        })
+    }
+
+    /// Does `work` and waits until one SA is there, which was not there before.
+    fn replaced(&self, what: &str, names: Names, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let before = self.sas()?;
         let before = names(&before);
-        self.swanctl(request)?;
-        until(&format!("strongSwan's {request} to be done"), PATIENCE, || {
+        work()?;
+        until(what, PATIENCE, || {
             let now = self.sas()?;
             let after = names(&now);
             let done = after.len() == 1 && !before.contains(&after[0]) && !now.contains("REKEY");

@@ -60,6 +60,8 @@ pub struct Connection {
     pub dpd_timeout_s: u32,
     /// Keys and values of its policy, as TOML.
     pub policy: Vec<(&'static str, String)>,
+    /// Own identity and the peer's, where they are not the addresses.
+    pub identities: Option<(String, String)>,
     /// Own traffic selectors, local and remote.
     pub selectors: Option<(Vec<String>, Vec<String>)>,
 }
@@ -170,6 +172,7 @@ impl Connection {
             mode: "Default".to_owned(),
             dpd_timeout_s: 45,
             policy: Vec::new(),
+            identities: None,
             selectors: None,
         }
     }
@@ -195,6 +198,9 @@ dpd_timeout_s = {dpd_timeout_s}
 ",
             folder.display()
         );
+        if let Some((local, remote)) = &self.identities {
+            let _ = write!(text, "local_id = {local:?}\nremote_id = {remote:?}\n");
+        }
         if !self.policy.is_empty() {
             text.push_str("[connection.policy]\n");
         }
