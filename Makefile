@@ -1,0 +1,65 @@
+# Crossgate: the commands that one needs. 'make' alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# rustup's usual place, for shells that do not have it in PATH.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# The gateway's configuration for 'make run'; none: the demo.
+CONFIG ?=
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 30
+
+# cargo shows its progress to people; to a log it says what failed only.
+CARGO_VERBOSITY := $(shell test -t 2 || echo --quiet)
+
+.PHONY: help run test bench fuzz lint install-deps
+
+help: ## this list
+	@echo 'usage: make TARGET, as root where it says so'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' Makefile | column -t -s '|'
+
+run: ## root: install what is missing, build, and show two gateways at work (CONFIG=file: run yours instead)
+	@tests/setup/install run
+	@echo 'building (a few minutes the first time)'
+	@cargo build --release $(CARGO_VERBOSITY) -p crossgate -p crossgate-tests --bins
+	@if [ -n '$(CONFIG)' ]; then \
+		exec tests/setup/with-hugepages $(TARGET)/release/crossgated '$(CONFIG)'; \
+	else \
+		exec tests/setup/with-hugepages $(TARGET)/release/crossgate-demo; \
+	fi
+
+test: ## root: install what is missing, then every test: units, simulation, workers, real peers
+	@tests/setup/install test
+	@echo 'building (a few minutes the first time)'
+	@cargo test --workspace --no-run --quiet
+	@cargo build --quiet -p crossgate --bins
+	@failed=0; \
+	tests/setup/with-hugepages cargo test --quiet --workspace --exclude crossgate-tests --no-fail-fast || failed=1; \
+	echo 'end-to-end, one at a time: strongSwan and a guest are peers'; \
+	tests/setup/with-hugepages cargo test -p crossgate-tests --no-fail-fast -- --test-threads=1 || failed=1; \
+	exit $$failed
+
+bench: ## root: install what is missing, then measure packets, cipher and handshakes
+	@tests/setup/install run
+	@tests/setup/with-hugepages cargo run --release $(CARGO_VERBOSITY) -p crossgate-perf
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (30) each
+	@tests/setup/install fuzz
+	@for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1; \
+	done
+
+lint: ## formatting, clippy and documentation; warnings are errors
+	@cargo fmt --all --check
+	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+
+install-deps: ## root: install the Debian packages that building, running and testing need
+	@tests/setup/install test
