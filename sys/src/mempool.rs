@@ -24,11 +24,13 @@ use crate::{
 pub struct MempoolOptions {
     /// For messages and DPDK's own tools; at most 15 bytes.
     pub name: String,
-    /// How many packets it holds; one less than a power of two wastes no memory.
+    /// How many packets it holds; one less than a power of two wastes no memory. Most drivers fill the receive queues at
+    /// the start, so more than all receive descriptors of the ports that use it.
     pub packets: u32,
     /// Packets that each registered thread keeps at hand, at most 512 and at most 2/3 of `packets`.
     pub cache_packets: u32,
-    /// Bytes for data in each packet, headroom not counted: the largest frame plus the tailroom it may need.
+    /// Bytes for data in each packet, headroom not counted: the largest frame plus the tailroom it may need. At most
+    /// 3776 where a port is `net_af_xdp`, whose packets must lie within one page of 4096 bytes, descriptors included.
     pub room_bytes: u16,
     /// NUMA node; `None` is anywhere.
     pub numa_node: Option<u16>,

@@ -90,7 +90,7 @@ impl Wire {
         let object = raw.as_ptr().cast();
         // SAFETY: the ring is live, and this is its one producer; it takes one pointer.
         let taken =
-            unsafe { ffi::rte_ring_enqueue_burst(self.to_port(), &raw const object, 1, ptr::null_mut()) };
+            unsafe { ffi::rte_ring_enqueue_burst(self.received(), &raw const object, 1, ptr::null_mut()) };
         match taken {
             0 => {
                 // SAFETY: the ring did not take it, so it is still ours alone.
@@ -105,7 +105,7 @@ impl Wire {
         let (live, count) = burst.live_mut();
         // SAFETY: the ring is live, and this is its one producer; `live` holds `count` owned pointers.
         let taken = unsafe {
-            ffi::rte_ring_enqueue_burst(self.to_port(), live.cast(), u32::from(count), ptr::null_mut())
+            ffi::rte_ring_enqueue_burst(self.received(), live.cast(), u32::from(count), ptr::null_mut())
         };
         // SAFETY: the ring owns the first `taken` from here on.
         unsafe { burst.forget_front(taken as usize) }
@@ -116,7 +116,7 @@ impl Wire {
     pub fn pull(&mut self) -> Option<Mbuf> {
         let mut raw = ptr::null_mut();
         // SAFETY: the ring is live, and this is its one consumer; there is room for one pointer.
-        unsafe { ffi::rte_ring_dequeue_burst(self.from_port(), &raw mut raw, 1, ptr::null_mut()) };
+        unsafe { ffi::rte_ring_dequeue_burst(self.sent(), &raw mut raw, 1, ptr::null_mut()) };
         // SAFETY: the ring owned the mbuf and gave it up; none means that `raw` is still null.
         NonNull::new(raw.cast()).map(|raw| unsafe { Mbuf::from_raw(raw) })
     }
@@ -126,7 +126,7 @@ impl Wire {
         let (spare, room) = burst.spare_mut();
         // SAFETY: the ring is live, and this is its one consumer; `spare` has room for `room` pointers.
         let got = unsafe {
-            ffi::rte_ring_dequeue_burst(self.from_port(), spare.cast(), u32::from(room), ptr::null_mut())
+            ffi::rte_ring_dequeue_burst(self.sent(), spare.cast(), u32::from(room), ptr::null_mut())
         };
         let got = u16::try_from(got).unwrap_or(room);
         // SAFETY: the ring owned these mbufs and gave them up.
@@ -137,14 +137,14 @@ impl Wire {
     /// Packets that the port has not received yet.
     pub fn waiting(&self) -> u32 {
         // SAFETY: the ring is live; the count only reads.
-        unsafe { ffi::rte_ring_count(self.to_port()) }
+        unsafe { ffi::rte_ring_count(self.received()) }
     }
 
-    fn to_port(&self) -> *mut ffi::rte_ring {
+    fn received(&self) -> *mut ffi::rte_ring {
         self.rings.to_port[self.queue].as_ptr()
     }
 
-    fn from_port(&self) -> *mut ffi::rte_ring {
+    fn sent(&self) -> *mut ffi::rte_ring {
         self.rings.from_port[self.queue].as_ptr()
     }
 }

@@ -90,14 +90,13 @@ impl Port {
 
     /// The driver's name (`net_af_packet`, `net_ice`).
     pub fn driver_name(&self) -> Box<str> {
-        device_info(self.number())
-            .ok()
-            .filter(|info| !info.driver_name.is_null())
+        match device_info(self.number()) {
             // SAFETY: the driver's name is a static C string.
-            .map_or_else(
-                || "unknown".into(),
-                |info| unsafe { CStr::from_ptr(info.driver_name).to_string_lossy().into() },
-            )
+            Ok(info) if !info.driver_name.is_null() => unsafe {
+                CStr::from_ptr(info.driver_name).to_string_lossy().into()
+            },
+            _ => "unknown".into(),
+        }
     }
 
     /// The driver's counters.

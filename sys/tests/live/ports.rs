@@ -1,9 +1,10 @@
 //! Ports, packets and bursts on a real environment: in-memory, null and pcap ports.
 
-mod environment;
-
-use dpdk_sys::{Burst, Error, Mbuf, Mempool, Port, PortLimit, PortOptions, RingPort, Started};
-use environment::{eal, on_registered_thread, pool};
+use crate::environment::{eal, on_registered_thread, pool};
+use dpdk_sys::{
+    Burst, Encapsulation, Error, Mbuf, Mempool, MempoolOptions, OuterFamily, Port, PortLimit, PortOptions,
+    RingPort, SpiRule, Started, SteerError,
+};
 
 fn text(packet: &Mbuf) -> &str {
     std::str::from_utf8(packet.data()).expect("the tests send text")
@@ -122,14 +123,14 @@ fn unknown_device_is_an_error_that_names_it() {
 #[test]
 fn second_start_is_refused() {
     let _first = eal();
-    let again = dpdk_sys::Eal::start(&environment::options());
+    let again = dpdk_sys::Eal::start(&crate::environment::options());
     assert!(matches!(again, Err(Error::EalAlreadyStarted)));
 }
 
 #[test]
 fn small_packets_do_not_serve_a_large_mtu() {
     on_registered_thread(|| {
-        let pool = pool("small");
+        let pool = small_pool();
         let mut ring = RingPort::new(eal(), 1, 64).expect("a ring port");
         let options = PortOptions { mtu_bytes: 9000, ..PortOptions::default() };
         assert!(matches!(ring.port.start(&options, &pool), Err(Error::DataRoom { .. })));
@@ -144,5 +145,48 @@ fn packets_of_a_dropped_pool_stay_valid() {
         drop(pool);
         packet.data_mut()[0] = b'S';
         assert_eq!(text(&packet), "Still here");
+    });
+}
+
+fn small_pool() -> Mempool {
+    let options =
+        MempoolOptions { name: "small".into(), packets: 127, cache_packets: 0, ..MempoolOptions::default() };
+    Mempool::new(eal(), &options).expect("a pool")
+}
+
+#[test]
+fn port_without_flow_rules_says_unsupported() {
+    on_registered_thread(|| {
+        let pool = pool("flow");
+        let mut ring = RingPort::new(eal(), 2, 64).expect("a ring port");
+        let options = PortOptions { rx_queues: 2, tx_queues: 2, ..PortOptions::default() };
+        let _started = ring.port.start(&options, &pool).expect("the port starts");
+        for (outer, encapsulation) in
+            [(OuterFamily::Ipv4, Encapsulation::Plain), (OuterFamily::Ipv6, Encapsulation::Udp4500)]
+        {
+            let rule = SpiRule { spi: 0x100, spi_mask: 0xff00, outer, encapsulation, queue: 1 };
+            let refused = ring.port.steer_spi(&rule);
+            assert!(matches!(refused, Err(SteerError::Unsupported { .. })), "{refused:?}");
+        }
+    });
+}
+
+#[test]
+fn stopped_port_starts_again() {
+    on_registered_thread(|| {
+        let pool = pool("again");
+        let mut ring = RingPort::new(eal(), 1, 64).expect("a ring port");
+        for round in 0..3_u8 {
+            let Started { mut rx, tx, .. } = ring.port.start(&PortOptions::default(), &pool).expect("starts");
+            assert!(matches!(ring.port.start(&PortOptions::default(), &pool), Err(Error::Setting { .. })));
+            ring.wires[0].push(pool.take_copy(&[round]).expect("a packet")).ok().expect("room");
+            let mut burst = Burst::new();
+            assert_eq!(rx[0].rx_burst(&mut burst), 1);
+            assert_eq!(burst[0].data(), [round]);
+            drop((rx, tx));
+            ring.port.stop().expect("all queues are back");
+        }
+        drop(ring);
+        assert_eq!(pool.in_use(), 0);
     });
 }
