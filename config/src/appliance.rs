@@ -96,11 +96,11 @@ fn cores(
     let first = environment.cores.first().copied().unwrap_or(0);
     let given = section.optional::<u64>("control_core", report);
     let control = given.and_then(|core| core_at_hand(&core, environment, report)).unwrap_or(CoreId(first));
+    let place = section.place_of("workers");
     let Some(given) = section.list::<u64>("workers", report) else {
         let other = environment.cores.iter().copied().find(|core| *core != control.0);
         return (control, vec![CoreId(other.unwrap_or(control.0))]);
     };
-    let place = section.place_of("workers");
     let mut workers: Vec<CoreId> = Vec::with_capacity(given.len());
     if given.is_empty() {
         report.error(&place, "there is no worker", "name at least one core, like workers = [1]");

@@ -157,7 +157,11 @@ pub(crate) fn read(
 ) -> Shelf<Connection> {
     let mut connections = Shelf::new("connection");
     let mut rules = Rules::default();
-    for mut section in root.sections("connection", report) {
+    for section in root.sections("connection", report) {
+        let Some(mut section) = section else {
+            connections.put(None, None);
+            continue;
+        };
         let name = section.name("connection", report);
         if let Some(name) = &name {
             connections.declare(name, report);

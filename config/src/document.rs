@@ -21,18 +21,17 @@ pub(crate) struct Section<'i> {
     known: Vec<&'static str>,
 }
 
-/// The whole file as a section. `None`, and a finding for each flaw, if it is not TOML.
+/// The whole file as a section. `None`, and a finding for the first flaw, if it is not TOML.
 pub(crate) fn parse<'i>(report: &mut Report<'i>) -> Option<Section<'i>> {
     let (root, flaws) = DeTable::parse_recoverable(report.source.text);
-    for flaw in &flaws {
+    // The first alone: what follows it is mostly the parser's guesses at what was meant.
+    if let Some(flaw) = flaws.first() {
         let line = report.line_of(flaw.span().map_or(0, |span| span.start));
         // The message alone: the error's own text would quote the line, which may hold a secret.
         let problem = format!("this is not TOML: {}", flaw.message());
-        report.error(
-            &Place { line, key: String::new() },
-            problem,
-            "correct the line; https://toml.io has the grammar",
-        );
+        let remedy =
+            "correct this line first (https://toml.io has the grammar); the rest is checked after that";
+        report.error(&Place { line, key: String::new() }, problem, remedy);
     }
     let place = Place { line: 1, key: String::new() };
     flaws.is_empty().then(|| Section::new(place, root.into_inner(), report))
@@ -188,17 +187,17 @@ impl<'i> Section<'i> {
         Self::of(value, place, &format!("[{key}]"), report)
     }
 
-    /// The tables of a list of tables.
-    pub(crate) fn sections(&mut self, key: &'static str, report: &mut Report<'_>) -> Vec<Self> {
+    /// The tables of a list of tables; `None` for each that is none and was reported.
+    pub(crate) fn sections(&mut self, key: &'static str, report: &mut Report<'_>) -> Vec<Option<Self>> {
         let Some(Located { value, place }) = self.take(key) else { return Vec::new() };
         let DeValue::Array(array) = value else {
             complain(&place, wrong_type("a list of tables", &value, &format!("[[{key}]]")), report);
-            return Vec::new();
+            return vec![None];
         };
         let mut sections = Vec::with_capacity(array.len());
         for (index, item) in array.into_iter().enumerate() {
             let place = item_place(&place, index, &item, report);
-            sections.extend(Self::of(item.into_inner(), place, &format!("[[{key}]]"), report));
+            sections.push(Self::of(item.into_inner(), place, &format!("[[{key}]]"), report));
         }
         sections
     }

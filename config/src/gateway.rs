@@ -68,7 +68,11 @@ pub(crate) fn read(
 ) -> Shelf<VirtualNetworkGateway> {
     let mut gateways = Shelf::new("virtual network gateway");
     let mut served = BTreeMap::new();
-    for mut section in root.sections("virtual_network_gateway", report) {
+    for section in root.sections("virtual_network_gateway", report) {
+        let Some(mut section) = section else {
+            gateways.put(None, None);
+            continue;
+        };
         let name = section.name("virtual_network_gateway", report);
         if let Some(name) = &name {
             gateways.declare(name, report);

@@ -49,7 +49,11 @@ impl Value for PeerAddress {
 /// Reads each `[[local_network_gateway]]`.
 pub(crate) fn read(root: &mut Section<'_>, report: &mut Report<'_>) -> Shelf<LocalNetworkGateway> {
     let mut peers = Shelf::new("local network gateway");
-    for mut section in root.sections("local_network_gateway", report) {
+    for section in root.sections("local_network_gateway", report) {
+        let Some(mut section) = section else {
+            peers.put(None, None);
+            continue;
+        };
         let name = section.name("local_network_gateway", report);
         if let Some(name) = &name {
             peers.declare(name, report);

@@ -57,7 +57,11 @@ pub(crate) fn read(
 ) -> Shelf<VirtualNetwork> {
     let mut networks = Shelf::new("virtual network");
     let mut attachments = BTreeMap::new();
-    for mut section in root.sections("virtual_network", report) {
+    for section in root.sections("virtual_network", report) {
+        let Some(mut section) = section else {
+            networks.put(None, None);
+            continue;
+        };
         let name = section.name("virtual_network", report);
         if let Some(name) = &name {
             networks.declare(name, report);

@@ -40,12 +40,16 @@ pub(crate) fn read(root: &mut Section<'_>, report: &mut Report<'_>) -> Shelf<Por
     let mut ports = Shelf::new("port");
     let mut taken = Taken::default();
     let sections = root.sections("port", report);
-    if sections.is_empty() && !root.has("port") {
+    if sections.is_empty() {
         let remedy =
             "add a [[port]] with name, device and addresses for the public side, and one for each network";
         report.error(&root.place_of("port"), "there is no port", remedy);
     }
-    for mut section in sections {
+    for section in sections {
+        let Some(mut section) = section else {
+            ports.put(None, None);
+            continue;
+        };
         let name = section.name("port", report);
         if let Some(name) = &name {
             ports.declare(name, report);
@@ -92,7 +96,7 @@ pub(crate) fn routes(
     report: &mut Report<'_>,
 ) -> Vec<Located<StaticRoute>> {
     let mut routes = Vec::new();
-    for mut section in section.sections("routes", report) {
+    for mut section in section.sections("routes", report).into_iter().flatten() {
         let prefix = section.required::<IpNet>("prefix", "\"0.0.0.0/0\"", report);
         let next_hop = section.required("next_hop", "\"192.0.2.254\"", report);
         let place = section.place.clone();

@@ -79,7 +79,7 @@ pub(crate) fn did_you_mean<'c>(word: &str, candidates: impl Iterator<Item = &'c 
         .map(|(_, candidate)| candidate)
 }
 
-/// `"a", "b" or "c"`, at most twelve of them.
+/// `"a", "b" or "c"`, at most sixteen of them.
 pub(crate) fn alternatives<'c>(words: impl Iterator<Item = &'c str>) -> String {
     let words: Vec<&str> = words.collect();
     let mut text = String::new();
@@ -98,4 +98,4 @@ pub(crate) fn alternatives<'c>(words: impl Iterator<Item = &'c str>) -> String {
     text
 }
 
-const LISTED_MAX: usize = 12;
+const LISTED_MAX: usize = 16;

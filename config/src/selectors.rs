@@ -106,7 +106,7 @@ fn side(
     for Located { value, place } in &prefixes {
         if !space.is_empty() && value.prefix_len() > 0 && !within(*value, space) {
             let problem = format!("{value} is not within {space_name}");
-            report.error(place, problem, "take a part of them, or extend them");
+            report.error(place, problem, "take a part of that, or extend that");
         }
     }
     without_overlaps(prefixes, report)

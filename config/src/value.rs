@@ -46,7 +46,9 @@ impl Value for bool {
 
 impl Value for u64 {
     fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
-        let integer = value.as_integer().ok_or_else(|| wrong_type("an integer", value, "1500"))?;
+        let integer = value
+            .as_integer()
+            .ok_or_else(|| wrong_type("an integer", value, "a plain number, without quotes and point"))?;
         Self::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| Wrong {
             problem: format!("{integer} is out of range"),
             remedy: "write an integer that is not negative".into(),

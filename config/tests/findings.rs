@@ -5,6 +5,12 @@
 //! `append: TEXT`, then the findings, or `accepted`. `CROSSGATE_BLESS=1 cargo test` writes what is said into the files, to
 //! be read and judged before it is committed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it expects"
+)]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
