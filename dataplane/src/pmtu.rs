@@ -12,8 +12,10 @@ use crate::header::tcp::{self, TcpView};
 use crate::header::{Protocol, be16, esp, udp};
 
 pub use learn::{TooBig, path_mtu_after};
+pub use reassembly::one_segment;
 
 mod learn;
+mod reassembly;
 
 /// What a tunnel's headers take from the path MTU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
