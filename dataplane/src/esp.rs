@@ -1,1 +1,241 @@
-//! ESP tunnel mode on bytes.
+//! ESP tunnel mode on bytes: outer header, ESP header, IV and trailer on (outbound), trailer and padding off (inbound), and
+//! what outer and inner headers owe each other. The seal and inbound stages call this around [`crate::gcm`].
+//!
+//! RFC 4303, 2 and 3.3/3.4 (format, processing), RFC 4106 (AES-GCM: the IV is the sequence number), RFC 3948 (in UDP), RFC
+//! 6040 (ECN), RFC 4301, 5.1.2 and 8.1 (DSCP, DF).
+
+use dpdk_sys::Mbuf;
+
+use crate::counter::Counter;
+use crate::forwarding::DontFragment;
+use crate::gcm::Aad;
+use crate::header::checksum::Sum;
+use crate::header::esp::{HEADER_BYTES, IV_BYTES, TAG_BYTES, TRAILER_BYTES};
+use crate::header::ipv4::{self, Ipv4View};
+use crate::header::ipv6::{self, Ipv6View};
+use crate::header::{Protocol, be16, udp};
+use crate::packet::Family;
+use crate::sa::{DscpPolicy, Esn, Hot, Outer};
+
+/// What the outer header takes over from the inner one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inner {
+    /// Family, and so the next header.
+    pub(crate) family: Family,
+    /// DSCP and ECN.
+    pub(crate) traffic_class: u8,
+    /// The DF bit; set for IPv6.
+    pub(crate) dont_fragment: bool,
+}
+
+/// Where the sealed part stands in an encapsulated packet, and with what to seal it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sealing {
+    /// Offset of ciphertext and tag in the packet, in bytes.
+    pub(crate) at: u16,
+    /// Nonce: salt and IV.
+    pub(crate) nonce: [u8; 12],
+    /// SPI and sequence number.
+    pub(crate) aad: Aad,
+}
+
+/// Puts an inner packet (the mbuf's data) into ESP, not yet sealed:
+///
+/// 1. padding, trailer and room for the tag behind it,
+/// 2. IV, ESP header and outer header in front of it, the outer one from the SA's template,
+/// 3. in the outer header: lengths, DSCP and ECN, DF and identification, and over IPv4 the checksum.
+///
+/// A UDP checksum over IPv6 needs the ciphertext: see [`finish`].
+///
+/// # Errors
+/// The drop reason: `EspNoRoom` or `EspTooLong`; the packet is then not to be used any more.
+pub(crate) fn encapsulate(
+    mbuf: &mut Mbuf,
+    hot: &Hot,
+    inner: Inner,
+    df: DontFragment,
+    sequence: u64,
+) -> Result<Sealing, Counter> {
+    let inner_bytes = mbuf.data().len();
+    let pad_bytes = (inner_bytes + TRAILER_BYTES).next_multiple_of(4) - inner_bytes - TRAILER_BYTES;
+    let front = usize::from(hot.template_bytes) + 4 + IV_BYTES;
+    let total = front + inner_bytes + pad_bytes + TRAILER_BYTES + TAG_BYTES;
+    let total_bytes = u16::try_from(total).map_err(|_| Counter::EspTooLong)?;
+    let front_bytes = u16::from(hot.template_bytes) + 4 + 8;
+    if total_bytes.checked_sub(front_bytes).is_none_or(|rest| rest < 18) {
+        return Err(Counter::EspTooLong);
+    }
+    let tail_bytes = total_bytes - front_bytes - u16::try_from(inner_bytes).map_err(|_| Counter::EspTooLong)?;
+    let tail = mbuf.append(tail_bytes).ok_or(Counter::EspNoRoom)?;
+    for (value, byte) in (1..).zip(&mut tail[..pad_bytes]) {
+        *byte = value;
+    }
+    tail[pad_bytes] = pad_bytes.to_le_bytes()[0]; // at most 3
+    tail[pad_bytes + 1] = match inner.family {
+        Family::V4 => Protocol::IPV4.0,
+        Family::V6 => Protocol::IPV6.0,
+    };
+    let head = mbuf.prepend(front_bytes).ok_or(Counter::EspNoRoom)?;
+    let (outer, esp) = head.split_at_mut(usize::from(hot.template_bytes));
+    outer.copy_from_slice(&hot.template[..usize::from(hot.template_bytes)]);
+    let iv = sequence.to_be_bytes();
+    esp[..4].copy_from_slice(&iv[4..]);
+    esp[4..].copy_from_slice(&iv);
+    let traffic_class = outer_traffic_class(hot.dscp, inner.traffic_class);
+    match hot.outer {
+        Outer::V4 => write_v4(outer, total_bytes, traffic_class, df.outer(inner.dont_fragment), sequence),
+        Outer::V4Udp => {
+            write_v4(outer, total_bytes, traffic_class, df.outer(inner.dont_fragment), sequence);
+            write_udp_bytes(&mut outer[ipv4::HEADER_BYTES..], total_bytes - 20);
+        }
+        Outer::V6 => write_v6(outer, total_bytes - 40, traffic_class),
+        Outer::V6Udp => {
+            write_v6(outer, total_bytes - 40, traffic_class);
+            write_udp_bytes(&mut outer[ipv6::HEADER_BYTES..], total_bytes - 40);
+        }
+    }
+    let spi_at = outer.len() - 4;
+    let spi = [outer[spi_at], outer[spi_at + 1], outer[spi_at + 2], outer[spi_at + 3]];
+    Ok(Sealing { at: front_bytes, nonce: nonce(hot.salt, iv), aad: aad(spi, sequence, hot.esn) })
+}
+
+/// What remains after sealing: the UDP checksum where the outer header is IPv6. RFC 6936 allows zero only where both ends
+/// are configured for it, so it is computed.
+pub(crate) fn finish(mbuf: &mut Mbuf, outer: Outer) {
+    if outer == Outer::V6Udp
+        && let Ok(view) = Ipv6View::new(mbuf.data())
+    {
+        let length = usize::from(view.payload_bytes());
+        let pseudo = Sum::pseudo_v6(view.source(), view.destination(), Protocol::UDP, length);
+        udp::write_checksum(&mut mbuf.data_mut()[ipv6::HEADER_BYTES..], pseudo);
+    }
+}
+
+/// What an authentic payload holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stripped {
+    /// Family of the inner packet.
+    pub(crate) family: Family,
+    /// Its length in bytes, by its own header.
+    pub(crate) inner_bytes: u16,
+    /// Its DSCP and ECN.
+    pub(crate) traffic_class: u8,
+}
+
+/// Finds the inner packet in a decrypted payload: padding and trailer checked (RFC 4303, 2.4 to 2.6), padding for
+/// traffic flow confidentiality behind the packet left out (2.7), the packet's header checked.
+///
+/// # Errors
+/// The drop reason: `EspBadPadding`, `EspDummy`, `EspBadNextHeader`, `EspInnerMalformed`.
+pub(crate) fn strip(payload: &[u8]) -> Result<Stripped, Counter> {
+    let (body, trailer) = payload.split_last_chunk::<TRAILER_BYTES>().ok_or(Counter::EspBadPadding)?;
+    let pad_bytes = usize::from(trailer[0]);
+    let inner_bytes = body.len().checked_sub(pad_bytes).ok_or(Counter::EspBadPadding)?;
+    let (inner, padding) = body.split_at(inner_bytes);
+    if !padding.iter().zip(1_u8..).all(|(byte, expected)| *byte == expected) {
+        return Err(Counter::EspBadPadding);
+    }
+    match Protocol(trailer[1]) {
+        Protocol::IPV4 => {
+            let view = Ipv4View::new(inner).map_err(|_| Counter::EspInnerMalformed)?;
+            let (inner_bytes, traffic_class) = (view.total_bytes(), view.traffic_class());
+            Ok(Stripped { family: Family::V4, inner_bytes, traffic_class })
+        }
+        Protocol::IPV6 => {
+            let view = Ipv6View::new(inner).map_err(|_| Counter::EspInnerMalformed)?;
+            let inner_bytes =
+                u16::try_from(view.packet().len()).map_err(|_| Counter::EspInnerMalformed)?;
+            Ok(Stripped { family: Family::V6, inner_bytes, traffic_class: view.traffic_class() })
+        }
+        Protocol::NO_NEXT_HEADER => Err(Counter::EspDummy),
+        _ => Err(Counter::EspBadNextHeader),
+    }
+}
+
+/// The inner packet's ECN after decapsulation, with its DSCP (RFC 6040, 4.2).
+///
+/// # Errors
+/// `EcnIllegal`: the outer header says "congestion experienced" and the inner sender does not understand it.
+pub(crate) fn inner_traffic_class(outer: u8, inner: u8) -> Result<u8, Counter> {
+    match (inner & ECN, outer & ECN) {
+        (NOT_ECT, CE) => Err(Counter::EcnIllegal),
+        (NOT_ECT, _) | (CE, _) => Ok(inner),
+        (_, CE) => Ok(inner | CE),
+        (ECT_0, ECT_1) => Ok(inner & !ECN | ECT_1),
+        _ => Ok(inner),
+    }
+}
+
+/// Nonce of AES-GCM (RFC 4106, 4).
+pub(crate) fn nonce(salt: [u8; 4], iv: [u8; IV_BYTES]) -> [u8; 12] {
+    let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (salt, iv);
+    [a, b, c, d, e, f, g, h, i, j, k, l]
+}
+
+/// Additional authenticated data (RFC 4106, 5): SPI and sequence number, of which 64 bits under ESN.
+pub(crate) fn aad(spi: [u8; 4], sequence: u64, esn: Esn) -> Aad {
+    let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (spi, sequence.to_be_bytes());
+    match esn {
+        Esn::On => Aad::new(&[a, b, c, d, e, f, g, h, i, j, k, l]),
+        Esn::Off => Aad::new(&[a, b, c, d, i, j, k, l]),
+    }
+}
+
+/// ECN as RFC 6040, 4.1 (normal mode): the inner one. DSCP by policy.
+fn outer_traffic_class(policy: DscpPolicy, inner: u8) -> u8 {
+    match policy {
+        DscpPolicy::Copy => inner,
+        DscpPolicy::Fixed(dscp) => dscp << 2 | inner & ECN,
+    }
+}
+
+/// The identification is the sequence number's low 16 bits: unique for as long as 64K packets are under way (RFC 6864).
+fn write_v4(outer: &mut [u8], total_bytes: u16, traffic_class: u8, dont_fragment: bool, sequence: u64) {
+    outer[1] = traffic_class;
+    outer[2..4].copy_from_slice(&total_bytes.to_be_bytes());
+    outer[4..6].copy_from_slice(&sequence.to_be_bytes()[6..]);
+    outer[6] = if dont_fragment { 0x40 } else { 0 };
+    ipv4::write_checksum(&mut outer[..ipv4::HEADER_BYTES]);
+}
+
+fn write_v6(outer: &mut [u8], payload_bytes: u16, traffic_class: u8) {
+    outer[0] = 0x60 | traffic_class >> 4;
+    outer[1] = traffic_class << 4;
+    outer[4..6].copy_from_slice(&payload_bytes.to_be_bytes());
+}
+
+fn write_udp_bytes(udp: &mut [u8], length_bytes: u16) {
+    udp[4..6].copy_from_slice(&length_bytes.to_be_bytes());
+}
+
+/// DSCP and ECN of the IP packet that `bytes` begin with, whose header has been checked.
+pub(crate) fn traffic_class(bytes: &[u8]) -> u8 {
+    match bytes {
+        [first, second, ..] if first >> 4 == 4 => *second,
+        [_, _, ..] => (be16(bytes, 0) >> 4).to_le_bytes()[0],
+        _ => 0,
+    }
+}
+
+impl DontFragment {
+    /// The outer DF bit.
+    fn outer(self, inner: bool) -> bool {
+        match self {
+            Self::Copy => inner,
+            Self::Set => true,
+            Self::Clear => false,
+        }
+    }
+}
+
+const _: () = assert!(HEADER_BYTES + IV_BYTES == 16 && TAG_BYTES == 16);
+
+/// The ECN field and its values (RFC 3168, 5).
+const ECN: u8 = 3;
+const NOT_ECT: u8 = 0;
+const ECT_1: u8 = 1;
+const ECT_0: u8 = 2;
+const CE: u8 = 3;
+
+#[cfg(test)]
+mod tests;

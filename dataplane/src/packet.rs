@@ -1,1 +1,138 @@
-//! The per-packet record.
+//! What stages say to each other about a packet: one plain record for each state that a packet can be in, beside the mbuf that
+//! it owns. A packet leaves the pipeline sent, punted, handed over, or by [`discard`].
+
+use std::net::{IpAddr, SocketAddr};
+
+use arrayvec::ArrayVec;
+use dpdk_sys::{BURST_PACKETS, Mbuf};
+
+use crate::counter::{Counter, Local};
+use crate::esp::Inner;
+use crate::forwarding::{InterfaceId, TunnelId, VrfId};
+use crate::header::ipv4::Ipv4View;
+use crate::header::ipv6::Ipv6View;
+use crate::header::{Protocol, be16};
+use crate::icmp::Delivery;
+use crate::selector::Flow;
+
+/// IP version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// Packets in one state, at most a burst of them.
+pub(crate) type Batch<T> = ArrayVec<T, BURST_PACKETS>;
+
+/// Where a clear packet came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// An interface, in a frame addressed this way.
+    Interface(InterfaceId, Delivery),
+    /// A tunnel: authentic, and covered by its selectors.
+    Tunnel,
+    /// This worker or the control thread made it: no ICMP error may answer it, and its TTL is as it should leave.
+    Ourselves,
+}
+
+/// A clear packet to be routed. The mbuf's data is the IP packet, header checked, nothing before or behind it.
+pub(crate) struct Clear {
+    pub(crate) mbuf: Mbuf,
+    pub(crate) vrf: VrfId,
+    pub(crate) origin: Origin,
+    pub(crate) inner: Inner,
+    pub(crate) flow: Flow,
+}
+
+/// A received ESP packet. The mbuf's data is the outer IP packet.
+pub(crate) struct Sealed {
+    pub(crate) mbuf: Mbuf,
+    /// Offset of the ESP header, in bytes.
+    pub(crate) esp_at: u16,
+    /// Source address, and port if it came in UDP.
+    pub(crate) remote: IpAddr,
+    pub(crate) remote_port: Option<u16>,
+}
+
+impl Sealed {
+    pub(crate) fn socket(&self) -> Option<SocketAddr> {
+        self.remote_port.map(|port| SocketAddr::new(self.remote, port))
+    }
+}
+
+/// A received ESP packet whose SA is known and whose number is not old: to be opened.
+pub(crate) struct Opening {
+    pub(crate) packet: Sealed,
+    pub(crate) slot: usize,
+    pub(crate) sequence: u64,
+}
+
+/// A clear packet on its way into a tunnel.
+pub(crate) struct Entering {
+    pub(crate) mbuf: Mbuf,
+    pub(crate) tunnel: TunnelId,
+    pub(crate) inner: Inner,
+    /// Taken when the whole burst is known; `None` until then.
+    pub(crate) sequence: Option<u64>,
+}
+
+/// A whole IP packet that is to leave on an interface.
+pub(crate) struct Leaving {
+    pub(crate) mbuf: Mbuf,
+    pub(crate) interface: InterfaceId,
+    pub(crate) next_hop: IpAddr,
+}
+
+/// Drops a packet under a reason: counter and drop are this one call.
+pub(crate) fn discard(mbuf: Mbuf, reason: Counter, counters: &mut Local) {
+    debug_assert!(reason.is_drop(), "{reason:?} is no drop reason");
+    counters.count(reason);
+    drop(mbuf);
+}
+
+/// What selectors and outer headers want to know of an IPv4 packet.
+pub(crate) fn describe_v4(view: &Ipv4View<'_>) -> (Inner, Flow) {
+    let has_payload_start = view.fragment_offset_bytes() == 0;
+    let (source_port, destination_port) = ports(view.protocol(), view.payload(), has_payload_start);
+    let inner = Inner {
+        family: Family::V4,
+        traffic_class: view.traffic_class(),
+        dont_fragment: view.dont_fragment(),
+    };
+    let flow = Flow {
+        source: view.source().into(),
+        destination: view.destination().into(),
+        protocol: view.protocol(),
+        source_port,
+        destination_port,
+    };
+    (inner, flow)
+}
+
+/// Like [`describe_v4`], for IPv6.
+pub(crate) fn describe_v6(view: &Ipv6View<'_>) -> (Inner, Flow) {
+    let has_payload_start = view.fragment().is_none_or(|fragment| fragment.offset_bytes == 0);
+    let (source_port, destination_port) = ports(view.protocol(), view.payload(), has_payload_start);
+    let inner = Inner { family: Family::V6, traffic_class: view.traffic_class(), dont_fragment: true };
+    let flow = Flow {
+        source: view.source().into(),
+        destination: view.destination().into(),
+        protocol: view.protocol(),
+        source_port,
+        destination_port,
+    };
+    (inner, flow)
+}
+
+/// Ports, or ICMP type and code in the place of both (RFC 4301, 4.4.1.1).
+fn ports(protocol: Protocol, payload: &[u8], has_payload_start: bool) -> (Option<u16>, Option<u16>) {
+    let word = |at: usize| (has_payload_start && payload.len() >= at + 2).then(|| be16(payload, at));
+    match protocol {
+        Protocol::ICMP | Protocol::ICMPV6 => (word(0), word(0)),
+        _ if protocol.has_ports() => (word(0), word(2)),
+        _ => (None, None),
+    }
+}
