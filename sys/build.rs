@@ -67,7 +67,9 @@ fn main() {
     }
     builder
         .generate()
-        .expect("bindgen reads DPDK's headers")
+        .unwrap_or_else(|error| {
+            panic!("DPDK's headers cannot be read (apt-get install libclang-dev libdpdk-dev, or a DPDK this crate does not know): {error}")
+        })
         .write_to_file(out.join("bindings.rs"))
         .expect("OUT_DIR is writable");
 
