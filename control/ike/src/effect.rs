@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use crate::child::Child;
-use crate::connection::Connection;
 use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
@@ -38,6 +37,10 @@ pub(crate) enum Effect {
     Inherit { heir: IkeId, children: Vec<Child> },
     /// The IKE SA that lost a collision; its initiator deletes it, we only wait for that.
     Lost(IkeId),
+    /// A Child SA failed while its IKE SA lives.
+    ChildFailed(ConnectionId, IkeError),
+    /// An unauthenticated error came: for the operator, until the attempt fails or succeeds.
+    Hint(ConnectionId, IkeError),
     /// The policies of this connection that lost their Child SA with its IKE SA get that of another one.
     Reactivate(ConnectionId),
 }
@@ -73,6 +76,11 @@ impl Endpoint {
                     self.with_sa(heir, now, env, |sa, cx| sa.inherit(children, cx));
                 }
                 Effect::Lost(ike) => self.with_sa(ike, now, env, IkeSa::await_delete),
+                Effect::ChildFailed(connection, error) | Effect::Hint(connection, error) => {
+                    if let Some(connection) = self.connections.get_mut(&connection) {
+                        connection.failed(error, now);
+                    }
+                }
                 Effect::Reactivate(connection) => self.reactivate(connection, now, env),
             }
         }
@@ -193,12 +201,5 @@ impl Endpoint {
         if let Some(error) = error {
             self.shared.out.push_back(Output::Event(Event::Failed { connection: id, error, retry_at }));
         }
-    }
-}
-
-impl Connection {
-    /// A Child SA of this connection failed while its IKE SA lives.
-    pub(crate) fn child_failed(&mut self, error: IkeError, at: Instant) {
-        self.failed(error, at);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::config::{ConfigError, EndpointConfig};
 use crate::connection::Connection;
@@ -23,6 +24,9 @@ pub const IKE_PORT: u16 = 500;
 /// UDP port of IKE and ESP behind a NAT (RFC 3948). IKE messages carry four zero bytes in front there.
 pub const NAT_PORT: u16 = 4500;
 
+/// How long a secret makes cookies; they are valid for as long again.
+const COOKIE_LIFE: Duration = Duration::from_secs(60);
+
 /// IKEv2 for one gateway. See the module's text for the order of calls.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -37,6 +41,8 @@ pub struct Endpoint {
     pub(crate) set: HashMap<Timer, Instant>,
     pub(crate) lingering: HashMap<ChildId, (Spi, RemoveReason)>,
     pub(crate) cookies: Cookies,
+    /// When the cookies' secret changes; none before the first flood.
+    rotate_at: Option<Instant>,
     pub(crate) shared: Shared,
     pub(crate) stopping: bool,
 }
@@ -88,6 +94,7 @@ impl Endpoint {
             set: HashMap::new(),
             lingering: HashMap::new(),
             cookies: Cookies::default(),
+            rotate_at: None,
             shared: Shared::default(),
             stopping: false,
         }
@@ -211,6 +218,14 @@ impl Endpoint {
         if let Some(at) = at {
             self.set.insert(timer, at);
             self.timers.insert((at, timer));
+        }
+    }
+
+    /// Takes a new cookie secret when the old one is a minute old.
+    pub(crate) fn rotate_cookies(&mut self, now: Instant, env: &mut dyn Environment) {
+        if self.rotate_at.is_none_or(|at| at <= now) {
+            self.cookies.rotate(&mut |out| env.random(out));
+            self.rotate_at = Some(now + COOKIE_LIFE);
         }
     }
 

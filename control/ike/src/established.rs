@@ -213,7 +213,7 @@ impl Established {
     }
 
     pub(crate) fn on_timeout(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
-        match self.secured.resend_due(cx) {
+        match self.secured.resend_due(self.stage(), cx) {
             Due::GiveUp => {
                 let error = IkeError::NoAnswer { stage: self.stage(), hint: None };
                 return self.gone(DownReason::PeerDead, Some(error), cx);

@@ -1,0 +1,249 @@
+//! A Child SA as negotiation sees it: offered, narrowed, keyed, installed, retired (RFC 7296, 2.9, 2.17). Used by IKE_AUTH and CREATE_CHILD_SA in both roles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{ChildConfig, ConnectionConfig};
+use crate::crypto::keys::{ChildKeys, Nonces};
+use crate::crypto::prf::Prf;
+use crate::crypto::suite::{Esn, EspChoice, EspSuite};
+use crate::effect::Effect;
+use crate::environment::Instant;
+use crate::error::{IkeError, Stage};
+use crate::event::{
+    ChildId, ChildSa, EspHalf, Event, OutboundUse, Path, RemoveReason, Role, Spi, VolumeLimits,
+};
+use crate::notice::What;
+use crate::sa::Cx;
+use crate::secret::Secret;
+use crate::selector::{TrafficSelector, is_narrowing, narrow};
+use crate::status::ChildStatus;
+use crate::wire::{Message, PayloadType, ranges};
+
+/// Child SAs that a peer may have under one policy at once; rekeying needs three.
+pub(crate) const MAX_PER_POLICY: usize = 8;
+
+/// A pair of ESP SAs.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) id: ChildId,
+    pub(crate) policy: usize,
+    pub(crate) inbound: Spi,
+    pub(crate) outbound: Spi,
+    suite: EspSuite,
+    esn: Esn,
+    local: Vec<TrafficSelector>,
+    remote: Vec<TrafficSelector>,
+    since: Instant,
+    pub(crate) rekey_at: Instant,
+    pub(crate) expires_at: Instant,
+    /// Whether we send on it.
+    pub(crate) sends: bool,
+    /// Whether the data plane was told so after the last choice between several IKE SAs.
+    pub(crate) confirmed: bool,
+    /// It lost a collision: it receives until it is deleted, but is never sent on.
+    pub(crate) lost: bool,
+    pub(crate) phase: Phase,
+}
+
+/// Where a pair is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// In use, or about to be.
+    Live,
+    /// The peer replaced it by this one and will delete it.
+    Replaced(ChildId),
+    /// We delete it.
+    Deleting,
+}
+
+/// What both sides agreed on, ready to be keyed.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) policy: usize,
+    pub(crate) role: Role,
+    pub(crate) inbound: Spi,
+    pub(crate) outbound: Spi,
+    pub(crate) suite: EspSuite,
+    pub(crate) esn: Esn,
+    pub(crate) local: Vec<TrafficSelector>,
+    pub(crate) remote: Vec<TrafficSelector>,
+    pub(crate) replaces: Option<ChildId>,
+    pub(crate) outbound_use: OutboundUse,
+}
+
+/// What keys are made from.
+pub(crate) struct Keying<'a> {
+    pub(crate) prf: Prf,
+    pub(crate) sk_d: &'a Secret<Vec<u8>>,
+    pub(crate) shared: Option<&'a Secret<Vec<u8>>>,
+    pub(crate) nonces: Nonces<'a>,
+}
+
+impl Agreed {
+    /// As an initiator: what the peer chose and narrowed, checked against what we offered.
+    pub(crate) fn from_answer(
+        stage: Stage,
+        choice: &EspChoice,
+        inbound: Spi,
+        policy: (usize, &ChildConfig),
+        message: &Message,
+    ) -> Result<Self, IkeError> {
+        let missing = |payload| IkeError::Missing { stage, payload };
+        let local = ranges(message.ts_initiator().ok_or(missing(PayloadType::TSI))?);
+        let remote = ranges(message.ts_responder().ok_or(missing(PayloadType::TSR))?);
+        let (policy, config) = policy;
+        if !is_narrowing(&local, &config.local_selectors) || !is_narrowing(&remote, &config.remote_selectors) {
+            return Err(IkeError::Misbehaved { stage, what: "answered with traffic selectors that were not offered" });
+        }
+        Ok(Self {
+            policy,
+            role: Role::Initiator,
+            inbound,
+            outbound: Spi(choice.spi),
+            suite: choice.suite,
+            esn: choice.esn,
+            local,
+            remote,
+            replaces: None,
+            outbound_use: OutboundUse::Now,
+        })
+    }
+
+    /// Keys the pair, has it installed and files it.
+    pub(crate) fn install(
+        self,
+        config: &ConnectionConfig,
+        path: Path,
+        keying: &Keying<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Child {
+        let id = ChildId(cx.shared.next_id());
+        let keys = ChildKeys::derive(keying.prf, keying.sk_d, self.suite, keying.shared, keying.nonces);
+        let (ours, theirs) = match self.role {
+            Role::Initiator => (keys.initiator, keys.responder),
+            Role::Responder => (keys.responder, keys.initiator),
+        };
+        let policy = &config.children[self.policy.min(config.children.len() - 1)];
+        let soft = policy.lifetime.soft(cx.random_u32());
+        let limits = volume_limits(policy, self.esn, cx.random_u32());
+        cx.event(Event::InstallChild(Box::new(ChildSa {
+            id,
+            connection: config.id,
+            policy: self.policy,
+            replaces: self.replaces,
+            role: self.role,
+            suite: self.suite,
+            esn: self.esn,
+            inbound: EspHalf { spi: self.inbound, key: theirs },
+            outbound: EspHalf { spi: self.outbound, key: ours },
+            outbound_use: self.outbound_use,
+            local_selectors: self.local.clone(),
+            remote_selectors: self.remote.clone(),
+            path,
+            limits,
+        })));
+        cx.note_child(What::ChildUp, id);
+        let ike = cx.ike_id();
+        cx.effect(Effect::Owned(id, self.inbound, ike));
+        Child {
+            id,
+            policy: self.policy,
+            inbound: self.inbound,
+            outbound: self.outbound,
+            suite: self.suite,
+            esn: self.esn,
+            local: self.local,
+            remote: self.remote,
+            since: cx.now,
+            rekey_at: cx.now + soft,
+            expires_at: cx.now + policy.lifetime.hard,
+            sends: self.outbound_use == OutboundUse::Now,
+            confirmed: false,
+            lost: false,
+            phase: Phase::Live,
+        }
+    }
+}
+
+/// As a responder: the policy for what the peer wants, and the selectors narrowed to it (ours, the peer's). The policy of the SA that is being rekeyed, or the one
+/// that keeps most of what is asked; `has_child` tells which policies are served already.
+pub(crate) fn choose_policy(
+    stage: Stage,
+    config: &ConnectionConfig,
+    rekeyed: Option<usize>,
+    message: &Message,
+    has_child: impl Fn(usize) -> bool,
+) -> Result<(usize, Vec<TrafficSelector>, Vec<TrafficSelector>), IkeError> {
+    let missing = |payload| IkeError::Missing { stage, payload };
+    let theirs = ranges(message.ts_initiator().ok_or(missing(PayloadType::TSI))?);
+    let ours = ranges(message.ts_responder().ok_or(missing(PayloadType::TSR))?);
+    let narrowed = config.children.iter().enumerate().filter(|(index, _)| rekeyed.is_none_or(|policy| policy == *index));
+    narrowed
+        .map(|(index, policy)| {
+            (index, narrow(&ours, &policy.local_selectors), narrow(&theirs, &policy.remote_selectors))
+        })
+        .filter(|(_, local, remote)| !local.is_empty() && !remote.is_empty())
+        .min_by_key(|(index, local, remote)| {
+            let whole = usize::from(*local == ours) + usize::from(*remote == theirs);
+            (has_child(*index), 2 - whole)
+        })
+        .ok_or(IkeError::NoCommonSelectors(stage))
+}
+
+/// Limits in volume: the soft one lies between 80 and 90 percent, and without ESN the sequence numbers end at 2^32 (RFC 4303, 2.2).
+fn volume_limits(policy: &ChildConfig, esn: Esn, random: u32) -> VolumeLimits {
+    let soft = |hard: u64| (hard / 100).saturating_mul(80 + u64::from(random % 11)).max(hard / 2);
+    let end = match esn {
+        Esn::On => u64::MAX,
+        Esn::Off => u64::from(u32::MAX),
+    };
+    let hard_packets = policy.lifetime_packets.unwrap_or(u64::MAX).min(end);
+    let hard_bytes = policy.lifetime_bytes.unwrap_or(u64::MAX);
+    VolumeLimits { soft_bytes: soft(hard_bytes), hard_bytes, soft_packets: soft(hard_packets), hard_packets }
+}
+
+impl Child {
+    pub(crate) const fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live)
+    }
+
+    /// When it was installed.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_since(self.since)
+    }
+
+    /// Both sides have deleted it: it receives for a while longer, for packets under way.
+    pub(crate) fn let_go(self, reason: RemoveReason, cx: &mut Cx<'_>) {
+        cx.event(Event::RetireChild(self.id));
+        cx.note_child(What::ChildRetired, self.id);
+        cx.effect(Effect::Linger(self.id, self.inbound, reason));
+    }
+
+    /// Nobody sends on it any more.
+    pub(crate) fn drop_now(self, reason: RemoveReason, cx: &mut Cx<'_>) {
+        cx.event(Event::RemoveChild { child: self.id, inbound_spi: self.inbound, reason });
+        cx.note_child(What::ChildGone, self.id);
+        cx.effect(Effect::Dropped(self.id, self.inbound));
+    }
+
+    pub(crate) fn status(&self, config: &ConnectionConfig) -> ChildStatus {
+        let name = config.children.get(self.policy).map_or_else(|| Arc::from(""), |child| Arc::clone(&child.name));
+        ChildStatus {
+            id: self.id,
+            policy: self.policy,
+            name,
+            inbound_spi: self.inbound,
+            outbound_spi: self.outbound,
+            suite: self.suite,
+            esn: self.esn,
+            local_selectors: self.local.clone(),
+            remote_selectors: self.remote.clone(),
+            since: self.since,
+            rekey_at: self.rekey_at,
+            expires_at: self.expires_at,
+            sends: self.sends,
+        }
+    }
+}
+

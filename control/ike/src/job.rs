@@ -1,0 +1,63 @@
+//! Slow maths, packed so that a pool can do it: a [`Job`] leaves as [`crate::Event::Compute`], its [`JobResult`] comes back as
+//! [`crate::Input::Computed`]. A job holds all it needs; running it has no effect but its result.
+
+use crate::crypto::kex::{KexError, PrivateValue};
+use crate::event::IkeId;
+use crate::secret::Secret;
+
+/// Work for the pool.
+#[derive(Debug)]
+pub struct Job {
+    pub(crate) ike: IkeId,
+    pub(crate) serial: u64,
+    pub(crate) work: Work,
+}
+
+/// What is to be computed.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// The public value of a private one.
+    Public(PrivateValue),
+    /// The shared secret.
+    Agree(PrivateValue, Vec<u8>),
+    /// Both, as a responder needs them.
+    Answer(PrivateValue, Vec<u8>),
+}
+
+/// What came of a [`Job`]; meaningful to the endpoint that made the job only.
+#[derive(Debug)]
+pub struct JobResult {
+    pub(crate) ike: IkeId,
+    pub(crate) serial: u64,
+    pub(crate) outcome: Outcome,
+}
+
+/// A computed value.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The private value, given back, and its public one.
+    Public(PrivateValue, Vec<u8>),
+    /// The shared secret.
+    Agreed(Result<Secret<Vec<u8>>, KexError>),
+    /// Our public value and the shared secret.
+    Answered(Result<(Vec<u8>, Secret<Vec<u8>>), KexError>),
+}
+
+impl Job {
+    /// Computes; takes between 0.05 and some tens of milliseconds, depending on the group.
+    #[must_use]
+    pub fn run(self) -> JobResult {
+        let outcome = match self.work {
+            Work::Public(private) => {
+                let public = private.public_value();
+                Outcome::Public(private, public)
+            }
+            Work::Agree(private, peer) => Outcome::Agreed(private.agree(&peer)),
+            Work::Answer(private, peer) => {
+                let public = private.public_value();
+                Outcome::Answered(private.agree(&peer).map(|shared| (public, shared)))
+            }
+        };
+        JobResult { ike: self.ike, serial: self.serial, outcome }
+    }
+}

@@ -1,0 +1,223 @@
+//! What every IKE SA has from the end of IKE_SA_INIT on: keys, message IDs, path; and how a message is sealed, sent, received and opened (RFC 7296, 2.1 to 2.3;
+//! RFC 7383). Shared by all states from IKE_AUTH to the end.
+
+use std::time::Duration;
+
+use crate::crypto::keys::IkeKeys;
+use crate::crypto::prf::Prf;
+use crate::crypto::suite::IkeSuite;
+use crate::error::Stage;
+use crate::event::Path;
+use crate::notice::What;
+use crate::protect::{FragmentError, OpenError, Opened, Opener, Reassembler, Sealer};
+use crate::sa::{Arrived, Cx};
+use crate::secret::Secret;
+use crate::window::{Arrival, Due, Retransmission, Window};
+use crate::wire::{ExchangeType, Header, IkeSpi, Malformed, Message, MessageId, MessageKind, Payload, Role};
+
+/// IP (IPv6, the larger) and UDP headers with the non-ESP marker, which a fragment shares its packet with.
+const LOWER_HEADER_BYTES: usize = 40 + 8 + 4;
+
+/// Keys, message IDs and path of an IKE SA.
+#[derive(Debug)]
+pub(crate) struct Secured {
+    /// Of initiator and responder.
+    pub(crate) spis: (IkeSpi, IkeSpi),
+    /// Ours.
+    pub(crate) role: Role,
+    pub(crate) suite: IkeSuite,
+    pub(crate) keys: IkeKeys,
+    sealer: Sealer,
+    opener: Opener,
+    requests: Reassembler,
+    responses: Reassembler,
+    pub(crate) window: Window,
+    pub(crate) path: Path,
+    /// Whether the peer takes fragments.
+    pub(crate) fragments: bool,
+}
+
+/// What a datagram came to.
+pub(crate) enum Received {
+    /// Dropped, repeated, or a fragment of more.
+    Nothing,
+    /// The peer sent something that cannot be read.
+    Malformed(Malformed),
+    /// A request or an answer that is due.
+    Message(Message),
+}
+
+impl Secured {
+    /// After IKE_SA_INIT.
+    pub(crate) fn new(spis: (IkeSpi, IkeSpi), role: Role, keys: IkeKeys, path: Path, fragments: bool) -> Self {
+        let window = Window::after_init(role == Role::Initiator);
+        Self { window, ..Self::rekeyed(spis, role, keys, path, fragments) }
+    }
+
+    /// After a rekey: message IDs begin at 0 (RFC 7296, 2.18).
+    pub(crate) fn rekeyed(
+        spis: (IkeSpi, IkeSpi),
+        role: Role,
+        mut keys: IkeKeys,
+        path: Path,
+        fragments: bool,
+    ) -> Self {
+        let suite = keys.suite;
+        let (ours, theirs) = keys.take_message_keys(role);
+        Self {
+            spis,
+            role,
+            suite,
+            keys,
+            sealer: Sealer::new(suite.cipher, ours),
+            opener: Opener::new(suite.cipher, theirs),
+            requests: Reassembler::default(),
+            responses: Reassembler::default(),
+            window: Window::default(),
+            path,
+            fragments,
+        }
+    }
+
+    pub(crate) const fn prf(&self) -> Prf {
+        self.suite.prf
+    }
+
+    /// SK_d.
+    pub(crate) const fn sk_d(&self) -> &Secret<Vec<u8>> {
+        &self.keys.derive
+    }
+
+    /// Opens what is due; drops or answers again what is not.
+    pub(crate) fn receive(&mut self, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) -> Received {
+        let arrival = self.arrival(header);
+        if header.sender == self.role || arrival == Arrival::Outside {
+            cx.note_from(What::DropMessageId, arrived.remote);
+            return Received::Nothing;
+        }
+        let opened = match self.opener.open(arrived.bytes) {
+            Ok(opened) => opened,
+            Err(OpenError::MalformedInside(malformed)) if arrival == Arrival::New => {
+                return Received::Malformed(malformed);
+            }
+            Err(OpenError::MalformedInside(_)) => return self.repeat(cx),
+            Err(OpenError::Malformed(_) | OpenError::NotProtected) => {
+                cx.note_from(What::DropMalformed, arrived.remote);
+                return Received::Nothing;
+            }
+            Err(OpenError::NotAuthentic) => {
+                cx.note_from(What::DropUnauthentic, arrived.remote);
+                return Received::Nothing;
+            }
+        };
+        match (opened, arrival) {
+            // Of a fragmented request, the first fragment alone brings the answer again (RFC 7383, 2.6.1).
+            (Opened::Fragment(fragment), Arrival::Repeat) if fragment.number != 1 => Received::Nothing,
+            (_, Arrival::Repeat) => self.repeat(cx),
+            (Opened::Message(message), _) => Received::Message(message),
+            (Opened::Fragment(fragment), _) => {
+                let reassembler = match header.kind {
+                    MessageKind::Request => &mut self.requests,
+                    MessageKind::Response => &mut self.responses,
+                };
+                match reassembler.push(fragment) {
+                    Ok(Some(message)) => Received::Message(message),
+                    Ok(None) => Received::Nothing,
+                    Err(FragmentError::Malformed(malformed)) => Received::Malformed(malformed),
+                    Err(_) => {
+                        cx.note_from(What::DropUnexpected, arrived.remote);
+                        Received::Nothing
+                    }
+                }
+            }
+        }
+    }
+
+    fn arrival(&self, header: &Header) -> Arrival {
+        match header.kind {
+            MessageKind::Request => self.window.arrival(header.id.0),
+            MessageKind::Response if self.window.awaits(header.id.0) => Arrival::New,
+            MessageKind::Response => Arrival::Outside,
+        }
+    }
+
+    fn repeat(&self, cx: &mut Cx<'_>) -> Received {
+        if !self.window.last_answer().is_empty() {
+            cx.note(What::AnswerRepeated);
+            self.send(self.window.last_answer(), cx);
+        }
+        Received::Nothing
+    }
+
+    /// Sends a request and keeps sending it.
+    pub(crate) fn request(&mut self, exchange: ExchangeType, payloads: Vec<Payload>, cx: &mut Cx<'_>) {
+        let datagrams = self.seal(exchange, MessageKind::Request, self.window.next_id(), payloads, cx);
+        self.send(&datagrams, cx);
+        self.window.sent(Retransmission::start(datagrams, cx.now, cx.settings));
+    }
+
+    /// The same, but giving up after `limit`.
+    pub(crate) fn request_within(
+        &mut self,
+        exchange: ExchangeType,
+        payloads: Vec<Payload>,
+        limit: Duration,
+        cx: &mut Cx<'_>,
+    ) {
+        let datagrams = self.seal(exchange, MessageKind::Request, self.window.next_id(), payloads, cx);
+        self.send(&datagrams, cx);
+        self.window.sent(Retransmission::limited(datagrams, cx.now, cx.settings, limit));
+    }
+
+    /// Answers the request that is due, and keeps the answer for repeats.
+    pub(crate) fn answer(&mut self, exchange: ExchangeType, payloads: Vec<Payload>, cx: &mut Cx<'_>) {
+        let datagrams = self.seal(exchange, MessageKind::Response, self.window.expected(), payloads, cx);
+        self.send(&datagrams, cx);
+        self.window.answer(datagrams);
+    }
+
+    /// Sends our request again if it is time.
+    pub(crate) fn resend_due(&mut self, stage: Stage, cx: &mut Cx<'_>) -> Due {
+        let (due, datagrams) = self.window.due(cx.now, cx.settings);
+        if due == Due::Resend {
+            for datagram in datagrams {
+                cx.transmit(self.path.local, self.path.remote, datagram.clone());
+            }
+            cx.note_stage(What::Retransmit, stage);
+        }
+        due
+    }
+
+    fn seal(
+        &mut self,
+        exchange: ExchangeType,
+        kind: MessageKind,
+        id: u32,
+        payloads: Vec<Payload>,
+        cx: &mut Cx<'_>,
+    ) -> Vec<Vec<u8>> {
+        let header = Header {
+            initiator_spi: self.spis.0,
+            responder_spi: self.spis.1,
+            exchange,
+            sender: self.role,
+            kind,
+            id: MessageId(id),
+        };
+        let message = Message { header, payloads };
+        let room = cx.settings.fragment_bytes.saturating_sub(LOWER_HEADER_BYTES);
+        let random = &mut |out: &mut [u8]| cx.env.random(out);
+        let sealed = if self.fragments {
+            self.sealer.seal_fragments(&message, room, random)
+        } else {
+            self.sealer.seal(&message, random).map(|datagram| vec![datagram])
+        };
+        sealed.expect("our own messages have a few hundred selectors at most and fit")
+    }
+
+    fn send(&self, datagrams: &[Vec<u8>], cx: &mut Cx<'_>) {
+        for datagram in datagrams {
+            cx.transmit(self.path.local, self.path.remote, datagram.clone());
+        }
+    }
+}
