@@ -1,0 +1,91 @@
+//! Two of our gateways: plain ESP (there is no NAT), extended sequence numbers, IPv6 outside, and a lifetime in bytes.
+
+use crossgate_tests::capture::{Capture, Kind};
+use crossgate_tests::failure::{Result, ensure};
+use crossgate_tests::gateway::{Driver, Gateway, Plan};
+use crossgate_tests::sites::{self, Site};
+use crossgate_tests::traffic::{MARK, Stream, bulk, ping, ping_until_answered};
+use crossgate_tests::wait::{Look, until};
+use std::time::Duration;
+
+/// Traffic of both families both ways; all of it as ESP of protocol 50 outside.
+fn exchange(one: &Site, two: &Site) -> Result<()> {
+    let wire = Capture::start(&one.gateway, "wan", 100_000)?;
+    let hosts = [(one.ipv4(), two.ipv4()), (two.ipv6(), one.ipv6())];
+    for (near, far) in hosts {
+        ping_until_answered(near, far.address, Duration::from_secs(20))?;
+        ping(near, far.address, 20, 900, false)?.all_answered()?;
+        let stream = Stream::start(near, far, 1000, 1200)?;
+        stream.flows(500)?;
+        stream.stop()?.whole()?;
+        bulk(near, far, Duration::from_millis(500))?;
+    }
+    let wire = wire.stop()?;
+    let clear = wire.clear(MARK, &hosts.map(|(near, _)| near.address));
+    let holds = wire.count(Kind::Esp) > 1000 && wire.count(Kind::EspInUdp) == 0 && clear == 0;
+    ensure(holds, || format!("not all of it was ESP: {clear} clear, {}", wire.summary()))
+}
+
+#[test]
+fn two_gateways_use_plain_esp_with_extended_sequence_numbers() {
+    let (one, two) = sites::both_ours().unwrap();
+    let second = Gateway::start(&two.gateway, Plan::site(2).with_policy("esn", "\"Require\"")).unwrap();
+    let first = Gateway::start(&one.gateway, Plan::site(1).with_policy("esn", "\"Require\"")).unwrap();
+    first.is("peer", "up").unwrap();
+    second.is("peer", "up").unwrap();
+    exchange(&one, &two).unwrap();
+    let sa = first.only_sa().unwrap();
+    assert_eq!(sa["esn"], true, "{sa}");
+    assert_eq!(sa["forged"], 0, "{sa}");
+    first.stop().unwrap();
+    second.is("peer", "down").unwrap();
+    second.stop().unwrap();
+}
+
+#[test]
+fn tunnel_over_ipv6_carries_both_families() {
+    let (one, two) = sites::both_ours().unwrap();
+    let over_ipv6 = |number: u8| {
+        let mut plan = Plan::site(number);
+        plan.wan = vec![format!("2001:db8::{number}/64")];
+        plan.connections[0].peer = format!("2001:db8::{}", 3 - number);
+        plan
+    };
+    let second = Gateway::start(&two.gateway, over_ipv6(2)).unwrap();
+    let first = Gateway::start(&one.gateway, over_ipv6(1)).unwrap();
+    first.is("peer", "up").unwrap();
+    second.is("peer", "up").unwrap();
+    exchange(&one, &two).unwrap();
+}
+
+#[test]
+fn af_xdp_ports_carry_a_tunnel() {
+    let (one, two) = sites::both_ours().unwrap();
+    let second = Gateway::start(&two.gateway, Plan { driver: Driver::AfXdp, ..Plan::site(2) }).unwrap();
+    let first = Gateway::start(&one.gateway, Plan { driver: Driver::AfXdp, ..Plan::site(1) }).unwrap();
+    first.is("peer", "up").unwrap();
+    second.is("peer", "up").unwrap();
+    exchange(&one, &two).unwrap();
+}
+
+#[test]
+fn child_sa_is_replaced_before_its_bytes_are_used_up() {
+    let (one, two) = sites::both_ours().unwrap();
+    let second = Gateway::start(&two.gateway, Plan::site(2).with_mode("ResponderOnly")).unwrap();
+    // 2 MiB: a little more than the stream carries in two seconds.
+    let plan = Plan::site(1).with_policy("sa_data_size_kib", "2048");
+    let first = Gateway::start(&one.gateway, plan).unwrap();
+    first.is("peer", "up").unwrap();
+    ping_until_answered(one.ipv4(), two.ipv4().address, Duration::from_secs(20)).unwrap();
+    let spi = first.only_sa().unwrap()["inbound_spi"].clone();
+    let stream = Stream::start(one.ipv4(), two.ipv4(), 1000, 1000).unwrap();
+    until("two Child SAs to have replaced each other", Duration::from_secs(30), || {
+        stream.flows(200)?;
+        let sas = first.sas()?;
+        let replaced = stream.received() > 4200 && sas.iter().all(|sa| sa["inbound_spi"] != spi);
+        Ok(Look::when(replaced, || format!("{sas:?}")))
+    })
+    .unwrap();
+    stream.stop().unwrap().whole().unwrap();
+    second.only_sa().unwrap();
+}
