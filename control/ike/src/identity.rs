@@ -60,7 +60,9 @@ impl Identity {
         let other = || Self::Other { kind: id.kind, data: id.data.clone() };
         let text = || std::str::from_utf8(&id.data).ok().filter(|text| !text.is_empty());
         match id.kind {
-            IdType::IPV4_ADDR => <[u8; 4]>::try_from(id.data.as_slice()).map_or_else(|_| other(), |a| Self::Ipv4(a.into())),
+            IdType::IPV4_ADDR => {
+                <[u8; 4]>::try_from(id.data.as_slice()).map_or_else(|_| other(), |a| Self::Ipv4(a.into()))
+            }
             IdType::IPV6_ADDR => {
                 <[u8; 16]>::try_from(id.data.as_slice()).map_or_else(|_| other(), |a| Self::Ipv6(a.into()))
             }

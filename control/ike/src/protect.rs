@@ -101,7 +101,8 @@ impl Sealer {
     ) -> Result<Vec<Vec<u8>>, TooLong> {
         let content = content(message)?;
         let overhead = self.cipher.iv_bytes() + self.cipher.icv_bytes();
-        if HEADER_BYTES + SK_HEAD_BYTES + overhead + self.cipher.padded_bytes(content.len()) <= datagram_bytes {
+        if HEADER_BYTES + SK_HEAD_BYTES + overhead + self.cipher.padded_bytes(content.len()) <= datagram_bytes
+        {
             return Ok(vec![self.seal(message, random)?]);
         }
         let room = datagram_bytes.saturating_sub(HEADER_BYTES + SKF_HEAD_BYTES + overhead);

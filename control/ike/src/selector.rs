@@ -109,7 +109,9 @@ impl AddressRange {
     pub fn from_prefix(address: IpAddr, prefix_bits: u8) -> Result<Self, SelectorError> {
         let address_bits: u8 = if address.is_ipv4() { 32 } else { 128 };
         let host_bits = u32::from(
-            address_bits.checked_sub(prefix_bits).ok_or(SelectorError::PrefixLength { prefix_bits, address_bits })?,
+            address_bits
+                .checked_sub(prefix_bits)
+                .ok_or(SelectorError::PrefixLength { prefix_bits, address_bits })?,
         );
         Ok(match address {
             IpAddr::V4(address) => {

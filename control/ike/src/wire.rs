@@ -18,8 +18,8 @@ mod parse;
 
 pub use build::TooLong;
 pub(crate) use build::{chain as write_payloads, start};
-pub(crate) use parse::inner;
 pub use number::*;
+pub(crate) use parse::inner;
 pub use payload::*;
 pub use reader::{Fault, Malformed};
 

@@ -83,8 +83,14 @@ impl IkeCipher {
     }
 
     /// Opens `sealed` (IV, content, integrity value), which `head` precedes. The result still has its padding.
-    pub(crate) fn open(self, keys: &MessageKeys, head: &[u8], sealed: &[u8]) -> Result<Vec<u8>, NotAuthentic> {
-        let content_bytes = sealed.len().checked_sub(self.iv_bytes() + self.icv_bytes()).ok_or(NotAuthentic)?;
+    pub(crate) fn open(
+        self,
+        keys: &MessageKeys,
+        head: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, NotAuthentic> {
+        let content_bytes =
+            sealed.len().checked_sub(self.iv_bytes() + self.icv_bytes()).ok_or(NotAuthentic)?;
         let (iv, rest) = sealed.split_at(self.iv_bytes());
         let (content, icv) = rest.split_at(content_bytes);
         match self {
@@ -149,9 +155,7 @@ where
 {
     let cipher = AesGcm::<C, U12>::new_from_slice(key).expect("the key has the suite's length");
     let tag = Tag::try_from(tag).map_err(|_| NotAuthentic)?;
-    cipher
-        .decrypt_inout_detached(&Array::from(*nonce), aad, content.into(), &tag)
-        .map_err(|_| NotAuthentic)
+    cipher.decrypt_inout_detached(&Array::from(*nonce), aad, content.into(), &tag).map_err(|_| NotAuthentic)
 }
 
 fn cbc_encrypt<M: BlockModeEncrypt<BlockSize = aes_gcm::aead::consts::U16> + KeyIvInit>(
@@ -159,7 +163,9 @@ fn cbc_encrypt<M: BlockModeEncrypt<BlockSize = aes_gcm::aead::consts::U16> + Key
     iv: &[u8],
     content: &mut [u8],
 ) {
-    let (blocks, []) = Array::slice_as_chunks_mut(content) else { panic!("the content is padded to whole blocks") };
+    let (blocks, []) = Array::slice_as_chunks_mut(content) else {
+        panic!("the content is padded to whole blocks")
+    };
     M::new_from_slices(key, iv).expect("key and IV have the suite's lengths").encrypt_blocks(blocks);
 }
 

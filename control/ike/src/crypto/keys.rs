@@ -63,7 +63,13 @@ impl IkeKeys {
 
     /// Keys of the IKE SA that replaces `self`: SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), computed with the old
     /// SA's prf, then expanded with the new one's (RFC 7296, 2.18).
-    pub fn rekey(&self, suite: IkeSuite, shared: &Secret<Vec<u8>>, nonces: Nonces<'_>, spis: IkeSpis) -> Self {
+    pub fn rekey(
+        &self,
+        suite: IkeSuite,
+        shared: &Secret<Vec<u8>>,
+        nonces: Nonces<'_>,
+        spis: IkeSpis,
+    ) -> Self {
         let data: [&[u8]; 3] = [shared.expose(), nonces.initiator, nonces.responder];
         let seed = self.suite.prf.compute(self.derive.expose(), &data);
         Self::from_seed(suite, &seed, nonces, spis)
@@ -71,7 +77,8 @@ impl IkeKeys {
 
     fn from_seed(suite: IkeSuite, seed: &Secret<Vec<u8>>, nonces: Nonces<'_>, spis: IkeSpis) -> Self {
         let prf_bytes = suite.prf.output_bytes();
-        let (encryption, integrity) = (suite.cipher.encryption_key_bytes(), suite.cipher.integrity_key_bytes());
+        let (encryption, integrity) =
+            (suite.cipher.encryption_key_bytes(), suite.cipher.integrity_key_bytes());
         let length = 3 * prf_bytes + 2 * encryption + 2 * integrity;
         let (spi_i, spi_r) = (spis.initiator.to_bytes(), spis.responder.to_bytes());
         let seed_parts: [&[u8]; 4] = [nonces.initiator, nonces.responder, &spi_i, &spi_r];

@@ -81,7 +81,8 @@ fn no_changed_byte_and_no_cut_opens() {
 #[test]
 fn gcm_never_repeats_an_iv() {
     let (mut sealer, _) = pair(CIPHERS[0]);
-    let (a, b) = (sealer.seal(&message(1), &mut random).unwrap(), sealer.seal(&message(1), &mut random).unwrap());
+    let (a, b) =
+        (sealer.seal(&message(1), &mut random).unwrap(), sealer.seal(&message(1), &mut random).unwrap());
     assert_ne!(a[32..40], b[32..40]);
 }
 

@@ -2,10 +2,11 @@
 
 use thiserror::Error;
 
-use super::payload::{
-    AttributeValue, Configuration, Delete, Encrypted, EncryptedFragment, Notify, Payload, Proposal, Selector, Transform,
-};
 use super::number::{PayloadType, ProtocolId, TsType};
+use super::payload::{
+    AttributeValue, Configuration, Delete, Encrypted, EncryptedFragment, Notify, Payload, Proposal, Selector,
+    Transform,
+};
 use super::{HEADER_BYTES, Header, MAX_MESSAGE_BYTES, Message, MessageKind, Role};
 use crate::selector::{AddressRange, PortRange, TrafficSelector};
 
@@ -141,7 +142,9 @@ fn body(out: &mut Vec<u8>, payload: &Payload) -> Result<(), TooLong> {
         }
         Payload::Notify(notify) => return write_notify(out, notify),
         Payload::Delete(delete) => return write_delete(out, delete),
-        Payload::TsInitiator(selectors) | Payload::TsResponder(selectors) => return traffic_selectors(out, selectors),
+        Payload::TsInitiator(selectors) | Payload::TsResponder(selectors) => {
+            return traffic_selectors(out, selectors);
+        }
         Payload::Configuration(configuration) => return write_configuration(out, configuration),
         Payload::EncryptedFragment(fragment) => {
             out.extend_from_slice(&fragment.number.to_be_bytes());
@@ -150,7 +153,9 @@ fn body(out: &mut Vec<u8>, payload: &Payload) -> Result<(), TooLong> {
         }
         Payload::Encrypted(encrypted) => out.extend_from_slice(&encrypted.body),
         Payload::Unknown(unknown) => out.extend_from_slice(&unknown.body),
-        Payload::Nonce(bytes) | Payload::VendorId(bytes) | Payload::Eap(bytes) => out.extend_from_slice(bytes),
+        Payload::Nonce(bytes) | Payload::VendorId(bytes) | Payload::Eap(bytes) => {
+            out.extend_from_slice(bytes)
+        }
     }
     Ok(())
 }
@@ -263,7 +268,8 @@ fn write_range(out: &mut Vec<u8>, range: &TrafficSelector) -> Result<(), TooLong
 fn write_configuration(out: &mut Vec<u8>, configuration: &Configuration) -> Result<(), TooLong> {
     out.extend_from_slice(&[configuration.kind.0, 0, 0, 0]);
     for attribute in &configuration.attributes {
-        let length = u16::try_from(attribute.value.len()).map_err(|_| TooLong { what: "configuration attribute" })?;
+        let length =
+            u16::try_from(attribute.value.len()).map_err(|_| TooLong { what: "configuration attribute" })?;
         out.extend_from_slice(&(attribute.kind.0 & 0x7fff).to_be_bytes());
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&attribute.value);

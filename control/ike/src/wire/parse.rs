@@ -3,18 +3,18 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::number::{
-    AttributeType, AuthMethod, CertEncoding, CfgAttributeType, CfgType, ExchangeType, GroupId, IdType, NotifyType,
-    PayloadType, ProtocolId, TransformType, TsType,
+    AttributeType, AuthMethod, CertEncoding, CfgAttributeType, CfgType, ExchangeType, GroupId, IdType,
+    NotifyType, PayloadType, ProtocolId, TransformType, TsType,
 };
 use super::payload::{
-    Attribute, AttributeValue, Authentication, Certificate, CertificateRequest, CfgAttribute, Configuration, Delete,
-    Encrypted, EncryptedFragment, Identification, KeyExchangeData, Notify, Payload, Proposal, Selector, Transform,
-    Unknown,
+    Attribute, AttributeValue, Authentication, Certificate, CertificateRequest, CfgAttribute, Configuration,
+    Delete, Encrypted, EncryptedFragment, Identification, KeyExchangeData, Notify, Payload, Proposal,
+    Selector, Transform, Unknown,
 };
 use super::reader::{Fault, Malformed, Reader};
 use super::{
-    HEADER_BYTES, Header, IkeSpi, MAX_ATTRIBUTES, MAX_DELETED_SPIS, MAX_MESSAGE_BYTES, MAX_PAYLOADS, MAX_PROPOSALS,
-    MAX_TRANSFORMS, Message, MessageId, MessageKind, NONCE_BYTES, Role,
+    HEADER_BYTES, Header, IkeSpi, MAX_ATTRIBUTES, MAX_DELETED_SPIS, MAX_MESSAGE_BYTES, MAX_PAYLOADS,
+    MAX_PROPOSALS, MAX_TRANSFORMS, Message, MessageId, MessageKind, NONCE_BYTES, Role,
 };
 use crate::selector::{AddressRange, PortRange, TrafficSelector};
 
@@ -87,7 +87,8 @@ fn chain(first: PayloadType, mut reader: Reader<'_>) -> Result<Vec<Payload>, Mal
         let next = PayloadType(reader.u8()?);
         let critical = reader.u8()? & CRITICAL != 0;
         let length = reader.u16()?;
-        let body = reader.sub_after_head(length, GENERIC_HEADER_BYTES, kind.name().unwrap_or("unknown payload"))?;
+        let body =
+            reader.sub_after_head(length, GENERIC_HEADER_BYTES, kind.name().unwrap_or("unknown payload"))?;
         if !may_repeat(kind) && payloads.iter().any(|payload| payload.kind() == kind) {
             return Err(body.fail(Fault::TooMany { limit: 1 }));
         }

@@ -5,8 +5,8 @@
 use std::fmt;
 
 use super::number::{
-    AttributeType, AuthMethod, CertEncoding, CfgAttributeType, CfgType, GroupId, IdType, NotifyType, PayloadType,
-    ProtocolId, TransformType, TsType,
+    AttributeType, AuthMethod, CertEncoding, CfgAttributeType, CfgType, GroupId, IdType, NotifyType,
+    PayloadType, ProtocolId, TransformType, TsType,
 };
 use crate::selector::TrafficSelector;
 
@@ -95,7 +95,9 @@ impl Transform {
     pub fn key_bits(&self) -> Result<Option<u16>, NotUnderstood> {
         match self.attributes.as_slice() {
             [] => Ok(None),
-            [Attribute { kind: AttributeType::KEY_LENGTH, value: AttributeValue::Short(bits) }] => Ok(Some(*bits)),
+            [Attribute { kind: AttributeType::KEY_LENGTH, value: AttributeValue::Short(bits) }] => {
+                Ok(Some(*bits))
+            }
             _ => Err(NotUnderstood),
         }
     }

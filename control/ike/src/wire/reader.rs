@@ -116,9 +116,16 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Fault::Length`] when the length is shorter than the head, [`Fault::Truncated`] when it runs past the end.
-    pub fn sub_after_head(&mut self, length: u16, head: usize, place: &'static str) -> Result<Reader<'a>, Malformed> {
+    pub fn sub_after_head(
+        &mut self,
+        length: u16,
+        head: usize,
+        place: &'static str,
+    ) -> Result<Reader<'a>, Malformed> {
         let length = usize::from(length);
-        let body = length.checked_sub(head).ok_or(Malformed { place, ..self.fail(Fault::Length { value: length }) })?;
+        let body = length
+            .checked_sub(head)
+            .ok_or(Malformed { place, ..self.fail(Fault::Length { value: length }) })?;
         self.sub(body, place)
     }
 

@@ -22,7 +22,8 @@ fn counting(seed: u8) -> impl FnMut(&mut [u8]) {
 #[test]
 fn both_sides_agree_in_every_group() {
     for group in Group::ALL {
-        let (a, b) = (PrivateValue::draw(group, &mut counting(1)), PrivateValue::draw(group, &mut counting(2)));
+        let (a, b) =
+            (PrivateValue::draw(group, &mut counting(1)), PrivateValue::draw(group, &mut counting(2)));
         let (public_a, public_b) = (a.public_value(), b.public_value());
         assert_eq!(public_a.len(), group.public_bytes(), "{group}");
         assert_ne!(public_a, public_b);

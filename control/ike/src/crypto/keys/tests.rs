@@ -1,1 +1,78 @@
-//! Vectors.
+//! Keys against values computed with Python's `hmac` straight from the formulas of RFC 7296, 2.14 to 2.18.
+
+use hex_literal::hex;
+
+use super::*;
+use crate::crypto::suite::{Group, IkeCipher, Integrity, KeyBits};
+
+const NONCES: Nonces<'static> = Nonces { initiator: &[1; 32], responder: &[2; 32] };
+const SPIS: IkeSpis =
+    IkeSpis { initiator: IkeSpi(0x0102_0304_0506_0708), responder: IkeSpi(0x1112_1314_1516_1718) };
+const SUITE: IkeSuite = IkeSuite {
+    cipher: IkeCipher::AesCbc(KeyBits::B256, Integrity::HmacSha2_256_128),
+    prf: Prf::HmacSha2_256,
+    group: Group::Curve25519,
+};
+
+fn shared() -> Secret<Vec<u8>> {
+    Secret::new(vec![3; 32])
+}
+
+#[test]
+fn seven_keys_in_the_order_of_the_rfc() {
+    let keys = IkeKeys::derive(SUITE, &shared(), NONCES, SPIS);
+    for (key, expected) in [
+        (&keys.derive, hex!("22bd1a537eddef48580bcd36ff56826388b65de2e005a7a002649d04647620cd")),
+        (&keys.initiator.integrity, hex!("02aa8944757e8ce73cca54cb2ae21c19a94a66da5f486003d12a79e676160d48")),
+        (&keys.responder.integrity, hex!("4e0d4875de2b2b11d3f2d1979371c3035e7fd4a1155366795b53030b885cbdb9")),
+        (
+            &keys.initiator.encryption,
+            hex!("cf7f76e0c669c7b6db89a91c7b5e23047be3bfb5158e78723e7aec76d3a88867"),
+        ),
+        (
+            &keys.responder.encryption,
+            hex!("2faed0a56b1142ca6d812193e6ea496d54bda329b3a22b9c70d4f809274d6e66"),
+        ),
+        (
+            keys.prove(Role::Initiator),
+            hex!("df754615455d5e4c7cf0908f6cbe9818aaad16957d5d6d95fc0355d54ab80366"),
+        ),
+        (
+            keys.prove(Role::Responder),
+            hex!("a310e866a20fa70167a394523cf4c093da9b705a8a76c1950ce2ff6618d92a4b"),
+        ),
+    ] {
+        assert!(key.matches(&expected));
+    }
+}
+
+#[test]
+fn a_rekeyed_ike_sa_takes_its_seed_from_the_old_one() {
+    let old = IkeKeys::derive(SUITE, &shared(), NONCES, SPIS);
+    let new = old.rekey(SUITE, &shared(), NONCES, SPIS);
+    let expected = hex!("1f0655b1eb4c2a6f3c1264e2ae7338797aff0067304430f7c9f602f85bb3848a");
+    assert!(new.derive.matches(&expected));
+}
+
+#[test]
+fn child_keys_with_and_without_forward_secrecy() {
+    let ike = IkeKeys::derive(SUITE, &shared(), NONCES, SPIS);
+    let esp = EspSuite::AesGcm16(KeyBits::B256);
+    let keys = |shared| ChildKeys::derive(SUITE.prf, &ike.derive, esp, shared, NONCES);
+    let plain = keys(None);
+    assert!(
+        plain
+            .initiator
+            .matches(&hex!("bfa2d3a232486e1e2e5a5e9b52c0c21f482420104e02f55f06e9757199a741b0fb65bb58"))
+    );
+    assert!(
+        plain
+            .responder
+            .matches(&hex!("55df242e05730dae90d1748d3f1bd4521f78a4ae388a59f4e48a0600cf44998a8724e7c3"))
+    );
+    assert!(
+        keys(Some(&shared()))
+            .responder
+            .matches(&hex!("79fba67cb26cd1132d853d284b54f7786784e51f1586d3d6b22e86491bcace6c26ff6fba"))
+    );
+}

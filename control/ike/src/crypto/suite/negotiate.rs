@@ -66,7 +66,12 @@ pub fn ike_proposals(preference: &[IkeSuite], spi: Option<IkeSpi>) -> Vec<Propos
     });
     (1..=u8::MAX)
         .zip(lists)
-        .map(|(number, transforms)| Proposal { number, protocol: ProtocolId::IKE, spi: spi.clone(), transforms })
+        .map(|(number, transforms)| Proposal {
+            number,
+            protocol: ProtocolId::IKE,
+            spi: spi.clone(),
+            transforms,
+        })
         .collect()
 }
 
@@ -109,7 +114,8 @@ pub fn esp_proposals(preference: &[EspSuite], groups: &[Group], esn: &[Esn], spi
 ///
 /// `None` means NO_PROPOSAL_CHOSEN. When the choice's group is not `ke`, the caller asks for it.
 pub fn choose_ike(preference: &[IkeSuite], offered: &[Proposal], ke: GroupId) -> Option<IkeChoice> {
-    let (at_once, later): (Vec<&IkeSuite>, Vec<_>) = preference.iter().partition(|suite| suite.group.id() == ke);
+    let (at_once, later): (Vec<&IkeSuite>, Vec<_>) =
+        preference.iter().partition(|suite| suite.group.id() == ke);
     at_once.into_iter().chain(later).find_map(|suite| {
         let wanted = suite.transforms();
         offered.iter().find_map(|proposal| {
@@ -222,7 +228,9 @@ fn child_spi(proposal: &Proposal) -> Option<u32> {
 /// `proposal` with only `wanted`, if it offers all of that and leaves no other kind open. Kinds beyond `wanted` are
 /// answered with "none" where that is offered.
 fn cut(proposal: &Proposal, protocol: ProtocolId, wanted: &[Transform]) -> Option<Proposal> {
-    if proposal.protocol != protocol || !wanted.iter().all(|transform| proposal.transforms.contains(transform)) {
+    if proposal.protocol != protocol
+        || !wanted.iter().all(|transform| proposal.transforms.contains(transform))
+    {
         return None;
     }
     let mut transforms = wanted.to_vec();
@@ -246,7 +254,8 @@ fn is_exactly(proposal: &Proposal, protocol: ProtocolId, wanted: &[Transform]) -
 
 /// Kinds of which number 0 means "none of it".
 fn can_be_none(kind: TransformType) -> bool {
-    kind == TransformType::INTEG || (TransformType::DH..=TransformType::ADDKE7).contains(&kind) && kind != TransformType::ESN
+    kind == TransformType::INTEG
+        || (TransformType::DH..=TransformType::ADDKE7).contains(&kind) && kind != TransformType::ESN
 }
 
 #[cfg(test)]

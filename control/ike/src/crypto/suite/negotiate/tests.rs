@@ -1,1 +1,80 @@
-//! Vectors.
+//! Offers, choices and answers, as two sides see them.
+
+use super::super::{Integrity, KeyBits, Prf};
+use super::*;
+
+const GCM: IkeSuite =
+    IkeSuite { cipher: IkeCipher::AesGcm16(KeyBits::B256), prf: Prf::HmacSha2_384, group: Group::Ecp384 };
+const CBC: IkeSuite = IkeSuite {
+    cipher: IkeCipher::AesCbc(KeyBits::B256, Integrity::HmacSha2_256_128),
+    prf: Prf::HmacSha2_256,
+    group: Group::Modp2048,
+};
+
+#[test]
+fn combined_modes_and_others_are_offered_apart() {
+    let small = IkeSuite { cipher: IkeCipher::AesGcm16(KeyBits::B128), ..GCM };
+    let proposals = ike_proposals(&[GCM, CBC, small], None);
+    assert_eq!(proposals.iter().map(|p| p.number).collect::<Vec<_>>(), [1, 2]);
+    assert!(proposals[0].transforms.iter().all(|t| t.kind != TransformType::INTEG));
+    assert_eq!(proposals[0].transforms.iter().filter(|t| t.kind == TransformType::ENCR).count(), 2);
+}
+
+#[test]
+fn nothing_is_offered_that_is_not_in_the_list() {
+    let other = IkeSuite { cipher: IkeCipher::AesGcm16(KeyBits::B128), group: Group::Ecp256, ..GCM };
+    let proposals = ike_proposals(&[GCM, other], None);
+    let mixed = IkeSuite { group: Group::Ecp256, ..GCM };
+    assert!(choose_ike(&[mixed], &proposals, GroupId::ECP_256).is_none());
+    assert!(choose_ike(&[other], &proposals, GroupId::ECP_256).is_some());
+}
+
+#[test]
+fn the_responders_preference_wins_unless_it_costs_a_round_trip() {
+    let offered = ike_proposals(&[CBC, GCM], None);
+    let choose = |ke| choose_ike(&[GCM, CBC], &offered, ke).unwrap();
+    assert_eq!(choose(GroupId::CURVE25519).suite, GCM);
+    assert_eq!(choose(GroupId::MODP_2048).suite, CBC);
+    assert_eq!(choose(GroupId::ECP_384).proposal.number, 2);
+}
+
+#[test]
+fn an_answer_is_accepted_only_when_it_is_one_of_ours() {
+    let spi = Some(IkeSpi(7));
+    let choice = choose_ike(&[GCM], &ike_proposals(&[GCM, CBC], spi), GroupId::ECP_384).unwrap();
+    assert_eq!(choice.spi, spi);
+    let answer = [choice.proposal];
+    assert_eq!(accept_ike(&[CBC, GCM], &answer).unwrap().suite, GCM);
+    assert_eq!(accept_ike(&[CBC], &answer), Err(NotOurs::Suite));
+    assert_eq!(accept_ike(&[GCM], &[]), Err(NotOurs::Proposals(0)));
+    let open = IkeSuite { group: Group::Ecp256, ..GCM };
+    assert_eq!(accept_ike(&[GCM, open], &ike_proposals(&[GCM, open], None)), Err(NotOurs::Suite));
+}
+
+#[test]
+fn unknown_kinds_are_passed_over_unless_none_is_offered() {
+    let mut offered = ike_proposals(&[GCM], None);
+    offered[0].transforms.push(Transform::new(TransformType::ADDKE1, 36));
+    assert!(choose_ike(&[GCM], &offered, GroupId::ECP_384).is_none());
+    offered[0].transforms.push(Transform::new(TransformType::ADDKE1, 0));
+    let choice = choose_ike(&[GCM], &offered, GroupId::ECP_384).unwrap();
+    assert_eq!(choice.proposal.transforms.last(), Some(&Transform::new(TransformType::ADDKE1, 0)));
+}
+
+#[test]
+fn esp_takes_suite_group_and_esn_of_both_sides() {
+    let gcm = EspSuite::AesGcm16(KeyBits::B256);
+    let both = [Esn::On, Esn::Off];
+    let offered = esp_proposals(&[gcm], &[Group::Ecp384], &both, 0x1234);
+    let choice = choose_esp(&[gcm], &[Group::Ecp256, Group::Ecp384], &both, &offered, None).unwrap();
+    assert_eq!((choice.esn, choice.group, choice.spi), (Esn::On, Some(Group::Ecp384), 0x1234));
+    assert_eq!(
+        accept_esp(&[gcm], &[Group::Ecp384], &both, std::slice::from_ref(&choice.proposal)),
+        Ok(choice.clone())
+    );
+    assert!(choose_esp(&[gcm], &[], &both, &offered, None).is_none(), "a group we do not want");
+    let plain = esp_proposals(&[gcm], &[], &[Esn::Off], 0x1234);
+    assert!(choose_esp(&[gcm], &[Group::Ecp384], &both, &plain, None).is_none(), "a group we insist on");
+    assert!(choose_esp(&[gcm], &[], &[Esn::On], &plain, None).is_none());
+    assert!(choose_esp(&[gcm], &[], &both, &esp_proposals(&[gcm], &[], &both, 255), None).is_none());
+}
