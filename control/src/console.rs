@@ -1,0 +1,6 @@
+//! The operator's console: the protocol, the gateway's server and its methods, and what the client prints.
+
+pub mod journal;
+pub mod methods;
+pub mod protocol;
+pub mod server;

@@ -1,0 +1,228 @@
+//! The gateway's state on the control thread, and one turn of its work: what workers say goes to the IKE core, what the core says goes to
+//! the workers. The reactor calls [`Gateway::turn`]; the console and the reconciler change what it holds.
+//!
+//! The life of an IKE message: a worker punts the datagram ([`worker_event`]), the core handles it, its outputs are carried out in their order
+//! ([`ike_output`]): SAs to the workers first, then, when those are acknowledged, the answer to the peer ([`Outbox`]).
+//!
+//! [`worker_event`]: Gateway::turn
+//! [`ike_output`]: Gateway::turn
+
+mod environment;
+mod ike_output;
+mod outbox;
+mod view;
+mod worker_event;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossgate_config::Config;
+use crossgate_dataplane::forwarding::Forwarding;
+use crossgate_dataplane::gcm::Kernel;
+use crossgate_ike::environment::Instant;
+use crossgate_ike::event::{ConnectionId, Input, Output};
+use crossgate_ike::{Command, Endpoint};
+use dpdk_sys::Mempool;
+
+use crate::clock::{Clock, unix_seconds};
+use crate::console::journal::Journal;
+use crate::console::protocol::Traffic;
+use crate::fleet::Fleet;
+use crate::identifiers::Identifiers;
+use crate::pool::Pool;
+use crate::reconcile::{PortFacts, forwarding};
+use crate::sad::Sad;
+use crate::tunnels::Tunnels;
+use crate::workers::Workers;
+
+use environment::Surroundings;
+use outbox::Outbox;
+
+/// How often the data plane's signs of life are passed on to the core.
+const ACTIVITY_EVERY: Duration = Duration::from_secs(1);
+/// Worker events handled in one turn, so that the console is served under load.
+const EVENTS_A_TURN: usize = 512;
+
+/// What a gateway is started with.
+pub struct Parts {
+    /// The checked configuration.
+    pub config: Config,
+    /// Where it came from; read again on SIGHUP.
+    pub config_file: PathBuf,
+    /// Ports and worker threads.
+    pub fleet: Fleet,
+    /// The workers' rings.
+    pub workers: Workers,
+    /// What the ports say of themselves, by their index.
+    pub facts: Vec<PortFacts>,
+    /// Buffers for IKE datagrams.
+    pub buffers: Mempool,
+    /// Slots of every worker's table of inbound SAs.
+    pub sa_slots: u32,
+    /// The kernel that the workers use: keys are expanded for it.
+    pub kernel: Kernel,
+    /// The slow maths' threads.
+    pub pool: Pool,
+    /// The kept log.
+    pub journal: Journal,
+}
+
+/// One gateway.
+pub struct Gateway {
+    pub(crate) config: Config,
+    pub(crate) config_file: PathBuf,
+    pub(crate) applied_at: u64,
+    pub(crate) started: Instant,
+    pub(crate) identifiers: Identifiers,
+    pub(crate) tunnels: Tunnels,
+    pub(crate) facts: Vec<PortFacts>,
+    pub(crate) forwarding: Arc<Forwarding>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) sad: Sad,
+    pub(crate) workers: Workers,
+    pub(crate) fleet: Fleet,
+    pub(crate) clock: Clock,
+    pub(crate) buffers: Mempool,
+    pub(crate) kernel: Kernel,
+    pub(crate) journal: Journal,
+    /// What SAs that are gone have carried.
+    pub(crate) carried: BTreeMap<ConnectionId, Traffic>,
+    surroundings: Surroundings,
+    outbox: Outbox,
+    pool: Pool,
+    activity_at: Instant,
+}
+
+impl Gateway {
+    /// A gateway without connections: apply the configuration next ([`Gateway::start`]).
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let clock = Clock::start();
+        let now = clock.now();
+        Self {
+            config: parts.config,
+            config_file: parts.config_file,
+            applied_at: unix_seconds(),
+            started: now,
+            identifiers: Identifiers::default(),
+            tunnels: Tunnels::default(),
+            facts: parts.facts,
+            forwarding: Arc::new(Forwarding::empty()),
+            endpoint: Endpoint::new(crossgate_ike::config::EndpointConfig::default()),
+            sad: Sad::default(),
+            workers: parts.workers,
+            fleet: parts.fleet,
+            clock,
+            buffers: parts.buffers,
+            kernel: parts.kernel,
+            journal: parts.journal,
+            carried: BTreeMap::new(),
+            surroundings: Surroundings::new(parts.sa_slots),
+            outbox: Outbox::default(),
+            pool: parts.pool,
+            activity_at: now + ACTIVITY_EVERY,
+        }
+    }
+
+    /// One turn: everything that has come in is handled, everything that may go out goes out. Returns whether there was anything to do.
+    pub fn turn(&mut self) -> bool {
+        let mut busy = self.workers.poll();
+        self.surroundings.release_applied(&self.workers);
+        for _ in 0..EVENTS_A_TURN {
+            let Some((worker, event)) = self.workers.next_event() else { break };
+            busy = true;
+            self.on_worker_event(worker, event);
+        }
+        while let Some(result) = self.pool.poll() {
+            busy = true;
+            self.tell_core(Input::Computed(result));
+        }
+        let now = self.clock.now();
+        if self.endpoint.poll_timeout().is_some_and(|at| at <= now) {
+            self.tell_core(Input::Timeout);
+        }
+        if self.activity_at <= now {
+            self.activity_at = now + ACTIVITY_EVERY;
+            self.pass_on_activity();
+        }
+        busy |= self.outbox.flush(&self.buffers, &mut self.workers);
+        busy
+    }
+
+    /// How long nothing is due by itself.
+    #[must_use]
+    pub fn idle_for(&self) -> Duration {
+        let now = self.clock.now();
+        let due = self.endpoint.poll_timeout().map_or(self.activity_at, |at| at.min(self.activity_at));
+        due.saturating_since(now)
+    }
+
+    /// Whether a change is still on its way to the workers: then look again soon.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.workers.open_commands() > 0 || !self.outbox.is_empty()
+    }
+
+    /// Deletes every SA at its peer and initiates nothing more.
+    pub fn shut_down(&mut self) {
+        tracing::info!("shutting down: deleting every SA at its peer");
+        self.command(Command::Shutdown);
+    }
+
+    /// Whether the shutdown is complete.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        self.endpoint.is_idle() && self.outbox.is_empty()
+    }
+
+    /// Whether every worker thread still runs.
+    #[must_use]
+    pub fn workers_run(&self) -> bool {
+        self.fleet.is_running()
+    }
+
+    /// Ends workers and ports. What was in them is freed.
+    pub fn stop(self) {
+        self.fleet.stop();
+    }
+
+    /// Gives the core an input that cannot fail and carries out what it answers.
+    pub(crate) fn tell_core(&mut self, input: Input<'_>) {
+        let outcome = self.endpoint.handle(input, self.clock.now(), &mut self.surroundings);
+        debug_assert!(outcome.is_ok(), "only a new configuration can be refused");
+        self.drain_core();
+    }
+
+    /// Gives the core a command that cannot fail.
+    pub(crate) fn command(&mut self, command: Command) {
+        self.tell_core(Input::Command(command));
+    }
+
+    /// Carries out the core's outputs in their order.
+    pub(crate) fn drain_core(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit(transmit) => self.outbox.put(self.workers.latest(), transmit),
+                Output::Event(event) => self.on_ike_event(event),
+            }
+        }
+    }
+
+    /// Rebuilds the snapshot from the present configuration and tunnels, and gives it to the workers.
+    pub(crate) fn refresh_forwarding(&mut self) {
+        match forwarding::build(&self.config, &self.identifiers, &self.tunnels, &self.facts) {
+            Ok(built) => {
+                self.forwarding = Arc::new(built);
+                self.workers.set_forwarding(&self.forwarding);
+            }
+            // The configuration was applied with the same resources, so this is a defect; what runs goes on.
+            Err(error) => tracing::error!(%error, "the forwarding tables cannot be built; the present ones stay"),
+        }
+    }
+
+    pub(crate) fn name_of(&self, connection: ConnectionId) -> &str {
+        self.identifiers.connection_name(connection).map_or("(removed)", |name| name.as_str())
+    }
+}

@@ -1,0 +1,168 @@
+//! What the IKE core says, carried out: SAs to the workers, jobs to the pool, news to the log.
+
+use crossgate_dataplane::forwarding::{NextHop, VrfId};
+use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
+use crossgate_dataplane::header::Protocol;
+use crossgate_ike::event::{ChildId, ChildSa, ConnectionId, Event, IkeUp, RemoveReason, Role, Spi as IkeSpi};
+use crossgate_ike::notice::{Level, Notice};
+use crossgate_ike::selector::{self, TrafficSelector as IkeSelector};
+use crossgate_ike::environment::Instant;
+use crossgate_ike::error::IkeError;
+
+use crossgate_ike::Command;
+
+use super::Gateway;
+use crate::sad::DataPolicy;
+
+/// Longest packet towards a peer whose route is not known yet, in bytes.
+const PATH_MTU_UNKNOWN: u16 = 1500;
+/// Replay window where the configuration is gone, in packets.
+const REPLAY_WINDOW_DEFAULT: u16 = 1024;
+
+impl Gateway {
+    pub(super) fn on_ike_event(&mut self, event: Event) {
+        match event {
+            Event::Compute(job) => self.pool.submit(job),
+            Event::InstallChild(child) => self.install_child(&child),
+            Event::ActivateOutbound(child) => self.sad.activate(child, &mut self.workers),
+            Event::RetireChild(child) => self.sad.retire(child, &mut self.workers),
+            Event::RemoveChild { child, inbound_spi, reason } => self.remove_child(child, inbound_spi, reason),
+            Event::MoveChild { child, path } => self.sad.relocate(child, path, &mut self.workers),
+            Event::IkeUp(up) => self.log_up(&up),
+            Event::IkeDown { connection, ike, reason } => {
+                let connection = self.name_of(connection);
+                tracing::info!(connection, ike = ike.0, ?reason, "the IKE SA is gone");
+            }
+            Event::ChildFailed { connection, error, retry_at, .. }
+            | Event::Failed { connection, error, retry_at } => self.log_failure(connection, &error, retry_at),
+            Event::Notice(notice) => self.log_notice(&notice),
+        }
+    }
+
+    fn install_child(&mut self, child: &ChildSa) {
+        let selectors = selectors(child);
+        let replaced = child.replaces.and_then(|old| self.sad.get(old)).map(|pair| pair.tunnel);
+        let (tunnel, changed) = self.tunnels.enter(child.connection, replaced, selectors);
+        if changed {
+            self.refresh_forwarding();
+        }
+        let policy = self.data_policy(child);
+        let connection = self.name_of(child.connection).to_owned();
+        match self.sad.install(child, tunnel, self.kernel, policy, &mut self.workers) {
+            Ok(_) => tracing::info!(
+                connection,
+                spi_in = %child.inbound.spi,
+                spi_out = %child.outbound.spi,
+                suite = %child.suite,
+                esn = ?child.esn,
+                encapsulation = ?child.path.encapsulation,
+                rekey = child.replaces.is_some(),
+                "installed a Child SA"
+            ),
+            Err(error) => {
+                tracing::error!(connection, %error, "a negotiated Child SA cannot be installed");
+                if self.tunnels.leave(child.connection, tunnel) {
+                    self.refresh_forwarding();
+                }
+            }
+        }
+    }
+
+    fn data_policy(&self, child: &ChildSa) -> DataPolicy {
+        let connection =
+            self.identifiers.connection_name(child.connection).and_then(|name| self.config.connections().get(name));
+        let window = connection.map_or(REPLAY_WINDOW_DEFAULT, |found| found.policy.replay_window_packets);
+        let next_hop = self.forwarding.route(VrfId::UNDERLAY, child.path.remote.ip());
+        let mtu = match next_hop {
+            NextHop::Connected(interface) | NextHop::Via(interface, _) => {
+                self.forwarding.interface(interface).map(|found| found.mtu_bytes)
+            }
+            _ => None,
+        };
+        DataPolicy {
+            replay_window_packets: window.into(),
+            path_mtu_bytes: mtu.unwrap_or(PATH_MTU_UNKNOWN),
+        }
+    }
+
+    fn remove_child(&mut self, child: ChildId, inbound_spi: IkeSpi, reason: RemoveReason) {
+        let Some((pair, ticket)) = self.sad.remove(child, &mut self.workers) else { return };
+        let carried = self.carried.entry(pair.connection).or_default();
+        carried.in_packets += pair.inbound.packets();
+        carried.in_bytes += pair.inbound.bytes();
+        carried.out_packets += pair.outbound.packets();
+        carried.out_bytes += pair.outbound.bytes();
+        self.surroundings.release_after(ticket, pair.inbound_spi);
+        if self.tunnels.leave(pair.connection, pair.tunnel) {
+            self.refresh_forwarding();
+        }
+        let connection = self.name_of(pair.connection);
+        tracing::info!(connection, spi_in = %inbound_spi, ?reason, "removed a Child SA");
+    }
+
+    /// Deletes a connection's SAs at its peer and takes every trace of them out of the workers, whether the peer answers or not: the numbers
+    /// of its tunnels may be given to another connection at once.
+    pub(crate) fn remove_connection(&mut self, connection: ConnectionId) {
+        self.command(Command::Remove(connection));
+        let left: Vec<_> = self
+            .sad
+            .iter()
+            .filter(|(_, pair)| pair.connection == connection)
+            .map(|(child, pair)| (child, IkeSpi(pair.inbound_spi.get())))
+            .collect();
+        for (child, spi) in left {
+            self.remove_child(child, spi, RemoveReason::DeletedByUs);
+        }
+        self.carried.remove(&connection);
+    }
+
+    fn log_up(&self, up: &IkeUp) {
+        tracing::info!(
+            connection = self.name_of(up.connection),
+            ike = up.ike.0,
+            peer = %up.peer,
+            remote = %up.path.remote,
+            suite = %up.suite,
+            role = if up.role == Role::Initiator { "initiator" } else { "responder" },
+            rekey = up.replaces.is_some(),
+            "the IKE SA is established"
+        );
+    }
+
+    fn log_failure(&self, connection: ConnectionId, error: &IkeError, retry_at: Option<Instant>) {
+        let retry_in_s = retry_at.map(|at| at.saturating_since(self.clock.now()).as_secs());
+        let connection = self.name_of(connection);
+        tracing::warn!(connection, %error, remedy = error.remedy(), retry_in_s, "the connection failed");
+    }
+
+    fn log_notice(&self, notice: &Notice) {
+        let connection = notice.connection.map_or("", |id| self.name_of(id));
+        let (text, ike, stage) = (notice.what.text(), notice.ike.map(|ike| ike.0), notice.stage);
+        let remote = notice.remote;
+        match notice.what.level() {
+            Level::Debug => tracing::debug!(connection, ike, ?remote, ?stage, "{text}"),
+            Level::Info => tracing::info!(connection, ike, ?remote, ?stage, "{text}"),
+            Level::Warn => tracing::warn!(connection, ike, ?remote, ?stage, "{text}"),
+        }
+    }
+}
+
+/// Negotiated selectors as the data plane matches them.
+fn selectors(child: &ChildSa) -> Selectors {
+    let side = |selectors: &[IkeSelector]| selectors.iter().map(translate).collect();
+    Selectors { local: side(&child.local_selectors), remote: side(&child.remote_selectors) }
+}
+
+fn translate(selector: &IkeSelector) -> TrafficSelector {
+    let addresses = match selector.addresses() {
+        selector::AddressRange::V4 { first, last } => AddressRange::V4(first..=last),
+        selector::AddressRange::V6 { first, last } => AddressRange::V6(first..=last),
+    };
+    let ports = match selector.ports() {
+        selector::PortRange::ANY => Ports::Any,
+        selector::PortRange::Span { first, last } => Ports::Range(first..=last),
+        selector::PortRange::Opaque => Ports::Opaque,
+    };
+    let protocol = (selector.protocol() != 0).then(|| Protocol(selector.protocol()));
+    TrafficSelector { addresses, protocol, ports }
+}

@@ -1,0 +1,232 @@
+//! What the operator sees of the gateway: answers of the console's methods, made on request from the state of core, workers and ports.
+
+use std::collections::BTreeMap;
+
+use crossgate_config::{Choice, Connection as Configured, PeerAddress};
+use crossgate_dataplane::spi::Spi;
+use crossgate_ike::environment::Instant;
+use crossgate_ike::event::{ConnectionId, Encapsulation, Path, Role};
+use crossgate_ike::notice::What;
+use crossgate_ike::status::{ChildStatus, ConnectionStatus, Phase};
+
+use super::Gateway;
+use crate::console::protocol::{Connection, Counter, Failure, Port, Sa, Status, Traffic, Worker};
+use crate::sad::Pair;
+
+impl Gateway {
+    /// The gateway as a whole.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let connections = self.endpoint.status();
+        Status {
+            name: self.config.appliance().name.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            dpdk: dpdk_sys::dpdk_version(),
+            pid: std::process::id(),
+            uptime_s: self.clock.now().saturating_since(self.started).as_secs(),
+            config_file: self.config_file.display().to_string(),
+            applied_at: self.applied_at,
+            memory: self.fleet.memory().to_string(),
+            kernel: self.kernel.name().as_str().to_owned(),
+            workers: self.fleet.workers().len(),
+            connections_up: connections.iter().filter(|connection| connection.phase == Phase::Up).count(),
+            connections: connections.len(),
+            child_sas: self.sad.iter().count(),
+            dropped_packets: self.fleet.workers().iter().map(|worker| worker.dropped_packets()).sum(),
+            buffers_in_use: self.buffers.in_use(),
+            buffers: self.buffers.packets(),
+            open_commands: self.workers.open_commands(),
+        }
+    }
+
+    /// Every connection, by name.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Connection> {
+        let status: BTreeMap<ConnectionId, ConnectionStatus> =
+            self.endpoint.status().into_iter().map(|connection| (connection.id, connection)).collect();
+        let view = |configured: &Configured| {
+            let id = self.identifiers.connection(configured.name.as_str())?;
+            Some(self.connection(configured, id, status.get(&id)?))
+        };
+        self.config.connections().values().filter_map(view).collect()
+    }
+
+    fn connection(&self, configured: &Configured, id: ConnectionId, status: &ConnectionStatus) -> Connection {
+        let now = self.clock.now();
+        let ike = status.ike_sas.iter().rev().find(|ike| ike.since.is_some());
+        let child = ike.and_then(|ike| ike.children.iter().find(|child| child.sends));
+        let peer = self.config.peer_of(configured);
+        let remote = match peer.address {
+            PeerAddress::At(address) => address.to_string(),
+            PeerAddress::Any => "any".to_owned(),
+        };
+        Connection {
+            name: configured.name.to_string(),
+            gateway: configured.gateway.to_string(),
+            virtual_network: self.config.network_of(configured).name.to_string(),
+            peer: peer.name.to_string(),
+            local: ike.map_or(configured.local_address.to_string(), |ike| ike.path.local.to_string()),
+            remote: ike.map_or(remote, |ike| ike.path.remote.to_string()),
+            mode: configured.mode.word().to_owned(),
+            state: match status.phase {
+                Phase::Down => "down",
+                Phase::Connecting => "connecting",
+                Phase::Partial => "partial",
+                Phase::Up => "up",
+            }
+            .to_owned(),
+            up_s: ike.and_then(|ike| ike.since).map(|since| now.saturating_since(since).as_secs()),
+            peer_id: ike.and_then(|ike| ike.peer.as_ref()).map(ToString::to_string),
+            role: ike.map(|ike| role(ike.role).to_owned()),
+            ike_suite: ike.and_then(|ike| ike.suite).map(|suite| suite.to_string()),
+            esp_suite: child.map(|child| child.suite.to_string()),
+            encapsulation: ike.map(|ike| encapsulation_word(&ike.path).to_owned()),
+            ike_rekey_in_s: ike.and_then(|ike| ike.rekey_at).map(|at| at.saturating_since(now).as_secs()),
+            remote_prefixes: peer.prefixes.iter().map(ToString::to_string).collect(),
+            traffic: self.traffic_of(id),
+            failure: status.failure.as_ref().map(|failure| Failure {
+                problem: failure.error.to_string(),
+                remedy: failure.error.remedy().to_owned(),
+                ago_s: now.saturating_since(failure.at).as_secs(),
+                retry_in_s: status.retry_at.map(|at| at.saturating_since(now).as_secs()),
+            }),
+        }
+    }
+
+    /// What a connection has carried, over SAs that are and SAs that were.
+    fn traffic_of(&self, connection: ConnectionId) -> Traffic {
+        let mut sum = self.carried.get(&connection).copied().unwrap_or_default();
+        for (_, pair) in self.sad.iter().filter(|(_, pair)| pair.connection == connection) {
+            let traffic = traffic(pair);
+            sum.in_packets += traffic.in_packets;
+            sum.in_bytes += traffic.in_bytes;
+            sum.out_packets += traffic.out_packets;
+            sum.out_bytes += traffic.out_bytes;
+        }
+        sum
+    }
+
+    /// Every Child SA that the workers have.
+    #[must_use]
+    pub fn sas(&self) -> Vec<Sa> {
+        let now = self.clock.now();
+        let mut sas = Vec::new();
+        for connection in self.endpoint.status() {
+            for child in connection.ike_sas.iter().flat_map(|ike| &ike.children) {
+                if let Some((_, pair)) = Spi::new(child.inbound_spi.0).and_then(|spi| self.sad.by_inbound(spi)) {
+                    sas.push(self.sa(&connection.name, child, pair, now));
+                }
+            }
+        }
+        sas
+    }
+
+    fn sa(&self, connection: &str, child: &ChildStatus, pair: &Pair, now: Instant) -> Sa {
+        let state = match (pair.sends, self.sad.has_sender(pair.tunnel), pair.outbound.packets()) {
+            (true, ..) => "sends",
+            (false, true, 0) => "standby",
+            _ => "receives",
+        };
+        Sa {
+            connection: connection.to_owned(),
+            tunnel: pair.tunnel.0,
+            state: state.to_owned(),
+            inbound_spi: child.inbound_spi.to_string(),
+            outbound_spi: child.outbound_spi.to_string(),
+            suite: child.suite.to_string(),
+            esn: child.esn == crossgate_ike::crypto::suite::Esn::On,
+            encapsulation: encapsulation_word(&pair.path).to_owned(),
+            local: pair.path.local.to_string(),
+            remote: pair.path.remote.to_string(),
+            local_selectors: child.local_selectors.iter().map(ToString::to_string).collect(),
+            remote_selectors: child.remote_selectors.iter().map(ToString::to_string).collect(),
+            age_s: child.age(now).as_secs(),
+            rekey_in_s: child.rekey_at.saturating_since(now).as_secs(),
+            expires_in_s: child.expires_at.saturating_since(now).as_secs(),
+            traffic: traffic(pair),
+            replayed: pair.inbound.replayed(),
+            forged: pair.inbound.forged(),
+            path_mtu_bytes: pair.outbound.path_mtu_bytes(),
+        }
+    }
+
+    /// Every counter: the workers' table, then the IKE core's catalogue.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Counter> {
+        let workers: Vec<_> = self.fleet.workers().iter().map(|worker| worker.counters()).collect();
+        let rows = crossgate_dataplane::counter::Counter::table().iter().map(|row| {
+            let by_worker: Vec<u64> = workers.iter().map(|worker| worker.get(row.counter)).collect();
+            Counter {
+                group: "worker".to_owned(),
+                name: row.name.to_owned(),
+                unit: format!("{:?}", row.unit).to_lowercase(),
+                drop: row.counter.is_drop(),
+                meaning: row.meaning.to_owned(),
+                remedy: row.remedy.to_owned(),
+                total: by_worker.iter().sum(),
+                by_worker,
+            }
+        });
+        rows.chain(self.endpoint.counters().map(|(what, total)| ike_counter(what, total))).collect()
+    }
+
+    /// Every port, by name.
+    #[must_use]
+    pub fn ports(&self) -> Vec<Port> {
+        self.fleet.ports(&self.config)
+    }
+
+    /// Every worker, by number.
+    #[must_use]
+    pub fn worker_views(&self) -> Vec<Worker> {
+        self.fleet.worker_views(&self.config)
+    }
+}
+
+fn ike_counter(what: What, total: u64) -> Counter {
+    let name = what.name();
+    Counter {
+        group: "ike".to_owned(),
+        name: snake_case(name),
+        unit: "events".to_owned(),
+        drop: name.starts_with("Drop"),
+        meaning: what.text().to_owned(),
+        remedy: String::new(),
+        total,
+        by_worker: Vec::new(),
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut out = String::new();
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(character.to_ascii_lowercase());
+    }
+    out
+}
+
+fn traffic(pair: &Pair) -> Traffic {
+    Traffic {
+        in_packets: pair.inbound.packets(),
+        in_bytes: pair.inbound.bytes(),
+        out_packets: pair.outbound.packets(),
+        out_bytes: pair.outbound.bytes(),
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Initiator => "initiator",
+        Role::Responder => "responder",
+    }
+}
+
+fn encapsulation_word(path: &Path) -> &'static str {
+    match path.encapsulation {
+        Encapsulation::None => "esp",
+        Encapsulation::Udp => "udp",
+    }
+}

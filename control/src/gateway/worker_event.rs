@@ -1,0 +1,84 @@
+//! What workers tell, and what becomes of it.
+
+use std::net::IpAddr;
+
+use crossgate_dataplane::message::{Command as ToWorker, Event, NeighbourEntry, Punt};
+use crossgate_dataplane::sa::{Direction, Expiry};
+use crossgate_dataplane::spi::Spi;
+use crossgate_ike::event::{Input, Path, Spi as IkeSpi};
+use crossgate_ike::Command;
+
+use super::Gateway;
+use crate::workers::WorkerId;
+
+/// RFC 8200, 5: every IPv6 link takes that much.
+const PATH_MTU_MIN_V6: u16 = 1280;
+/// RFC 791: what every IPv4 host takes.
+const PATH_MTU_MIN_V4: u16 = 576;
+
+impl Gateway {
+    pub(super) fn on_worker_event(&mut self, worker: WorkerId, event: Event) {
+        match event {
+            Event::Punted(punt) => self.on_punt(&punt),
+            Event::Expired { direction, tunnel, spi, expiry } => {
+                let pair = match direction {
+                    Direction::Inbound => self.sad.by_inbound(spi),
+                    Direction::Outbound => self.sad.by_outbound(spi, |pair| pair.tunnel == tunnel),
+                };
+                let Some(spi) = pair.map(|(_, pair)| IkeSpi(pair.inbound_spi.get())) else { return };
+                self.command(match expiry {
+                    Expiry::Soft => Command::SoftLifetime(spi),
+                    Expiry::Hard | Expiry::Sequence => Command::HardLifetime(spi),
+                });
+            }
+            Event::NoSa { tunnel, source, destination } => {
+                if let Some(connection) = self.tunnels.connection(tunnel) {
+                    tracing::debug!(connection = self.name_of(connection), %source, %destination, "traffic asks for an SA");
+                    self.command(Command::Initiate(connection));
+                }
+            }
+            Event::FirstInbound { spi, .. } => self.command(Command::FirstInbound(IkeSpi(spi.get()))),
+            Event::RemoteMoved { spi, remote, .. } => {
+                let Some((child, pair)) = self.sad.by_inbound(spi) else { return };
+                // RFC 7296, 2.23: only a peer behind a NAT is followed.
+                if pair.path.nat_before_peer {
+                    let path = Path { remote, ..pair.path };
+                    let connection = self.name_of(pair.connection);
+                    tracing::info!(connection, %remote, "the peer's ESP comes from elsewhere: following it");
+                    self.sad.relocate(child, path, &mut self.workers);
+                }
+            }
+            Event::NeighbourLearned(entry) => self.on_neighbour(worker, entry),
+            Event::PathTooBig { remote, spi, mtu_bytes } => self.on_path_too_big(remote, spi, mtu_bytes),
+        }
+    }
+
+    fn on_punt(&mut self, punt: &Punt) {
+        let (local, remote) = (punt.local, punt.remote);
+        self.tell_core(Input::Datagram { local, remote, bytes: punt.packet.data() });
+    }
+
+    fn on_neighbour(&mut self, worker: WorkerId, entry: NeighbourEntry) {
+        self.workers.to_others(worker, || ToWorker::LearnNeighbour(entry));
+    }
+
+    /// An ICMP error about one of our ESP packets: believed only within bounds, and only downwards (RFC 4301, 8.2.1).
+    fn on_path_too_big(&mut self, remote: IpAddr, spi: Option<Spi>, mtu_bytes: u16) {
+        let Some(spi) = spi else { return };
+        let Some((_, pair)) = self.sad.by_outbound(spi, |pair| pair.path.remote.ip() == remote) else { return };
+        let minimum = if remote.is_ipv4() { PATH_MTU_MIN_V4 } else { PATH_MTU_MIN_V6 };
+        let mtu_bytes = mtu_bytes.max(minimum);
+        if mtu_bytes < pair.outbound.path_mtu_bytes() {
+            let connection = self.name_of(pair.connection);
+            tracing::info!(connection, mtu_bytes, "the path to the peer takes only smaller packets");
+            pair.outbound.set_path_mtu_bytes(mtu_bytes);
+        }
+    }
+
+    /// Tells the core which SAs received since the last time.
+    pub(super) fn pass_on_activity(&mut self) {
+        for spi in self.sad.active_since_last_asked() {
+            self.command(Command::InboundActivity(IkeSpi(spi.get())));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Numbers for names: what the data plane and the IKE core call a resource. A name keeps its number for as long as it is configured, so that
+//! an edit of one resource touches no other; a number is used again only after its name is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crossgate_config::{Config, Name};
+use crossgate_dataplane::forwarding::{InterfaceId, PortIndex, VrfId};
+use crossgate_ike::event::ConnectionId;
+
+/// The numbers in use.
+#[derive(Debug, Clone, Default)]
+pub struct Identifiers {
+    ports: BTreeMap<Name, u32>,
+    underlay: BTreeMap<Name, u32>,
+    networks: BTreeMap<Name, u32>,
+    connections: BTreeMap<Name, u32>,
+    last_connection: u32,
+}
+
+impl Identifiers {
+    /// The numbers for `config`: names that `self` knows keep theirs, apart from connections that are `gone` and may have come back as
+    /// another connection of the same name.
+    #[must_use]
+    pub fn extended(&self, config: &Config, gone: &BTreeSet<Name>) -> Self {
+        let mut next = self.clone();
+        let underlay: BTreeSet<Name> = config.underlay_ports().map(|port| port.name.clone()).collect();
+        // Interfaces of networks and of the underlay share one space of numbers: even ones for networks, odd ones for ports.
+        assign(&mut next.ports, config.ports().keys());
+        assign(&mut next.underlay, underlay.iter());
+        assign(&mut next.networks, config.virtual_networks().keys());
+        next.connections.retain(|name, _| config.connections().contains_key(name) && !gone.contains(name));
+        for name in config.connections().keys() {
+            if !next.connections.contains_key(name) {
+                // The IKE core never sees a number twice: a late result must not meet another connection.
+                next.last_connection += 1;
+                next.connections.insert(name.clone(), next.last_connection);
+            }
+        }
+        next
+    }
+
+    /// Position of a port in every worker's list.
+    #[must_use]
+    pub fn port(&self, name: &Name) -> Option<PortIndex> {
+        self.ports.get(name).and_then(|n| u16::try_from(*n).ok()).map(PortIndex)
+    }
+
+    /// The interface of an underlay port.
+    #[must_use]
+    pub fn underlay_interface(&self, port: &Name) -> Option<InterfaceId> {
+        self.underlay.get(port).and_then(|n| u16::try_from(n * 2 + 1).ok()).map(InterfaceId)
+    }
+
+    /// The interface of a virtual network.
+    #[must_use]
+    pub fn network_interface(&self, network: &Name) -> Option<InterfaceId> {
+        self.networks.get(network).and_then(|n| u16::try_from(n * 2).ok()).map(InterfaceId)
+    }
+
+    /// The VRF of a virtual network; never the underlay's.
+    #[must_use]
+    pub fn vrf(&self, network: &Name) -> Option<VrfId> {
+        self.networks.get(network).and_then(|n| u16::try_from(n + 1).ok()).map(VrfId)
+    }
+
+    /// The number of a connection.
+    #[must_use]
+    pub fn connection(&self, name: &str) -> Option<ConnectionId> {
+        self.connections.get(name).copied().map(ConnectionId)
+    }
+
+    /// The name of a connection.
+    #[must_use]
+    pub fn connection_name(&self, id: ConnectionId) -> Option<&Name> {
+        self.connections.iter().find(|(_, number)| **number == id.0).map(|(name, _)| name)
+    }
+}
+
+/// Drops names that are gone and gives new ones the smallest free numbers.
+fn assign<'a>(numbers: &mut BTreeMap<Name, u32>, names: impl Iterator<Item = &'a Name>) {
+    let names: BTreeSet<&Name> = names.collect();
+    numbers.retain(|name, _| names.contains(name));
+    let taken: BTreeSet<u32> = numbers.values().copied().collect();
+    let mut free = (0..).filter(|number| !taken.contains(number));
+    for name in names {
+        if !numbers.contains_key(name) {
+            let number = free.next().expect("more numbers than names");
+            numbers.insert(name.clone(), number);
+        }
+    }
+}

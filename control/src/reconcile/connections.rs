@@ -1,0 +1,147 @@
+//! A configured connection as the IKE core wants it: the operator's words become suites, selectors and lifetimes.
+
+use std::sync::Arc;
+
+use crossgate_config::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf as ConfigPrf};
+use crossgate_config::policy::{Esn as ConfigEsn, IkeProposal, Policy};
+use crossgate_config::{Config, Connection, ConnectionMode, Identity as ConfigIdentity, PeerAddress};
+use crossgate_ike::config::{ChildConfig, ConnectionConfig, Dpd, EsnPolicy, Lifetime, Mode};
+use crossgate_ike::crypto::suite::{EspSuite, Group, IkeCipher, IkeSuite, Integrity, KeyBits, Prf};
+use crossgate_ike::event::ConnectionId;
+use crossgate_ike::identity::Identity;
+use crossgate_ike::secret::Secret;
+use crossgate_ike::selector::TrafficSelector;
+use ipnet::IpNet;
+
+const BYTES_PER_KIB: u64 = 1024;
+
+/// Translates one connection of `config`.
+#[must_use]
+pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> ConnectionConfig {
+    let policy = &connection.policy;
+    ConnectionConfig {
+        id,
+        name: connection.name.as_str().into(),
+        local_address: connection.local_address,
+        remote_address: match config.peer_of(connection).address {
+            PeerAddress::At(address) => Some(address),
+            PeerAddress::Any => None,
+        },
+        local_id: identity(&connection.local_id),
+        remote_id: Some(identity(&connection.remote_id)),
+        psk: Arc::new(Secret::new(connection.shared_key.expose().to_vec())),
+        ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
+        children: vec![child(connection)],
+        mode: match connection.mode {
+            ConnectionMode::Default if config.peer_of(connection).address == PeerAddress::Any => Mode::ResponderOnly,
+            ConnectionMode::Default => Mode::Default,
+            ConnectionMode::InitiatorOnly => Mode::InitiatorOnly,
+            ConnectionMode::ResponderOnly => Mode::ResponderOnly,
+        },
+        ike_lifetime: Lifetime::of(policy.ike_lifetime),
+        dpd: Dpd::of(connection.dpd_timeout),
+        force_encapsulation: false,
+    }
+}
+
+fn child(connection: &Connection) -> ChildConfig {
+    let policy = &connection.policy;
+    ChildConfig {
+        name: connection.name.as_str().into(),
+        esp_suites: policy.ipsec.encryption.iter().map(esp_suite).collect(),
+        pfs_groups: pfs_groups(policy),
+        esn: match policy.ipsec.esn {
+            ConfigEsn::Prefer => EsnPolicy::Prefer,
+            ConfigEsn::Require => EsnPolicy::Require,
+            ConfigEsn::Off => EsnPolicy::Off,
+        },
+        local_selectors: selectors(&connection.traffic_selectors.local),
+        remote_selectors: selectors(&connection.traffic_selectors.remote),
+        lifetime: Lifetime::of(policy.sa_lifetime),
+        lifetime_bytes: Some(policy.sa_data_size_kib.get().saturating_mul(BYTES_PER_KIB)),
+        lifetime_packets: None,
+    }
+}
+
+fn selectors(prefixes: &[IpNet]) -> Vec<TrafficSelector> {
+    let all_of = |prefix: &IpNet| {
+        TrafficSelector::from_prefix(prefix.addr(), prefix.prefix_len()).expect("the length is that of a prefix")
+    };
+    prefixes.iter().map(all_of).collect()
+}
+
+/// Every combination of a proposal, the most wanted first: ciphers before PRFs before groups.
+fn ike_suites(proposal: &IkeProposal) -> Vec<IkeSuite> {
+    let mut suites = Vec::new();
+    for encryption in &proposal.encryption {
+        for cipher in ciphers(*encryption, &proposal.integrity) {
+            for prf in &proposal.prf {
+                let prf = match prf {
+                    ConfigPrf::HmacSha256 => Prf::HmacSha256,
+                    ConfigPrf::HmacSha384 => Prf::HmacSha384,
+                    ConfigPrf::HmacSha512 => Prf::HmacSha512,
+                };
+                suites.extend(proposal.dh_groups.iter().map(|dh| IkeSuite { cipher, prf, group: group(*dh) }));
+            }
+        }
+    }
+    suites
+}
+
+fn ciphers(encryption: IkeEncryption, integrity: &[IkeIntegrity]) -> Vec<IkeCipher> {
+    let cbc = |bits: KeyBits| {
+        let with = |integrity: &IkeIntegrity| match integrity {
+            IkeIntegrity::Sha256 => IkeCipher::AesCbc(bits, Integrity::HmacSha2_256_128),
+            IkeIntegrity::Sha384 => IkeCipher::AesCbc(bits, Integrity::HmacSha2_384_192),
+            IkeIntegrity::Sha512 => IkeCipher::AesCbc(bits, Integrity::HmacSha2_512_256),
+        };
+        integrity.iter().map(with).collect()
+    };
+    match encryption {
+        IkeEncryption::GcmAes128 => vec![IkeCipher::AesGcm16(KeyBits::B128)],
+        IkeEncryption::GcmAes256 => vec![IkeCipher::AesGcm16(KeyBits::B256)],
+        IkeEncryption::Aes128 => cbc(KeyBits::B128),
+        IkeEncryption::Aes192 => cbc(KeyBits::B192),
+        IkeEncryption::Aes256 => cbc(KeyBits::B256),
+    }
+}
+
+fn esp_suite(encryption: &IpsecEncryption) -> EspSuite {
+    EspSuite::AesGcm16(match encryption {
+        IpsecEncryption::GcmAes128 => KeyBits::B128,
+        IpsecEncryption::GcmAes192 => KeyBits::B192,
+        IpsecEncryption::GcmAes256 => KeyBits::B256,
+    })
+}
+
+/// The groups that are offered when a Child SA is made by CREATE_CHILD_SA. "None" among others only ranks them: a peer without PFS is then
+/// accepted by the others' absence in its proposal.
+fn pfs_groups(policy: &Policy) -> Vec<Group> {
+    let of = |pfs: &PfsGroup| match pfs {
+        PfsGroup::None => None,
+        PfsGroup::Group(dh) => Some(group(*dh)),
+    };
+    policy.ipsec.pfs_groups.iter().filter_map(of).collect()
+}
+
+fn group(dh: DhGroup) -> Group {
+    match dh {
+        DhGroup::Modp2048 => Group::Modp2048,
+        DhGroup::Modp3072 => Group::Modp3072,
+        DhGroup::Modp4096 => Group::Modp4096,
+        DhGroup::Ecp256 => Group::Ecp256,
+        DhGroup::Ecp384 => Group::Ecp384,
+        DhGroup::Ecp521 => Group::Ecp521,
+        DhGroup::Curve25519 => Group::Curve25519,
+    }
+}
+
+fn identity(identity: &ConfigIdentity) -> Identity {
+    match identity {
+        ConfigIdentity::Ipv4(address) => Identity::Ipv4(*address),
+        ConfigIdentity::Ipv6(address) => Identity::Ipv6(*address),
+        ConfigIdentity::Fqdn(name) => Identity::Fqdn(name.clone()),
+        ConfigIdentity::Email(name) => Identity::Email(name.clone()),
+        ConfigIdentity::KeyId(bytes) => Identity::KeyId(bytes.clone()),
+    }
+}

@@ -1,0 +1,126 @@
+//! The workers' snapshot from the configuration and what was negotiated: interfaces, routes, tunnels.
+//!
+//! The underlay is VRF 0. Each virtual network is a VRF of its own with no route into the underlay, so that a packet of a network can
+//! leave the machine in a tunnel or inside the network, and in no other way.
+
+use crossgate_config::{Config, Connection, InterfaceAddress, MssClamp, Port, StaticRoute};
+use crossgate_dataplane::forwarding::{
+    BuildError, Builder, DontFragment, Forwarding, Interface, InterfaceId, MssClamp as Clamp, NextHop, Tunnel, VrfId,
+};
+use crossgate_dataplane::header::ethernet::Mac;
+use crossgate_dataplane::header::vlan::VlanId;
+use crossgate_dataplane::selector::{Selectors, TrafficSelector};
+use ipnet::IpNet;
+
+use crate::identifiers::Identifiers;
+use crate::tunnels::Tunnels;
+
+/// What a started port says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortFacts {
+    /// Its MAC address.
+    pub mac: Mac,
+    /// The MTU that it really took, in bytes.
+    pub mtu_bytes: u16,
+}
+
+/// Builds the snapshot. `facts` has one entry a port, by [`Identifiers::port`].
+///
+/// # Errors
+/// What contradicts itself in spite of the configuration's own checks.
+pub fn build(
+    config: &Config,
+    identifiers: &Identifiers,
+    tunnels: &Tunnels,
+    facts: &[PortFacts],
+) -> Result<Forwarding, BuildError> {
+    let mut builder = Forwarding::builder();
+    for port in config.underlay_ports() {
+        underlay(&mut builder, port, identifiers, facts);
+    }
+    for network in config.virtual_networks().values() {
+        let (Some(id), Some(vrf)) = (identifiers.network_interface(&network.name), identifiers.vrf(&network.name))
+        else {
+            continue;
+        };
+        let vlan = network.vlan.and_then(|vlan| VlanId::new(vlan.get()));
+        let port = &config.ports()[&network.port];
+        interface(&mut builder, id, vrf, vlan, port, &network.addresses, identifiers, facts);
+        routes(&mut builder, id, vrf, &network.routes);
+    }
+    for connection in config.connections().values() {
+        tunnel_routes(&mut builder, config, connection, identifiers, tunnels);
+    }
+    builder.build()
+}
+
+fn underlay(builder: &mut Builder, port: &Port, identifiers: &Identifiers, facts: &[PortFacts]) {
+    let Some(id) = identifiers.underlay_interface(&port.name) else { return };
+    interface(builder, id, VrfId::UNDERLAY, None, port, &port.addresses, identifiers, facts);
+    routes(builder, id, VrfId::UNDERLAY, &port.routes);
+}
+
+#[expect(clippy::too_many_arguments, reason = "an interface is made of that many independent facts")]
+fn interface(
+    builder: &mut Builder,
+    id: InterfaceId,
+    vrf: VrfId,
+    vlan: Option<VlanId>,
+    port: &Port,
+    addresses: &[InterfaceAddress],
+    identifiers: &Identifiers,
+    facts: &[PortFacts],
+) {
+    let Some(index) = identifiers.port(&port.name) else { return };
+    let Some(fact) = facts.get(usize::from(index.0)) else { return };
+    let addresses = addresses
+        .iter()
+        .map(|own| IpNet::new(own.address, own.network.prefix_len()).expect("the length is that of a prefix"))
+        .collect();
+    let mtu_bytes = fact.mtu_bytes.min(port.mtu_bytes);
+    builder.interface(id, Interface { port: index, vlan, vrf, mac: fact.mac, mtu_bytes, addresses });
+}
+
+fn routes(builder: &mut Builder, id: InterfaceId, vrf: VrfId, routes: &[StaticRoute]) {
+    for route in routes {
+        builder.route(vrf, route.prefix, NextHop::Via(id, route.next_hop));
+    }
+}
+
+fn tunnel_routes(
+    builder: &mut Builder,
+    config: &Config,
+    connection: &Connection,
+    identifiers: &Identifiers,
+    tunnels: &Tunnels,
+) {
+    let network = config.network_of(connection);
+    let (Some(vrf), Some(id)) = (identifiers.vrf(&network.name), identifiers.connection(connection.name.as_str()))
+    else {
+        return;
+    };
+    let policy = tunnels.policy(id, &configured_selectors(connection));
+    let mss_clamp = match connection.mss_clamp {
+        MssClamp::Auto => Clamp::Auto,
+        MssClamp::Off => Clamp::Off,
+        MssClamp::Bytes(bytes) => Clamp::Bytes(bytes),
+    };
+    let dont_fragment = DontFragment::Copy;
+    for (position, (tunnel, selectors)) in policy.iter().enumerate() {
+        let alternative = policy.get(position + 1).map(|(next, _)| *next);
+        let selectors = selectors.clone();
+        builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment });
+    }
+    let Some((first, _)) = policy.first() else { return };
+    for prefix in &config.peer_of(connection).prefixes {
+        builder.route(vrf, *prefix, NextHop::Tunnel(*first));
+    }
+}
+
+/// What a connection may carry as far as this side's configuration goes.
+#[must_use]
+pub fn configured_selectors(connection: &Connection) -> Selectors {
+    let side = |prefixes: &[IpNet]| prefixes.iter().map(|prefix| TrafficSelector::of_prefix(*prefix)).collect();
+    let selectors = &connection.traffic_selectors;
+    Selectors { local: side(&selectors.local), remote: side(&selectors.remote) }
+}

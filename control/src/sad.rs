@@ -1,0 +1,269 @@
+//! The security association database (RFC 4301, 4.4.2) as the control thread keeps it: every Child SA that the workers have, the handles to
+//! read its counts, and the commands that install, activate, retire, move and remove it.
+//!
+//! The core says what to do ([`crossgate_ike::event::Event`]); this file translates it into worker commands in an order that loses no packet.
+//! Keys pass through to the workers and are not kept.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossgate_dataplane::forwarding::TunnelId;
+use crossgate_dataplane::gcm::{Kernel, Key};
+use crossgate_dataplane::message::Command;
+use crossgate_dataplane::sa::{
+    DscpPolicy, Encapsulation, Endpoints, Esn, InboundParameters, InboundSa, InboundStats, Lifetime, Limits,
+    OutboundParameters, OutboundSa,
+};
+use crossgate_dataplane::spi::Spi;
+use crossgate_ike::event::{
+    ChildId, ChildSa, ConnectionId, Encapsulation as IkeEncapsulation, EspHalf, OutboundUse, Path,
+    Spi as IkeSpi, VolumeLimits,
+};
+
+use crate::workers::{Ticket, Workers};
+
+/// How often a NAT on our side is reminded of us (RFC 3948, 4).
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// RFC 4106, 4: the salt stands at the end of the keying material.
+const SALT_BYTES: usize = 4;
+
+/// What the data plane needs to know of a connection besides what was negotiated.
+#[derive(Debug, Clone, Copy)]
+pub struct DataPolicy {
+    /// Replay window of inbound SAs, in packets.
+    pub replay_window_packets: u32,
+    /// Longest outer packet towards the peer, in bytes.
+    pub path_mtu_bytes: u16,
+}
+
+/// An installed pair.
+#[derive(Debug)]
+pub struct Pair {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its tunnel.
+    pub tunnel: TunnelId,
+    /// Our SPI.
+    pub inbound_spi: Spi,
+    /// Counts of the inbound SA.
+    pub inbound: Arc<InboundStats>,
+    /// The outbound SA with its counts.
+    pub outbound: Arc<OutboundSa>,
+    /// Where it talks.
+    pub path: Path,
+    /// Whether its outbound SA is the one that its tunnel uses.
+    pub sends: bool,
+    seen_packets: u64,
+}
+
+/// All pairs.
+#[derive(Debug, Default)]
+pub struct Sad {
+    pairs: BTreeMap<ChildId, Pair>,
+    by_inbound: HashMap<Spi, ChildId>,
+}
+
+/// Why a negotiated pair cannot be installed: a defect of ours, since only what the data plane has is negotiated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InstallError {
+    /// The key is none of AES-GCM's.
+    #[error("the keying material has {0} bytes, which is no AES-GCM key with its salt")]
+    KeyLength(usize),
+    /// One outer address is IPv4 and the other IPv6.
+    #[error("the outer addresses differ in family")]
+    Families,
+    /// The number is reserved.
+    #[error("SPI {0} is reserved")]
+    ReservedSpi(IkeSpi),
+}
+
+impl Sad {
+    /// Installs a pair: the inbound SA at its home; the outbound SA everywhere, if it is to be used at once.
+    ///
+    /// # Errors
+    /// If the pair is not one of the data plane's; then nothing was installed.
+    pub fn install(
+        &mut self,
+        child: &ChildSa,
+        tunnel: TunnelId,
+        kernel: Kernel,
+        policy: DataPolicy,
+        workers: &mut Workers,
+    ) -> Result<Ticket, InstallError> {
+        let endpoints =
+            Endpoints::new(child.path.local.ip(), child.path.remote.ip()).ok_or(InstallError::Families)?;
+        let encapsulation = encapsulation(&child.path);
+        let lifetime = lifetime(child.limits);
+        let esn = if child.esn == crossgate_ike::crypto::suite::Esn::On { Esn::On } else { Esn::Off };
+        let (in_key, in_salt) = key(kernel, &child.inbound)?;
+        let (out_key, out_salt) = key(kernel, &child.outbound)?;
+        let inbound_spi = spi(child.inbound.spi)?;
+        let inbound = InboundSa::new(InboundParameters {
+            tunnel,
+            spi: inbound_spi,
+            key: in_key,
+            salt: in_salt,
+            endpoints,
+            encapsulation,
+            esn,
+            replay_window_packets: policy.replay_window_packets,
+            lifetime,
+        });
+        let outbound = Arc::new(OutboundSa::new(OutboundParameters {
+            tunnel,
+            spi: spi(child.outbound.spi)?,
+            key: out_key,
+            salt: out_salt,
+            endpoints,
+            encapsulation,
+            esn,
+            first_sequence: NonZeroU64::MIN,
+            lifetime,
+            dscp: DscpPolicy::Copy,
+            path_mtu_bytes: policy.path_mtu_bytes,
+            keepalive: child.path.nat_before_us.then_some(KEEPALIVE),
+        }));
+        let stats = inbound.stats();
+        let mut ticket = workers.to_home(inbound_spi, Command::InstallInbound(Box::new(inbound)));
+        if child.outbound_use == OutboundUse::Now {
+            ticket = workers.install_outbound(&outbound);
+        }
+        self.by_inbound.insert(inbound_spi, child.id);
+        let connection = child.connection;
+        let pair = Pair {
+            connection,
+            tunnel,
+            inbound_spi,
+            inbound: stats,
+            outbound,
+            path: child.path,
+            sends: false,
+            seen_packets: 0,
+        };
+        self.pairs.insert(child.id, pair);
+        if child.outbound_use == OutboundUse::Now {
+            self.mark_sending(child.id, tunnel);
+        }
+        Ok(ticket)
+    }
+
+    /// Sends on a pair that was on standby; what its tunnel sent on before is replaced.
+    pub fn activate(&mut self, child: ChildId, workers: &mut Workers) {
+        if let Some(pair) = self.pairs.get(&child) {
+            workers.install_outbound(&pair.outbound);
+            self.mark_sending(child, pair.tunnel);
+        }
+    }
+
+    /// Sends nothing more on a pair. Its successor has usually taken its place already; then this changes nothing.
+    pub fn retire(&mut self, child: ChildId, workers: &mut Workers) {
+        if let Some(pair) = self.pairs.get_mut(&child) {
+            pair.sends = false;
+            workers.remove_outbound(&pair.outbound);
+        }
+    }
+
+    fn mark_sending(&mut self, child: ChildId, tunnel: TunnelId) {
+        for (other, pair) in self.pairs.iter_mut().filter(|(_, pair)| pair.tunnel == tunnel) {
+            pair.sends = *other == child;
+        }
+    }
+
+    /// Takes a pair out of all workers. The inbound SPI may be given away again when the ticket is applied.
+    pub fn remove(&mut self, child: ChildId, workers: &mut Workers) -> Option<(Pair, Ticket)> {
+        let pair = self.pairs.remove(&child)?;
+        self.by_inbound.remove(&pair.inbound_spi);
+        workers.remove_outbound(&pair.outbound);
+        let ticket = workers.to_home(pair.inbound_spi, Command::RemoveInbound(pair.inbound_spi));
+        Some((pair, ticket))
+    }
+
+    /// The peer is elsewhere now: the same SA goes on under other outer addresses.
+    pub fn relocate(&mut self, child: ChildId, path: Path, workers: &mut Workers) {
+        let Some(pair) = self.pairs.get_mut(&child) else { return };
+        let Some(endpoints) = Endpoints::new(path.local.ip(), path.remote.ip()) else { return };
+        pair.path = path;
+        pair.outbound = Arc::new(pair.outbound.successor(endpoints, encapsulation(&path)));
+        if pair.sends {
+            workers.install_outbound(&pair.outbound);
+        }
+        workers.to_home(pair.inbound_spi, Command::SetRemote { spi: pair.inbound_spi, remote: path.remote });
+    }
+
+    /// A pair.
+    #[must_use]
+    pub fn get(&self, child: ChildId) -> Option<&Pair> {
+        self.pairs.get(&child)
+    }
+
+    /// The pair with this inbound SPI.
+    #[must_use]
+    pub fn by_inbound(&self, spi: Spi) -> Option<(ChildId, &Pair)> {
+        let child = *self.by_inbound.get(&spi)?;
+        Some((child, self.pairs.get(&child)?))
+    }
+
+    /// The pair whose outbound SA has this SPI, which is unique only together with the tunnel or the peer.
+    #[must_use]
+    pub fn by_outbound(&self, spi: Spi, belongs: impl Fn(&Pair) -> bool) -> Option<(ChildId, &Pair)> {
+        let mut pairs = self.pairs.iter();
+        pairs.find(|(_, pair)| pair.outbound.spi() == spi && belongs(pair)).map(|(child, pair)| (*child, pair))
+    }
+
+    /// Whether some pair of this tunnel is sent on.
+    #[must_use]
+    pub fn has_sender(&self, tunnel: TunnelId) -> bool {
+        self.pairs.values().any(|pair| pair.tunnel == tunnel && pair.sends)
+    }
+
+    /// All pairs in the order of their making.
+    pub fn iter(&self) -> impl Iterator<Item = (ChildId, &Pair)> {
+        self.pairs.iter().map(|(child, pair)| (*child, pair))
+    }
+
+    /// Inbound SPIs that received since the last call: signs of life.
+    pub fn active_since_last_asked(&mut self) -> Vec<Spi> {
+        let mut active = Vec::new();
+        for pair in self.pairs.values_mut() {
+            let packets = pair.inbound.packets();
+            if packets != pair.seen_packets {
+                pair.seen_packets = packets;
+                active.push(pair.inbound_spi);
+            }
+        }
+        active
+    }
+}
+
+/// The core's SPI as the data plane's.
+///
+/// # Errors
+/// [`InstallError::ReservedSpi`] for 0 to 255.
+pub fn spi(spi: IkeSpi) -> Result<Spi, InstallError> {
+    Spi::new(spi.0).ok_or(InstallError::ReservedSpi(spi))
+}
+
+fn key(kernel: Kernel, half: &EspHalf) -> Result<(Key, [u8; SALT_BYTES]), InstallError> {
+    let material = half.key.expose();
+    let wrong = InstallError::KeyLength(material.len());
+    let (key, salt) = material.split_last_chunk::<SALT_BYTES>().ok_or(wrong)?;
+    Ok((Key::new(kernel, key).map_err(|_| wrong)?, *salt))
+}
+
+fn encapsulation(path: &Path) -> Encapsulation {
+    match path.encapsulation {
+        IkeEncapsulation::None => Encapsulation::Plain,
+        IkeEncapsulation::Udp => {
+            Encapsulation::Udp { local_port: path.local.port(), remote_port: path.remote.port() }
+        }
+    }
+}
+
+fn lifetime(limits: VolumeLimits) -> Lifetime {
+    Lifetime {
+        soft: Limits { packets: limits.soft_packets, bytes: limits.soft_bytes },
+        hard: Limits { packets: limits.hard_packets, bytes: limits.hard_bytes },
+    }
+}

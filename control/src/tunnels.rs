@@ -1,0 +1,158 @@
+//! Which tunnel carries which Child SA. A connection has one policy and usually one Child SA, which is the connection's tunnel; a peer that
+//! negotiates several Child SAs under one policy (one per pair of subnets, say) gets a tunnel for each, tried in order (RFC 4301, 4.4.1).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crossgate_dataplane::forwarding::TunnelId;
+use crossgate_dataplane::selector::Selectors;
+use crossgate_ike::event::ConnectionId;
+
+/// One Child SA and its successors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// Its number in the data plane.
+    pub tunnel: TunnelId,
+    /// What was negotiated.
+    pub selectors: Selectors,
+    /// Child SAs, old and new, that carry it at present.
+    children: usize,
+}
+
+/// The tunnels of all connections.
+#[derive(Debug, Clone, Default)]
+pub struct Tunnels {
+    of: BTreeMap<ConnectionId, Vec<Lineage>>,
+    idle: BTreeMap<ConnectionId, TunnelId>,
+    taken: BTreeSet<TunnelId>,
+}
+
+impl Tunnels {
+    /// Makes room for a connection, which has a tunnel (that drops everything) before it has an SA.
+    pub fn add(&mut self, connection: ConnectionId) {
+        if !self.idle.contains_key(&connection) {
+            let tunnel = self.take_number();
+            self.idle.insert(connection, tunnel);
+        }
+    }
+
+    /// Forgets a connection. Its SAs must be gone from the workers' snapshot and tables, or going in the same order of commands.
+    pub fn remove(&mut self, connection: ConnectionId) {
+        for lineage in self.of.remove(&connection).unwrap_or_default() {
+            self.taken.remove(&lineage.tunnel);
+        }
+        if let Some(tunnel) = self.idle.remove(&connection) {
+            self.taken.remove(&tunnel);
+        }
+    }
+
+    /// The tunnel for a new Child SA: that of the one it replaces, else one with the same selectors, else a new one. Returns whether the
+    /// data plane has to learn of other selectors first.
+    pub fn enter(
+        &mut self,
+        connection: ConnectionId,
+        replaces: Option<TunnelId>,
+        selectors: Selectors,
+    ) -> (TunnelId, bool) {
+        let lineages = self.of.entry(connection).or_default();
+        let successor = lineages.iter().position(|lineage| Some(lineage.tunnel) == replaces);
+        let position = successor.or_else(|| lineages.iter().position(|lineage| lineage.selectors == selectors));
+        if let Some(lineage) = position.map(|position| &mut lineages[position]) {
+            lineage.children += 1;
+            let changed = lineage.selectors != selectors;
+            lineage.selectors = selectors;
+            return (lineage.tunnel, changed);
+        }
+        let first = lineages.is_empty();
+        let tunnel = match self.idle.get(&connection) {
+            Some(tunnel) if first => *tunnel,
+            _ => self.take_number(),
+        };
+        let lineages = self.of.entry(connection).or_default();
+        lineages.push(Lineage { tunnel, selectors, children: 1 });
+        lineages.sort_by_key(|lineage| lineage.tunnel);
+        (tunnel, true)
+    }
+
+    /// A Child SA of this tunnel is gone. Returns whether the data plane has to learn of it.
+    pub fn leave(&mut self, connection: ConnectionId, tunnel: TunnelId) -> bool {
+        let Some(lineages) = self.of.get_mut(&connection) else { return false };
+        let Some(position) = lineages.iter().position(|lineage| lineage.tunnel == tunnel) else { return false };
+        lineages[position].children -= 1;
+        if lineages[position].children > 0 {
+            return false;
+        }
+        lineages.remove(position);
+        if self.idle.get(&connection) != Some(&tunnel) {
+            self.taken.remove(&tunnel);
+        }
+        true
+    }
+
+    /// The tunnels of a connection in the order in which they are tried, with their selectors. Without any Child SA that is one tunnel that
+    /// takes what `configured` says, so that traffic finds it, is dropped there and calls for an SA.
+    #[must_use]
+    pub fn policy(&self, connection: ConnectionId, configured: &Selectors) -> Vec<(TunnelId, Selectors)> {
+        match self.of.get(&connection) {
+            Some(lineages) if !lineages.is_empty() => {
+                lineages.iter().map(|lineage| (lineage.tunnel, lineage.selectors.clone())).collect()
+            }
+            _ => self.idle.get(&connection).map(|tunnel| (*tunnel, configured.clone())).into_iter().collect(),
+        }
+    }
+
+    /// The connection that a tunnel belongs to.
+    #[must_use]
+    pub fn connection(&self, tunnel: TunnelId) -> Option<ConnectionId> {
+        let idle = self.idle.iter().find(|(_, number)| **number == tunnel).map(|(connection, _)| *connection);
+        idle.or_else(|| {
+            let mut owners = self.of.iter();
+            owners.find(|(_, all)| all.iter().any(|lineage| lineage.tunnel == tunnel)).map(|(owner, _)| *owner)
+        })
+    }
+
+    fn take_number(&mut self) -> TunnelId {
+        let free = (0..).map(TunnelId).find(|tunnel| !self.taken.contains(tunnel)).expect("numbers do not end");
+        self.taken.insert(free);
+        free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossgate_dataplane::selector::TrafficSelector;
+
+    const A: ConnectionId = ConnectionId(1);
+
+    fn selectors(remote: &str) -> Selectors {
+        let side = |prefix: &str| vec![TrafficSelector::of_prefix(prefix.parse().unwrap())];
+        Selectors { local: side("10.1.0.0/16"), remote: side(remote) }
+    }
+
+    #[test]
+    fn a_successor_keeps_the_tunnel_and_a_stranger_gets_its_own() {
+        let mut tunnels = Tunnels::default();
+        tunnels.add(A);
+        let (first, changed) = tunnels.enter(A, None, selectors("10.2.0.0/16"));
+        assert!(changed);
+        assert_eq!(tunnels.enter(A, Some(first), selectors("10.2.0.0/16")), (first, false));
+        let (second, changed) = tunnels.enter(A, None, selectors("10.3.0.0/16"));
+        assert!(changed && second > first);
+        assert_eq!(tunnels.policy(A, &Selectors::default()).len(), 2);
+        assert!(!tunnels.leave(A, first), "its successor still lives");
+        assert!(tunnels.leave(A, first));
+        assert_eq!(tunnels.policy(A, &Selectors::default()), [(second, selectors("10.3.0.0/16"))]);
+        assert_eq!(tunnels.connection(first), Some(A), "the connection's own tunnel is kept for the next SA");
+    }
+
+    #[test]
+    fn a_connection_without_sa_catches_its_traffic() {
+        let mut tunnels = Tunnels::default();
+        tunnels.add(A);
+        let caught = tunnels.policy(A, &selectors("0.0.0.0/0"));
+        assert_eq!(caught, [(TunnelId(0), selectors("0.0.0.0/0"))]);
+        tunnels.remove(A);
+        assert!(tunnels.policy(A, &selectors("0.0.0.0/0")).is_empty());
+        assert_eq!(tunnels.connection(TunnelId(0)), None);
+    }
+}
