@@ -79,6 +79,12 @@ impl Recording {
         self.frames.iter().filter(|frame| kind_of(frame) == kind).count()
     }
 
+    /// The frames of a kind, whole.
+    #[must_use]
+    pub fn frames(&self, kind: Kind) -> Vec<Vec<u8>> {
+        self.frames.iter().filter(|frame| kind_of(frame) == kind).cloned().collect()
+    }
+
     /// How many frames have `text` anywhere in them, or carry IP from or to one of `inner` in the clear.
     #[must_use]
     pub fn clear(&self, text: &[u8], inner: &[IpAddr]) -> usize {

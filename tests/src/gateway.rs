@@ -209,7 +209,7 @@ impl<'a> Gateway<'a> {
 
     fn daemon(namespace: &Namespace, plan: &Plan, folder: &tempfile::TempDir) -> Result<Process> {
         let mut command = namespace.command(&program("crossgated")?.display().to_string());
-        command.arg(folder.path().join("gateway.toml"));
+        command.arg(folder.path().join("gateway.toml")).env("NO_COLOR", "1");
         Process::start(&plan.name, &command, &folder.path().join("log"))
     }
 

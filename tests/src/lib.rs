@@ -5,7 +5,8 @@
 //! - [`gateway`]: ours, as an operator runs it; [`sites`]: the standard network around it
 //! - [`namespace`]: hosts and cables; [`guest`]: a Linux of its own under QEMU
 //! - [`strongswan`]: the peers
-//! - [`traffic`]: pings, a stream and bulk transfers that know what was lost or changed; [`capture`]: the wire
+//! - [`traffic`]: pings, a stream and bulk transfers that know what was lost or changed; [`capture`]: the wire;
+//!   [`garbage`]: what a gateway must bear, from a seed ([`random`])
 //! - [`process`], [`wait`], [`failure`]: how programs run, how one waits, and what is said when it was in vain
 //!
 //! All of it needs root and leaves nothing behind.
@@ -14,10 +15,12 @@
 
 pub mod capture;
 pub mod failure;
+pub mod garbage;
 pub mod gateway;
 pub mod guest;
 pub mod namespace;
 pub mod process;
+pub mod random;
 pub mod sites;
 pub mod strongswan;
 pub mod traffic;

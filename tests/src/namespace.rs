@@ -94,6 +94,17 @@ impl Namespace {
         self.ip(&format!("route add {prefix} via {next_hop}")).map(drop)
     }
 
+    /// The MAC address of an interface.
+    pub fn mac(&self, device: &str) -> Result<[u8; 6]> {
+        let text = self.ip(&format!("-brief link show dev {device}"))?;
+        let found = text.split_whitespace().find_map(|word| {
+            let bytes: Vec<u8> =
+                word.split(':').map_while(|pair| u8::from_str_radix(pair, 16).ok()).collect();
+            <[u8; 6]>::try_from(bytes).ok()
+        });
+        found.ok_or_else(|| Failure::Untrue(format!("{device} has no MAC address: {text}")))
+    }
+
     /// A command that will run in this namespace.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {

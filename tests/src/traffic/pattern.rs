@@ -1,6 +1,8 @@
 //! Bytes that a receiver can foretell: any part of the pattern of a seed, from any place in it. Every 1024 bytes of
 //! it begin with a mark in clear, by which a capture knows what was not encrypted.
 
+use crate::random::{STEP, mix};
+
 /// What clear text of the lab shows on a wire (16 bytes, so that ping can carry it too).
 pub const MARK: &[u8; 16] = b"crossgate in lab";
 
@@ -21,7 +23,7 @@ pub(super) fn matches(seed: u64, offset: u64, bytes: &[u8]) -> bool {
     parts.all(|(word, chunk)| chunk == &value(seed, word).to_be_bytes()[..chunk.len()])
 }
 
-/// The pattern's 8 bytes at `word`: the mark's halves at the begin of a period, else `SplitMix64` of seed and place.
+/// The pattern's 8 bytes at `word`: the mark's halves at the begin of a period, else seed and place mixed.
 fn value(seed: u64, word: u64) -> u64 {
     const PERIOD_WORDS: u64 = (PERIOD_BYTES / 8) as u64;
     const MARK_FRONT: u64 = u64::from_be_bytes(*MARK.first_chunk().expect("16 bytes"));
@@ -29,12 +31,7 @@ fn value(seed: u64, word: u64) -> u64 {
     match word % PERIOD_WORDS {
         0 => MARK_FRONT,
         1 => MARK_BACK,
-        _ => {
-            let mut z = (seed ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(seed);
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        }
+        _ => mix((seed ^ word).wrapping_mul(STEP).wrapping_add(seed)),
     }
 }
 

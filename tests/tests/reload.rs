@@ -1,0 +1,97 @@
+//! A changed configuration while traffic flows: only the difference is carried out, and a bad file changes nothing.
+
+use crossgate_tests::gateway::{Connection, Gateway, Plan};
+use crossgate_tests::sites;
+use crossgate_tests::strongswan::{Settings, StrongSwan};
+use crossgate_tests::traffic::{Stream, ping_until_answered};
+use crossgate_tests::wait::{Look, until};
+use std::time::Duration;
+
+#[test]
+fn another_connection_comes_and_goes_and_the_first_one_loses_nothing() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
+    let mut gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
+    gateway.is("peer", "up").unwrap();
+    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
+    let there = Stream::start(site.ipv4(), peer.ipv4(), 1000, 700).unwrap();
+    let back = Stream::start(peer.ipv4(), site.ipv4(), 1000, 700).unwrap();
+    there.flows(200).unwrap();
+
+    let (before, mut plan) = (gateway.plan().clone(), gateway.plan().clone());
+    let third =
+        Connection { name: "third".to_owned(), mode: "ResponderOnly".to_owned(), ..Connection::to_site(3) };
+    plan.connections.push(third);
+    gateway.reload(plan).unwrap();
+    gateway.is("third", "down").unwrap();
+    there.flows(200).unwrap();
+    gateway.reload(before).unwrap();
+    until("the connection third to be gone", Duration::from_secs(20), || {
+        let all = gateway.ask(&["connections"])?;
+        Ok(Look::when(all.as_array().is_some_and(|all| all.len() == 1), || all.to_string()))
+    })
+    .unwrap();
+    back.flows(200).unwrap();
+    there.stop().unwrap().whole().unwrap();
+    back.stop().unwrap().whole().unwrap();
+    assert_eq!(gateway.only_sa().unwrap()["inbound_spi"], spi, "the tunnel was replaced for no reason");
+    strongswan.is_up().unwrap();
+}
+
+#[test]
+fn bad_file_changes_nothing_and_every_fault_in_it_is_told() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let _strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
+    let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
+    gateway.is("peer", "up").unwrap();
+    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
+    let stream = Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap();
+
+    let sound = std::fs::read_to_string(gateway.file()).unwrap();
+    let bad =
+        sound.replace("sku = \"VpnGw1\"", "sku = \"Gigantic\"").replace("mode = \"Default\"", "moode = 3");
+    gateway.write_file(&bad).unwrap();
+    gateway.hang_up().unwrap();
+    gateway.says("Gigantic").unwrap();
+    let file = gateway.file();
+    let file = file.to_str().unwrap();
+    for command in ["check", "apply"] {
+        let ended = gateway.client(&[command, file]).unwrap();
+        assert!(!ended.status.success(), "{command}: {}", ended.output);
+        for word in ["Gigantic", "moode", "line", "VpnGw1"] {
+            assert!(ended.output.contains(word), "{command} does not name {word}: {}", ended.output);
+        }
+    }
+    stream.flows(200).unwrap();
+    stream.stop().unwrap().whole().unwrap();
+    assert_eq!(gateway.only_sa().unwrap()["inbound_spi"], spi);
+
+    gateway.write_file(&sound).unwrap();
+    let applied = gateway.ask(&["apply", file]).unwrap();
+    assert_eq!(applied["changes"].as_array().map(Vec::len), Some(0), "{applied}");
+}
+
+#[test]
+fn connection_that_is_taken_out_is_closed_and_comes_back_with_its_new_key() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let key = "Quite.new_Rk4tZ8wLp2XsVb";
+    let strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
+    let mut gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
+    gateway.is("peer", "up").unwrap();
+    strongswan.is_up().unwrap();
+
+    gateway.reload(Plan { connections: Vec::new(), ..Plan::site(1) }).unwrap();
+    strongswan.is_down().unwrap();
+    drop(strongswan);
+
+    let settings = Settings { shared_key: key.to_owned(), ..Settings::default() };
+    let _strongswan = StrongSwan::start(&peer.gateway, &settings).unwrap();
+    let mut plan = Plan::site(1);
+    key.clone_into(&mut plan.connections[0].shared_key);
+    gateway.reload(plan).unwrap();
+    gateway.is("peer", "up").unwrap();
+    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    gateway.stop().unwrap();
+}
