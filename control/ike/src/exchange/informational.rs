@@ -1,0 +1,71 @@
+//! INFORMATIONAL (RFC 7296, 1.4, 2.25): deletes, liveness, late errors, in both roles.
+
+use std::time::Duration;
+
+use crate::child::Phase;
+use crate::error::IkeError;
+use crate::established::{Established, Fate, Pending, Task};
+use crate::event::{ChildId, DownReason, RemoveReason, Spi};
+use crate::sa::Cx;
+use crate::wire::{Delete, ExchangeType, Message, NotifyType, Payload, ProtocolId};
+
+/// Wait before a Child SA that the peer deleted without a successor is asked for again.
+const REPLACE_WAIT: Duration = Duration::from_secs(1);
+
+/// The peer deletes, asks whether we live, or tells of an error.
+pub(crate) fn on_request(state: &mut Established, message: &Message, cx: &mut Cx<'_>) {
+    let refused = message.notify(NotifyType::AUTHENTICATION_FAILED).is_some();
+    if refused || message.deletes().any(|delete| *delete == Delete::IkeSa) {
+        state.secured.answer(ExchangeType::INFORMATIONAL, Vec::new(), cx);
+        let (reason, error) = match (refused, state.is_leaving()) {
+            (true, _) => (DownReason::Error(IkeError::RefusedByPeer), Some(IkeError::RefusedByPeer)),
+            (false, true) => (DownReason::Superseded, None),
+            (false, false) if state.rival.is_some() => (DownReason::Rekeyed, None),
+            (false, false) => (DownReason::DeletedByPeer, Some(IkeError::DeletedByPeer)),
+        };
+        state.fate = Some(Fate::GoneAnswered(reason, error));
+        return;
+    }
+    let mut ours = Vec::new();
+    for delete in message.deletes() {
+        if let Delete::Child { protocol: ProtocolId::ESP, spis } = delete {
+            ours.extend(spis.iter().filter_map(|spi| on_child_deleted(state, Spi(*spi), cx)));
+        }
+    }
+    let mut payloads = Vec::new();
+    if !ours.is_empty() {
+        let spis = ours.iter().map(|spi| spi.0).collect();
+        payloads.push(Payload::Delete(Delete::Child { protocol: ProtocolId::ESP, spis }));
+    }
+    state.secured.answer(ExchangeType::INFORMATIONAL, payloads, cx);
+}
+
+/// The peer no longer receives under `spi`. Returns our SPI of the pair, unless our own delete of it is under way (RFC 7296, 1.4.1).
+fn on_child_deleted(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Option<Spi> {
+    let child = state.children.iter().find(|child| child.outbound == spi)?;
+    let (id, policy, phase, inbound) = (child.id, child.policy, child.phase, child.inbound);
+    let crossed = matches!(&state.pending, Some(Pending::DeleteChild(ours, _)) if *ours == id);
+    let reason = match phase {
+        Phase::Replaced(successor) => {
+            if state.child(successor).is_some_and(|next| !next.sends && !next.lost) {
+                state.activate(successor, cx);
+            }
+            RemoveReason::Replaced
+        }
+        Phase::Deleting => RemoveReason::Replaced,
+        Phase::Live => RemoveReason::DeletedByPeer,
+    };
+    state.drop_child(id, reason, cx);
+    if phase == Phase::Live && state.config.mode.initiates() && !state.has_live(policy) && !state.is_leaving() {
+        state.want_later(Task::NewChild { policy }, REPLACE_WAIT, cx);
+    }
+    (!crossed).then_some(inbound)
+}
+
+/// Deletes a pair at the peer.
+pub(crate) fn delete_child(state: &mut Established, id: ChildId, reason: RemoveReason, cx: &mut Cx<'_>) {
+    let Some(inbound) = state.child(id).map(|child| child.inbound) else { return };
+    state.pending = Some(Pending::DeleteChild(id, reason));
+    let delete = Delete::Child { protocol: ProtocolId::ESP, spis: vec![inbound.0] };
+    state.secured.request(ExchangeType::INFORMATIONAL, vec![Payload::Delete(delete)], cx);
+}
