@@ -309,7 +309,7 @@ counters! {
     FragmentMalformed "fragment_malformed" Drop Packets "Fragment with an impossible offset or length, or an overlap." "A broken or hostile sender.";
     FragmentTimeout "fragment_timeout" Drop Packets "Fragments whose packet did not become whole in time." "Loss on the path, or a path that drops fragments: lower the tunnel's MTU.";
     FragmentTableFull "fragment_table_full" Drop Packets "Too many packets already wait for fragments." "A flood of fragments, or a path MTU far below what senders use.";
-    FragmentedForTunnel "fragmented" Leave Packets "Packets that were cut into fragments because the path is smaller." "Lower the senders' MTU or switch MSS clamping on.";
+    Fragmented "fragmented" Leave Packets "Packets that were cut into fragments because the path is smaller." "Lower the senders' MTU or switch MSS clamping on.";
     TooBig "too_big" Drop Packets "Larger than the path allows and not to be fragmented; the sender was told (rate-limited)." "Normal while path MTU discovery works; otherwise a firewall eats the ICMP messages.";
     MssClamped "mss_clamped" Note Packets "TCP handshakes whose MSS was lowered to fit the tunnel." "";
 
@@ -327,7 +327,6 @@ counters! {
     SequenceExhausted "sequence_exhausted" Drop Packets "The outbound SA has used up its sequence numbers." "Rekeying failed: see the connection's reason; use ESN.";
     EspNoRoom "esp_no_room" Drop Packets "The buffer has no room for the ESP headers or trailer." "A frame larger than the port's MTU: raise mtu_bytes.";
     EspTooLong "esp_too_long" Drop Packets "The packet with its ESP headers would exceed 65535 bytes." "Lower the sender's MTU.";
-    EcnInvalidInner "ecn_invalid_inner" Note Packets "Not used outbound; kept for symmetry of RFC 6040." "";
     KeepaliveSent "keepalive_sent" Note Packets "NAT keepalives sent." "";
 
     // ESP inbound.

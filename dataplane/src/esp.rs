@@ -4,7 +4,7 @@
 //! RFC 4303, 2 and 3.3/3.4 (format, processing), RFC 4106 (AES-GCM: the IV is the sequence number), RFC 3948 (in UDP), RFC
 //! 6040 (ECN), RFC 4301, 5.1.2 and 8.1 (DSCP, DF).
 
-use dpdk_sys::Mbuf;
+use dpdk_sys::{Mbuf, Mempool};
 
 use crate::counter::Counter;
 use crate::forwarding::DontFragment;
@@ -62,10 +62,8 @@ pub(crate) fn encapsulate(
     let total = front + inner_bytes + pad_bytes + TRAILER_BYTES + TAG_BYTES;
     let total_bytes = u16::try_from(total).map_err(|_| Counter::EspTooLong)?;
     let front_bytes = u16::from(hot.template_bytes) + 4 + 8;
-    if total_bytes.checked_sub(front_bytes).is_none_or(|rest| rest < 18) {
-        return Err(Counter::EspTooLong);
-    }
-    let tail_bytes = total_bytes - front_bytes - u16::try_from(inner_bytes).map_err(|_| Counter::EspTooLong)?;
+    let tail_bytes =
+        total_bytes - front_bytes - u16::try_from(inner_bytes).map_err(|_| Counter::EspTooLong)?;
     let tail = mbuf.append(tail_bytes).ok_or(Counter::EspNoRoom)?;
     for (value, byte) in (1..).zip(&mut tail[..pad_bytes]) {
         *byte = value;
@@ -111,6 +109,27 @@ pub(crate) fn finish(mbuf: &mut Mbuf, outer: Outer) {
     }
 }
 
+/// A NAT keepalive for an SA in UDP (RFC 3948, 2.3): one byte, no ESP. `None`: the pool is empty, or the SA is not in UDP.
+pub(crate) fn keepalive(hot: &Hot, pool: &Mempool) -> Option<Mbuf> {
+    let headers = usize::from(hot.template_bytes).checked_sub(4)?;
+    let mut packet = [KEEPALIVE; 49];
+    packet[..headers].copy_from_slice(hot.template.get(..headers)?);
+    match hot.outer {
+        Outer::V4Udp => {
+            write_v4(&mut packet, 29, 0, false, 0);
+            write_udp_bytes(&mut packet[ipv4::HEADER_BYTES..], 9);
+        }
+        Outer::V6Udp => {
+            write_v6(&mut packet, 9, 0);
+            write_udp_bytes(&mut packet[ipv6::HEADER_BYTES..], 9);
+        }
+        Outer::V4 | Outer::V6 => return None,
+    }
+    let mut mbuf = pool.take_copy(packet.get(..=headers)?)?;
+    finish(&mut mbuf, hot.outer);
+    Some(mbuf)
+}
+
 /// What an authentic payload holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stripped {
@@ -143,8 +162,7 @@ pub(crate) fn strip(payload: &[u8]) -> Result<Stripped, Counter> {
         }
         Protocol::IPV6 => {
             let view = Ipv6View::new(inner).map_err(|_| Counter::EspInnerMalformed)?;
-            let inner_bytes =
-                u16::try_from(view.packet().len()).map_err(|_| Counter::EspInnerMalformed)?;
+            let inner_bytes = u16::try_from(view.packet().len()).map_err(|_| Counter::EspInnerMalformed)?;
             Ok(Stripped { family: Family::V6, inner_bytes, traffic_class: view.traffic_class() })
         }
         Protocol::NO_NEXT_HEADER => Err(Counter::EspDummy),
@@ -229,6 +247,8 @@ impl DontFragment {
 }
 
 const _: () = assert!(HEADER_BYTES + IV_BYTES == 16 && TAG_BYTES == 16);
+
+const KEEPALIVE: u8 = 0xff;
 
 /// The ECN field and its values (RFC 3168, 5).
 const ECN: u8 = 3;

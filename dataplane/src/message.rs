@@ -31,8 +31,10 @@ use dpdk_sys::Mbuf;
 
 use crate::forwarding::{Forwarding, InterfaceId, TunnelId};
 use crate::header::ethernet::Mac;
+use crate::pmtu::TooBig;
 use crate::sa::{Direction, Expiry, InboundSa, OutboundSa};
 use crate::spi::Spi;
+use crate::worker::Histograms;
 
 /// Number of a command, unique within a worker's life; the acknowledgement repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,6 +70,8 @@ pub enum Command {
     },
     /// A neighbour that another worker learned. To every worker but the one whose event it was.
     LearnNeighbour(NeighbourEntry),
+    /// Put these empty histograms in the place of those that the worker fills. Comes back: [`Replaced::Histograms`], filled.
+    TakeHistograms(Box<Histograms>),
     /// Does nothing but be acknowledged: everything sent before it has then been applied.
     Barrier,
 }
@@ -103,6 +107,8 @@ pub enum Replaced {
     Outbound(Arc<OutboundSa>),
     /// The inbound SA that was in the slot.
     Inbound(Box<InboundSa>),
+    /// The histograms filled since the last ones.
+    Histograms(Box<Histograms>),
     /// The command could not be carried out because its number is beyond the worker's tables, and changed nothing. Boxed
     /// contents are inside the command.
     Refused(Command),
@@ -152,16 +158,9 @@ pub enum Event {
     },
     /// A neighbour answered or changed its MAC address: to be passed on to the other workers.
     NeighbourLearned(NeighbourEntry),
-    /// A router on the path says that our ESP packets of this size do not fit (RFC 4301, 8.2.1). Unauthenticated: check it
-    /// against the SA (`remote`, `spi`), never go below 1280 (IPv6) or 576 (IPv4), then [`OutboundSa::set_path_mtu_bytes`].
-    PathTooBig {
-        /// Outer destination of the packet that was too big.
-        remote: IpAddr,
-        /// Its SPI, that is the peer's, if it was ESP.
-        spi: Option<Spi>,
-        /// The next hop's MTU in bytes; 0 from routers that do not tell.
-        mtu_bytes: u16,
-    },
+    /// A router on the path says that our ESP packets of this size do not fit (RFC 4301, 8.2.1). Unauthenticated: find the SA by
+    /// `remote` and `spi`, take [`crate::pmtu::path_mtu_after`], then [`OutboundSa::set_path_mtu_bytes`].
+    PathTooBig(TooBig),
 }
 
 /// An IKE datagram for us.

@@ -75,8 +75,18 @@ pub(crate) struct Entering {
     pub(crate) mbuf: Mbuf,
     pub(crate) tunnel: TunnelId,
     pub(crate) inner: Inner,
-    /// Taken when the whole burst is known; `None` until then.
-    pub(crate) sequence: Option<u64>,
+    pub(crate) sequence: Sequence,
+}
+
+/// The sequence number of a packet on its way into a tunnel: taken when the whole burst is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sequence {
+    /// Not asked for yet.
+    NotAsked,
+    /// This one.
+    Taken(u64),
+    /// None to be had: the packet is to be dropped under this reason.
+    Refused(Counter),
 }
 
 /// A whole IP packet that is to leave on an interface.

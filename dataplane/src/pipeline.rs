@@ -1,1 +1,159 @@
-//! Every stage of the packet path.
+//! The packet path, top to bottom: what a worker does with a burst. Each stage handles the whole burst before the next begins, and
+//! moves every packet on to a later stage's list, out (sent, punted, handed over), or into a named counter.
+//!
+//! | stage | file | takes, gives |
+//! | --- | --- | --- |
+//! | receive | `pipeline/receive.rs` | frames; to `sealed` (ESP for us), `clear`, IKE to control, answers ARP and ND |
+//! | open | `pipeline/open.rs` | `sealed`; SPI, home worker, replay, AES-GCM, ESP off, selectors; to `clear` |
+//! | route | `pipeline/route.rs` | `clear`; route, selectors, TTL, size; to `entering` a tunnel, `leaving`, ICMP errors |
+//! | seal | `pipeline/seal.rs` | `entering`; sequence numbers, ESP on, AES-GCM; outer route; to `leaving` |
+//! | leave | `pipeline/leave.rs` | `leaving`; neighbour, link header, transmit queue |
+//!
+//! Called by [`crate::worker`].
+
+pub(crate) mod leave;
+mod local;
+mod open;
+mod receive;
+mod route;
+mod seal;
+
+use std::num::NonZeroU8;
+use std::sync::Arc;
+
+use dpdk_sys::{Burst, Mbuf, Mempool, Reassembler};
+
+use crate::counter::{Counter, Local};
+use crate::forwarding::{Forwarding, PortIndex, VrfId};
+use crate::gcm::Kernel;
+use crate::handover::Handover;
+use crate::header::ipv4::Ipv4View;
+use crate::header::ipv6::Ipv6View;
+use crate::icmp::TokenBucket;
+use crate::message::{Event, Full, WorkerEnd};
+use crate::neighbour::Neighbours;
+use crate::packet::{
+    Batch, Clear, Entering, Leaving, Opening, Origin, Sealed, describe_v4, describe_v6, discard,
+};
+use crate::sa::{InboundSa, OutboundSa};
+use leave::Transmit;
+
+/// The lists between the stages; empty between two bursts.
+#[derive(Default)]
+pub(crate) struct Lists {
+    pub(crate) arrived: Burst,
+    pub(crate) sealed: Batch<Sealed>,
+    opening: Batch<Opening>,
+    pub(crate) clear: Batch<Clear>,
+    errors: Batch<Clear>,
+    entering: Batch<Entering>,
+    leaving: Batch<Leaving>,
+}
+
+/// SAs, neighbours: what a worker looks up and changes.
+pub(crate) struct Tables {
+    pub(crate) inbound: Box<[Option<Box<InboundSa>>]>,
+    pub(crate) outbound: Box<[Option<Arc<OutboundSa>>]>,
+    /// When control was last told that a tunnel has no SA, in seconds.
+    pub(crate) asked_s: Box<[u32]>,
+    pub(crate) neighbours: Neighbours<Mbuf>,
+}
+
+/// What every stage needs: the snapshot, time, counters, rings, queues to send on.
+pub(crate) struct Context {
+    pub(crate) forwarding: Arc<Forwarding>,
+    pub(crate) counters: Local,
+    pub(crate) end: WorkerEnd,
+    pub(crate) pool: Mempool,
+    pub(crate) transmit: Transmit,
+    pub(crate) kernel: Kernel,
+    pub(crate) handover: Handover,
+    pub(crate) workers: NonZeroU8,
+    pub(crate) error_limit: TokenBucket,
+    pub(crate) reassembler: Reassembler,
+    /// For packets out of reassembly.
+    pub(crate) whole_pool: Mempool,
+    /// The reassembler's count of discarded fragments that is already in the counters.
+    pub(crate) fragments_lost: u64,
+    pub(crate) now_us: u64,
+}
+
+/// A burst of frames of one port, all the way.
+pub(crate) fn frames(port: PortIndex, lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
+    receive::receive(port, lists, &mut tables.neighbours, cx);
+    onward(lists, tables, cx);
+}
+
+/// What the stages after receiving do: also for packets that another worker handed over, or that control injected.
+pub(crate) fn onward(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
+    open::open(lists, &mut tables.inbound, cx);
+    route::route(lists, tables, cx);
+    seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
+    leave::leave(&mut lists.leaving, &mut tables.neighbours, cx);
+}
+
+/// Takes a packet that control made; it is routed in the underlay.
+pub(crate) fn inject(mbuf: Mbuf, lists: &mut Lists, cx: &mut Context) {
+    cx.counters.count(Counter::Injected);
+    push_own(mbuf, VrfId::UNDERLAY, &mut lists.clear, cx);
+}
+
+/// Takes a packet for the underlay that this worker made itself.
+pub(crate) fn own_packet(mbuf: Mbuf, lists: &mut Lists, cx: &mut Context) {
+    push_own(mbuf, VrfId::UNDERLAY, &mut lists.clear, cx);
+}
+
+/// Puts a packet that we made on the list of those to be routed.
+fn push_own(mbuf: Mbuf, vrf: VrfId, clear: &mut Batch<Clear>, cx: &mut Context) {
+    let described = match mbuf.data().first() {
+        Some(first) if first >> 4 == 4 => {
+            Ipv4View::with_checksum_known(mbuf.data()).map(|view| describe_v4(&view))
+        }
+        _ => Ipv6View::new(mbuf.data()).map(|view| describe_v6(&view)),
+    };
+    match described {
+        Err(reason) => discard(mbuf, reason, &mut cx.counters),
+        Ok((inner, flow)) => {
+            let packet = Clear { mbuf, vrf, origin: Origin::Ourselves, inner, flow };
+            if let Err(full) = clear.try_push(packet) {
+                discard(full.element().mbuf, Counter::TxRingFull, &mut cx.counters);
+            }
+        }
+    }
+}
+
+impl Context {
+    /// Tells control something; a loss is counted.
+    pub(crate) fn tell(&mut self, event: Event) {
+        match self.end.tell(event) {
+            Ok(()) => {}
+            Err(Full(Event::Punted(punt))) => discard(punt.packet, Counter::PuntRingFull, &mut self.counters),
+            Err(Full(_)) => self.counters.count(Counter::EventRingFull),
+        }
+    }
+
+    /// Brings the reassembler's losses into the counters.
+    pub(crate) fn count_lost_fragments(&mut self) {
+        let lost = self.reassembler.discarded();
+        if lost != self.fragments_lost {
+            self.counters.add(Counter::FragmentTimeout, lost - self.fragments_lost);
+            self.fragments_lost = lost;
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_us / 1000
+    }
+
+    pub(crate) fn now_s(&self) -> u32 {
+        // Wraps after 136 years of running; only compared for equality.
+        u32::try_from(self.now_us / 1_000_000 % (u64::from(u32::MAX) + 1)).unwrap_or(0)
+    }
+}
+
+/// Cuts what is behind the first `bytes` bytes.
+fn trim_to(mbuf: &mut Mbuf, bytes: usize) {
+    let excess = mbuf.data().len().saturating_sub(bytes);
+    let trimmed = u16::try_from(excess).ok().and_then(|excess| mbuf.trim(excess));
+    debug_assert!(trimmed.is_some(), "a contiguous packet can be trimmed to what it holds");
+}

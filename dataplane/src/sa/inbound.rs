@@ -53,6 +53,7 @@ pub struct InboundSa {
     remote: u32, // fingerprint of the peer's address and port; 0 if changes do not matter
     pub(crate) esn: Esn,
     pub(crate) in_udp: bool,
+    end_told: bool,
     moved_told_s: u32, // when a changed remote was last reported, in seconds of the workers' clock
     packets: u64,
     bytes: u64,
@@ -85,6 +86,7 @@ impl InboundSa {
             remote,
             esn: parameters.esn,
             in_udp: parameters.encapsulation != Encapsulation::Plain,
+            end_told: false,
             moved_told_s: 0,
             packets: 0,
             bytes: 0,
@@ -129,6 +131,13 @@ impl InboundSa {
         } else {
             None
         }
+    }
+
+    /// Whether the newest packet, just accepted, is the first in the last eighth of 32-bit sequence numbers: the peer
+    /// will run out of them.
+    pub(crate) fn is_near_the_end(&mut self, is_newest: bool) -> bool {
+        let near = self.esn == Esn::Off && is_newest && self.window.top() > NEAR_THE_END;
+        near && !std::mem::replace(&mut self.end_told, true)
     }
 
     /// Whether that was the first authentic packet.
@@ -214,6 +223,9 @@ impl InboundStats {
 fn add(cell: &AtomicU64, amount: u64) {
     cell.store(cell.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
+
+/// Seven eighths of the 32-bit sequence numbers.
+const NEAR_THE_END: u64 = (1 << 32) / 8 * 7;
 
 /// Thirty-two bits that tell one remote address and port from another, never 0. Only decides whether to look closer: FNV-1a.
 fn fingerprint(remote: SocketAddr) -> u32 {

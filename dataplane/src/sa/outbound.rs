@@ -4,6 +4,7 @@
 //! same sequence (see [`OutboundSa::successor`]). The shared words have cache lines of their own: one atomic add per SA and
 //! burst takes sequence numbers, another counts bytes. RFC 4303, 3.3; RFC 4106, 3 (the IV is the sequence number).
 
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::forwarding::TunnelId;
 use crate::gcm::Key;
 use crate::header::Protocol;
+use crate::pmtu::Overhead;
 use crate::sa::{Encapsulation, Endpoints, Esn, Expiry, Lifetime};
 use crate::spi::Spi;
 
@@ -197,6 +199,17 @@ impl OutboundSa {
         self.shared.path_mtu_bytes.store(bytes, Ordering::Relaxed);
     }
 
+    /// The longest inner packet that fits, in bytes.
+    pub(crate) fn inner_mtu_bytes(&self) -> u16 {
+        let overhead = match self.hot.outer {
+            Outer::V4 => Overhead::Ipv4,
+            Outer::V4Udp => Overhead::Ipv4Udp,
+            Outer::V6 => Overhead::Ipv6,
+            Outer::V6Udp => Overhead::Ipv6Udp,
+        };
+        overhead.inner_mtu_bytes(self.path_mtu_bytes())
+    }
+
     /// Takes the next `packets` sequence numbers. One atomic add, unless the SA is at its end.
     pub(crate) fn reserve(&self, packets: u32) -> Grant {
         let (hot, shared) = (&self.hot, &*self.shared);
@@ -237,6 +250,12 @@ impl OutboundSa {
         }
     }
 
+    /// Whether nothing was sent for so long that the NAT in front of us might forget (RFC 3948, 4).
+    pub(crate) fn keepalive_is_due(&self, now_ms: u64) -> bool {
+        let every_ms = u64::from(self.hot.keepalive_ms);
+        every_ms != 0 && now_ms.saturating_sub(self.last_used_ms()) >= every_ms
+    }
+
     /// Notes a keepalive as use, so that the next one is a whole interval away.
     pub(crate) fn touch(&self, now_ms: u64) {
         self.shared.last_used_ms.store(now_ms, Ordering::Relaxed);
@@ -269,6 +288,19 @@ impl Hot {
         let at = usize::from(self.template_bytes) - 4;
         let bytes = [self.template[at], self.template[at + 1], self.template[at + 2], self.template[at + 3]];
         Spi::new(u32::from_be_bytes(bytes)).expect("written from an Spi")
+    }
+
+    /// The outer destination, from the template.
+    pub(crate) fn remote(&self) -> IpAddr {
+        let template = &self.template;
+        match self.outer {
+            Outer::V4 | Outer::V4Udp => {
+                IpAddr::from([template[16], template[17], template[18], template[19]])
+            }
+            Outer::V6 | Outer::V6Udp => {
+                IpAddr::from(std::array::from_fn::<u8, 16, _>(|at| template[24 + at]))
+            }
+        }
     }
 
     /// Everything of the outer headers that does not change from packet to packet; lengths, identification, traffic class and checksums

@@ -1,0 +1,205 @@
+//! Packets to our own addresses: ESP (bare and in UDP), IKE, keepalives and path MTU messages in the underlay; echo requests
+//! everywhere. Everything else is dropped.
+
+use std::net::{IpAddr, SocketAddr};
+
+use dpdk_sys::{Reassembly, tsc_cycles};
+
+use super::{Context, Lists, push_own, trim_to};
+use crate::counter::Counter;
+use crate::forwarding::{InterfaceId, VrfId};
+use crate::header::checksum::Sum;
+use crate::header::icmp::IcmpView;
+use crate::header::icmpv6::Icmpv6View;
+use crate::header::ipv4::{self, Ipv4View};
+use crate::header::ipv6::Ipv6View;
+use crate::header::udp::{self, UdpChecksum, UdpView};
+use crate::header::Protocol;
+use crate::icmp;
+use crate::message::{Event, Punt};
+use crate::packet::{Clear, Family, Sealed, describe_v4, describe_v6, discard};
+use crate::pmtu::{TooBig, one_segment};
+
+/// IKE (RFC 7296, 2), and IKE beside ESP (RFC 3948).
+const IKE_PORT: u16 = 500;
+const NAT_T_PORT: u16 = 4500;
+/// In front of IKE on port 4500 (RFC 3948, 2.2): no ESP packet has SPI 0.
+const NON_ESP_MARKER: [u8; 4] = [0; 4];
+const KEEPALIVE: u8 = 0xff;
+
+/// A packet from the underlay to one of our addresses there.
+pub(super) fn underlay(packet: Clear, interface: InterfaceId, lists: &mut Lists, cx: &mut Context) {
+    let header_bytes = match packet.inner.family {
+        Family::V4 => ipv4::HEADER_BYTES,
+        Family::V6 => Ipv6View::new(packet.mbuf.data()).map_or(0, |view| view.header_bytes()),
+    };
+    if is_fragment(&packet) {
+        if let Some(whole) = reassemble(packet, cx) {
+            underlay(whole, interface, lists, cx);
+        }
+        return;
+    }
+    match packet.flow.protocol {
+        Protocol::ESP => sealed(packet, header_bytes, None, lists),
+        Protocol::UDP => datagram(packet, header_bytes, interface, lists, cx),
+        Protocol::ICMP | Protocol::ICMPV6 => control(packet, lists, cx),
+        _ => discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters),
+    }
+}
+
+fn is_fragment(packet: &Clear) -> bool {
+    match packet.inner.family {
+        Family::V4 => Ipv4View::with_checksum_known(packet.mbuf.data()).is_ok_and(|view| view.is_fragment()),
+        Family::V6 => Ipv6View::new(packet.mbuf.data()).is_ok_and(|view| view.fragment().is_some()),
+    }
+}
+
+/// Collects fragments until a packet is whole. It comes back as a packet that is no fragment, or not at all.
+fn reassemble(packet: Clear, cx: &mut Context) -> Option<Clear> {
+    let now_cycles = tsc_cycles();
+    cx.counters.count(Counter::FragmentsHeld);
+    let fragment_at = Ipv6View::new(packet.mbuf.data()).ok().and_then(|view| view.fragment()).map(|f| f.at);
+    let outcome = match (packet.inner.family, fragment_at.map(u16::try_from)) {
+        (Family::V4, _) => cx.reassembler.feed_ipv4(packet.mbuf, 0, now_cycles),
+        (Family::V6, Some(Ok(at))) => cx.reassembler.feed_ipv6(packet.mbuf, 0, at, now_cycles),
+        (Family::V6, _) => Reassembly::Malformed(packet.mbuf),
+    };
+    cx.count_lost_fragments();
+    let whole = match outcome {
+        Reassembly::Pending => return None,
+        Reassembly::Malformed(mbuf) => {
+            discard(mbuf, Counter::FragmentMalformed, &mut cx.counters);
+            return None;
+        }
+        Reassembly::Complete(whole) => whole,
+    };
+    cx.counters.add(Counter::FragmentsMerged, whole.segments().count() as u64);
+    cx.counters.count(Counter::Reassembled);
+    let mbuf = match one_segment(whole, &cx.whole_pool) {
+        Ok(mbuf) => mbuf,
+        Err((reason, whole)) => {
+            discard(whole, reason, &mut cx.counters);
+            return None;
+        }
+    };
+    let described = match packet.inner.family {
+        Family::V4 => Ipv4View::with_checksum_known(mbuf.data())
+            .map(|view| (describe_v4(&view), view.is_fragment())),
+        Family::V6 => Ipv6View::new(mbuf.data()).map(|view| (describe_v6(&view), view.fragment().is_some())),
+    };
+    match described {
+        Ok(((inner, flow), false)) => Some(Clear { mbuf, vrf: packet.vrf, origin: packet.origin, inner, flow }),
+        _ => {
+            discard(mbuf, Counter::FragmentMalformed, &mut cx.counters);
+            None
+        }
+    }
+}
+
+fn sealed(packet: Clear, esp_at: usize, remote_port: Option<u16>, lists: &mut Lists) {
+    let esp_at = u16::try_from(esp_at).unwrap_or(u16::MAX); // of a header within 64 KiB
+    lists.sealed.push(Sealed { mbuf: packet.mbuf, esp_at, remote: packet.flow.source, remote_port });
+}
+
+/// UDP: RFC 3948, 2 tells ESP, IKE and keepalives apart.
+fn datagram(packet: Clear, at: usize, interface: InterfaceId, lists: &mut Lists, cx: &mut Context) {
+    let udp = match UdpView::new(packet.mbuf.data().get(at..).unwrap_or_default()) {
+        Ok(udp) => udp,
+        Err(reason) => return discard(packet.mbuf, reason, &mut cx.counters),
+    };
+    let (local_port, remote_port) = (udp.destination_port(), udp.source_port());
+    let payload_at = at + udp::HEADER_BYTES;
+    let (payload, end) = (udp.payload(), at + usize::from(udp.length_bytes()));
+    let ike_at = match (local_port, payload) {
+        (IKE_PORT, _) => payload_at,
+        (NAT_T_PORT, [KEEPALIVE]) => {
+            cx.counters.count(Counter::KeepaliveReceived);
+            return;
+        }
+        (NAT_T_PORT, _) if payload.starts_with(&NON_ESP_MARKER) => payload_at + NON_ESP_MARKER.len(),
+        (NAT_T_PORT, _) => {
+            // The tag vouches for the packet; the UDP checksum adds nothing (RFC 3948, 2.1).
+            let mut packet = packet;
+            trim_to(&mut packet.mbuf, end);
+            return sealed(packet, payload_at, Some(remote_port), lists);
+        }
+        _ => return discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters),
+    };
+    let (source, destination) = (packet.flow.source, packet.flow.destination);
+    if checksum(&udp, source, destination) == UdpChecksum::Wrong {
+        return discard(packet.mbuf, Counter::UdpBadChecksum, &mut cx.counters);
+    }
+    let mut mbuf = packet.mbuf;
+    trim_to(&mut mbuf, end);
+    if u16::try_from(ike_at).ok().and_then(|bytes| mbuf.adjust(bytes)).is_none() {
+        return discard(mbuf, Counter::UdpRunt, &mut cx.counters);
+    }
+    let punt = Punt {
+        packet: mbuf,
+        interface,
+        local: SocketAddr::new(destination, local_port),
+        remote: SocketAddr::new(source, remote_port),
+    };
+    if let Some(()) = cx.punt(punt) {
+        cx.counters.count(Counter::PuntedIke);
+    }
+}
+
+fn checksum(udp: &UdpView<'_>, source: IpAddr, destination: IpAddr) -> UdpChecksum {
+    let bytes = usize::from(udp.length_bytes());
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            udp.checksum(Sum::pseudo_v4(source, destination, Protocol::UDP, bytes))
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            udp.checksum(Sum::pseudo_v6(source, destination, Protocol::UDP, bytes))
+        }
+        _ => UdpChecksum::Wrong,
+    }
+}
+
+/// ICMP in the underlay: echo, and path MTU messages about our ESP packets.
+fn control(packet: Clear, lists: &mut Lists, cx: &mut Context) {
+    let too_big = match (packet.inner.family, packet.flow.source, packet.flow.destination) {
+        (Family::V6, IpAddr::V6(source), IpAddr::V6(destination)) => Ipv6View::new(packet.mbuf.data())
+            .ok()
+            .and_then(|view| Icmpv6View::new(view.payload(), source, destination).ok().map(|m| TooBig::of_v6(&m))),
+        _ => Ipv4View::with_checksum_known(packet.mbuf.data())
+            .ok()
+            .and_then(|view| IcmpView::new(view.payload()).ok().map(|message| TooBig::of_v4(&message))),
+    };
+    if let Some(Some(too_big)) = too_big {
+        cx.counters.count(Counter::IcmpTooBigConsumed);
+        return cx.tell(Event::PathTooBig(too_big));
+    }
+    if let Some(answer) = echo(packet, cx) {
+        push_own(answer.mbuf, VrfId::UNDERLAY, &mut lists.clear, cx);
+    }
+}
+
+/// A packet to one of our addresses in any network: answered if it is an echo request, else dropped. The answer is a new
+/// packet by the counters, in the same buffer.
+pub(super) fn echo(mut packet: Clear, cx: &mut Context) -> Option<Clear> {
+    let is_icmp = matches!(packet.flow.protocol, Protocol::ICMP | Protocol::ICMPV6);
+    let answered = match packet.inner.family {
+        _ if !is_icmp => Err(Counter::LocalNotServed),
+        Family::V4 => icmp::answer_echo_v4(packet.mbuf.data_mut()),
+        Family::V6 => icmp::answer_echo_v6(packet.mbuf.data_mut()),
+    };
+    match answered {
+        Ok(true) => {
+            cx.counters.count(Counter::IcmpEchoConsumed);
+            cx.counters.count(Counter::Originated);
+            packet.mbuf.clear_offloads();
+            Some(packet)
+        }
+        Ok(false) => {
+            discard(packet.mbuf, Counter::IcmpIgnored, &mut cx.counters);
+            None
+        }
+        Err(reason) => {
+            discard(packet.mbuf, reason, &mut cx.counters);
+            None
+        }
+    }
+}

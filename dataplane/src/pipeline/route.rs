@@ -1,0 +1,266 @@
+//! Route stage: where a clear packet goes, and whether it may and fits. Drops that a sender should hear of make an ICMP
+//! error, which is itself routed.
+
+use std::net::IpAddr;
+
+use dpdk_sys::Burst;
+
+use super::{Context, Lists, Tables, leave, local, push_own, seal};
+use crate::counter::Counter;
+use crate::forwarding::{InterfaceId, MssClamp, NextHop, Tunnel, TunnelId};
+use crate::header::icmp::{self, Icmp};
+use crate::header::icmpv6::{self, Icmpv6};
+use crate::header::ipv4;
+use crate::header::ipv6;
+use crate::icmp::{Delivery, ERROR_V4_BYTES, ERROR_V6_BYTES, error_v4, error_v6};
+use crate::message::Event;
+use crate::packet::{Batch, Clear, Entering, Family, Leaving, Origin, Sequence, discard};
+use crate::pmtu::{self, Fit};
+
+/// What an ICMP error tells, for both families.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    v4: Icmp,
+    v6: Icmpv6,
+}
+
+const UNREACHABLE: Told = told(icmp::Kind::NETWORK_UNREACHABLE, icmpv6::Kind::NO_ROUTE, 0);
+const PROHIBITED: Told = told(icmp::Kind::PROHIBITED, icmpv6::Kind::PROHIBITED, 0);
+const TTL_EXCEEDED: Told = told(icmp::Kind::TTL_EXCEEDED, icmpv6::Kind::HOP_LIMIT_EXCEEDED, 0);
+
+const fn told(v4: icmp::Kind, v6: icmpv6::Kind, word: u32) -> Told {
+    Told { v4: Icmp { kind: v4, word }, v6: Icmpv6 { kind: v6, word } }
+}
+
+pub(super) fn route(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
+    let Lists { clear, errors, entering, leaving, .. } = lists;
+    for packet in clear.drain(..) {
+        one(packet, errors, entering, leaving, tables, cx);
+    }
+    let mut again = std::mem::take(errors);
+    for packet in again.drain(..) {
+        one(packet, errors, entering, leaving, tables, cx);
+    }
+}
+
+fn one(
+    mut packet: Clear,
+    errors: &mut Batch<Clear>,
+    entering: &mut Batch<Entering>,
+    leaving: &mut Batch<Leaving>,
+    tables: &mut Tables,
+    cx: &mut Context,
+) {
+    if leaving.is_full() {
+        leave::leave(leaving, &mut tables.neighbours, cx);
+    }
+    let next = match next_hop(&packet, cx) {
+        Ok(NextHop::Local(_)) => {
+            let Some(answer) = local::echo(packet, cx) else { return };
+            let (source, destination) = (answer.flow.destination, answer.flow.source);
+            packet = Clear { origin: Origin::Ourselves, ..answer };
+            (packet.flow.source, packet.flow.destination) = (source, destination);
+            next_hop(&packet, cx)
+        }
+        next => next,
+    };
+    match next {
+        Err(reason) => discard(packet.mbuf, reason, &mut cx.counters),
+        Ok(NextHop::Local(_)) => discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters),
+        Ok(NextHop::Blackhole) => discard(packet.mbuf, Counter::RouteBlackhole, &mut cx.counters),
+        Ok(NextHop::Unreachable) => refuse(packet, Counter::NoRoute, UNREACHABLE, errors, cx),
+        Ok(NextHop::Connected(interface)) => {
+            let next_hop = packet.flow.destination;
+            forward(packet, interface, next_hop, errors, leaving, cx);
+        }
+        Ok(NextHop::Via(interface, next_hop)) => forward(packet, interface, next_hop, errors, leaving, cx),
+        Ok(NextHop::Tunnel(tunnel)) => enter(packet, tunnel, errors, entering, leaving, tables, cx),
+    }
+}
+
+/// The route, and the check that a packet in clear text does not pretend to come out of a tunnel (RFC 4301, 5.2).
+fn next_hop(packet: &Clear, cx: &Context) -> Result<NextHop, Counter> {
+    let forwarding = &cx.forwarding;
+    match packet.origin {
+        Origin::Interface(interface, _) => {
+            if matches!(forwarding.route(packet.vrf, packet.flow.source), NextHop::Tunnel(_)) {
+                return Err(Counter::ClearText);
+            }
+            Ok(forwarding.route_from(interface, packet.flow.destination))
+        }
+        Origin::Tunnel | Origin::Ourselves => Ok(forwarding.route(packet.vrf, packet.flow.destination)),
+    }
+}
+
+/// In clear text to a neighbour.
+fn forward(
+    mut packet: Clear,
+    interface: InterfaceId,
+    next_hop: IpAddr,
+    errors: &mut Batch<Clear>,
+    leaving: &mut Batch<Leaving>,
+    cx: &mut Context,
+) {
+    let Some(mtu_bytes) = cx.forwarding.interface(interface).map(|interface| interface.mtu_bytes) else {
+        return discard(packet.mbuf, Counter::InterfaceUnknown, &mut cx.counters);
+    };
+    if let Err(reason) = take_hop(&mut packet) {
+        return refuse(packet, reason, TTL_EXCEEDED, errors, cx);
+    }
+    let fits = packet.mbuf.data().len() <= usize::from(mtu_bytes);
+    if !fits && packet.inner.dont_fragment {
+        return refuse(packet, Counter::TooBig, too_big(mtu_bytes), errors, cx);
+    }
+    leaving.push(Leaving { mbuf: packet.mbuf, interface, next_hop });
+}
+
+/// Into a tunnel, whole or in fragments.
+fn enter(
+    mut packet: Clear,
+    routed: TunnelId,
+    errors: &mut Batch<Clear>,
+    entering: &mut Batch<Entering>,
+    leaving: &mut Batch<Leaving>,
+    tables: &mut Tables,
+    cx: &mut Context,
+) {
+    let forwarding = std::sync::Arc::clone(&cx.forwarding);
+    let Some((id, tunnel)) = forwarding.tunnel_for(routed, &packet.flow).filter(|(_, t)| t.vrf == packet.vrf)
+    else {
+        return refuse(packet, Counter::SelectorOutbound, PROHIBITED, errors, cx);
+    };
+    let sa = usize::try_from(id.0).ok().and_then(|at| tables.outbound.get(at)).and_then(Option::as_ref);
+    let Some(inner_mtu_bytes) = sa.map(|sa| sa.inner_mtu_bytes()) else {
+        ask_for(id, &packet, &mut tables.asked_s, cx);
+        return refuse(packet, Counter::TunnelDown, UNREACHABLE, errors, cx);
+    };
+    if let Err(reason) = take_hop(&mut packet) {
+        return refuse(packet, reason, TTL_EXCEEDED, errors, cx);
+    }
+    clamp(&mut packet, tunnel, inner_mtu_bytes, cx);
+    let bytes = packet.mbuf.data().len();
+    let fit = match packet.inner.family {
+        Family::V4 => {
+            let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
+            pmtu::fit_v4(bytes, packet.inner.dont_fragment, inner_mtu_bytes)
+        }
+        Family::V6 => pmtu::fit_v6(bytes, inner_mtu_bytes),
+    };
+    let (inner, sequence) = (packet.inner, Sequence::NotAsked);
+    match fit {
+        Fit::TooBig(mtu_bytes) => refuse(packet, Counter::TooBig, too_big(mtu_bytes), errors, cx),
+        Fit::Whole | Fit::FragmentOuter => {
+            if entering.is_full() {
+                seal::seal(entering, leaving, tables, cx);
+            }
+            entering.push(Entering { mbuf: packet.mbuf, tunnel: id, inner, sequence });
+        }
+        Fit::FragmentInner(mtu_bytes) => {
+            let mut pieces = Burst::new();
+            if !cx.cut(packet.mbuf, mtu_bytes, &mut pieces) {
+                return;
+            }
+            for mbuf in pieces.drain() {
+                if entering.is_full() {
+                    seal::seal(entering, leaving, tables, cx);
+                }
+                entering.push(Entering { mbuf, tunnel: id, inner, sequence });
+            }
+        }
+    }
+}
+
+/// Takes one hop off, but for packets that we made.
+fn take_hop(packet: &mut Clear) -> Result<(), Counter> {
+    if packet.origin == Origin::Ourselves {
+        return Ok(());
+    }
+    let data = packet.mbuf.data_mut();
+    let (left, reason) = match packet.inner.family {
+        Family::V4 => (data.first_chunk_mut().map_or(0, ipv4::decrement_ttl), Counter::Ipv4TtlExpired),
+        Family::V6 => {
+            (data.first_chunk_mut().map_or(0, ipv6::decrement_hop_limit), Counter::Ipv6HopLimitExpired)
+        }
+    };
+    if left == 0 { Err(reason) } else { Ok(()) }
+}
+
+/// Lowers the MSS of TCP handshakes to what fits into the tunnel (both ways: see the inbound packets' own enter).
+fn clamp(packet: &mut Clear, tunnel: &Tunnel, inner_mtu_bytes: u16, cx: &mut Context) {
+    let fits = match packet.inner.family {
+        Family::V4 => pmtu::mss_v4_bytes(inner_mtu_bytes),
+        Family::V6 => pmtu::mss_v6_bytes(inner_mtu_bytes),
+    };
+    let mss_bytes = match tunnel.mss_clamp {
+        MssClamp::Off => return,
+        MssClamp::Auto => fits,
+        MssClamp::Bytes(bytes) => bytes.min(fits),
+    };
+    let clamped = match packet.inner.family {
+        Family::V4 => pmtu::clamp_mss_v4(packet.mbuf.data_mut(), mss_bytes),
+        Family::V6 => pmtu::clamp_mss_v6(packet.mbuf.data_mut(), mss_bytes),
+    };
+    if clamped {
+        cx.counters.count(Counter::MssClamped);
+    }
+}
+
+/// Asks control for a tunnel's SA, once a second.
+fn ask_for(tunnel: TunnelId, packet: &Clear, asked_s: &mut [u32], cx: &mut Context) {
+    let now_s = cx.now_s().wrapping_add(1); // 0 is "never"
+    let Some(asked) = usize::try_from(tunnel.0).ok().and_then(|at| asked_s.get_mut(at)) else { return };
+    if *asked != now_s {
+        *asked = now_s;
+        let (source, destination) = (packet.flow.source, packet.flow.destination);
+        cx.tell(Event::NoSa { tunnel, source, destination });
+    }
+}
+
+/// Drops a packet and tells its sender, if that is allowed and not too often.
+fn refuse(packet: Clear, reason: Counter, told: Told, errors: &mut Batch<Clear>, cx: &mut Context) {
+    if packet.origin != Origin::Ourselves {
+        if errors.is_full() || !cx.error_limit.take(cx.now_us) || !answer(&packet, told, errors, cx) {
+            cx.counters.count(Counter::IcmpErrorSuppressed);
+        }
+    }
+    discard(packet.mbuf, reason, &mut cx.counters);
+}
+
+fn answer(packet: &Clear, told: Told, errors: &mut Batch<Clear>, cx: &mut Context) -> bool {
+    let Some(source) = own_address(packet, cx) else { return false };
+    let delivery = match packet.origin {
+        Origin::Interface(_, delivery) => delivery,
+        Origin::Tunnel | Origin::Ourselves => Delivery::Unicast,
+    };
+    let (mut v4, mut v6) = ([0; ERROR_V4_BYTES], [0; ERROR_V6_BYTES]);
+    let offending = packet.mbuf.data();
+    let error = match source {
+        IpAddr::V4(source) => error_v4(offending, delivery, told.v4, source, &mut v4).map(|bytes| &v4[..bytes]),
+        IpAddr::V6(source) => error_v6(offending, delivery, told.v6, source, &mut v6).map(|bytes| &v6[..bytes]),
+    };
+    let Some(error) = error else { return false };
+    let Some(mbuf) = cx.pool.take_copy(error) else {
+        cx.counters.count(Counter::NoBuffer);
+        return false;
+    };
+    cx.counters.count(Counter::Originated);
+    cx.counters.count(Counter::IcmpErrorSent);
+    push_own(mbuf, packet.vrf, errors, cx);
+    true
+}
+
+/// Our address towards the sender: of the interface where the packet came from, else any of ours in its network.
+fn own_address(packet: &Clear, cx: &Context) -> Option<IpAddr> {
+    let sender = packet.flow.source;
+    if let Origin::Interface(id, _) = packet.origin {
+        return cx.forwarding.interface(id)?.source_towards(sender);
+    }
+    let mut interfaces = cx.forwarding.interfaces().filter(|(_, interface)| interface.vrf == packet.vrf);
+    interfaces.find_map(|(_, interface)| {
+        interface.addresses.iter().map(ipnet::IpNet::addr).find(|own| own.is_ipv4() == sender.is_ipv4())
+    })
+}
+
+fn too_big(mtu_bytes: u16) -> Told {
+    told(icmp::Kind::FRAGMENTATION_NEEDED, icmpv6::Kind::PACKET_TOO_BIG, u32::from(mtu_bytes))
+}

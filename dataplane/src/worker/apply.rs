@@ -1,0 +1,72 @@
+//! Commands of the control thread, applied between two bursts; whatever they replace goes back in the acknowledgement.
+
+use std::sync::Arc;
+
+use super::Worker;
+use crate::message::{Acknowledgement, Command, Replaced};
+
+/// Commands that one step applies: enough to keep up with control, few enough not to starve traffic.
+const COMMANDS: usize = 64;
+
+impl Worker {
+    /// Applies what is in the ring; returns how many commands that were.
+    pub(super) fn apply_commands(&mut self) -> usize {
+        for done in 0..COMMANDS {
+            let Some((id, command)) = self.cx.end.next_command() else { return done };
+            let replaced = self.apply(command);
+            self.cx.end.acknowledge(Acknowledgement { id, replaced });
+        }
+        COMMANDS
+    }
+
+    fn apply(&mut self, command: Command) -> Replaced {
+        let tables = &mut self.tables;
+        match command {
+            Command::SetForwarding(forwarding) => {
+                let old = std::mem::replace(&mut self.cx.forwarding, forwarding);
+                let new = Arc::clone(&self.cx.forwarding);
+                let cx = &mut self.cx;
+                tables.neighbours.retain(|id| new.interface(id).is_some(), &mut |action| cx.act(action));
+                Replaced::Forwarding(old)
+            }
+            Command::InstallOutbound(sa) => {
+                let place = usize::try_from(sa.tunnel().0).ok().and_then(|at| tables.outbound.get_mut(at));
+                match place {
+                    Some(place) => place.replace(sa).map_or(Replaced::Nothing, Replaced::Outbound),
+                    None => Replaced::Refused(Command::InstallOutbound(sa)),
+                }
+            }
+            Command::RemoveOutbound { tunnel, spi } => {
+                let place = usize::try_from(tunnel.0).ok().and_then(|at| tables.outbound.get_mut(at));
+                let sa = place.and_then(|place| place.take_if(|sa| sa.spi() == spi));
+                sa.map_or(Replaced::Nothing, Replaced::Outbound)
+            }
+            Command::InstallInbound(sa) => match tables.inbound.get_mut(sa.spi().slot().index()) {
+                Some(place) => place.replace(sa).map_or(Replaced::Nothing, Replaced::Inbound),
+                None => Replaced::Refused(Command::InstallInbound(sa)),
+            },
+            Command::RemoveInbound(spi) => {
+                let place = tables.inbound.get_mut(spi.slot().index());
+                let sa = place.and_then(|place| place.take_if(|sa| sa.spi() == spi));
+                sa.map_or(Replaced::Nothing, Replaced::Inbound)
+            }
+            Command::SetRemote { spi, remote } => {
+                let sa = tables.inbound.get_mut(spi.slot().index()).and_then(Option::as_mut);
+                if let Some(sa) = sa.filter(|sa| sa.spi() == spi) {
+                    sa.set_remote(remote);
+                }
+                Replaced::Nothing
+            }
+            Command::LearnNeighbour(neighbour) => {
+                let cx = &mut self.cx;
+                let now_us = cx.now_us;
+                tables.neighbours.install(neighbour, now_us, &mut |action| cx.act(action));
+                Replaced::Nothing
+            }
+            Command::TakeHistograms(fresh) => {
+                Replaced::Histograms(std::mem::replace(&mut self.histograms, fresh))
+            }
+            Command::Barrier => Replaced::Nothing,
+        }
+    }
+}
