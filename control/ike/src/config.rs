@@ -1,12 +1,13 @@
 //! What a connection is: whom to talk to, how to prove who we are, what to negotiate. Built by the control thread from the operator's resources, read by
 //! every exchange. Checked here only for what the protocol cannot work without ([`ConnectionConfig::check`]); the operator's file is checked elsewhere.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::suite::{EspSuite, Esn, Group, IkeSuite};
-use crate::event::ConnectionId;
+use crate::endpoint::IKE_PORT;
+use crate::event::{ConnectionId, Encapsulation, Path};
 use crate::identity::Identity;
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
@@ -240,6 +241,22 @@ impl ConnectionConfig {
             None if self.mode != Mode::ResponderOnly => Err(ConfigError::InitiatorWithoutAddress),
             Some(remote) if remote.is_ipv4() != self.local_address.is_ipv4() => Err(ConfigError::MixedFamilies),
             _ => Ok(()),
+        }
+    }
+
+    /// Where an IKE SA begins, before anything is known about NATs; an unknown peer is shown as the unspecified address.
+    #[must_use]
+    pub(crate) fn path(&self) -> Path {
+        let unknown = match self.local_address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        Path {
+            local: SocketAddr::new(self.local_address, IKE_PORT),
+            remote: SocketAddr::new(self.remote_address.unwrap_or(unknown), IKE_PORT),
+            encapsulation: Encapsulation::None,
+            nat_before_us: false,
+            nat_before_peer: false,
         }
     }
 

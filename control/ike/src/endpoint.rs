@@ -15,7 +15,8 @@ use crate::event::{ChildId, ConnectionId, Event, IkeId, Input, Output, RemoveRea
 use crate::exchange::init;
 use crate::job::JobResult;
 use crate::notice::What;
-use crate::sa::{Arrived, Cx, Effect, IkeSa};
+use crate::effect::Effect;
+use crate::sa::{Arrived, Cx, IkeSa};
 use crate::status::ConnectionStatus;
 use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
 

@@ -1,17 +1,17 @@
-//! An IKE SA whose peers know each other: its Child SAs, what is to be done, our one request under way, the peer's one request being computed. And the state
-//! after it, [`Closing`]. Messages go to the exchange's file; here are the duties that belong to none: order, timers, the end (RFC 7296, 1.3, 1.4, 2.4, 2.8).
+//! An IKE SA whose peers know each other: its Child SAs, what is to be done, our one request under way, the peer's one request being computed. Messages go to the exchange's file; here are the duties that belong to none: order, timers, the end (RFC 7296, 1.3, 1.4, 2.4, 2.8).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child::{Child, Phase};
+pub(crate) use crate::closing::Closing;
 use crate::config::ConnectionConfig;
 use crate::connection::jittered;
 use crate::effect::Effect;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
-use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, RemoveReason};
+use crate::event::{ChildId, DownReason, Event, RemoveReason};
 use crate::exchange::create_child::{ChildAnswering, ChildRequest};
 use crate::exchange::rekey_ike::{IkeAnswering, IkeRequest};
 use crate::exchange::{create_child, informational, rekey_ike};
@@ -25,7 +25,7 @@ use crate::window::Due;
 use crate::wire::{ExchangeType, Header, Message, MessageKind, Notify, NotifyType, Payload};
 
 /// How long the peer has to delete what it must delete, before we do.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Shortest wait after TEMPORARY_FAILURE or a failed Child SA (RFC 7296, 2.25: some time).
 const BUSY_WAIT: Duration = Duration::from_secs(2);
 /// Wait before a Child SA that the peer deleted or refused is asked for again.

@@ -21,3 +21,37 @@ pub mod identity;
 pub mod selector;
 
 pub mod secret;
+
+pub mod config;
+
+pub mod environment;
+
+pub mod error;
+
+pub mod event;
+
+pub mod job;
+
+pub mod notice;
+
+pub mod sim;
+
+pub mod status;
+
+mod child;
+mod closing;
+mod command;
+mod connection;
+mod effect;
+mod endpoint;
+mod established;
+mod exchange;
+mod rekey;
+mod sa;
+mod secured;
+mod window;
+
+pub use config::{ConnectionConfig, EndpointConfig};
+pub use endpoint::{Endpoint, IKE_PORT, NAT_PORT};
+pub use environment::{Environment, Instant};
+pub use event::{Command, Event, Input, Output, Transmit};

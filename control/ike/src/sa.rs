@@ -298,7 +298,7 @@ impl IkeSa {
             spis: self.spis(),
             role: self.role(),
             state: self.state.name(),
-            path: secured.map_or_else(|| Path::unknown(config), |secured| secured.path),
+            path: secured.map_or_else(|| config.path(), |secured| secured.path),
             suite: secured.map(|secured| secured.suite),
             peer: established.map(|state| state.peer.clone()),
             since: established.map(|state| state.since),

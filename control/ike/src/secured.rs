@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::crypto::keys::IkeKeys;
+use crate::crypto::keys::{IkeKeys, MessageKeys};
 use crate::crypto::prf::Prf;
 use crate::crypto::suite::IkeSuite;
 use crate::error::Stage;
@@ -63,7 +63,13 @@ impl Secured {
         fragments: bool,
     ) -> Self {
         let suite = keys.suite;
-        let (ours, theirs) = keys.take_message_keys(role);
+        let none = || MessageKeys { encryption: Secret::new(Vec::new()), integrity: Secret::new(Vec::new()) };
+        let initiator = std::mem::replace(&mut keys.initiator, none());
+        let responder = std::mem::replace(&mut keys.responder, none());
+        let (ours, theirs) = match role {
+            Role::Initiator => (initiator, responder),
+            Role::Responder => (responder, initiator),
+        };
         Self {
             spis,
             role,

@@ -25,7 +25,7 @@ use crate::secured::Secured;
 use crate::window::{Due, Retransmission};
 use crate::wire::{
     ExchangeType, GroupId, Header, IkeSpi, KeyExchangeData, Message, MessageId, MessageKind, Notify, NotifyType, Payload,
-    PayloadType, Role,
+    Role,
 };
 
 /// Most answers COOKIE and INVALID_KE_PAYLOAD that an attempt follows; more are the work of somebody who guesses.

@@ -1,0 +1,3 @@
+//! Two endpoints in virtual time.
+pub mod plane;
+pub mod random;
