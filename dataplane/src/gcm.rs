@@ -31,6 +31,8 @@ mod ghash;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
 #[cfg(target_arch = "x86_64")]
+mod limit;
+#[cfg(target_arch = "x86_64")]
 mod material;
 
 mod portable;
@@ -39,6 +41,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::str::FromStr;
+
+#[cfg(target_arch = "x86_64")]
+pub use limit::Work;
 
 #[cfg(target_arch = "x86_64")]
 use {aesni::Aesni, material::Material, vaes256::Vaes256, vaes512::Vaes512};
@@ -223,6 +228,21 @@ impl Kernel {
             Engine::Aesni(token) => token.open(jobs),
             Engine::Portable => portable::open(jobs),
         }
+    }
+
+    /// Does, `blocks` times, only the part of the work that no kernel of this width can do without; `false` for a kernel without
+    /// a width, or a key of another kernel. For benchmarks.
+    #[cfg(target_arch = "x86_64")]
+    #[must_use]
+    pub fn limit(self, key: &Key, blocks: usize, work: Work) -> bool {
+        let Some(key) = key.simd() else { return false };
+        match self.0 {
+            Engine::Vaes512(token) => token.limit(key, blocks, work),
+            Engine::Vaes256(token) => token.limit(key, blocks, work),
+            Engine::Aesni(token) => token.limit(key, blocks, work),
+            Engine::Portable => return false,
+        }
+        true
     }
 }
 

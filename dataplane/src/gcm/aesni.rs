@@ -8,6 +8,8 @@ use std::arch::x86_64::{
 use super::Job;
 use super::burst::{self, Open, Seal};
 use super::lanes::{Lanes, block};
+use super::limit::{self, Work};
+use super::material::Material;
 
 /// Proof that this CPU has AES-NI, PCLMULQDQ, SSSE3 and SSE4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,11 @@ impl Aesni {
         // SAFETY: the token proves the features.
         unsafe { open(self, jobs) }
     }
+
+    pub(super) fn limit(self, key: &Material, blocks: usize, work: Work) {
+        // SAFETY: the token proves the features.
+        unsafe { limit(self, key, blocks, work) }
+    }
 }
 
 #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
@@ -41,6 +48,11 @@ fn seal(token: Aesni, jobs: &mut [Job<'_>]) {
 #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
 fn open(token: Aesni, jobs: &mut [Job<'_>]) {
     burst::run::<_, Open>(token, jobs);
+}
+
+#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+fn limit(token: Aesni, key: &Material, blocks: usize, work: Work) {
+    limit::run(token, key, blocks, work);
 }
 
 impl Lanes for Aesni {

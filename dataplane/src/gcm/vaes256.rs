@@ -11,6 +11,8 @@ use super::Job;
 use super::aesni::{Aesni, reversed};
 use super::burst::{self, Open, Seal};
 use super::lanes::Lanes;
+use super::limit::{self, Work};
+use super::material::Material;
 
 /// Proof that this CPU has AVX2, VAES and VPCLMULQDQ (and what [`Aesni`] proves).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,11 @@ impl Vaes256 {
         // SAFETY: the token proves the features.
         unsafe { open(self, jobs) }
     }
+
+    pub(super) fn limit(self, key: &Material, blocks: usize, work: Work) {
+        // SAFETY: the token proves the features.
+        unsafe { limit(self, key, blocks, work) }
+    }
 }
 
 #[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq")]
@@ -43,6 +50,11 @@ fn seal(token: Vaes256, jobs: &mut [Job<'_>]) {
 #[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq")]
 fn open(token: Vaes256, jobs: &mut [Job<'_>]) {
     burst::run::<_, Open>(token, jobs);
+}
+
+#[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq")]
+fn limit(token: Vaes256, key: &Material, blocks: usize, work: Work) {
+    limit::run(token, key, blocks, work);
 }
 
 impl Lanes for Vaes256 {

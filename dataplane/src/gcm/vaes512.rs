@@ -11,6 +11,8 @@ use super::Job;
 use super::aesni::{Aesni, reversed};
 use super::burst::{self, Open, Seal};
 use super::lanes::Lanes;
+use super::limit::{self, Work};
+use super::material::Material;
 
 /// Proof that this CPU has AVX-512 F, BW and VL, VAES and VPCLMULQDQ (and what [`Aesni`] proves).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,11 @@ impl Vaes512 {
         // SAFETY: the token proves the features.
         unsafe { open(self, jobs) }
     }
+
+    pub(super) fn limit(self, key: &Material, blocks: usize, work: Work) {
+        // SAFETY: the token proves the features.
+        unsafe { limit(self, key, blocks, work) }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq")]
@@ -45,6 +52,11 @@ fn seal(token: Vaes512, jobs: &mut [Job<'_>]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq")]
 fn open(token: Vaes512, jobs: &mut [Job<'_>]) {
     burst::run::<_, Open>(token, jobs);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq")]
+fn limit(token: Vaes512, key: &Material, blocks: usize, work: Work) {
+    limit::run(token, key, blocks, work);
 }
 
 impl Lanes for Vaes512 {

@@ -1,1 +1,0 @@
-//! Benchmarks of the packet path and of IKE.

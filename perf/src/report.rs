@@ -1,0 +1,49 @@
+//! The result of a benchmark, as JSON for programs or as a table for people.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use comfy_table::Table;
+use comfy_table::presets::ASCII_MARKDOWN;
+use serde::Serialize;
+
+use crate::machine;
+
+/// A benchmark's rows, and what they were made on.
+#[derive(Serialize)]
+pub(crate) struct Report<R> {
+    cpu: String,
+    tsc_hz: f64,
+    versions: BTreeMap<&'static str, &'static str>,
+    rows: Vec<R>,
+}
+
+/// A row that can be a line of a table.
+pub(crate) trait Row: Serialize {
+    /// Headings of the columns.
+    const HEADINGS: &'static [&'static str];
+    /// Cells, in the order of the headings.
+    fn cells(&self) -> Vec<String>;
+}
+
+impl<R: Row> Report<R> {
+    pub(crate) fn new(rows: Vec<R>) -> Result<Self> {
+        Ok(Self { cpu: machine::cpu()?, tsc_hz: machine::tsc_hz(), versions: machine::versions(), rows })
+    }
+}
+
+/// Prints the report on standard output.
+pub(crate) fn print<R: Row>(report: &Report<R>, json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report)?);
+        return Ok(());
+    }
+    println!("{}, TSC {:.3} GHz", report.cpu, report.tsc_hz / 1e9);
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_header(R::HEADINGS.iter().copied());
+    for row in &report.rows {
+        table.add_row(row.cells());
+    }
+    println!("{table}");
+    Ok(())
+}
