@@ -1,7 +1,6 @@
 //! A Child SA as negotiation sees it: offered, narrowed, keyed, installed, retired (RFC 7296, 2.9, 2.17). Used by IKE_AUTH and CREATE_CHILD_SA in both roles.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::{ChildConfig, ConnectionConfig};
 use crate::crypto::keys::{ChildKeys, Nonces};
@@ -206,11 +205,6 @@ fn volume_limits(policy: &ChildConfig, esn: Esn, random: u32) -> VolumeLimits {
 impl Child {
     pub(crate) const fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live)
-    }
-
-    /// When it was installed.
-    pub(crate) fn age(&self, now: Instant) -> Duration {
-        now.saturating_since(self.since)
     }
 
     /// Both sides have deleted it: it receives for a while longer, for packets under way.

@@ -16,7 +16,7 @@ use crate::exchange::init;
 use crate::job::JobResult;
 use crate::notice::What;
 use crate::effect::Effect;
-use crate::sa::{Arrived, Cx, IkeSa};
+use crate::sa::{Arrived, Cx, IkeSa, State};
 use crate::status::ConnectionStatus;
 use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
 
@@ -133,10 +133,11 @@ impl Endpoint {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Whether no SA is left, not even one that only lingers: after [`crate::Command::Shutdown`], the moment to stop.
+    /// Whether no SA is left but those that only repeat their last answer: after [`crate::Command::Shutdown`], the moment to stop.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.sas.is_empty() && self.lingering.is_empty() && self.shared.out.is_empty()
+        let deleting = |sa: &IkeSa| !matches!(&sa.state, State::Closing(closing) if !closing.is_deleting());
+        !self.sas.values().any(|sa| deleting(sa)) && self.lingering.is_empty() && self.shared.out.is_empty()
     }
 
     /// How often each thing of the catalogue happened.

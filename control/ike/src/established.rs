@@ -89,8 +89,6 @@ pub(crate) enum Answering {
 pub(crate) enum Fate {
     /// Tell the peer by DELETE.
     Close(DownReason, Option<IkeError>),
-    /// The peer knows.
-    Gone(DownReason, Option<IkeError>),
     /// The peer knows, but may repeat its last request.
     GoneAnswered(DownReason, Option<IkeError>),
 }
@@ -277,7 +275,6 @@ impl Established {
         loop {
             match self.fate.take() {
                 Some(Fate::Close(reason, error)) => return self.into_closing(reason, error, cx),
-                Some(Fate::Gone(reason, error)) => return self.gone(reason, error, cx),
                 Some(Fate::GoneAnswered(reason, error)) => return self.into_answered(reason, error, cx),
                 None => {}
             }

@@ -16,7 +16,7 @@ use crate::endpoint::Shared;
 use crate::environment::{Environment, Instant};
 use crate::error::{IkeError, Stage};
 use crate::established::{Closing, Established};
-use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, Path, Spi, Transmit};
+use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, Spi, Transmit};
 use crate::exchange::auth::{AuthAwaited, AuthSent};
 use crate::exchange::init::{InitAnswering, InitPreparing, InitSent, InitSharing};
 use crate::job::{Job, JobResult, Work};

@@ -287,6 +287,9 @@ impl InitSent {
 
 impl InitSharing {
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
+        if result.serial != self.serial {
+            return State::InitSharing(self);
+        }
         let Outcome::Agreed(shared) = result.outcome else { return State::InitSharing(self) };
         let Ok(shared) = shared else { return failed(IkeError::BadPublicKey(Stage::Init), cx) };
         cx.note_stage(What::KeysAgreed, Stage::Init);
