@@ -1,10 +1,5 @@
 //! Whatever a file holds, it is answered with a configuration or with findings: never a panic, never silence.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test ends where something is not as it expects"
-)]
 
 use std::collections::BTreeSet;
 use std::path::Path;

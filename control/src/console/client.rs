@@ -49,7 +49,9 @@ impl ClientError {
             Self::NoGateway { .. } => "start it with: crossgated FILE, or name its socket with --socket",
             Self::NotAllowed { .. } => "ask as root, or as the user that runs the gateway",
             Self::Broken(_) => "look at its log and whether it runs; then ask again",
-            Self::Garbage(_) => "take the crossgate and the crossgated of one version, and the gateway's own socket",
+            Self::Garbage(_) => {
+                "take the crossgate and the crossgated of one version, and the gateway's own socket"
+            }
             Self::Refused(_) => "",
         }
     }
@@ -123,7 +125,8 @@ fn read_line(stream: &mut dyn BufRead, max_bytes: u64) -> Result<Vec<u8>, Client
 /// The result in an answer to the request `id`.
 fn result(line: &[u8], id: u64) -> Result<Value, ClientError> {
     let garbage = |what: &str| ClientError::Garbage(what.to_owned());
-    let answer: Value = serde_json::from_slice(line).map_err(|error| ClientError::Garbage(error.to_string()))?;
+    let answer: Value =
+        serde_json::from_slice(line).map_err(|error| ClientError::Garbage(error.to_string()))?;
     let has_result = answer.get("result").is_some(); // serde takes `"result": null` for none
     let answer: Response = typed(&answer)?;
     if answer.jsonrpc != "2.0" {
@@ -131,7 +134,7 @@ fn result(line: &[u8], id: u64) -> Result<Value, ClientError> {
     }
     match (answer.error, has_result) {
         (Some(error), false) => Err(ClientError::Refused(error)),
-        _ if answer.id != Value::from(id) => Err(garbage("its answer is to another question")),
+        _ if answer.id != id => Err(garbage("its answer is to another question")),
         (None, true) => Ok(answer.result.unwrap_or(Value::Null)),
         (None, false) => Err(garbage("its answer holds neither result nor error")),
         (Some(_), true) => Err(garbage("its answer holds both result and error")),

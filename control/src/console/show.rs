@@ -17,7 +17,10 @@ pub fn status(status: &Status, screen: Screen) -> String {
         ("Gateway", cell(&status.name)),
         ("Program", cell(&program)),
         ("Running for", cell(&age(status.uptime_s))),
-        ("Configuration", cell(&format!("{}, applied {}", status.config_file, time(status.applied_at * 1000)))),
+        (
+            "Configuration",
+            cell(&format!("{}, applied {}", status.config_file, time(status.applied_at * 1000))),
+        ),
         ("Connections", moody(&up, all_up)),
         ("Child SAs", cell(&status.child_sas.to_string())),
         ("Workers", cell(&format!("{}, AES-GCM by {}", status.workers, status.kernel))),
@@ -101,8 +104,19 @@ pub fn sas(sas: &[Sa], screen: Screen) -> String {
         return "There is no Child SA.\n".into();
     }
     let headings = [
-        "CONNECTION", "STATE", "SPI IN", "SPI OUT", "ALGORITHMS", "OVER", ">AGE", ">REKEY IN", ">IN", ">OUT", ">REPLAYED",
-        ">FORGED", "SELECTORS",
+        "CONNECTION",
+        "STATE",
+        "SPI IN",
+        "SPI OUT",
+        "ALGORITHMS",
+        "OVER",
+        ">AGE",
+        ">REKEY IN",
+        ">IN",
+        ">OUT",
+        ">REPLAYED",
+        ">FORGED",
+        "SELECTORS",
     ];
     let mut table = screen.table(&headings);
     for sa in sas {
@@ -131,7 +145,18 @@ pub fn sas(sas: &[Sa], screen: Screen) -> String {
 #[must_use]
 pub fn ports(ports: &[Port], screen: Screen) -> String {
     let headings = [
-        "PORT", "LINK", "NETWORKS", "ADDRESSES", "MAC", ">MTU", ">QUEUES", ">IN", ">OUT", ">MISSED", ">ERRORS", "DRIVER",
+        "PORT",
+        "LINK",
+        "NETWORKS",
+        "ADDRESSES",
+        "MAC",
+        ">MTU",
+        ">QUEUES",
+        ">IN",
+        ">OUT",
+        ">MISSED",
+        ">ERRORS",
+        "DRIVER",
     ];
     let mut table = screen.table(&headings);
     for port in ports {
@@ -158,8 +183,19 @@ pub fn ports(ports: &[Port], screen: Screen) -> String {
 #[must_use]
 pub fn workers(workers: &[Worker], screen: Screen) -> String {
     let headings = [
-        ">WORKER", ">CORE", "STATE", "IDLE", ">BUSY", ">RECEIVED", ">SENT", ">SEALED", ">OPENED", ">DROPPED",
-        ">BURST 50/99/MAX", ">µs A BURST 50/99/MAX", "AES-GCM",
+        ">WORKER",
+        ">CORE",
+        "STATE",
+        "IDLE",
+        ">BUSY",
+        ">RECEIVED",
+        ">SENT",
+        ">SEALED",
+        ">OPENED",
+        ">DROPPED",
+        ">BURST 50/99/MAX",
+        ">µs A BURST 50/99/MAX",
+        "AES-GCM",
     ];
     let mut table = screen.table(&headings);
     for worker in workers {
@@ -223,7 +259,11 @@ pub fn findings(findings: &[Finding]) -> String {
         (0, 0) => "The configuration is accepted.".into(),
         (0, _) => format!("The configuration is accepted, with {}.", plural(warnings, "warning")),
         (_, 0) => format!("The configuration is refused: {}.", plural(errors, "error")),
-        _ => format!("The configuration is refused: {}, {}.", plural(errors, "error"), plural(warnings, "warning")),
+        _ => format!(
+            "The configuration is refused: {}, {}.",
+            plural(errors, "error"),
+            plural(warnings, "warning")
+        ),
     });
     lines.join("\n") + "\n"
 }

@@ -53,12 +53,16 @@ impl Screen {
 
     fn bare(&self) -> Table {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         match self.width {
             Some(width) => table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic),
             None => table.set_content_arrangement(ContentArrangement::Disabled),
         };
-        if self.colour { table.enforce_styling() } else { table.force_no_tty() };
+        if self.colour {
+            table.enforce_styling()
+        } else {
+            table.force_no_tty()
+        };
         table
     }
 
@@ -110,7 +114,11 @@ pub fn bytes(count: u64) -> String {
 /// A plain count, exact below a million, else as `12.3 M`.
 #[must_use]
 pub fn count(count: u64) -> String {
-    if count < 1_000_000 { count.to_string() } else { scaled(count, 1000, &["", "k", "M", "G", "T", "P", "E"]) }
+    if count < 1_000_000 {
+        count.to_string()
+    } else {
+        scaled(count, 1000, &["", "k", "M", "G", "T", "P", "E"])
+    }
 }
 
 /// A speed as `10 Gbit/s`.
@@ -156,7 +164,8 @@ mod tests {
 
     #[test]
     fn numbers_are_rounded_down_to_what_can_be_read() {
-        let cases = [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1_638_400, "1.5 MiB"), (u64::MAX, "15.9 EiB")];
+        let cases =
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1_638_400, "1.5 MiB"), (u64::MAX, "15.9 EiB")];
         for (count, shown) in cases {
             assert_eq!(bytes(count), shown);
         }

@@ -52,7 +52,9 @@ fn an_answer_that_is_none_is_garbage() {
 
 #[test]
 fn deep_nesting_is_garbage() {
-    for text in ["[".repeat(1_000_000), format!(r#"{{"jsonrpc":"2.0","id":1,"result":{}"#, "[".repeat(100_000))] {
+    for text in
+        ["[".repeat(1_000_000), format!(r#"{{"jsonrpc":"2.0","id":1,"result":{}"#, "[".repeat(100_000))]
+    {
         assert!(matches!(result(text.as_bytes(), 1), Err(ClientError::Garbage(_))));
     }
 }
