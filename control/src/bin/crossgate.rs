@@ -175,7 +175,11 @@ impl Session {
         let Some(index) = all.iter().position(|connection| connection.name == name) else {
             let names: Vec<&str> = all.iter().map(|connection| connection.name.as_str()).collect();
             let problem = format!("the gateway has no connection \"{name}\"");
-            return Err(Failure::Usage { problem, remedy: format!("name one of: {}", names.join(", ")) });
+            let remedy = match names.is_empty() {
+                true => "apply a configuration that has it".to_owned(),
+                false => format!("name one of: {}", names.join(", ")),
+            };
+            return Err(Failure::Usage { problem, remedy });
         };
         let answer_sas = self.client.call(&Method::Sas)?;
         let mut sas: Vec<Sa> = typed(&answer_sas)?;
