@@ -38,8 +38,6 @@ pub(crate) struct Child {
     pub(crate) expires_at: Instant,
     /// Whether we send on it.
     pub(crate) sends: bool,
-    /// Whether the data plane was told so after the last choice between several IKE SAs.
-    pub(crate) confirmed: bool,
     /// It lost a collision: it receives until it is deleted, but is never sent on.
     pub(crate) lost: bool,
     pub(crate) phase: Phase,
@@ -158,7 +156,6 @@ impl Agreed {
             rekey_at: cx.now + soft,
             expires_at: cx.now + policy.lifetime.hard,
             sends: self.outbound_use == OutboundUse::Now,
-            confirmed: false,
             lost: false,
             phase: Phase::Live,
         }

@@ -139,7 +139,8 @@ impl Endpoint {
             }
             return;
         };
-        if now.saturating_since(since) < SIMULTANEOUS {
+        // After a crash within that time both are the peer's; then they are not simultaneous.
+        if now.saturating_since(since) < SIMULTANEOUS && fresh.role() != old.role() {
             let loser = if fresh.spis() < old.spis() { new } else { other };
             self.with_sa(loser, now, env, IkeSa::lose_duplicate);
         } else if initial_contact {

@@ -377,12 +377,9 @@ impl Established {
 
     pub(crate) fn activate_policy(&mut self, policy: usize, cx: &mut Cx<'_>) {
         let live = self.children.iter().filter(|child| child.policy == policy && child.is_live() && !child.lost);
-        if let Some(id) = live.max_by_key(|child| child.id).map(|child| child.id)
-            && !self.child(id).is_some_and(|child| child.sends && child.confirmed)
-        {
-            if let Some(child) = self.child_mut(id) {
-                child.confirmed = true;
-            }
+        let standby = |child: &&Child| !child.sends;
+        let (waiting, sending): (Vec<&Child>, Vec<&Child>) = live.partition(standby);
+        if let Some(id) = sending.iter().chain(&waiting).map(|child| child.id).next() {
             self.activate(id, cx);
         }
     }

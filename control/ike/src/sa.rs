@@ -156,7 +156,8 @@ impl IkeSa {
     pub(crate) fn lose_duplicate(&mut self, cx: &mut Cx<'_>) {
         cx.note(What::Duplicate);
         self.established(cx, |state, cx| match state.secured.role {
-            Role::Initiator => state.close(DownReason::Superseded, cx),
+            // Not before the other one carries the traffic: by its timer, later within the same input.
+            Role::Initiator => state.leaving_at = Some(cx.now),
             Role::Responder => state.await_delete(cx),
         });
     }
