@@ -1,0 +1,133 @@
+//! What is for the gateway itself, and what is for nobody: answered, refused, counted, never fatal.
+
+mod lab;
+
+use crossgate_dataplane::counter::Counter::*;
+use crossgate_dataplane::header::Protocol;
+use crossgate_dataplane::header::ethernet::{EtherType, Mac};
+use crossgate_dataplane::message::{Command, Event};
+use lab::{
+    Gateway, HOST, LAN, OURS, Options, PEER, Site, TUNNEL, WAN, across, frame, framed, inbound,
+    outbound, packet,
+};
+use proptest::prelude::*;
+
+/// Echo request 1/1 without data.
+const ECHO: [u8; 8] = [8, 0, 0xf7, 0xfd, 0, 1, 0, 1];
+
+#[test]
+fn arp_request_for_our_address_is_answered() {
+    let mut one = Gateway::new(Site(1), 1);
+    let request =
+        [&[0, 1, 8, 0, 6, 4, 0, 1][..], &PEER.0, &[192, 0, 2, 2], &[0; 6], &[192, 0, 2, 1]].concat();
+    one.arrive(WAN, &framed(Mac::BROADCAST, PEER, EtherType::ARP, &request));
+    one.run();
+    let answer =
+        [&[0, 1, 8, 0, 6, 4, 0, 2][..], &OURS[WAN].0, &[192, 0, 2, 1], &PEER.0, &[192, 0, 2, 2]].concat();
+    assert_eq!(one.sent(WAN), [framed(PEER, OURS[WAN], EtherType::ARP, &answer)]);
+    assert_eq!(one.moved(), [(RxPackets, 1), (TxPackets, 1), (Originated, 1), (ArpConsumed, 1)]);
+    one.finish();
+}
+
+#[test]
+fn ping_to_our_address_is_answered_on_both_sides() {
+    let mut one = Gateway::new(Site(1), 1);
+    for (port, mac, source, own) in [
+        (WAN, PEER, Site(2).public(false), Site(1).public(false)),
+        (LAN, HOST, Site(1).host(false), Site(1).own(false)),
+    ] {
+        one.arrive(port, &frame(OURS[port], mac, &packet(source, own, Protocol::ICMP, 7, &ECHO)));
+        one.run();
+        let reply = [0, 0, 0xff, 0xfd, 0, 1, 0, 1];
+        let expected = packet(own, source, Protocol::ICMP, 64, &reply);
+        assert_eq!(one.sent(port), [frame(mac, OURS[port], &expected)]);
+        assert_eq!(one.moved(), [(RxPackets, 1), (TxPackets, 1), (Originated, 1), (IcmpEchoConsumed, 1)]);
+    }
+    one.finish();
+}
+
+#[test]
+fn ike_is_punted_and_keepalives_are_eaten() {
+    let mut one = Gateway::new(Site(1), 1);
+    let udp = |port: u16, payload: &[u8]| {
+        let length = u16::try_from(8 + payload.len()).expect("short");
+        let head = [0x11, 0x94_u16, port, length, 0];
+        let bytes: Vec<u8> =
+            head[1..].iter().flat_map(|word| word.to_be_bytes()).chain(payload.iter().copied()).collect();
+        let packet = packet(Site(2).public(false), Site(1).public(false), Protocol::UDP, 64, &bytes);
+        frame(OURS[WAN], PEER, &packet)
+    };
+    one.arrive(WAN, &udp(500, b"an IKE message"));
+    one.arrive(WAN, &udp(4500, b"\0\0\0\0another"));
+    one.arrive(WAN, &udp(4500, &[0xff]));
+    one.arrive(WAN, &udp(53, b"who?"));
+    one.run();
+    assert_eq!(one.moved(), [(RxPackets, 4), (PuntedIke, 2), (LocalNotServed, 1), (KeepaliveReceived, 1)]);
+    let punts: Vec<_> = one
+        .events()
+        .into_iter()
+        .filter_map(|event| if let Event::Punted(punt) = event { Some(punt) } else { None })
+        .map(|punt| (punt.packet.data().to_vec(), punt.local.port(), punt.remote.port()))
+        .collect();
+    assert_eq!(punts, [(b"an IKE message".to_vec(), 500, 0x94), (b"another".to_vec(), 4500, 0x94)]);
+    one.finish();
+}
+
+#[test]
+fn tunnel_without_sa_drops_and_asks_once_a_second() {
+    let mut one = Gateway::new(Site(1), 1);
+    for number in 0..3 {
+        one.arrive(LAN, &frame(OURS[LAN], HOST, &across(Site(1), false, 64, number, 64)));
+    }
+    one.run();
+    assert!(one.sent(WAN).is_empty());
+    assert!(one.moved().contains(&(TunnelDown, 3)));
+    let asked = one.events().into_iter().filter(|e| matches!(e, Event::NoSa { tunnel: TUNNEL, .. })).count();
+    assert_eq!(asked, 1);
+    one.finish();
+}
+
+#[test]
+fn clear_text_that_wants_protection_is_dropped_on_both_sides() {
+    let mut one = Gateway::new(Site(1), 1);
+    one.arrive(WAN, &frame(OURS[WAN], PEER, &across(Site(2), false, 64, 1, 64)));
+    one.arrive(LAN, &frame(OURS[LAN], HOST, &across(Site(2), false, 64, 1, 64)));
+    one.run();
+    assert_eq!(one.moved(), [(RxPackets, 2), (ClearText, 2)]);
+    one.finish();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// `Gateway::finish` checks that every packet is accounted for and none leaked.
+    #[test]
+    fn garbage_is_accounted_for(
+        frames in proptest::collection::vec((any::<bool>(), 0_u8..6, proptest::collection::vec(any::<u8>(), 0..200)), 1..60),
+    ) {
+        let mut one = Gateway::new(Site(1), 1);
+        let options = Options::default();
+        one.install(outbound(Site(1), &options, 0), inbound(Site(1), &options, 0));
+        for (lan, kind, bytes) in frames {
+            let (port, mac) = if lan { (LAN, HOST) } else { (WAN, PEER) };
+            let v6 = bytes.len() % 2 == 1;
+            let (source, own) = match port {
+                LAN => (Site(1).host(v6), Site(2).host(v6)),
+                _ => (Site(2).public(v6), Site(1).public(v6)),
+            };
+            let to = |protocol| frame(OURS[port], mac, &packet(source, own, protocol, 9, &bytes));
+            let garbage = match kind {
+                0 => bytes,
+                1 => framed(OURS[port], mac, EtherType::IPV4, &bytes),
+                2 => framed(Mac::BROADCAST, mac, EtherType::IPV6, &bytes),
+                3 => to(Protocol::ESP),
+                4 => to(Protocol::UDP),
+                _ => to(if v6 { Protocol::ICMPV6 } else { Protocol::ICMP }),
+            };
+            one.arrive(port, &garbage);
+        }
+        one.run();
+        one.command(0, Command::Barrier);
+        one.finish();
+    }
+}
