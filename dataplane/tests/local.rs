@@ -7,8 +7,8 @@ use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::ethernet::{EtherType, Mac};
 use crossgate_dataplane::message::{Command, Event};
 use lab::{
-    Gateway, HOST, LAN, OURS, Options, PEER, Site, TUNNEL, WAN, across, frame, framed, inbound,
-    outbound, packet,
+    Gateway, HOST, LAN, OURS, Options, PEER, Site, TUNNEL, WAN, across, frame, framed, inbound, outbound,
+    packet,
 };
 use proptest::prelude::*;
 

@@ -178,7 +178,8 @@ impl Context {
             Action::Solicit { interface: id, target, probe } => {
                 let mut question = [0; FRAME_BYTES];
                 let interface = self.forwarding.interface(id);
-                let bytes = interface.and_then(|interface| solicitation(interface, target, probe, &mut question));
+                let bytes =
+                    interface.and_then(|interface| solicitation(interface, target, probe, &mut question));
                 let Some(bytes) = bytes else { return };
                 match self.pool.take_copy(&question[..bytes]) {
                     Some(frame) => self.send_own(frame, id),

@@ -8,13 +8,13 @@ use dpdk_sys::{Reassembly, tsc_cycles};
 use super::{Context, Lists, push_own, trim_to};
 use crate::counter::Counter;
 use crate::forwarding::{InterfaceId, VrfId};
+use crate::header::Protocol;
 use crate::header::checksum::Sum;
 use crate::header::icmp::IcmpView;
 use crate::header::icmpv6::Icmpv6View;
 use crate::header::ipv4::{self, Ipv4View};
 use crate::header::ipv6::Ipv6View;
 use crate::header::udp::{self, UdpChecksum, UdpView};
-use crate::header::Protocol;
 use crate::icmp;
 use crate::message::{Event, Punt};
 use crate::packet::{Clear, Family, Sealed, describe_v4, describe_v6, discard};
@@ -83,12 +83,15 @@ fn reassemble(packet: Clear, cx: &mut Context) -> Option<Clear> {
         }
     };
     let described = match packet.inner.family {
-        Family::V4 => Ipv4View::with_checksum_known(mbuf.data())
-            .map(|view| (describe_v4(&view), view.is_fragment())),
+        Family::V4 => {
+            Ipv4View::with_checksum_known(mbuf.data()).map(|view| (describe_v4(&view), view.is_fragment()))
+        }
         Family::V6 => Ipv6View::new(mbuf.data()).map(|view| (describe_v6(&view), view.fragment().is_some())),
     };
     match described {
-        Ok(((inner, flow), false)) => Some(Clear { mbuf, vrf: packet.vrf, origin: packet.origin, inner, flow }),
+        Ok(((inner, flow), false)) => {
+            Some(Clear { mbuf, vrf: packet.vrf, origin: packet.origin, inner, flow })
+        }
         _ => {
             discard(mbuf, Counter::FragmentMalformed, &mut cx.counters);
             None
@@ -161,9 +164,11 @@ fn checksum(udp: &UdpView<'_>, source: IpAddr, destination: IpAddr) -> UdpChecks
 /// ICMP in the underlay: echo, and path MTU messages about our ESP packets.
 fn control(packet: Clear, lists: &mut Lists, cx: &mut Context) {
     let too_big = match (packet.inner.family, packet.flow.source, packet.flow.destination) {
-        (Family::V6, IpAddr::V6(source), IpAddr::V6(destination)) => Ipv6View::new(packet.mbuf.data())
-            .ok()
-            .and_then(|view| Icmpv6View::new(view.payload(), source, destination).ok().map(|m| TooBig::of_v6(&m))),
+        (Family::V6, IpAddr::V6(source), IpAddr::V6(destination)) => {
+            Ipv6View::new(packet.mbuf.data()).ok().and_then(|view| {
+                Icmpv6View::new(view.payload(), source, destination).ok().map(|m| TooBig::of_v6(&m))
+            })
+        }
         _ => Ipv4View::with_checksum_known(packet.mbuf.data())
             .ok()
             .and_then(|view| IcmpView::new(view.payload()).ok().map(|message| TooBig::of_v4(&message))),

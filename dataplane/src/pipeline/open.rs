@@ -82,7 +82,11 @@ fn admit(sa: &InboundSa, sequence_low: u32, in_udp: bool) -> Result<u64, Counter
 }
 
 /// Step 2. A packet for which no job could be made counts as forged.
-fn decrypt(opening: &mut Batch<Opening>, inbound: &Inbound, cx: &Context) -> ArrayVec<Verdict, BURST_PACKETS> {
+fn decrypt(
+    opening: &mut Batch<Opening>,
+    inbound: &Inbound,
+    cx: &Context,
+) -> ArrayVec<Verdict, BURST_PACKETS> {
     let mut verdicts: ArrayVec<Verdict, BURST_PACKETS> = opening.iter().map(|_| Verdict::Forged).collect();
     let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
     let mut places: ArrayVec<usize, BURST_PACKETS> = ArrayVec::new();

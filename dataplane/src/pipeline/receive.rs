@@ -203,7 +203,8 @@ pub(super) fn forwardable_v4(view: &Ipv4View<'_>, delivery: Delivery) -> Result<
         return Err(Counter::Ipv4Multicast);
     }
     let is_bad_source = source.is_multicast() || source.is_loopback() || source.octets()[0] == 0;
-    if is_bad_source || source.octets()[0] >= 240 || destination.is_loopback() || destination.is_unspecified() {
+    if is_bad_source || source.octets()[0] >= 240 || destination.is_loopback() || destination.is_unspecified()
+    {
         return Err(Counter::Ipv4BadAddress);
     }
     Ok(())

@@ -235,8 +235,12 @@ fn answer(packet: &Clear, told: Told, errors: &mut Batch<Clear>, cx: &mut Contex
     let (mut v4, mut v6) = ([0; ERROR_V4_BYTES], [0; ERROR_V6_BYTES]);
     let offending = packet.mbuf.data();
     let error = match source {
-        IpAddr::V4(source) => error_v4(offending, delivery, told.v4, source, &mut v4).map(|bytes| &v4[..bytes]),
-        IpAddr::V6(source) => error_v6(offending, delivery, told.v6, source, &mut v6).map(|bytes| &v6[..bytes]),
+        IpAddr::V4(source) => {
+            error_v4(offending, delivery, told.v4, source, &mut v4).map(|bytes| &v4[..bytes])
+        }
+        IpAddr::V6(source) => {
+            error_v6(offending, delivery, told.v6, source, &mut v6).map(|bytes| &v6[..bytes])
+        }
     };
     let Some(error) = error else { return false };
     let Some(mbuf) = cx.pool.take_copy(error) else {
