@@ -146,6 +146,7 @@ impl Gateway {
         if self.activity_at <= now {
             self.activity_at = now + ACTIVITY_EVERY;
             self.pass_on_activity();
+            self.workers.take_histograms();
         }
         busy |= self.outbox.flush(&self.buffers, &mut self.workers);
         busy
@@ -218,7 +219,9 @@ impl Gateway {
                 self.workers.set_forwarding(&self.forwarding);
             }
             // The configuration was applied with the same resources, so this is a defect; what runs goes on.
-            Err(error) => tracing::error!(%error, "the forwarding tables cannot be built; the present ones stay"),
+            Err(error) => {
+                tracing::error!(%error, "the forwarding tables cannot be built; the present ones stay")
+            }
         }
     }
 

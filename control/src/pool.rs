@@ -4,7 +4,7 @@
 use std::thread::{self, JoinHandle};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use crossgate_ike::{Job, JobResult};
+use crossgate_ike::job::{Job, JobResult};
 
 /// Threads that run jobs. Dropping the pool lets them finish what they hold and ends them.
 pub struct Pool {

@@ -107,7 +107,9 @@ impl Reactor {
                             farewell = Some(Instant::now() + FAREWELL);
                         }
                     }
-                    token => console.ready(token, self.poll.registry(), |access, request| gateway.answer(access, request)),
+                    token => console.ready(token, self.poll.registry(), |access, request| {
+                        gateway.answer(access, request)
+                    }),
                 }
             }
         }

@@ -30,7 +30,9 @@ pub enum ApplyError {
     #[error("{0}")]
     Findings(#[from] Findings),
     /// Something that is fixed while the gateway runs differs.
-    #[error("{what} cannot change while the gateway runs: restart crossgated with the new file, or leave it as it was")]
+    #[error(
+        "{what} cannot change while the gateway runs: restart crossgated with the new file, or leave it as it was"
+    )]
     NeedsRestart {
         /// What differs.
         what: String,
@@ -80,7 +82,10 @@ impl Gateway {
     pub fn apply_file(&mut self, file: &Path) -> Result<(Vec<Change>, Vec<Finding>), ApplyError> {
         let loaded = Config::read(file, &Environment::of_process())?;
         let warnings = loaded.warnings;
-        debug_assert!(warnings.iter().all(|finding| finding.severity == Severity::Warning), "errors do not load");
+        debug_assert!(
+            warnings.iter().all(|finding| finding.severity == Severity::Warning),
+            "errors do not load"
+        );
         let changes = self.apply(loaded.config)?;
         self.config_file = file.to_owned();
         Ok((changes, warnings))
@@ -167,7 +172,8 @@ fn check_fixed(running: &Config, wanted: &Config) -> Result<(), ApplyError> {
     if running.appliance() != wanted.appliance() {
         return refuse("[appliance]".to_owned());
     }
-    let (old, new): (BTreeSet<_>, BTreeSet<_>) = (running.ports().keys().collect(), wanted.ports().keys().collect());
+    let (old, new): (BTreeSet<_>, BTreeSet<_>) =
+        (running.ports().keys().collect(), wanted.ports().keys().collect());
     if let Some(name) = old.symmetric_difference(&new).next() {
         return refuse(format!("port {name} (ports can neither be added nor removed)"));
     }
@@ -194,7 +200,9 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
         match running.connections().get(name) {
             None => changes.push(Change::Add(name.clone())),
             Some(old) => {
-                if old.gateway != connection.gateway || running.network_of(old).name != wanted.network_of(connection).name {
+                if old.gateway != connection.gateway
+                    || running.network_of(old).name != wanted.network_of(connection).name
+                {
                     // Another network is another VRF: nothing of the old connection may live on in it.
                     changes.push(Change::Remove(name.clone()));
                     changes.push(Change::Add(name.clone()));

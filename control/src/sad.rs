@@ -209,7 +209,9 @@ impl Sad {
     #[must_use]
     pub fn by_outbound(&self, spi: Spi, belongs: impl Fn(&Pair) -> bool) -> Option<(ChildId, &Pair)> {
         let mut pairs = self.pairs.iter();
-        pairs.find(|(_, pair)| pair.outbound.spi() == spi && belongs(pair)).map(|(child, pair)| (*child, pair))
+        pairs
+            .find(|(_, pair)| pair.outbound.spi() == spi && belongs(pair))
+            .map(|(child, pair)| (*child, pair))
     }
 
     /// Whether some pair of this tunnel is sent on.

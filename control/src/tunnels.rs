@@ -55,7 +55,8 @@ impl Tunnels {
     ) -> (TunnelId, bool) {
         let lineages = self.of.entry(connection).or_default();
         let successor = lineages.iter().position(|lineage| Some(lineage.tunnel) == replaces);
-        let position = successor.or_else(|| lineages.iter().position(|lineage| lineage.selectors == selectors));
+        let position =
+            successor.or_else(|| lineages.iter().position(|lineage| lineage.selectors == selectors));
         if let Some(lineage) = position.map(|position| &mut lineages[position]) {
             lineage.children += 1;
             let changed = lineage.selectors != selectors;
@@ -76,7 +77,9 @@ impl Tunnels {
     /// A Child SA of this tunnel is gone. Returns whether the data plane has to learn of it.
     pub fn leave(&mut self, connection: ConnectionId, tunnel: TunnelId) -> bool {
         let Some(lineages) = self.of.get_mut(&connection) else { return false };
-        let Some(position) = lineages.iter().position(|lineage| lineage.tunnel == tunnel) else { return false };
+        let Some(position) = lineages.iter().position(|lineage| lineage.tunnel == tunnel) else {
+            return false;
+        };
         lineages[position].children -= 1;
         if lineages[position].children > 0 {
             return false;
@@ -106,12 +109,15 @@ impl Tunnels {
         let idle = self.idle.iter().find(|(_, number)| **number == tunnel).map(|(connection, _)| *connection);
         idle.or_else(|| {
             let mut owners = self.of.iter();
-            owners.find(|(_, all)| all.iter().any(|lineage| lineage.tunnel == tunnel)).map(|(owner, _)| *owner)
+            owners
+                .find(|(_, all)| all.iter().any(|lineage| lineage.tunnel == tunnel))
+                .map(|(owner, _)| *owner)
         })
     }
 
     fn take_number(&mut self) -> TunnelId {
-        let free = (0..).map(TunnelId).find(|tunnel| !self.taken.contains(tunnel)).expect("numbers do not end");
+        let free =
+            (0..).map(TunnelId).find(|tunnel| !self.taken.contains(tunnel)).expect("numbers do not end");
         self.taken.insert(free);
         free
     }

@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU8;
+use std::sync::Arc;
 
 use crossgate_dataplane::forwarding::Forwarding;
 use crossgate_dataplane::message::{Command, CommandId, ControlEnd, Event, Full, Inject, Replaced};
 use crossgate_dataplane::sa::OutboundSa;
 use crossgate_dataplane::spi::Spi;
-use std::sync::Arc;
+use crossgate_dataplane::worker::Histograms;
 
 /// Position of a command in the order of all commands to all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,8 @@ struct Lane {
     waiting: VecDeque<(Ticket, Command)>,
     /// In the ring or in the worker's hands.
     sent: VecDeque<(CommandId, Ticket)>,
+    /// What the worker recorded since its start, as of the last time it was asked.
+    histograms: Histograms,
 }
 
 /// All workers, seen from the control thread.
@@ -45,7 +48,12 @@ impl Workers {
     #[must_use]
     pub fn new(ends: Vec<ControlEnd>) -> Self {
         let count = u8::try_from(ends.len()).ok().and_then(NonZeroU8::new).expect("1 to 255 workers");
-        let lane = |rings| Lane { rings, waiting: VecDeque::new(), sent: VecDeque::new() };
+        let lane = |rings| Lane {
+            rings,
+            waiting: VecDeque::new(),
+            sent: VecDeque::new(),
+            histograms: Histograms::default(),
+        };
         Self { lanes: ends.into_iter().map(lane).collect(), count, last: 0, refused: 0 }
     }
 
@@ -83,6 +91,16 @@ impl Workers {
         }
     }
 
+    /// Asks every worker for what it has recorded since the last time.
+    pub fn take_histograms(&mut self) {
+        self.to_all(|| Command::TakeHistograms(Box::default()));
+    }
+
+    /// What each worker has recorded, in their order.
+    pub fn histograms(&self) -> impl Iterator<Item = &Histograms> {
+        self.lanes.iter().map(|lane| &lane.histograms)
+    }
+
     fn to_all(&mut self, mut make: impl FnMut() -> Command) -> Ticket {
         self.last += 1;
         for lane in &mut self.lanes {
@@ -111,9 +129,14 @@ impl Workers {
                 moved = true;
                 let sent = lane.sent.pop_front();
                 debug_assert_eq!(sent.map(|(id, _)| id), Some(acknowledgement.id), "answers come in order");
-                if let Replaced::Refused(command) = acknowledgement.replaced {
-                    self.refused += 1;
-                    tracing::error!(?command, "a worker's table is too small for this number: raise `max_sas`");
+                match acknowledgement.replaced {
+                    Replaced::Histograms(recorded) => lane.add(&recorded),
+                    Replaced::Refused(command) => {
+                        self.refused += 1;
+                        tracing::error!(?command, "a worker's tables are full: configure fewer connections");
+                    }
+                    // Dropped here, on the control thread: this is where keys of old SAs are wiped.
+                    _ => {}
                 }
             }
             lane.flush();
@@ -123,7 +146,9 @@ impl Workers {
 
     /// The next event of any worker.
     pub fn next_event(&mut self) -> Option<(WorkerId, Event)> {
-        (0u8..).zip(&mut self.lanes).find_map(|(index, lane)| Some((WorkerId(index), lane.rings.poll_event()?)))
+        (0u8..)
+            .zip(&mut self.lanes)
+            .find_map(|(index, lane)| Some((WorkerId(index), lane.rings.poll_event()?)))
     }
 
     /// Gives a packet to a worker for sending; `spread` picks the worker, the same for the same value.
@@ -131,7 +156,8 @@ impl Workers {
     /// # Errors
     /// The packet, if that worker's ring is full.
     pub fn inject(&mut self, spread: u64, packet: Inject) -> Result<(), Full<Inject>> {
-        let index = usize::try_from(spread % self.lanes.len() as u64).expect("less than the number of workers");
+        let index =
+            usize::try_from(spread % self.lanes.len() as u64).expect("less than the number of workers");
         self.lanes[index].rings.inject(packet)
     }
 
@@ -149,6 +175,12 @@ impl Workers {
 }
 
 impl Lane {
+    fn add(&mut self, recorded: &Histograms) {
+        let Histograms { burst_packets, residence_cycles } = &mut self.histograms;
+        burst_packets.add(&recorded.burst_packets).expect("both have the same bounds");
+        residence_cycles.add(&recorded.residence_cycles).expect("both have the same bounds");
+    }
+
     fn put(&mut self, ticket: Ticket, command: Command) {
         self.waiting.push_back((ticket, command));
         self.flush();
@@ -164,6 +196,9 @@ impl Lane {
     }
 
     fn oldest_open(&self) -> Option<Ticket> {
-        self.sent.front().map(|(_, ticket)| *ticket).or_else(|| self.waiting.front().map(|(ticket, _)| *ticket))
+        self.sent
+            .front()
+            .map(|(_, ticket)| *ticket)
+            .or_else(|| self.waiting.front().map(|(ticket, _)| *ticket))
     }
 }

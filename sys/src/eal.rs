@@ -148,6 +148,12 @@ impl LogLevel {
     }
 }
 
+/// The DPDK that this was built with, such as `22.11.11`.
+#[must_use]
+pub fn version() -> String {
+    format!("{}.{:02}.{}", ffi::RTE_VER_YEAR, ffi::RTE_VER_MONTH, ffi::RTE_VER_MINOR)
+}
+
 /// The time stamp counter, in cycles.
 pub fn tsc_cycles() -> u64 {
     // SAFETY: reads a register.

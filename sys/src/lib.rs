@@ -19,7 +19,7 @@ mod queue;
 mod ring_port;
 
 pub use burst::{BURST_PACKETS, Burst, Drain};
-pub use eal::{Eal, EalOptions, LogLevel, Memory, MemoryMode, RegisteredThread, tsc_cycles, tsc_hz};
+pub use eal::{Eal, EalOptions, LogLevel, Memory, MemoryMode, RegisteredThread, tsc_cycles, tsc_hz, version};
 pub use error::{Errno, Error};
 pub use flow::{Encapsulation, OuterFamily, SpiRule, SteerError};
 pub use frag::{FragmentError, MAX_FRAGMENTS, Reassembler, Reassembly, ReassemblyOptions, fragment_ipv4};

@@ -90,8 +90,12 @@ impl Agreed {
         let local = ranges(message.ts_initiator().ok_or(missing(PayloadType::TSI))?);
         let remote = ranges(message.ts_responder().ok_or(missing(PayloadType::TSR))?);
         let (policy, config) = policy;
-        if !is_narrowing(&local, &config.local_selectors) || !is_narrowing(&remote, &config.remote_selectors) {
-            return Err(IkeError::Misbehaved { stage, what: "answered with traffic selectors that were not offered" });
+        if !is_narrowing(&local, &config.local_selectors) || !is_narrowing(&remote, &config.remote_selectors)
+        {
+            return Err(IkeError::Misbehaved {
+                stage,
+                what: "answered with traffic selectors that were not offered",
+            });
         }
         Ok(Self {
             policy,
@@ -174,7 +178,8 @@ pub(crate) fn choose_policy(
     let missing = |payload| IkeError::Missing { stage, payload };
     let theirs = ranges(message.ts_initiator().ok_or(missing(PayloadType::TSI))?);
     let ours = ranges(message.ts_responder().ok_or(missing(PayloadType::TSR))?);
-    let narrowed = config.children.iter().enumerate().filter(|(index, _)| rekeyed.is_none_or(|policy| policy == *index));
+    let narrowed =
+        config.children.iter().enumerate().filter(|(index, _)| rekeyed.is_none_or(|policy| policy == *index));
     narrowed
         .map(|(index, policy)| {
             (index, narrow(&ours, &policy.local_selectors), narrow(&theirs, &policy.remote_selectors))
@@ -219,7 +224,8 @@ impl Child {
     }
 
     pub(crate) fn status(&self, config: &ConnectionConfig) -> ChildStatus {
-        let name = config.children.get(self.policy).map_or_else(|| Arc::from(""), |child| Arc::clone(&child.name));
+        let name =
+            config.children.get(self.policy).map_or_else(|| Arc::from(""), |child| Arc::clone(&child.name));
         ChildStatus {
             id: self.id,
             policy: self.policy,
@@ -237,4 +243,3 @@ impl Child {
         }
     }
 }
-

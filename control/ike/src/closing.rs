@@ -59,7 +59,12 @@ impl Closing {
         if due == Due::GiveUp || self.until <= cx.now { State::Gone } else { State::Closing(self) }
     }
 
-    pub(crate) fn on_datagram(mut self: Box<Self>, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) -> State {
+    pub(crate) fn on_datagram(
+        mut self: Box<Self>,
+        arrived: &Arrived<'_>,
+        header: &Header,
+        cx: &mut Cx<'_>,
+    ) -> State {
         let message = match self.secured.receive(arrived, header, cx) {
             Received::Message(message) => message,
             Received::Nothing | Received::Malformed(_) => return State::Closing(self),

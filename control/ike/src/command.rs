@@ -73,9 +73,9 @@ impl Endpoint {
     }
 
     fn is_up_or_coming(&self, id: ConnectionId) -> bool {
-        self.connections.get(&id).is_some_and(|c| {
-            c.ikes.iter().any(|ike| self.sas.get(ike).is_some_and(|sa| !sa.is_closing()))
-        })
+        self.connections
+            .get(&id)
+            .is_some_and(|c| c.ikes.iter().any(|ike| self.sas.get(ike).is_some_and(|sa| !sa.is_closing())))
     }
 
     fn initiate(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::crypto::suite::{EspSuite, Esn, Group, IkeSuite};
+use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::endpoint::IKE_PORT;
 use crate::event::{ConnectionId, Encapsulation, Path};
 use crate::identity::Identity;
@@ -239,7 +239,9 @@ impl ConnectionConfig {
         }
         match self.remote_address {
             None if self.mode != Mode::ResponderOnly => Err(ConfigError::InitiatorWithoutAddress),
-            Some(remote) if remote.is_ipv4() != self.local_address.is_ipv4() => Err(ConfigError::MixedFamilies),
+            Some(remote) if remote.is_ipv4() != self.local_address.is_ipv4() => {
+                Err(ConfigError::MixedFamilies)
+            }
             _ => Ok(()),
         }
     }

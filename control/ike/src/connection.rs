@@ -54,7 +54,8 @@ impl Connection {
     pub(crate) fn status(&self, sas: &HashMap<IkeId, Box<IkeSa>>) -> ConnectionStatus {
         let ike_sas: Vec<IkeStatus> =
             self.ikes.iter().filter_map(|id| sas.get(id)).map(|sa| sa.status(&self.config)).collect();
-        let covered = |policy: usize| ike_sas.iter().any(|ike| ike.children.iter().any(|c| c.policy == policy));
+        let covered =
+            |policy: usize| ike_sas.iter().any(|ike| ike.children.iter().any(|c| c.policy == policy));
         let phase = if ike_sas.iter().any(|ike| ike.peer.is_some()) {
             if (0..self.config.children.len()).all(covered) { Phase::Up } else { Phase::Partial }
         } else if ike_sas.is_empty() {

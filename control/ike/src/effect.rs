@@ -26,7 +26,13 @@ pub(crate) enum Effect {
     /// This IKE SA authenticated its peer.
     Established { ike: IkeId, connection: ConnectionId, initial_contact: bool },
     /// This IKE SA is over.
-    Ended { ike: IkeId, connection: Option<ConnectionId>, reason: DownReason, error: Option<IkeError>, proven: bool },
+    Ended {
+        ike: IkeId,
+        connection: Option<ConnectionId>,
+        reason: DownReason,
+        error: Option<IkeError>,
+        proven: bool,
+    },
     /// A Child SA belongs to this IKE SA from now on.
     Owned(ChildId, Spi, IkeId),
     /// A Child SA is no longer negotiated about; it is removed after a while.
@@ -34,7 +40,7 @@ pub(crate) enum Effect {
     /// A Child SA is gone at once.
     Dropped(ChildId, Spi),
     /// The winner of a collision takes the Child SAs.
-    Inherit { heir: IkeId, children: Vec<Child> },
+    Inherit { heir: IkeId, from: IkeId, children: Vec<Child> },
     /// The IKE SA that lost a collision; its initiator deletes it, we only wait for that.
     Lost(IkeId),
     /// A Child SA failed while its IKE SA lives.
@@ -72,8 +78,8 @@ impl Endpoint {
                     self.set_timer(Timer::Linger(child), Some(now + linger));
                 }
                 Effect::Dropped(child, spi) => self.disown(child, spi),
-                Effect::Inherit { heir, children } => {
-                    self.with_sa(heir, now, env, |sa, cx| sa.inherit(children, cx));
+                Effect::Inherit { heir, from, children } => {
+                    self.with_sa(heir, now, env, |sa, cx| sa.inherit(from, children, cx));
                 }
                 Effect::Lost(ike) => self.with_sa(ike, now, env, IkeSa::await_delete),
                 Effect::ChildFailed(connection, error) | Effect::Hint(connection, error) => {
@@ -159,7 +165,9 @@ impl Endpoint {
         let ikes = entry.ikes.clone();
         for policy in 0..entry.config.children.len() {
             let staying = ikes.iter().filter(|ike| self.sas.get(ike).is_some_and(|sa| !sa.is_leaving()));
-            let Some(best) = staying.filter(|ike| self.sas[ike].serves(policy)).max().copied() else { continue };
+            let Some(best) = staying.filter(|ike| self.sas[ike].serves(policy)).max().copied() else {
+                continue;
+            };
             self.with_sa(best, now, env, |sa, cx| sa.activate_policy(policy, cx));
         }
     }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use crate::config::{ConfigError, EndpointConfig};
 use crate::connection::Connection;
 use crate::cookie::Cookies;
+use crate::effect::Effect;
 use crate::environment::{Environment, Instant};
 use crate::event::{ChildId, ConnectionId, Event, IkeId, Input, Output, RemoveReason, Spi};
 use crate::exchange::init;
 use crate::job::JobResult;
 use crate::notice::What;
-use crate::effect::Effect;
 use crate::sa::{Arrived, Cx, IkeSa, State};
 use crate::status::ConnectionStatus;
 use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
@@ -112,7 +112,9 @@ impl Endpoint {
         env: &mut dyn Environment,
     ) -> Result<(), ConfigError> {
         match input {
-            Input::Datagram { local, remote, bytes } => self.on_datagram(&Arrived { local, remote, bytes }, now, env),
+            Input::Datagram { local, remote, bytes } => {
+                self.on_datagram(&Arrived { local, remote, bytes }, now, env)
+            }
             Input::Timeout => {}
             Input::Command(command) => self.on_command(command, now, env)?,
             Input::Computed(result) => self.on_computed(result, now, env),
@@ -203,7 +205,11 @@ impl Endpoint {
                 Timer::Connection(id) => self.on_retry(id, now, env),
                 Timer::Linger(child) => {
                     if let Some((inbound_spi, reason)) = self.lingering.remove(&child) {
-                        self.shared.out.push_back(Output::Event(Event::RemoveChild { child, inbound_spi, reason }));
+                        self.shared.out.push_back(Output::Event(Event::RemoveChild {
+                            child,
+                            inbound_spi,
+                            reason,
+                        }));
                         self.cx(now, env).note_child(What::ChildGone, child);
                     }
                 }

@@ -251,7 +251,10 @@ impl IkeError {
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::Malformed(_) | Self::UnsupportedCritical(_) | Self::Missing { .. } | Self::Unexpected(_) => {
+            Self::Malformed(_)
+            | Self::UnsupportedCritical(_)
+            | Self::Missing { .. }
+            | Self::Unexpected(_) => {
                 "check that the peer speaks IKEv2 (RFC 7296); if it does, report the message to its maker"
             }
             Self::Misbehaved { .. } | Self::BadPublicKey(_) => {
@@ -272,7 +275,9 @@ impl IkeError {
             }
             Self::WrongIdentity { .. } => "make remote_id here equal to the identity that the peer sends",
             Self::WrongKey => "set the same shared_key on both sides",
-            Self::OtherAuthMethod => "set the peer to authenticate with a shared key (PSK) in both directions",
+            Self::OtherAuthMethod => {
+                "set the peer to authenticate with a shared key (PSK) in both directions"
+            }
             Self::RefusedByPeer => {
                 "set the same shared_key on both sides, and check that the peer expects local_id as this side's identity; the peer's log tells which"
             }
@@ -290,9 +295,15 @@ impl IkeError {
                 "check the peer's address, that it runs, and that UDP 500 and 4500 pass in both directions"
             }
             Self::NoFreeSpi => "the gateway's table of Child SAs is full: remove connections or enlarge it",
-            Self::TooManyChildren => "the peer makes Child SAs without deleting old ones: update or restart it",
-            Self::Expired => "the peer did not answer rekeying in time: look into its log, or lengthen sa_lifetime_s",
-            Self::Collision | Self::ChildNotFound => "none needed: both sides rekeyed at once, it is tried again",
+            Self::TooManyChildren => {
+                "the peer makes Child SAs without deleting old ones: update or restart it"
+            }
+            Self::Expired => {
+                "the peer did not answer rekeying in time: look into its log, or lengthen sa_lifetime_s"
+            }
+            Self::Collision | Self::ChildNotFound => {
+                "none needed: both sides rekeyed at once, it is tried again"
+            }
             Self::DeletedByPeer => "look into the peer's log for why it deleted the SA",
             Self::MayNotBegin => "set mode to Default or ResponderOnly here, or let only this side begin",
         }

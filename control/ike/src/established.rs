@@ -11,7 +11,7 @@ use crate::connection::jittered;
 use crate::effect::Effect;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
-use crate::event::{ChildId, DownReason, Event, RemoveReason};
+use crate::event::{ChildId, DownReason, Event, IkeId, RemoveReason};
 use crate::exchange::create_child::{ChildAnswering, ChildRequest};
 use crate::exchange::rekey_ike::{IkeAnswering, IkeRequest};
 use crate::exchange::{create_child, informational, rekey_ike};
@@ -94,7 +94,12 @@ pub(crate) enum Fate {
 }
 
 impl Established {
-    pub(crate) fn new(secured: Secured, config: Arc<ConnectionConfig>, peer: Identity, cx: &mut Cx<'_>) -> Self {
+    pub(crate) fn new(
+        secured: Secured,
+        config: Arc<ConnectionConfig>,
+        peer: Identity,
+        cx: &mut Cx<'_>,
+    ) -> Self {
         let soft = config.ike_lifetime.soft(cx.random_u32());
         Self {
             secured,
@@ -116,7 +121,12 @@ impl Established {
         }
     }
 
-    pub(crate) fn on_datagram(mut self: Box<Self>, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) -> State {
+    pub(crate) fn on_datagram(
+        mut self: Box<Self>,
+        arrived: &Arrived<'_>,
+        header: &Header,
+        cx: &mut Cx<'_>,
+    ) -> State {
         if self.undecided && header.kind == MessageKind::Request {
             // It will come again once we know which of two rekeys won.
             cx.note(What::DropUnexpected);
@@ -196,7 +206,9 @@ impl Established {
     pub(crate) fn on_computed(mut self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         if self.answering.as_ref().is_some_and(|answering| answering.serial() == result.serial) {
             match self.answering.take() {
-                Some(Answering::Child(answer)) => create_child::on_computed_answer(&mut self, answer, result, cx),
+                Some(Answering::Child(answer)) => {
+                    create_child::on_computed_answer(&mut self, answer, result, cx)
+                }
                 Some(Answering::Ike(answer)) => rekey_ike::on_computed_answer(&mut self, answer, result, cx),
                 None => {}
             }
@@ -234,9 +246,9 @@ impl Established {
             self.rekey_at = self.expires_at;
             self.want_ike_rekey();
         }
-        let (due, later) = self.later.drain(..).partition(|(at, _)| *at <= now);
+        let (due, later): (Vec<_>, Vec<_>) = self.later.drain(..).partition(|(at, _)| *at <= now);
         self.later = later;
-        for (_, task) in Vec::<(Instant, Task)>::from(due) {
+        for (_, task) in due {
             self.want(task);
         }
         let expired: Vec<ChildId> =
@@ -266,7 +278,13 @@ impl Established {
         let children = self.children.iter().map(|child| child.rekey_at.min(child.expires_at));
         let later = self.later.iter().map(|(at, _)| *at);
         let liveness = self.is_silent().then(|| self.heard_at + self.config.dpd.idle);
-        let own = [Some(self.rekey_at), Some(self.expires_at), self.leaving_at, self.secured.window.deadline(), liveness];
+        let own = [
+            Some(self.rekey_at),
+            Some(self.expires_at),
+            self.leaving_at,
+            self.secured.window.deadline(),
+            liveness,
+        ];
         own.into_iter().flatten().chain(children).chain(later).min()
     }
 
@@ -326,7 +344,8 @@ impl Established {
 
     /// A Child SA failed for good: tell, and try again after a while if we are the one who begins.
     pub(crate) fn child_failed(&mut self, policy: usize, error: IkeError, cx: &mut Cx<'_>) {
-        let again = self.config.mode.initiates() && policy < self.config.children.len() && !self.has_live(policy);
+        let again =
+            self.config.mode.initiates() && policy < self.config.children.len() && !self.has_live(policy);
         let retry_at = again.then(|| self.want_later(Task::NewChild { policy }, CHILD_WAIT, cx));
         let connection = self.config.id;
         cx.effect(Effect::ChildFailed(connection, error.clone()));
@@ -376,7 +395,8 @@ impl Established {
     }
 
     pub(crate) fn activate_policy(&mut self, policy: usize, cx: &mut Cx<'_>) {
-        let live = self.children.iter().filter(|child| child.policy == policy && child.is_live() && !child.lost);
+        let live =
+            self.children.iter().filter(|child| child.policy == policy && child.is_live() && !child.lost);
         let standby = |child: &&Child| !child.sends;
         let (waiting, sending): (Vec<&Child>, Vec<&Child>) = live.partition(standby);
         if let Some(id) = sending.iter().chain(&waiting).map(|child| child.id).next() {
@@ -399,7 +419,6 @@ impl Established {
                 }
             }
         }
-        let _ = cx;
         for policy in 0..config.children.len() {
             if config.mode.initiates() && !self.has_live(policy) && !self.is_leaving() {
                 self.want(Task::NewChild { policy });
@@ -407,9 +426,10 @@ impl Established {
         }
     }
 
-    pub(crate) fn inherit(&mut self, children: Vec<Child>, cx: &mut Cx<'_>) {
+    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, cx: &mut Cx<'_>) {
         self.undecided = false;
         let ike = cx.ike_id();
+        rekey_ike::announce(self, ike, from, cx);
         for child in &children {
             cx.effect(Effect::Owned(child.id, child.inbound, ike));
         }
@@ -417,6 +437,11 @@ impl Established {
             self.want(Task::DeleteChild(child.id, RemoveReason::DeletedByUs));
         }
         self.children.extend(children);
+        for policy in 0..self.config.children.len() {
+            if self.config.mode.initiates() && !self.has_live(policy) {
+                self.want(Task::NewChild { policy });
+            }
+        }
     }
 
     pub(crate) fn await_delete(&mut self, cx: &mut Cx<'_>) {
@@ -489,12 +514,17 @@ impl Established {
         }
         if let Some(rival) = self.rival.take() {
             let children = std::mem::take(&mut self.children);
-            cx.effect(Effect::Inherit { heir: rival.ike, children });
+            cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children });
         }
     }
 
     /// Forgets it: the peer has, or is dead.
-    pub(crate) fn gone(mut self: Box<Self>, reason: DownReason, error: Option<IkeError>, cx: &mut Cx<'_>) -> State {
+    pub(crate) fn gone(
+        mut self: Box<Self>,
+        reason: DownReason,
+        error: Option<IkeError>,
+        cx: &mut Cx<'_>,
+    ) -> State {
         self.abandon_exchanges(cx);
         for child in self.children.drain(..) {
             child.drop_now(RemoveReason::IkeSaGone, cx);
@@ -504,7 +534,12 @@ impl Established {
     }
 
     /// The peer ended it; its Child SAs linger for packets under way, its last answer is kept for repeats.
-    fn into_answered(mut self: Box<Self>, reason: DownReason, error: Option<IkeError>, cx: &mut Cx<'_>) -> State {
+    fn into_answered(
+        mut self: Box<Self>,
+        reason: DownReason,
+        error: Option<IkeError>,
+        cx: &mut Cx<'_>,
+    ) -> State {
         self.abandon_exchanges(cx);
         let why = match reason {
             DownReason::DeletedByPeer => RemoveReason::DeletedByPeer,
@@ -518,7 +553,12 @@ impl Established {
     }
 
     /// Tells the peer by DELETE. A request that is still under way is given up: the peer that answers it late is dropped with the rest.
-    fn into_closing(mut self: Box<Self>, reason: DownReason, error: Option<IkeError>, cx: &mut Cx<'_>) -> State {
+    fn into_closing(
+        mut self: Box<Self>,
+        reason: DownReason,
+        error: Option<IkeError>,
+        cx: &mut Cx<'_>,
+    ) -> State {
         self.abandon_exchanges(cx);
         for child in self.children.drain(..) {
             child.let_go(RemoveReason::DeletedByUs, cx);

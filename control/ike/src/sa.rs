@@ -143,8 +143,8 @@ impl IkeSa {
     }
 
     /// Takes Child SAs over from the IKE SA that this one replaces.
-    pub(crate) fn inherit(&mut self, children: Vec<Child>, cx: &mut Cx<'_>) {
-        self.established(cx, |state, cx| state.inherit(children, cx));
+    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, cx: &mut Cx<'_>) {
+        self.established(cx, |state, cx| state.inherit(from, children, cx));
     }
 
     /// Lost a collision: its initiator, the peer, deletes it.
@@ -266,7 +266,9 @@ impl IkeSa {
     /// Whether it has a Child SA of that policy.
     pub(crate) fn serves(&self, policy: usize) -> bool {
         match &self.state {
-            State::Established(state) => state.children.iter().any(|child| child.policy == policy && child.is_live()),
+            State::Established(state) => {
+                state.children.iter().any(|child| child.policy == policy && child.is_live())
+            }
             _ => false,
         }
     }
@@ -355,7 +357,13 @@ impl Cx<'_> {
         self.record(what, None, Some(remote), None);
     }
 
-    fn record(&mut self, what: What, child: Option<ChildId>, remote: Option<SocketAddr>, stage: Option<Stage>) {
+    fn record(
+        &mut self,
+        what: What,
+        child: Option<ChildId>,
+        remote: Option<SocketAddr>,
+        stage: Option<Stage>,
+    ) {
         *self.shared.counts.entry(what).or_default() += 1;
         let notice = Notice { what, connection: self.connection, ike: self.ike, child, remote, stage };
         self.event(Event::Notice(notice));

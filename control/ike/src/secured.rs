@@ -49,7 +49,13 @@ pub(crate) enum Received {
 
 impl Secured {
     /// After IKE_SA_INIT.
-    pub(crate) fn new(spis: (IkeSpi, IkeSpi), role: Role, keys: IkeKeys, path: Path, fragments: bool) -> Self {
+    pub(crate) fn new(
+        spis: (IkeSpi, IkeSpi),
+        role: Role,
+        keys: IkeKeys,
+        path: Path,
+        fragments: bool,
+    ) -> Self {
         let window = Window::after_init(role == Role::Initiator);
         Self { window, ..Self::rekeyed(spis, role, keys, path, fragments) }
     }

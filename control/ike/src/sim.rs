@@ -28,6 +28,8 @@ use random::Random;
 pub const CONNECTION: ConnectionId = ConnectionId(1);
 /// With nothing under way and no timer nearer than this, a pair is idle: no retransmission waits longer.
 const QUIET: Duration = Duration::from_secs(17);
+/// Packets that follow each other on a tunnel after each IKE message or timer.
+const PROBES: u32 = 8;
 /// Lines of trace that are kept.
 const TRACE_LINES: usize = 400;
 /// Steps without progress in time after which a run is stuck.
@@ -52,8 +54,14 @@ pub struct Link {
 
 impl Link {
     /// Nothing goes wrong.
-    pub const LAN: Self =
-        Self { loss: 0.0, reorder: 0.0, duplicate: 0.0, delay: Duration::from_millis(1), mtu_bytes: 1500, nat: false };
+    pub const LAN: Self = Self {
+        loss: 0.0,
+        reorder: 0.0,
+        duplicate: 0.0,
+        delay: Duration::from_millis(1),
+        mtu_bytes: 1500,
+        nat: false,
+    };
     /// Everything goes wrong.
     pub const HOSTILE: Self =
         Self { loss: 0.2, reorder: 0.3, duplicate: 0.2, delay: Duration::from_millis(40), ..Self::LAN };
@@ -103,6 +111,7 @@ pub struct Pair {
     pub delivered: u64,
     /// Probes that found none.
     pub lost: u64,
+    probes_left: u32,
     /// Public port of the NAT; changing it is a rebinding.
     pub nat_shift: u16,
     random: Random,
@@ -126,9 +135,12 @@ pub fn seeds(count: u64) -> Vec<u64> {
 /// A connection between the two sides, as side `index` (0 or 1) sees it.
 #[must_use]
 pub fn connection(index: usize) -> ConnectionConfig {
-    let address = |index: usize| if index == 0 { Ipv4Addr::new(192, 0, 2, 1) } else { Ipv4Addr::new(192, 0, 2, 2) };
-    let site = |index: usize| if index == 0 { Ipv4Addr::new(10, 1, 0, 0) } else { Ipv4Addr::new(10, 2, 0, 0) };
-    let prefix = |index| TrafficSelector::from_prefix(IpAddr::V4(site(index)), 16).expect("16 bits are a prefix");
+    let address =
+        |index: usize| if index == 0 { Ipv4Addr::new(192, 0, 2, 1) } else { Ipv4Addr::new(192, 0, 2, 2) };
+    let site =
+        |index: usize| if index == 0 { Ipv4Addr::new(10, 1, 0, 0) } else { Ipv4Addr::new(10, 2, 0, 0) };
+    let prefix =
+        |index| TrafficSelector::from_prefix(IpAddr::V4(site(index)), 16).expect("16 bits are a prefix");
     ConnectionConfig {
         id: CONNECTION,
         name: Arc::from("simulated"),
@@ -178,6 +190,7 @@ impl Pair {
             probing: false,
             delivered: 0,
             lost: 0,
+            probes_left: 0,
             nat_shift: 0,
             random: Random::new(seed ^ 0xface),
             flying: BTreeMap::new(),
@@ -246,7 +259,10 @@ impl Pair {
                     .expect("a result is no configuration");
             }
             Event::InstallChild(child) => {
-                self.log(format!("{index} install {:?} in {} out {}", child.id, child.inbound.spi, child.outbound.spi));
+                self.log(format!(
+                    "{index} install {:?} in {} out {}",
+                    child.id, child.inbound.spi, child.outbound.spi
+                ));
                 self.sides[index].plane.install(*child);
             }
             Event::Notice(notice) => self.log(format!("{index} {} {:?}", notice.what.name(), notice.ike)),
@@ -305,19 +321,29 @@ impl Pair {
     /// When time does not move any more.
     pub fn step(&mut self, limit: Instant) -> bool {
         let flying = self.flying.keys().next().map(|(at, _)| *at);
-        let timers = self.sides.iter().filter(|side| side.alive).filter_map(|side| side.endpoint.poll_timeout());
+        let timers =
+            self.sides.iter().filter(|side| side.alive).filter_map(|side| side.endpoint.poll_timeout());
         let Some(at) = flying.into_iter().chain(timers).min().filter(|at| *at <= limit) else { return false };
         self.now = self.now.max(at);
-        let due = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now).map(|entry| entry.remove());
+        let due =
+            self.flying.first_entry().filter(|entry| entry.key().0 <= self.now).map(|entry| entry.remove());
         match due {
-            Some(packet) => self.arrive(packet),
+            Some(packet) => {
+                // A probe's arrival sends another a few times only: between two IKE messages, not for ever.
+                match packet.carried {
+                    Carried::Ike(_) => self.probes_left = PROBES,
+                    Carried::Esp(..) => self.probes_left = self.probes_left.saturating_sub(1),
+                }
+                self.arrive(packet);
+            }
             None => {
+                self.probes_left = PROBES;
                 for index in [0, 1] {
                     self.input(index, Input::Timeout);
                 }
             }
         }
-        if self.probing {
+        if self.probing && self.probes_left > 0 {
             self.probe();
         }
         true
@@ -439,11 +465,21 @@ impl Pair {
         assert_eq!(self.live_children(), [1, 1], "Child SAs, {note}\n{}", self.trace());
         for index in [0, 1] {
             let sent = self.sides[index].plane.sends_on(CONNECTION, 0);
-            let sent = sent.unwrap_or_else(|| panic!("side {index} sends on nothing, {note}\n{}", self.trace()));
+            let sent =
+                sent.unwrap_or_else(|| panic!("side {index} sends on nothing, {note}\n{}", self.trace()));
             let found = self.sides[1 - index].plane.find(sent.outbound.spi);
-            let found = found.unwrap_or_else(|| panic!("side {index} sends into the void, {note}\n{}", self.trace()));
-            assert!(found.sa.inbound.key == sent.outbound.key && found.sa.esn == sent.esn, "keys differ, {note}");
-            assert_eq!(self.sides[index].plane.allocated(), 1, "SPIs leaked at {index}, {note}\n{}", self.trace());
+            let found =
+                found.unwrap_or_else(|| panic!("side {index} sends into the void, {note}\n{}", self.trace()));
+            assert!(
+                found.sa.inbound.key == sent.outbound.key && found.sa.esn == sent.esn,
+                "keys differ, {note}"
+            );
+            assert_eq!(
+                self.sides[index].plane.allocated(),
+                1,
+                "SPIs leaked at {index}, {note}\n{}",
+                self.trace()
+            );
             assert_eq!(self.sides[index].endpoint.status()[0].phase, Phase::Up, "{note}");
         }
     }

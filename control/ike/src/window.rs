@@ -73,7 +73,8 @@ impl Retransmission {
         if self.spent >= self.limit {
             return Due::GiveUp;
         }
-        self.wait = (self.wait * 2).min(settings.retransmit_maximum).min(self.limit.saturating_sub(self.spent));
+        self.wait =
+            (self.wait * 2).min(settings.retransmit_maximum).min(self.limit.saturating_sub(self.spent));
         self.next_at = now + self.wait;
         Due::Resend
     }

@@ -27,11 +27,14 @@ const EXIT_FAILED: u8 = 4;
 /// Runs in the foreground and logs to standard error. SIGHUP reads the configuration again and carries out the difference; SIGTERM and
 /// SIGINT delete every SA at its peer and end.
 #[derive(Parser)]
-#[command(version, after_help = "Exit status: 0 asked to end, 1 the configuration is wrong, 2 wrong usage, 4 cannot start or had to end.
+#[command(
+    version,
+    after_help = "Exit status: 0 asked to end, 1 the configuration is wrong, 2 wrong usage, 4 cannot start or had to end.
 
 Examples:
   crossgated /etc/crossgate/crossgate.toml
-  CROSSGATE_LOG=debug crossgated gw.toml --log-format json")]
+  CROSSGATE_LOG=debug crossgated gw.toml --log-format json"
+)]
 struct Arguments {
     /// The configuration (TOML). `crossgate check FILE` tells what is wrong with one.
     #[arg(value_name = "FILE", default_value = "/etc/crossgate/crossgate.toml")]
@@ -89,7 +92,10 @@ fn start_log(arguments: &Arguments, journal: Journal) -> Result<(), tracing_subs
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter()?)).with(journal.with_filter(filter()?)).init();
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter()?))
+        .with(journal.with_filter(filter()?))
+        .init();
     Ok(())
 }
 
@@ -97,7 +103,10 @@ fn run(arguments: &Arguments, config: Config, journal: Journal) -> anyhow::Resul
     let appliance = config.appliance().clone();
     let mut reactor = Reactor::new().context("taking over signals")?;
     let mut console = reactor.console(&appliance.socket).with_context(|| {
-        format!("console socket {}: set appliance.socket to a path of this gateway's own", appliance.socket.display())
+        format!(
+            "console socket {}: set appliance.socket to a path of this gateway's own",
+            appliance.socket.display()
+        )
     })?;
     let waker = std::sync::Arc::new(reactor.waker().context("making a waker")?);
     let wake = move || {

@@ -49,11 +49,16 @@ impl Gateway {
 
     fn rekey(&mut self, name: &str, what: Rekey) -> Result<Value, ErrorObject> {
         let id = self.identifiers.connection(name).ok_or_else(|| unknown(name))?;
-        let children: Vec<_> =
-            self.sad.iter().filter(|(_, pair)| pair.connection == id && pair.sends).map(|(child, _)| child).collect();
+        let children: Vec<_> = self
+            .sad
+            .iter()
+            .filter(|(_, pair)| pair.connection == id && pair.sends)
+            .map(|(child, _)| child)
+            .collect();
         if children.is_empty() {
-            let message =
-                format!("connection {name} is not up: see `crossgate connections`, or bring it up with `crossgate reset {name}`");
+            let message = format!(
+                "connection {name} is not up: see `crossgate connections`, or bring it up with `crossgate reset {name}`"
+            );
             return Err(ErrorObject { code: code::NOT_UP, message, data: None });
         }
         tracing::info!(connection = name, ?what, "rekeyed by the operator");
@@ -83,7 +88,8 @@ impl Gateway {
 const LOG_LINES_MAX: usize = 2000;
 
 fn method(request: &Request) -> Result<Method, ErrorObject> {
-    let known = ["status", "connections", "sas", "ports", "workers", "counters", "log", "reset", "rekey", "apply"];
+    let known =
+        ["status", "connections", "sas", "ports", "workers", "counters", "log", "reset", "rekey", "apply"];
     if !known.contains(&request.method.as_str()) {
         let message = format!("no method {:?}: there are {}", request.method, known.join(", "));
         return Err(ErrorObject { code: code::NO_METHOD, message, data: None });
@@ -105,7 +111,8 @@ fn may_change(access: Access) -> Result<(), ErrorObject> {
         Access::Change => Ok(()),
         Access::Look => Err(ErrorObject {
             code: code::FORBIDDEN,
-            message: "this user may look but not change: run the command as root or as the gateway's user".to_owned(),
+            message: "this user may look but not change: run the command as root or as the gateway's user"
+                .to_owned(),
             data: None,
         }),
     }

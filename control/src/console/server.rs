@@ -232,10 +232,14 @@ fn respond(
 
 fn read_request(line: &[u8]) -> Result<Request, ErrorObject> {
     let error = |code, message: String| ErrorObject { code, message, data: None };
-    let value: Value = serde_json::from_slice(line)
-        .map_err(|why| error(code::PARSE, format!("not JSON ({why}): send one JSON-RPC 2.0 request a line")))?;
+    let value: Value = serde_json::from_slice(line).map_err(|why| {
+        error(code::PARSE, format!("not JSON ({why}): send one JSON-RPC 2.0 request a line"))
+    })?;
     let request: Request = serde_json::from_value(value).map_err(|why| {
-        error(code::INVALID_REQUEST, format!("not a request ({why}): it needs jsonrpc, id, method and params"))
+        error(
+            code::INVALID_REQUEST,
+            format!("not a request ({why}): it needs jsonrpc, id, method and params"),
+        )
     })?;
     if request.jsonrpc != "2.0" {
         return Err(error(code::INVALID_REQUEST, "jsonrpc is not \"2.0\"".to_owned()));

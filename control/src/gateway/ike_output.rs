@@ -1,13 +1,13 @@
 //! What the IKE core says, carried out: SAs to the workers, jobs to the pool, news to the log.
 
 use crossgate_dataplane::forwarding::{NextHop, VrfId};
-use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
 use crossgate_dataplane::header::Protocol;
+use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
+use crossgate_ike::environment::Instant;
+use crossgate_ike::error::IkeError;
 use crossgate_ike::event::{ChildId, ChildSa, ConnectionId, Event, IkeUp, RemoveReason, Role, Spi as IkeSpi};
 use crossgate_ike::notice::{Level, Notice};
 use crossgate_ike::selector::{self, TrafficSelector as IkeSelector};
-use crossgate_ike::environment::Instant;
-use crossgate_ike::error::IkeError;
 
 use crossgate_ike::Command;
 
@@ -26,7 +26,9 @@ impl Gateway {
             Event::InstallChild(child) => self.install_child(&child),
             Event::ActivateOutbound(child) => self.sad.activate(child, &mut self.workers),
             Event::RetireChild(child) => self.sad.retire(child, &mut self.workers),
-            Event::RemoveChild { child, inbound_spi, reason } => self.remove_child(child, inbound_spi, reason),
+            Event::RemoveChild { child, inbound_spi, reason } => {
+                self.remove_child(child, inbound_spi, reason)
+            }
             Event::MoveChild { child, path } => self.sad.relocate(child, path, &mut self.workers),
             Event::IkeUp(up) => self.log_up(&up),
             Event::IkeDown { connection, ike, reason } => {
@@ -69,8 +71,10 @@ impl Gateway {
     }
 
     fn data_policy(&self, child: &ChildSa) -> DataPolicy {
-        let connection =
-            self.identifiers.connection_name(child.connection).and_then(|name| self.config.connections().get(name));
+        let connection = self
+            .identifiers
+            .connection_name(child.connection)
+            .and_then(|name| self.config.connections().get(name));
         let window = connection.map_or(REPLAY_WINDOW_DEFAULT, |found| found.policy.replay_window_packets);
         let next_hop = self.forwarding.route(VrfId::UNDERLAY, child.path.remote.ip());
         let mtu = match next_hop {
@@ -79,10 +83,7 @@ impl Gateway {
             }
             _ => None,
         };
-        DataPolicy {
-            replay_window_packets: window.into(),
-            path_mtu_bytes: mtu.unwrap_or(PATH_MTU_UNKNOWN),
-        }
+        DataPolicy { replay_window_packets: window.into(), path_mtu_bytes: mtu.unwrap_or(PATH_MTU_UNKNOWN) }
     }
 
     fn remove_child(&mut self, child: ChildId, inbound_spi: IkeSpi, reason: RemoveReason) {

@@ -48,7 +48,9 @@ impl Outbox {
                         break;
                     }
                 }
-                Err(error) => tracing::warn!(%error, remote = %transmit.remote, "an IKE datagram was not sent"),
+                Err(error) => {
+                    tracing::warn!(%error, remote = %transmit.remote, "an IKE datagram was not sent")
+                }
             }
             self.waiting.pop_front();
             sent = true;

@@ -11,6 +11,7 @@ use crossgate_ike::status::{ChildStatus, ConnectionStatus, Phase};
 
 use super::Gateway;
 use crate::console::protocol::{Connection, Counter, Failure, Port, Sa, Status, Traffic, Worker};
+use crate::fleet::Reader;
 use crate::sad::Pair;
 
 impl Gateway {
@@ -21,7 +22,7 @@ impl Gateway {
         Status {
             name: self.config.appliance().name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            dpdk: dpdk_sys::dpdk_version(),
+            dpdk: dpdk_sys::version().to_owned(),
             pid: std::process::id(),
             uptime_s: self.clock.now().saturating_since(self.started).as_secs(),
             config_file: self.config_file.display().to_string(),
@@ -32,7 +33,7 @@ impl Gateway {
             connections_up: connections.iter().filter(|connection| connection.phase == Phase::Up).count(),
             connections: connections.len(),
             child_sas: self.sad.iter().count(),
-            dropped_packets: self.fleet.workers().iter().map(|worker| worker.dropped_packets()).sum(),
+            dropped_packets: self.fleet.workers().iter().map(Reader::dropped_packets).sum(),
             buffers_in_use: self.buffers.in_use(),
             buffers: self.buffers.packets(),
             open_commands: self.workers.open_commands(),
@@ -113,7 +114,9 @@ impl Gateway {
         let mut sas = Vec::new();
         for connection in self.endpoint.status() {
             for child in connection.ike_sas.iter().flat_map(|ike| &ike.children) {
-                if let Some((_, pair)) = Spi::new(child.inbound_spi.0).and_then(|spi| self.sad.by_inbound(spi)) {
+                if let Some((_, pair)) =
+                    Spi::new(child.inbound_spi.0).and_then(|spi| self.sad.by_inbound(spi))
+                {
                     sas.push(self.sa(&connection.name, child, pair, now));
                 }
             }
@@ -153,7 +156,7 @@ impl Gateway {
     /// Every counter: the workers' table, then the IKE core's catalogue.
     #[must_use]
     pub fn counters(&self) -> Vec<Counter> {
-        let workers: Vec<_> = self.fleet.workers().iter().map(|worker| worker.counters()).collect();
+        let workers: Vec<_> = self.fleet.workers().iter().map(Reader::counters).collect();
         let rows = crossgate_dataplane::counter::Counter::table().iter().map(|row| {
             let by_worker: Vec<u64> = workers.iter().map(|worker| worker.get(row.counter)).collect();
             Counter {
@@ -179,7 +182,7 @@ impl Gateway {
     /// Every worker, by number.
     #[must_use]
     pub fn worker_views(&self) -> Vec<Worker> {
-        self.fleet.worker_views(&self.config)
+        self.fleet.worker_views(&self.config, self.workers.histograms())
     }
 }
 

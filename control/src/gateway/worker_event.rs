@@ -1,20 +1,14 @@
 //! What workers tell, and what becomes of it.
 
-use std::net::IpAddr;
-
 use crossgate_dataplane::message::{Command as ToWorker, Event, NeighbourEntry, Punt};
+use crossgate_dataplane::pmtu::{TooBig, path_mtu_after};
 use crossgate_dataplane::sa::{Direction, Expiry};
-use crossgate_dataplane::spi::Spi;
-use crossgate_ike::event::{Input, Path, Spi as IkeSpi};
 use crossgate_ike::Command;
+use crossgate_ike::event::{Input, Path, Spi as IkeSpi};
 
 use super::Gateway;
+use crate::sad::Pair;
 use crate::workers::WorkerId;
-
-/// RFC 8200, 5: every IPv6 link takes that much.
-const PATH_MTU_MIN_V6: u16 = 1280;
-/// RFC 791: what every IPv4 host takes.
-const PATH_MTU_MIN_V4: u16 = 576;
 
 impl Gateway {
     pub(super) fn on_worker_event(&mut self, worker: WorkerId, event: Event) {
@@ -49,7 +43,7 @@ impl Gateway {
                 }
             }
             Event::NeighbourLearned(entry) => self.on_neighbour(worker, entry),
-            Event::PathTooBig { remote, spi, mtu_bytes } => self.on_path_too_big(remote, spi, mtu_bytes),
+            Event::PathTooBig(message) => self.on_path_too_big(&message),
         }
     }
 
@@ -63,12 +57,11 @@ impl Gateway {
     }
 
     /// An ICMP error about one of our ESP packets: believed only within bounds, and only downwards (RFC 4301, 8.2.1).
-    fn on_path_too_big(&mut self, remote: IpAddr, spi: Option<Spi>, mtu_bytes: u16) {
-        let Some(spi) = spi else { return };
-        let Some((_, pair)) = self.sad.by_outbound(spi, |pair| pair.path.remote.ip() == remote) else { return };
-        let minimum = if remote.is_ipv4() { PATH_MTU_MIN_V4 } else { PATH_MTU_MIN_V6 };
-        let mtu_bytes = mtu_bytes.max(minimum);
-        if mtu_bytes < pair.outbound.path_mtu_bytes() {
+    fn on_path_too_big(&mut self, message: &TooBig) {
+        let ours =
+            |pair: &Pair| (pair.path.local.ip(), pair.path.remote.ip()) == (message.local, message.remote);
+        let Some((_, pair)) = self.sad.by_outbound(message.spi, ours) else { return };
+        if let Some(mtu_bytes) = path_mtu_after(message, pair.outbound.path_mtu_bytes()) {
             let connection = self.name_of(pair.connection);
             tracing::info!(connection, mtu_bytes, "the path to the peer takes only smaller packets");
             pair.outbound.set_path_mtu_bytes(mtu_bytes);

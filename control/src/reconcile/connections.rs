@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crossgate_config::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf as ConfigPrf};
+use crossgate_config::policy::algorithm::{
+    DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf as ConfigPrf,
+};
 use crossgate_config::policy::{Esn as ConfigEsn, IkeProposal, Policy};
 use crossgate_config::{Config, Connection, ConnectionMode, Identity as ConfigIdentity, PeerAddress};
 use crossgate_ike::config::{ChildConfig, ConnectionConfig, Dpd, EsnPolicy, Lifetime, Mode};
@@ -33,7 +35,9 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
         children: vec![child(connection)],
         mode: match connection.mode {
-            ConnectionMode::Default if config.peer_of(connection).address == PeerAddress::Any => Mode::ResponderOnly,
+            ConnectionMode::Default if config.peer_of(connection).address == PeerAddress::Any => {
+                Mode::ResponderOnly
+            }
             ConnectionMode::Default => Mode::Default,
             ConnectionMode::InitiatorOnly => Mode::InitiatorOnly,
             ConnectionMode::ResponderOnly => Mode::ResponderOnly,
@@ -58,14 +62,15 @@ fn child(connection: &Connection) -> ChildConfig {
         local_selectors: selectors(&connection.traffic_selectors.local),
         remote_selectors: selectors(&connection.traffic_selectors.remote),
         lifetime: Lifetime::of(policy.sa_lifetime),
-        lifetime_bytes: Some(policy.sa_data_size_kib.get().saturating_mul(BYTES_PER_KIB)),
+        lifetime_bytes: Some(policy.sa_data_size_kib.saturating_mul(BYTES_PER_KIB)),
         lifetime_packets: None,
     }
 }
 
 fn selectors(prefixes: &[IpNet]) -> Vec<TrafficSelector> {
     let all_of = |prefix: &IpNet| {
-        TrafficSelector::from_prefix(prefix.addr(), prefix.prefix_len()).expect("the length is that of a prefix")
+        TrafficSelector::from_prefix(prefix.addr(), prefix.prefix_len())
+            .expect("the length is that of a prefix")
     };
     prefixes.iter().map(all_of).collect()
 }
@@ -77,11 +82,15 @@ fn ike_suites(proposal: &IkeProposal) -> Vec<IkeSuite> {
         for cipher in ciphers(*encryption, &proposal.integrity) {
             for prf in &proposal.prf {
                 let prf = match prf {
-                    ConfigPrf::HmacSha256 => Prf::HmacSha256,
-                    ConfigPrf::HmacSha384 => Prf::HmacSha384,
-                    ConfigPrf::HmacSha512 => Prf::HmacSha512,
+                    ConfigPrf::HmacSha256 => Prf::HmacSha2_256,
+                    ConfigPrf::HmacSha384 => Prf::HmacSha2_384,
+                    ConfigPrf::HmacSha512 => Prf::HmacSha2_512,
                 };
-                suites.extend(proposal.dh_groups.iter().map(|dh| IkeSuite { cipher, prf, group: group(*dh) }));
+                suites.extend(proposal.dh_groups.iter().map(|dh| IkeSuite {
+                    cipher,
+                    prf,
+                    group: group(*dh),
+                }));
             }
         }
     }

@@ -5,7 +5,8 @@
 
 use crossgate_config::{Config, Connection, InterfaceAddress, MssClamp, Port, StaticRoute};
 use crossgate_dataplane::forwarding::{
-    BuildError, Builder, DontFragment, Forwarding, Interface, InterfaceId, MssClamp as Clamp, NextHop, Tunnel, VrfId,
+    BuildError, Builder, DontFragment, Forwarding, Interface, InterfaceId, MssClamp as Clamp, NextHop,
+    Tunnel, VrfId,
 };
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::header::vlan::VlanId;
@@ -39,7 +40,8 @@ pub fn build(
         underlay(&mut builder, port, identifiers, facts);
     }
     for network in config.virtual_networks().values() {
-        let (Some(id), Some(vrf)) = (identifiers.network_interface(&network.name), identifiers.vrf(&network.name))
+        let (Some(id), Some(vrf)) =
+            (identifiers.network_interface(&network.name), identifiers.vrf(&network.name))
         else {
             continue;
         };
@@ -95,7 +97,8 @@ fn tunnel_routes(
     tunnels: &Tunnels,
 ) {
     let network = config.network_of(connection);
-    let (Some(vrf), Some(id)) = (identifiers.vrf(&network.name), identifiers.connection(connection.name.as_str()))
+    let (Some(vrf), Some(id)) =
+        (identifiers.vrf(&network.name), identifiers.connection(connection.name.as_str()))
     else {
         return;
     };
@@ -120,7 +123,8 @@ fn tunnel_routes(
 /// What a connection may carry as far as this side's configuration goes.
 #[must_use]
 pub fn configured_selectors(connection: &Connection) -> Selectors {
-    let side = |prefixes: &[IpNet]| prefixes.iter().map(|prefix| TrafficSelector::of_prefix(*prefix)).collect();
+    let side =
+        |prefixes: &[IpNet]| prefixes.iter().map(|prefix| TrafficSelector::of_prefix(*prefix)).collect();
     let selectors = &connection.traffic_selectors;
     Selectors { local: side(&selectors.local), remote: side(&selectors.remote) }
 }

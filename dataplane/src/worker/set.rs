@@ -187,8 +187,8 @@ impl WorkerSet {
     /// # Errors
     /// [`WorkerGone`] with the first that does not.
     pub fn check(&self) -> Result<(), WorkerGone> {
-        match self.threads.iter().zip(&self.handles).find(|(thread, _)| thread.is_finished()) {
-            Some((_, handle)) => Err(WorkerGone(handle.number)),
+        match self.threads.iter().zip(0_u8..).find(|(thread, _)| thread.is_finished()) {
+            Some((_, number)) => Err(WorkerGone(number)),
             None => Ok(()),
         }
     }

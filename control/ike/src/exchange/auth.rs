@@ -19,8 +19,8 @@ use crate::secured::{Received, Secured};
 use crate::selector::TrafficSelector;
 use crate::window::Due;
 use crate::wire::{
-    ExchangeType, Header, Identification, Message, MessageKind, Notify, NotifyType, Payload, PayloadType, ProtocolId,
-    Selector,
+    ExchangeType, Header, Identification, Message, MessageKind, Notify, NotifyType, Payload, PayloadType,
+    ProtocolId, Selector,
 };
 
 /// Initiator: IKE_AUTH is out.
@@ -43,7 +43,12 @@ pub(crate) struct AuthAwaited {
 }
 
 /// Initiator: sends IKE_AUTH.
-pub(crate) fn begin(mut secured: Secured, config: Arc<ConnectionConfig>, transcript: Transcript, cx: &mut Cx<'_>) -> State {
+pub(crate) fn begin(
+    mut secured: Secured,
+    config: Arc<ConnectionConfig>,
+    transcript: Transcript,
+    cx: &mut Cx<'_>,
+) -> State {
     let spi = match cx.esp_spi(config.id) {
         Ok(spi) => spi,
         Err(error) => return failed(error, cx),
@@ -94,7 +99,12 @@ impl AuthSent {
         State::AuthSent(self)
     }
 
-    pub(crate) fn on_datagram(mut self: Box<Self>, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) -> State {
+    pub(crate) fn on_datagram(
+        mut self: Box<Self>,
+        arrived: &Arrived<'_>,
+        header: &Header,
+        cx: &mut Cx<'_>,
+    ) -> State {
         if header.kind == MessageKind::Request || header.exchange != ExchangeType::IKE_AUTH {
             // A peer that is established already may ask at once; it will ask again.
             cx.note_from(What::DropUnexpected, arrived.remote);
@@ -133,7 +143,9 @@ impl AuthSent {
             psk::verify(self.secured.prf(), &self.config.psk, &signed, auth).ok_or(IkeError::WrongKey)?;
         let found = Identity::from_wire(id);
         match &self.config.remote_id {
-            Some(expected) if *expected != found => Err(IkeError::WrongIdentity { found, expected: expected.clone() }),
+            Some(expected) if *expected != found => {
+                Err(IkeError::WrongIdentity { found, expected: expected.clone() })
+            }
             _ => Ok((verified, found)),
         }
     }
@@ -146,10 +158,21 @@ impl AuthSent {
         }
         cx.note_stage(What::ExchangeFailed, Stage::Auth);
         cx.ended(DownReason::Error(error.clone()), Some(error.clone()), false);
-        State::Closing(Box::new(Closing::deleting(self.secured, cx.connection, vec![error_payload(&error)], cx)))
+        State::Closing(Box::new(Closing::deleting(
+            self.secured,
+            cx.connection,
+            vec![error_payload(&error)],
+            cx,
+        )))
     }
 
-    fn establish(self: Box<Self>, proof: AuthVerified, peer: Identity, message: &Message, cx: &mut Cx<'_>) -> State {
+    fn establish(
+        self: Box<Self>,
+        proof: AuthVerified,
+        peer: Identity,
+        message: &Message,
+        cx: &mut Cx<'_>,
+    ) -> State {
         let Self { secured, config, transcript, spi } = *self;
         let mut state = establish(secured, config, peer, proof, false, cx);
         match agree_as_initiator(&state.config, spi, message) {
@@ -231,7 +254,12 @@ impl AuthAwaited {
         State::Gone
     }
 
-    pub(crate) fn on_datagram(mut self: Box<Self>, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) -> State {
+    pub(crate) fn on_datagram(
+        mut self: Box<Self>,
+        arrived: &Arrived<'_>,
+        header: &Header,
+        cx: &mut Cx<'_>,
+    ) -> State {
         if header.exchange == ExchangeType::IKE_SA_INIT {
             if arrived.bytes == self.transcript.request {
                 cx.note(What::AnswerRepeated);

@@ -15,7 +15,8 @@ use crate::rekey::{Lowest, lowest};
 use crate::sa::Cx;
 use crate::secret::Secret;
 use crate::wire::{
-    ExchangeType, GroupId, KeyExchangeData, Message, Notify, NotifyType, Payload, PayloadType, Proposal, ProtocolId,
+    ExchangeType, GroupId, KeyExchangeData, Message, Notify, NotifyType, Payload, PayloadType, Proposal,
+    ProtocolId,
 };
 
 const EXCHANGE: ExchangeType = ExchangeType::CREATE_CHILD_SA;
@@ -114,7 +115,8 @@ fn send(state: &mut Established, request: ChildRequest, ke: Option<KeyExchangeDa
         let about = Notify::about_child(NotifyType::REKEY_SA, ProtocolId::ESP, old.inbound.0);
         payloads.push(Payload::Notify(about));
     }
-    let proposals = esp_proposals(&policy.esp_suites, &policy.pfs_groups, policy.esn.offered(), request.spi.0);
+    let proposals =
+        esp_proposals(&policy.esp_suites, &policy.pfs_groups, policy.esn.offered(), request.spi.0);
     payloads.push(Payload::SecurityAssociation(proposals));
     payloads.push(Payload::Nonce(request.nonce.clone()));
     payloads.extend(ke.map(Payload::KeyExchange));
@@ -125,12 +127,18 @@ fn send(state: &mut Established, request: ChildRequest, ke: Option<KeyExchangeDa
 }
 
 /// Our public value, or the secret shared with the peer, is computed.
-pub(crate) fn on_computed(state: &mut Established, mut request: ChildRequest, result: JobResult, cx: &mut Cx<'_>) {
+pub(crate) fn on_computed(
+    state: &mut Established,
+    mut request: ChildRequest,
+    result: JobResult,
+    cx: &mut Cx<'_>,
+) {
     request.serial = None;
     match result.outcome {
         Outcome::Public(private, public) => {
             // The pair may be gone by now, or its policy.
-            let stale = request.replaces.is_some_and(|id| state.child(id).is_none_or(|child| !child.is_live()));
+            let stale =
+                request.replaces.is_some_and(|id| state.child(id).is_none_or(|child| !child.is_live()));
             if stale || request.policy >= state.config.children.len() {
                 return cx.env.release_spi(request.spi);
             }
@@ -162,7 +170,12 @@ fn give_up(state: &mut Established, request: &ChildRequest, error: IkeError, cx:
 }
 
 /// The peer's answer.
-pub(crate) fn on_response(state: &mut Established, mut request: ChildRequest, message: &Message, cx: &mut Cx<'_>) {
+pub(crate) fn on_response(
+    state: &mut Established,
+    mut request: ChildRequest,
+    message: &Message,
+    cx: &mut Cx<'_>,
+) {
     let stage = request.stage();
     if let Some(notify) = message.error().filter(|_| message.sa().is_none()) {
         return on_error(state, request, notify, cx);
@@ -240,7 +253,8 @@ fn complete(
         Err(error) => return give_up(state, &request, error, cx),
     };
     let ours = lowest(&request.nonce, nonce);
-    let rival = request.rival.clone().map(|(_, theirs)| theirs).or_else(|| rival_being_answered(state, &request));
+    let rival =
+        request.rival.clone().map(|(_, theirs)| theirs).or_else(|| rival_being_answered(state, &request));
     let lost = rival.is_some_and(|theirs| ours < theirs);
     agreed.replaces = request.replaces;
     agreed.outbound_use = if lost { OutboundUse::Standby } else { OutboundUse::Now };
@@ -278,7 +292,9 @@ fn complete(
 /// The peer's request to rekey the same pair may still be computed here; its nonces are known.
 fn rival_being_answered(state: &Established, request: &ChildRequest) -> Option<Lowest> {
     match &state.answering {
-        Some(Answering::Child(answer)) if request.replaces.is_some() && answer.agreed.replaces == request.replaces => {
+        Some(Answering::Child(answer))
+            if request.replaces.is_some() && answer.agreed.replaces == request.replaces =>
+        {
             Some(lowest(&answer.nonces.0, &answer.nonces.1))
         }
         _ => None,
@@ -366,13 +382,17 @@ fn agree(state: &mut Established, message: &Message, cx: &mut Cx<'_>) -> Result<
         outbound_use,
     };
     let nonces = (nonce, cx.nonce());
-    Ok(Some((ChildAnswering { agreed, spi, proposal, group: choice.group, nonces, serial: 0, lost: false }, ke)))
+    Ok(Some((
+        ChildAnswering { agreed, spi, proposal, group: choice.group, nonces, serial: 0, lost: false },
+        ke,
+    )))
 }
 
 /// The pair that the peer wants to rekey, by the SPI that it receives under (RFC 7296, 2.25.1).
 fn rekeyed(state: &Established, notify: &Notify) -> Result<ChildId, IkeError> {
     let spi = notify.child_spi().ok_or(IkeError::ChildNotFound)?;
-    let child = state.children.iter().find(|child| child.outbound == Spi(spi)).ok_or(IkeError::ChildNotFound)?;
+    let child =
+        state.children.iter().find(|child| child.outbound == Spi(spi)).ok_or(IkeError::ChildNotFound)?;
     if child.is_live() { Ok(child.id) } else { Err(IkeError::Collision) }
 }
 

@@ -56,7 +56,8 @@ fn on_child_deleted(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Optio
         Phase::Live => RemoveReason::DeletedByPeer,
     };
     state.drop_child(id, reason, cx);
-    if phase == Phase::Live && state.config.mode.initiates() && !state.has_live(policy) && !state.is_leaving() {
+    if phase == Phase::Live && state.config.mode.initiates() && !state.has_live(policy) && !state.is_leaving()
+    {
         state.want_later(Task::NewChild { policy }, REPLACE_WAIT, cx);
     }
     (!crossed).then_some(inbound)

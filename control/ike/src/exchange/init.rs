@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::ConnectionConfig;
-use crate::crypto::keys::{IkeKeys, IkeSpis, Nonces};
 use crate::crypto::kex::{Group, PrivateValue};
+use crate::crypto::keys::{IkeKeys, IkeSpis, Nonces};
 use crate::crypto::suite::{IkeSuite, accept_ike, choose_ike, ike_proposals};
 use crate::effect::Effect;
 use crate::endpoint::{Endpoint, IKE_PORT, NAT_PORT};
@@ -24,8 +24,8 @@ use crate::secret::Secret;
 use crate::secured::Secured;
 use crate::window::{Due, Retransmission};
 use crate::wire::{
-    ExchangeType, GroupId, Header, IkeSpi, KeyExchangeData, Message, MessageId, MessageKind, Notify, NotifyType, Payload,
-    Role,
+    ExchangeType, GroupId, Header, IkeSpi, KeyExchangeData, Message, MessageId, MessageKind, Notify,
+    NotifyType, Payload, Role,
 };
 
 /// Most answers COOKIE and INVALID_KE_PAYLOAD that an attempt follows; more are the work of somebody who guesses.
@@ -118,7 +118,13 @@ impl Transcript {
 pub(crate) fn begin(config: Arc<ConnectionConfig>, cx: &mut Cx<'_>) -> Option<Box<IkeSa>> {
     let remote = SocketAddr::new(config.remote_address?, IKE_PORT);
     let local = SocketAddr::new(config.local_address, IKE_PORT);
-    let path = Path { local, remote, encapsulation: Encapsulation::None, nat_before_us: false, nat_before_peer: false };
+    let path = Path {
+        local,
+        remote,
+        encapsulation: Encapsulation::None,
+        nat_before_us: false,
+        nat_before_peer: false,
+    };
     let id = IkeId(cx.shared.next_id());
     cx.ike = Some(id);
     cx.note_from(What::Initiating, remote);
@@ -159,7 +165,8 @@ fn send(
         payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
     }
     payloads.push(Payload::SecurityAssociation(ike_proposals(&config.ike_suites, None)));
-    payloads.push(Payload::KeyExchange(KeyExchangeData { group: private.group().id(), public: public.clone() }));
+    payloads
+        .push(Payload::KeyExchange(KeyExchangeData { group: private.group().id(), public: public.clone() }));
     payloads.push(Payload::Nonce(attempt.nonce.clone()));
     let spis = (attempt.spi, IkeSpi::NONE);
     payloads.extend(nat_payloads(spis, local, remote, config.force_encapsulation));
@@ -208,7 +215,9 @@ impl InitSent {
             return self.on_cookie(&cookie.data, cx);
         }
         match message.error() {
-            Some(notify) if notify.kind == NotifyType::INVALID_KE_PAYLOAD => self.on_other_group(&notify.data, cx),
+            Some(notify) if notify.kind == NotifyType::INVALID_KE_PAYLOAD => {
+                self.on_other_group(&notify.data, cx)
+            }
             Some(notify) => self.remember(notify.kind, cx),
             None => self.on_answer(arrived, &message, cx),
         }
@@ -237,7 +246,8 @@ impl InitSent {
     }
 
     fn on_other_group(mut self: Box<Self>, data: &[u8], cx: &mut Cx<'_>) -> State {
-        let wanted = <[u8; 2]>::try_from(data).ok().and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
+        let wanted =
+            <[u8; 2]>::try_from(data).ok().and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
         let offered = |group: &Group| self.config.ike_suites.iter().any(|suite| suite.group == *group);
         let Some(group) = wanted.filter(offered).filter(|group| *group != self.private.group()) else {
             return self.remember(NotifyType::INVALID_KE_PAYLOAD, cx);
@@ -258,7 +268,8 @@ impl InitSent {
             return State::InitSent(self);
         };
         let choice = accept_ike(&self.config.ike_suites, sa).ok();
-        let choice = choice.filter(|choice| choice.suite.group.id() == ke.group && ke.group == self.private.group().id());
+        let choice = choice
+            .filter(|choice| choice.suite.group.id() == ke.group && ke.group == self.private.group().id());
         let Some(choice) = choice.filter(|_| header.responder_spi != IkeSpi::NONE) else {
             cx.note_from(What::DropUnexpected, arrived.remote);
             return State::InitSent(self);
@@ -313,13 +324,19 @@ fn failed(error: IkeError, cx: &mut Cx<'_>) -> State {
 }
 
 /// A first message from a peer. Until the cookie is right, and for every refusal, no state is kept.
-pub(crate) fn accept(endpoint: &mut Endpoint, arrived: &Arrived<'_>, now: Instant, env: &mut dyn Environment) {
+pub(crate) fn accept(
+    endpoint: &mut Endpoint,
+    arrived: &Arrived<'_>,
+    now: Instant,
+    env: &mut dyn Environment,
+) {
     let (half_open, limit, threshold) =
         (endpoint.half_open.len(), endpoint.settings.half_open_limit, endpoint.settings.cookie_threshold);
     let Ok(message) = Message::parse(arrived.bytes) else {
         return endpoint.cx(now, env).note_from(What::DropMalformed, arrived.remote);
     };
-    let (Some(sa), Some(ke), Some(nonce), MessageId(0)) = (message.sa(), message.ke(), message.nonce(), message.header.id)
+    let (Some(sa), Some(ke), Some(nonce), MessageId(0)) =
+        (message.sa(), message.ke(), message.nonce(), message.header.id)
     else {
         return endpoint.cx(now, env).note_from(What::DropUnexpected, arrived.remote);
     };
@@ -432,7 +449,11 @@ impl InitAnswering {
 
     fn answer(self: Box<Self>, public: Vec<u8>, shared: &Secret<Vec<u8>>, cx: &mut Cx<'_>) -> State {
         let Path { local, remote, .. } = self.path;
-        let force = self.candidates.iter().filter_map(|id| cx.connections.get(id)).any(|c| c.config.force_encapsulation);
+        let force = self
+            .candidates
+            .iter()
+            .filter_map(|id| cx.connections.get(id))
+            .any(|c| c.config.force_encapsulation);
         let mut payloads = vec![
             Payload::SecurityAssociation(vec![self.proposal]),
             Payload::KeyExchange(KeyExchangeData { group: self.suite.group.id(), public }),

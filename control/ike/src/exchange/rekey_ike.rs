@@ -19,7 +19,8 @@ use crate::sa::{Cx, IkeSa, State};
 use crate::secret::Secret;
 use crate::secured::Secured;
 use crate::wire::{
-    ExchangeType, GroupId, IkeSpi, KeyExchangeData, Message, Notify, NotifyType, Payload, PayloadType, Proposal,
+    ExchangeType, GroupId, IkeSpi, KeyExchangeData, Message, Notify, NotifyType, Payload, PayloadType,
+    Proposal,
 };
 
 const EXCHANGE: ExchangeType = ExchangeType::CREATE_CHILD_SA;
@@ -76,7 +77,12 @@ fn prepare(state: &mut Established, mut request: IkeRequest, group: Group, cx: &
 }
 
 /// Our public value, or the secret shared with the peer, is computed.
-pub(crate) fn on_computed(state: &mut Established, mut request: IkeRequest, result: JobResult, cx: &mut Cx<'_>) {
+pub(crate) fn on_computed(
+    state: &mut Established,
+    mut request: IkeRequest,
+    result: JobResult,
+    cx: &mut Cx<'_>,
+) {
     request.serial = None;
     match result.outcome {
         Outcome::Public(private, public) => {
@@ -108,13 +114,18 @@ fn give_up(state: &mut Established, cx: &mut Cx<'_>) {
 fn yield_to_rival(state: &mut Established, cx: &mut Cx<'_>) -> bool {
     let Some(rival) = state.rival.take() else { return false };
     let children = std::mem::take(&mut state.children);
-    cx.effect(Effect::Inherit { heir: rival.ike, children });
+    cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children });
     state.await_delete(cx);
     true
 }
 
 /// The peer's answer.
-pub(crate) fn on_response(state: &mut Established, mut request: IkeRequest, message: &Message, cx: &mut Cx<'_>) {
+pub(crate) fn on_response(
+    state: &mut Established,
+    mut request: IkeRequest,
+    message: &Message,
+    cx: &mut Cx<'_>,
+) {
     if let Some(notify) = message.error() {
         return on_error(state, request, notify, cx);
     }
@@ -122,7 +133,8 @@ pub(crate) fn on_response(state: &mut Established, mut request: IkeRequest, mess
     let (Some(sa), Some(nonce), Some(ke), Some(private)) = parts else { return give_up(state, cx) };
     let choice = accept_ike(&state.config.ike_suites, sa).ok();
     let fits = |choice: &IkeChoice| choice.suite.group == private.group() && ke.group == private.group().id();
-    let Some((choice, spi)) = choice.filter(fits).and_then(|choice| Some((choice.clone(), choice.spi?))) else {
+    let Some((choice, spi)) = choice.filter(fits).and_then(|choice| Some((choice.clone(), choice.spi?)))
+    else {
         return give_up(state, cx);
     };
     request.answered = Some((choice, spi, nonce.clone()));
@@ -132,7 +144,8 @@ pub(crate) fn on_response(state: &mut Established, mut request: IkeRequest, mess
 
 fn on_error(state: &mut Established, mut request: IkeRequest, notify: &Notify, cx: &mut Cx<'_>) {
     let id = <[u8; 2]>::try_from(notify.data.as_slice()).map(u16::from_be_bytes).unwrap_or(0);
-    let group = Group::from_id(GroupId(id)).filter(|group| state.config.ike_suites.iter().any(|s| s.group == *group));
+    let group =
+        Group::from_id(GroupId(id)).filter(|group| state.config.ike_suites.iter().any(|s| s.group == *group));
     request.tries += 1;
     match (notify.kind, group) {
         (NotifyType::INVALID_KE_PAYLOAD, Some(group)) if request.tries < 3 && state.rival.is_none() => {
@@ -196,7 +209,7 @@ fn hand_over(state: &mut Established, id: IkeId, local_spi: IkeSpi, fresh: Secur
 }
 
 /// Tells of an IKE SA that took over from another.
-fn announce(next: &Established, id: IkeId, replaces: IkeId, cx: &mut Cx<'_>) {
+pub(crate) fn announce(next: &Established, id: IkeId, replaces: IkeId, cx: &mut Cx<'_>) {
     cx.note(What::IkeRekeyed);
     cx.event(Event::IkeUp(Box::new(IkeUp {
         connection: next.config.id,
@@ -246,7 +259,12 @@ pub(crate) fn on_request(state: &mut Established, message: &Message, cx: &mut Cx
 }
 
 /// The shared secret for our answer is computed.
-pub(crate) fn on_computed_answer(state: &mut Established, answer: IkeAnswering, result: JobResult, cx: &mut Cx<'_>) {
+pub(crate) fn on_computed_answer(
+    state: &mut Established,
+    answer: IkeAnswering,
+    result: JobResult,
+    cx: &mut Cx<'_>,
+) {
     let Outcome::Answered(Ok((public, shared))) = result.outcome else {
         return state.refuse(EXCHANGE, &IkeError::BadPublicKey(Stage::RekeyIke), cx);
     };
@@ -262,7 +280,8 @@ pub(crate) fn on_computed_answer(state: &mut Established, answer: IkeAnswering, 
     ];
     let id = IkeId(cx.shared.next_id());
     // Ours counts once it is sent; before that it is not worth a collision.
-    if matches!(&state.pending, Some(Pending::Ike(request)) if request.private.is_some() || request.answered.is_some()) {
+    if matches!(&state.pending, Some(Pending::Ike(request)) if request.private.is_some() || request.answered.is_some())
+    {
         let mut next = Established::new(fresh, Arc::clone(&state.config), state.peer.clone(), cx);
         next.undecided = true;
         state.rival = Some(Rival { ike: id, lowest: lowest(&nonces.0, &nonces.1) });

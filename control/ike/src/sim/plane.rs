@@ -59,7 +59,10 @@ impl Plane {
             }
             Event::RemoveChild { child, inbound_spi, .. } => {
                 let removed = self.installed.remove(child).expect("only an installed pair is removed");
-                assert_eq!(removed.sa.inbound.spi, *inbound_spi, "removed under the SPI it was installed with");
+                assert_eq!(
+                    removed.sa.inbound.spi, *inbound_spi,
+                    "removed under the SPI it was installed with"
+                );
                 assert!(self.allocated.remove(inbound_spi), "its SPI was allocated");
                 self.heard.remove(inbound_spi);
                 self.sending.retain(|_, sending| sending != child);
@@ -81,7 +84,10 @@ impl Plane {
         if sa.outbound_use == OutboundUse::Now {
             self.sending.insert((sa.connection, sa.policy), sa.id);
         }
-        assert!(self.installed.insert(sa.id, Installed { sa, retired: false }).is_none(), "ids are not reused");
+        assert!(
+            self.installed.insert(sa.id, Installed { sa, retired: false }).is_none(),
+            "ids are not reused"
+        );
     }
 
     /// The pair with this inbound SPI.

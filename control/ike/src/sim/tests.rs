@@ -28,7 +28,8 @@ fn a_handshake_survives_loss_reordering_and_duplicates() {
 #[test]
 fn child_rekey_loses_no_packet() {
     for pfs in [Vec::new(), vec![Group::Curve25519]] {
-        let mut pair = Pair::connected(3, Link::LAN, |_, config| config.children[0].pfs_groups.clone_from(&pfs));
+        let mut pair =
+            Pair::connected(3, Link::LAN, |_, config| config.children[0].pfs_groups.clone_from(&pfs));
         pair.probing = true;
         for index in [0, 1] {
             pair.command(index, Command::RekeyChild(child(&pair, index)));
@@ -54,6 +55,8 @@ fn child_rekey_collision_leaves_one_child() {
         pair.run_until_idle();
         pair.assert_up(&format!("seed {seed}"));
         assert_eq!(pair.lost, 0, "seed {seed}\n{}", pair.trace());
+        let collided = pair.count(0, What::Collision) + pair.count(1, What::Collision);
+        assert!(collided > 0 || seed % 2 == 1, "no collision without loss, seed {seed}\n{}", pair.trace());
     }
 }
 
@@ -71,6 +74,9 @@ fn ike_rekey_and_its_collision_leave_one_ike_sa() {
         pair.run_for(Duration::from_secs(120));
         pair.run_until_idle();
         pair.assert_up(&format!("seed {seed}"));
+        let collided = pair.count(0, What::Collision) + pair.count(1, What::Collision);
+        assert!(collided > 0 || seed % 4 != 2, "no collision without loss, seed {seed}\n{}", pair.trace());
+        assert!(pair.count(0, What::IkeRekeyed) > 0 && pair.count(0, What::Established) == 1, "seed {seed}");
     }
 }
 
@@ -98,7 +104,12 @@ fn reasons(adjust: impl Fn(usize, &mut ConnectionConfig)) -> [Option<IkeError>; 
         pair.command(index, Command::Configure(Box::new(config)));
     }
     pair.run_for(Duration::from_secs(5));
-    assert_eq!(pair.sides[0].plane.allocated() + pair.sides[1].plane.allocated(), 0, "SPIs leaked\n{}", pair.trace());
+    assert_eq!(
+        pair.sides[0].plane.allocated() + pair.sides[1].plane.allocated(),
+        0,
+        "SPIs leaked\n{}",
+        pair.trace()
+    );
     [0, 1].map(|index| status(&pair, index).failure.map(|failure| failure.error))
 }
 
@@ -175,14 +186,16 @@ fn every_group_and_cipher_connects() {
     for group in Group::ALL {
         for cipher in ciphers {
             let suite = IkeSuite { cipher, prf: Prf::HmacSha2_512, group };
-            Pair::connected(1, Link::LAN, |_, config| config.ike_suites = vec![suite]).assert_up(&format!("{suite}"));
+            Pair::connected(1, Link::LAN, |_, config| config.ike_suites = vec![suite])
+                .assert_up(&format!("{suite}"));
         }
     }
 }
 
 #[test]
 fn a_responder_asks_for_its_group_and_gets_it() {
-    let suite = |group| IkeSuite { cipher: IkeCipher::AesGcm16(KeyBits::B256), prf: Prf::HmacSha2_256, group };
+    let suite =
+        |group| IkeSuite { cipher: IkeCipher::AesGcm16(KeyBits::B256), prf: Prf::HmacSha2_256, group };
     let pair = Pair::connected(1, Link::LAN, |index, config| {
         config.ike_suites = match index {
             0 => vec![suite(Group::Curve25519), suite(Group::Ecp256)],
@@ -239,7 +252,8 @@ fn long_messages_travel_in_fragments_over_a_small_and_lossy_path() {
         let mut pair = Pair::new(seed, link, &settings);
         for index in [1, 0] {
             let mut config = connection(index);
-            let many = (0..20).map(|n| TrafficSelector::from_prefix(IpAddr::V4(Ipv4Addr::new(10, 9, n, 0)), 25).unwrap());
+            let many = (0..20)
+                .map(|n| TrafficSelector::from_prefix(IpAddr::V4(Ipv4Addr::new(10, 9, n, 0)), 25).unwrap());
             config.children[0].local_selectors.extend(many.clone());
             config.children[0].remote_selectors.extend(many);
             pair.command(index, Command::Configure(Box::new(config)));
@@ -315,7 +329,11 @@ fn lifetimes_replace_everything_for_days_without_loss() {
     pair.run_for(Duration::from_secs(20_000));
     pair.run_for(Duration::from_secs(30));
     assert_eq!(pair.lost, 0, "{}", pair.trace());
-    assert!(pair.count(0, What::IkeRekeyed) > 15 && pair.count(0, What::Established) <= 2, "{}", pair.trace());
+    assert!(
+        pair.count(0, What::IkeRekeyed) > 15 && pair.count(0, What::Established) <= 2,
+        "{}",
+        pair.trace()
+    );
 }
 
 #[test]

@@ -109,7 +109,8 @@ fn a_client_that_never_reads_is_not_served_without_bound() {
     let mut stalled = 0;
     lab.run_until(|server| {
         stalled = if client.write(line.as_bytes()).is_err() { stalled + 1 } else { 0 };
-        let unread = server.clients.values().map(|client| client.output.len() + client.input.len()).sum::<usize>();
+        let unread =
+            server.clients.values().map(|client| client.output.len() + client.input.len()).sum::<usize>();
         assert!(unread < 4 * UNREAD_MAX_BYTES, "{unread} bytes are held for it");
         stalled > 20
     });
