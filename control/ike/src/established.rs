@@ -52,6 +52,8 @@ pub(crate) struct Established {
     pub(crate) rival: Option<rekey_ike::Rival>,
     /// Another IKE SA has taken over or will; the peer deletes this one, or we do at this time.
     pub(crate) leaving_at: Option<Instant>,
+    /// What it leaves for.
+    pub(crate) leaving_for: DownReason,
     /// It came out of a rekey that is not decided yet: the peer's requests wait.
     pub(crate) undecided: bool,
     /// Set by an exchange that ends it; [`Established::settle`] carries it out.
@@ -115,6 +117,7 @@ impl Established {
             answering: None,
             rival: None,
             leaving_at: None,
+            leaving_for: DownReason::Superseded,
             undecided: false,
             fate: None,
             config,
@@ -231,7 +234,7 @@ impl Established {
             Due::Nothing | Due::Resend => {}
         }
         if self.leaving_at.is_some_and(|at| at <= cx.now) {
-            self.fate = Some(Fate::Close(DownReason::Superseded, None));
+            self.fate = Some(Fate::Close(self.leaving_for.clone(), None));
         } else if self.expires_at <= cx.now {
             self.fate = Some(Fate::Close(DownReason::Expired, Some(IkeError::Expired)));
         } else {
@@ -404,7 +407,7 @@ impl Established {
         }
     }
 
-    pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>, cx: &mut Cx<'_>) {
+    pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>) {
         let old = std::mem::replace(&mut self.config, Arc::clone(config));
         let changed = |policy: usize| match (old.children.get(policy), config.children.get(policy)) {
             (Some(before), Some(after)) => !before.same_child(after),

