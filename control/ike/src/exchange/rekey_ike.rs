@@ -290,7 +290,7 @@ pub(crate) fn on_computed_answer(
     } else {
         hand_over(state, id, spis.1, fresh, cx);
         state.await_delete(cx);
-    state.leaving_for = DownReason::Rekeyed;
+        state.leaving_for = DownReason::Rekeyed;
     }
     state.secured.answer(EXCHANGE, payloads, cx);
 }

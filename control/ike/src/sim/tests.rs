@@ -372,7 +372,9 @@ fn another_major_version_is_told_which_one_is_spoken() {
     bytes[24..28].copy_from_slice(&28u32.to_be_bytes());
     let (local, remote) = ("192.0.2.2:500".parse().unwrap(), "192.0.2.1:500".parse().unwrap());
     let side = &mut pair.sides[1];
-    side.endpoint.handle(Input::Datagram { local, remote, bytes: &bytes }, pair.now, &mut side.plane).unwrap();
+    side.endpoint
+        .handle(Input::Datagram { local, remote, bytes: &bytes }, pair.now, &mut side.plane)
+        .unwrap();
     let mut answers = Vec::new();
     while let Some(output) = side.endpoint.poll_output() {
         if let Output::Transmit(transmit) = output {
@@ -389,7 +391,8 @@ fn a_changed_policy_replaces_the_child_and_an_unchanged_one_disturbs_nothing() {
     pair.run_for(Duration::from_secs(200));
     let before = [child(&pair, 0), child(&pair, 1)];
     for index in [0, 1] {
-        let config = ConnectionConfig { mode: Mode::Default, name: Arc::from("renamed"), ..connection(index) };
+        let config =
+            ConnectionConfig { mode: Mode::Default, name: Arc::from("renamed"), ..connection(index) };
         pair.command(index, Command::Configure(Box::new(config)));
     }
     pair.run_until_idle();
