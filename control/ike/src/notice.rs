@@ -1,5 +1,5 @@
 //! The catalogue of what is worth a log line or a counter: one enum, one table. Every transition of an IKE SA, and every datagram that is dropped,
-//! passes [`crate::sa::Cx::note`] with one of these; it logs, counts and emits.
+//! passes one function with one of these, which counts it and emits it; the caller logs it.
 
 use std::net::SocketAddr;
 
