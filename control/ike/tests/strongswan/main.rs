@@ -3,6 +3,8 @@
 //! Two charons in network namespaces, captured on the link between them; keys are those that the initiator logged. All
 //! keys, the shared one included, were made for these recordings and are thrown away.
 
+#![expect(clippy::unwrap_used, reason = "a recording that is not as described fails its test")]
+
 use std::net::SocketAddr;
 
 use crossgate_ike::auth::{psk, signed_octets};
@@ -112,11 +114,11 @@ impl Recording {
         whole.expect("the last datagram completes the message")
     }
 
-    fn from_initiator(&self, datagrams: &[&[u8]]) -> Message {
+    fn sent_by_initiator(&self, datagrams: &[&[u8]]) -> Message {
         self.open(Role::Initiator, datagrams)
     }
 
-    fn from_responder(&self, datagrams: &[&[u8]]) -> Message {
+    fn sent_by_responder(&self, datagrams: &[&[u8]]) -> Message {
         self.open(Role::Responder, datagrams)
     }
 }
@@ -226,8 +228,8 @@ fn auth_by_shared_key_is_what_strongswan_sent_and_verifies() {
     for recording in recordings() {
         let (name, prf, keys) = (recording.name, recording.suite.prf, recording.keys());
         let (init_request, init_response) = recording.init();
-        let request = recording.from_initiator(recording.capture.auth_request);
-        let response = recording.from_responder(recording.capture.auth_response);
+        let request = recording.sent_by_initiator(recording.capture.auth_request);
+        let response = recording.sent_by_responder(recording.capture.auth_response);
         let (id_i, id_r) = (request.id_initiator().unwrap(), response.id_responder().unwrap());
         assert_eq!(request.header.exchange, ExchangeType::IKE_AUTH);
         for (id, expected) in [id_i, id_r].into_iter().zip(recording.identities) {
@@ -259,8 +261,8 @@ fn child_keys_selectors_and_suite_are_strongswans() {
         assert!(first.initiator.matches(capture.child.initiator), "{name}");
         assert!(first.responder.matches(capture.child.responder), "{name}");
 
-        let request = recording.from_initiator(capture.auth_request);
-        let response = recording.from_responder(capture.auth_response);
+        let request = recording.sent_by_initiator(capture.auth_request);
+        let response = recording.sent_by_responder(capture.auth_response);
         let local = [TrafficSelector::from_prefix("10.1.0.0".parse().unwrap(), 24).unwrap()];
         assert_eq!(ranges(request.ts_initiator().unwrap()), local, "{name}");
         let remote = [TrafficSelector::from_prefix("10.2.0.0".parse().unwrap(), 24).unwrap()];
@@ -276,9 +278,9 @@ fn child_keys_selectors_and_suite_are_strongswans() {
 fn a_rekeyed_child_gets_strongswans_keys_and_the_old_one_is_deleted_by_its_spi() {
     for recording in recordings() {
         let (name, capture) = (recording.name, &recording.capture);
-        let auth = recording.from_initiator(capture.auth_request);
-        let request = recording.from_initiator(capture.child_request);
-        let response = recording.from_responder(capture.child_response);
+        let auth = recording.sent_by_initiator(capture.auth_request);
+        let request = recording.sent_by_initiator(capture.child_request);
+        let response = recording.sent_by_responder(capture.child_response);
         let logged = &capture.rekeyed_child;
         assert_eq!(request.ke().is_some(), logged.shared.is_some(), "{name}");
         let keys = ChildKeys::derive(
@@ -294,11 +296,11 @@ fn a_rekeyed_child_gets_strongswans_keys_and_the_old_one_is_deleted_by_its_spi()
         let old = auth.sa().unwrap()[0].spi.clone();
         let rekeyed = request.notify(NotifyType::REKEY_SA).unwrap();
         assert_eq!(rekeyed.spi, old, "{name}");
-        let deleted = recording.from_initiator(capture.delete_request);
+        let deleted = recording.sent_by_initiator(capture.delete_request);
         let spis: Vec<_> = deleted.deletes().cloned().collect();
         let [Delete::Child { spis, .. }] = spis.as_slice() else { panic!("{name}: {spis:?}") };
         assert_eq!(*spis, [rekeyed.child_spi().unwrap()], "{name}");
-        assert_eq!(recording.from_responder(capture.delete_response).deletes().count(), 1, "{name}");
+        assert_eq!(recording.sent_by_responder(capture.delete_response).deletes().count(), 1, "{name}");
     }
 }
 
@@ -306,8 +308,8 @@ fn a_rekeyed_child_gets_strongswans_keys_and_the_old_one_is_deleted_by_its_spi()
 fn a_rekeyed_ike_sa_gets_strongswans_keys() {
     for recording in recordings() {
         let (name, capture) = (recording.name, &recording.capture);
-        let request = recording.from_initiator(capture.rekey_request);
-        let response = recording.from_responder(capture.rekey_response);
+        let request = recording.sent_by_initiator(capture.rekey_request);
+        let response = recording.sent_by_responder(capture.rekey_response);
         let spi = |message: &Message| {
             let proposal = &message.sa().unwrap()[0];
             IkeSpi(u64::from_be_bytes(proposal.spi.as_slice().try_into().unwrap()))
@@ -323,7 +325,7 @@ fn a_rekeyed_ike_sa_gets_strongswans_keys() {
 fn an_opened_message_seals_to_what_strongswan_sent_but_for_its_random_padding() {
     for recording in recordings() {
         let datagrams = recording.capture.child_request;
-        let message = recording.from_initiator(datagrams);
+        let message = recording.sent_by_initiator(datagrams);
         let (cipher, keys) = (recording.suite.cipher, recording.keys());
         let mut sealer = Sealer::new(cipher, keys.initiator);
         // The IVs of the recording, one a datagram; AES-GCM has its own counter, so only lengths can be the same there.
@@ -341,7 +343,10 @@ fn an_opened_message_seals_to_what_strongswan_sent_but_for_its_random_padding() 
             };
             assert_eq!(ours[..same], theirs[..same], "{}", recording.name);
         }
-        assert_eq!(recording.from_initiator(&sealed.iter().map(Vec::as_slice).collect::<Vec<_>>()), message);
+        assert_eq!(
+            recording.sent_by_initiator(&sealed.iter().map(Vec::as_slice).collect::<Vec<_>>()),
+            message
+        );
     }
 }
 
