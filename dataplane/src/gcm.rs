@@ -277,6 +277,9 @@ impl Key {
     }
 }
 
+// Eight cache lines, with no ninth for the choice of form.
+const _: () = assert!(size_of::<Key>() <= 512);
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(secret)")

@@ -14,7 +14,7 @@ const AAD: [u8; 8] = [0, 0, 1, 0, 0, 0, 0, 1];
 pub(crate) enum Engine {
     Ours(Kernel, Vec<Key>),
     Ring(Vec<LessSafeKey>),
-    Limit(Kernel, Key, Work),
+    Limit(Kernel, Box<Key>, Work),
 }
 
 /// The packets that an engine works on; each has its own buffer.
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     pub(crate) fn limit(kernel: Kernel, key_bits: usize, work: Work) -> Result<Self> {
-        Ok(Self::Limit(kernel, Key::new(kernel, &raw_key(0, key_bits))?, work))
+        Ok(Self::Limit(kernel, Box::new(Key::new(kernel, &raw_key(0, key_bits))?), work))
     }
 
     /// The name in reports.

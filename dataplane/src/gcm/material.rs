@@ -4,6 +4,8 @@ use std::arch::x86_64::{
     __m128i, _mm_aeskeygenassist_si128, _mm_cvtsi128_si32, _mm_set1_epi32, _mm_storeu_si128,
 };
 
+use std::num::NonZeroU8;
+
 use zeroize::Zeroize;
 
 use super::aesni::Aesni;
@@ -20,7 +22,7 @@ const ROUND_KEYS: usize = 15;
 pub(super) struct Material {
     powers: [[u8; 16]; POWERS],
     round_keys: [[u8; 16]; ROUND_KEYS],
-    rounds: u8,
+    rounds: NonZeroU8,
 }
 
 // A kernel may read a register's width from any power on: what lies behind the last power is still inside.
@@ -29,7 +31,8 @@ const _: () = assert!(size_of::<Material>() == 512);
 impl Material {
     /// Expands a key of 16, 24 or 32 bytes.
     pub(super) fn new(token: Aesni, key: &[u8]) -> Self {
-        let mut material = Self { powers: [[0; 16]; POWERS], round_keys: [[0; 16]; ROUND_KEYS], rounds: 0 };
+        let mut material =
+            Self { powers: [[0; 16]; POWERS], round_keys: [[0; 16]; ROUND_KEYS], rounds: NonZeroU8::MIN };
         // SAFETY: the token proves the features.
         unsafe { material.expand(key) };
         // SAFETY: the token proves the features.
@@ -38,12 +41,12 @@ impl Material {
     }
 
     pub(super) fn rounds(&self) -> usize {
-        usize::from(self.rounds)
+        usize::from(self.rounds.get())
     }
 
     /// The raw key: an AES schedule begins with it.
     pub(super) fn key(&self) -> &[u8] {
-        let length = 4 * (usize::from(self.rounds) - 6);
+        let length = 4 * (self.rounds() - 6);
         &self.round_keys.as_flattened()[..length]
     }
 
@@ -73,13 +76,14 @@ impl Material {
     #[target_feature(enable = "aes,ssse3,sse4.1")]
     fn expand(&mut self, key: &[u8]) {
         let key_words = key.len() / 4;
-        self.rounds = if key_words == 8 {
-            14
+        // As many rounds as key words and six more.
+        self.rounds = NonZeroU8::MIN.saturating_add(if key_words == 8 {
+            13
         } else if key_words == 6 {
-            12
+            11
         } else {
-            10
-        };
+            9
+        });
         let schedule = self.round_keys.as_flattened_mut();
         schedule[..key.len()].copy_from_slice(key);
         let word = |schedule: &[u8], i: usize| {
@@ -91,7 +95,7 @@ impl Material {
             ])
         };
         let mut constant = 1_u8;
-        for i in key_words..4 * (usize::from(self.rounds) + 1) {
+        for i in key_words..4 * (usize::from(self.rounds.get()) + 1) {
             let mut next = word(schedule, i - 1);
             if i % key_words == 0 {
                 next = substitute(next).rotate_right(8) ^ u32::from(constant);
