@@ -192,3 +192,6 @@ pub(crate) fn unpad(content: &mut Vec<u8>) -> Result<(), NotAuthentic> {
     content.truncate(kept);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ use hex_literal::hex;
 
 use super::*;
 
+mod vectors;
+
 /// Hands out `bytes` once, the end of the buffer filled.
 fn fixed(bytes: &[u8]) -> impl FnMut(&mut [u8]) + '_ {
     move |out| out.copy_from_slice(bytes)

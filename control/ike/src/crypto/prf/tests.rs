@@ -4,6 +4,8 @@ use hex_literal::hex;
 
 use super::*;
 
+mod vectors;
+
 #[test]
 fn hmac_case_2_of_rfc_4231() {
     let compute = |prf: Prf| prf.compute(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
