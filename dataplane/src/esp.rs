@@ -151,7 +151,7 @@ pub(crate) fn strip(payload: &[u8]) -> Result<Stripped, Counter> {
     let pad_bytes = usize::from(trailer[0]);
     let inner_bytes = body.len().checked_sub(pad_bytes).ok_or(Counter::EspBadPadding)?;
     let (inner, padding) = body.split_at(inner_bytes);
-    if !padding.iter().zip(1_u8..).all(|(byte, expected)| *byte == expected) {
+    if !padding.iter().zip(1..=u8::MAX).all(|(byte, expected)| *byte == expected) {
         return Err(Counter::EspBadPadding);
     }
     match Protocol(trailer[1]) {

@@ -255,7 +255,6 @@ impl ControlEnd {
     ///
     /// # Errors
     /// [`Full`] with the command if as many commands as the ring is long wait for their acknowledgement.
-    #[expect(clippy::result_large_err, reason = "the command comes back by value, as it was handed in")]
     pub fn send(&mut self, command: Command) -> Result<CommandId, Full<Command>> {
         if self.unanswered == self.rings.acknowledgements.capacity() {
             return Err(Full(command));

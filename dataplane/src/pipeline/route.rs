@@ -218,10 +218,10 @@ fn ask_for(tunnel: TunnelId, packet: &Clear, asked_s: &mut [u32], cx: &mut Conte
 
 /// Drops a packet and tells its sender, if that is allowed and not too often.
 fn refuse(packet: Clear, reason: Counter, told: Told, errors: &mut Batch<Clear>, cx: &mut Context) {
-    if packet.origin != Origin::Ourselves {
-        if errors.is_full() || !cx.error_limit.take(cx.now_us) || !answer(&packet, told, errors, cx) {
-            cx.counters.count(Counter::IcmpErrorSuppressed);
-        }
+    if packet.origin != Origin::Ourselves
+        && (errors.is_full() || !cx.error_limit.take(cx.now_us) || !answer(&packet, told, errors, cx))
+    {
+        cx.counters.count(Counter::IcmpErrorSuppressed);
     }
     discard(packet.mbuf, reason, &mut cx.counters);
 }

@@ -56,7 +56,8 @@ impl ReplayWindow {
     }
 
     fn extend_64(&self, low: u32) -> Option<u64> {
-        let (top_high, top_low) = ((self.top >> 32) as u32, self.top as u32);
+        let [a, b, c, d, e, f, g, h] = self.top.to_be_bytes();
+        let (top_high, top_low) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
         let bottom = top_low.wrapping_sub(self.packets - 1);
         let high = if top_low >= self.packets - 1 {
             // The window lies in one subspace: what is below it must be of the next.
@@ -92,10 +93,10 @@ impl ReplayWindow {
     pub fn accept(&mut self, sequence: u64) -> Result<(), Counter> {
         self.check(sequence)?;
         if sequence > self.top {
-            let words = self.ring.len() as u64;
             let (old, new) = (self.top / 64, sequence / 64);
-            for word in 1..=(new - old).min(words) {
-                self.ring[((old + word) & (words - 1)) as usize] = 0;
+            for word in 1..=(new - old).min(self.ring.len() as u64) {
+                let (place, _) = self.place((old + word) * 64);
+                self.ring[place] = 0;
             }
             self.top = sequence;
         }
@@ -105,7 +106,8 @@ impl ReplayWindow {
     }
 
     fn place(&self, sequence: u64) -> (usize, u64) {
-        (((sequence / 64) & (self.ring.len() as u64 - 1)) as usize, 1 << (sequence % 64))
+        let mask = self.ring.len() - 1; // at most 127, so that the low bits of the word's number are enough
+        (usize::from((sequence / 64).to_le_bytes()[0]) & mask, 1 << (sequence % 64))
     }
 }
 
@@ -158,7 +160,7 @@ mod tests {
             window.accept(top).expect("first packet");
             let sequence = top.saturating_add_signed(offset.max(1 - i64::from(packets)));
             prop_assume!(sequence > 0);
-            prop_assert_eq!(window.extend(sequence as u32, Esn::On), Ok(sequence));
+            prop_assert_eq!(window.extend(u32::try_from(sequence & 0xffff_ffff).expect("32 bits"), Esn::On), Ok(sequence));
         }
     }
 
