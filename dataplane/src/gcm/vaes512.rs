@@ -1,4 +1,7 @@
 //! AVX-512 with VAES and VPCLMULQDQ: four blocks a register. Entries for [`super::Kernel`]; the kernel text is in `burst.rs`.
+//!
+//! What has run: the kernel text at four lanes, in the tests, on emulated registers. The instructions of this file have been
+//! compiled, but no CPU with AVX-512 has run them yet; there, the oracle tests pick this kernel up by themselves.
 
 use std::arch::x86_64::{
     __m128i, __m512i, _mm512_add_epi32, _mm512_aesenc_epi128, _mm512_aesenclast_epi128, _mm512_and_si512,
