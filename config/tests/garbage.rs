@@ -1,6 +1,5 @@
 //! Whatever a file holds, it is answered with a configuration or with findings: never a panic, never silence.
 
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
