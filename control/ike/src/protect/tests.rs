@@ -5,6 +5,8 @@ use crate::crypto::suite::{Integrity, KeyBits};
 use crate::secret::Secret;
 use crate::wire::{ExchangeType, IkeSpi, MessageId, MessageKind, Notify, NotifyType, Role};
 
+mod fragments;
+
 const CIPHERS: [IkeCipher; 6] = [
     IkeCipher::AesGcm16(KeyBits::B128),
     IkeCipher::AesGcm16(KeyBits::B192),

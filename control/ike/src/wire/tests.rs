@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::selector::{AddressRange, PortRange, TrafficSelector};
 
+mod lengths;
+
 fn header() -> Header {
     Header {
         initiator_spi: IkeSpi(0x1122_3344_5566_7788),
