@@ -79,6 +79,7 @@ pub struct Fleet {
     set: WorkerSet,
     readers: Vec<Reader>,
     ports: Vec<OpenPort>,
+    pool: Mempool,
     kernel: Kernel,
     eal: Eal,
 }
@@ -156,7 +157,7 @@ impl Fleet {
         let mut set = WorkerSet::launch(&eal, &launch, parts)?;
         let (ends, readers) = take_ends(&mut set, &appliance.workers);
         tracing::info!(workers = readers.len(), kernel = kernel.name().as_str(), "the workers run");
-        let fleet = Self { set, readers, ports, kernel, eal };
+        let fleet = Self { set, readers, ports, pool, kernel, eal };
         let workers = Workers::new(ends);
         Ok(Launched { fleet, workers, facts, buffers, sa_slots: sizes.inbound_sas, kernel })
     }
@@ -165,6 +166,12 @@ impl Fleet {
     #[must_use]
     pub fn memory(&self) -> String {
         self.eal.memory().to_string()
+    }
+
+    /// Packet buffers in use, and all there are.
+    #[must_use]
+    pub fn buffers(&self) -> (u32, u32) {
+        (self.pool.in_use(), self.pool.packets())
     }
 
     /// The workers, in their order.
@@ -181,10 +188,14 @@ impl Fleet {
 
     /// Stops workers, then ports, then DPDK.
     pub fn stop(self) {
-        let Self { set, ports, eal, .. } = self;
+        let Self { set, ports, pool, eal, .. } = self;
         let (workers, handles) = set.stop();
         drop((workers, handles));
         drop(ports);
+        if pool.in_use() > 0 {
+            tracing::warn!(packets = pool.in_use(), "packets are left in use at the end");
+        }
+        drop(pool);
         if let Err(error) = eal.cleanup() {
             // The AF_XDP driver keeps packets when it closes; the process ends now anyway.
             tracing::debug!(%error, "DPDK did not clean up");

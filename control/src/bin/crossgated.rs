@@ -1,5 +1,6 @@
 //! The gateway: reads its configuration, starts DPDK, ports and workers, and runs the control thread until it is asked to end.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -87,7 +88,8 @@ fn main() -> ExitCode {
 
 fn start_log(arguments: &Arguments, journal: Journal) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = || EnvFilter::try_new(&arguments.log);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let colours = std::io::stderr().is_terminal();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours);
     let lines = match arguments.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),

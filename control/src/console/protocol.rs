@@ -152,7 +152,7 @@ pub struct Status {
     pub connections_up: usize,
     /// All connections.
     pub connections: usize,
-    /// Child SAs that are installed.
+    /// Child SAs that traffic is sent on.
     pub child_sas: usize,
     /// Packets dropped by all workers since the start.
     pub dropped_packets: u64,

@@ -6,10 +6,12 @@ use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelec
 use crossgate_ike::environment::Instant;
 use crossgate_ike::error::IkeError;
 use crossgate_ike::event::{ChildId, ChildSa, ConnectionId, Event, IkeUp, RemoveReason, Role, Spi as IkeSpi};
-use crossgate_ike::notice::{Level, Notice};
+use crossgate_ike::notice::{Level, Notice, What};
 use crossgate_ike::selector::{self, TrafficSelector as IkeSelector};
 
 use crossgate_ike::Command;
+
+use tracing::field;
 
 use super::Gateway;
 use crate::sad::DataPolicy;
@@ -137,13 +139,21 @@ impl Gateway {
     }
 
     fn log_notice(&self, notice: &Notice) {
-        let connection = notice.connection.map_or("", |id| self.name_of(id));
-        let (text, ike, stage) = (notice.what.text(), notice.ike.map(|ike| ike.0), notice.stage);
-        let remote = notice.remote;
+        // These come as events of their own, with all their facts.
+        if matches!(notice.what, What::Established | What::ChildUp | What::ChildGone | What::IkeGone) {
+            return;
+        }
+        let text = notice.what.text();
+        let connection = notice.connection.map(|id| self.name_of(id));
+        let (ike, remote, stage) = (
+            notice.ike.map(|ike| ike.0),
+            notice.remote.map(field::display),
+            notice.stage.map(field::display),
+        );
         match notice.what.level() {
-            Level::Debug => tracing::debug!(connection, ike, ?remote, ?stage, "{text}"),
-            Level::Info => tracing::info!(connection, ike, ?remote, ?stage, "{text}"),
-            Level::Warn => tracing::warn!(connection, ike, ?remote, ?stage, "{text}"),
+            Level::Debug => tracing::debug!(connection, ike, remote, stage, "{text}"),
+            Level::Info => tracing::info!(connection, ike, remote, stage, "{text}"),
+            Level::Warn => tracing::warn!(connection, ike, remote, stage, "{text}"),
         }
     }
 }

@@ -19,6 +19,7 @@ impl Gateway {
     #[must_use]
     pub fn status(&self) -> Status {
         let connections = self.endpoint.status();
+        let (buffers_in_use, buffers) = self.fleet.buffers();
         Status {
             name: self.config.appliance().name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -32,10 +33,10 @@ impl Gateway {
             workers: self.fleet.workers().len(),
             connections_up: connections.iter().filter(|connection| connection.phase == Phase::Up).count(),
             connections: connections.len(),
-            child_sas: self.sad.iter().count(),
+            child_sas: self.sad.iter().filter(|(_, pair)| pair.sends).count(),
             dropped_packets: self.fleet.workers().iter().map(Reader::dropped_packets).sum(),
-            buffers_in_use: self.buffers.in_use(),
-            buffers: self.buffers.packets(),
+            buffers_in_use,
+            buffers,
             open_commands: self.workers.open_commands(),
         }
     }

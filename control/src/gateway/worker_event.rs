@@ -26,7 +26,8 @@ impl Gateway {
                 });
             }
             Event::NoSa { tunnel, source, destination } => {
-                if let Some(connection) = self.tunnels.connection(tunnel) {
+                // A connection that only answers waits for its peer, whatever traffic would like.
+                if let Some(connection) = self.tunnels.connection(tunnel).filter(|id| self.may_begin(*id)) {
                     tracing::debug!(connection = self.name_of(connection), %source, %destination, "traffic asks for an SA");
                     self.command(Command::Initiate(connection));
                 }

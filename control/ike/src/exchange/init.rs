@@ -340,6 +340,9 @@ pub(crate) fn accept(
     else {
         return endpoint.cx(now, env).note_from(What::DropUnexpected, arrived.remote);
     };
+    if endpoint.stopping {
+        return endpoint.cx(now, env).note_from(What::DropStopping, arrived.remote);
+    }
     if half_open >= limit {
         return endpoint.cx(now, env).note_from(What::DropHalfOpenLimit, arrived.remote);
     }
