@@ -79,15 +79,15 @@ impl<'a> Gateway<'a> {
     /// One of its connections, as the console shows it.
     pub fn connection(&self, name: &str) -> Result<Value> {
         let all = self.ask(&["connections"])?;
-        let found = all.as_array().into_iter().flatten().find(|connection| connection["name"] == name);
-        found.cloned().ok_or_else(|| Failure::Untrue(format!("no connection {name} in {all}")))
+        named(&all, name).cloned().ok_or_else(|| Failure::Untrue(format!("no connection {name} in {all}")))
     }
 
     /// Waits until a connection is in a state ("up", "connecting", "down").
     pub fn is(&self, name: &str, state: &str) -> Result<()> {
         until(&format!("connection {name} to be {state}"), PATIENCE, || {
-            let connection = self.connection(name)?;
-            Ok(Look::when(connection["state"] == state, || connection.to_string()))
+            let all = self.ask(&["connections"])?;
+            let found = named(&all, name).is_some_and(|connection| connection["state"] == state);
+            Ok(Look::when(found, || all.to_string()))
         })
     }
 
@@ -130,7 +130,7 @@ impl<'a> Gateway<'a> {
         })
     }
 
-    /// Has a connection's IKE SA rekeyed from our side; returns when `says` is true of the peer.
+    /// Has a connection's IKE SA rekeyed from our side; its peer knows when that is done.
     pub fn rekey_ike(&self, name: &str) -> Result<()> {
         self.ask(&["rekey", name, "--ike"]).map(drop)
     }
@@ -138,8 +138,7 @@ impl<'a> Gateway<'a> {
     /// The total of a counter.
     pub fn counter(&self, name: &str) -> Result<u64> {
         let all = self.ask(&["counters", "--all"])?;
-        let found = all.as_array().into_iter().flatten().find(|counter| counter["name"] == name);
-        let total = found.and_then(|counter| counter["total"].as_u64());
+        let total = named(&all, name).and_then(|counter| counter["total"].as_u64());
         total.ok_or_else(|| Failure::Untrue(format!("no counter {name}")))
     }
 
@@ -229,6 +228,11 @@ impl Drop for Gateway<'_> {
             eprintln!("{}", self.state());
         }
     }
+}
+
+/// The entry of a list whose name is `name`.
+fn named<'v>(list: &'v Value, name: &str) -> Option<&'v Value> {
+    list.as_array()?.iter().find(|entry| entry["name"] == name)
 }
 
 /// One of the gateway's programs, as built beside this one.

@@ -37,7 +37,7 @@ fn is_told(plan: &Plan, settings: &Settings, reasons: [&str; 2]) -> Result<()> {
 #[test]
 fn wrong_pre_shared_key_is_told() {
     let settings = Settings { shared_key: "Another.key.8zK4_qLm3Vw".to_owned(), ..Settings::default() };
-    is_told(&Plan::site(1), &settings, ["pre-shared key", "pre-shared key"]).unwrap();
+    is_told(&Plan::site(1), &settings, ["shared key", "shared key"]).unwrap();
 }
 
 #[test]
@@ -45,14 +45,14 @@ fn no_common_ike_proposal_is_told() {
     let plan =
         Plan::site(1).with_policy("ike_encryption", "\"GCMAES256\"").with_policy("dh_group", "\"ECP384\"");
     let settings = Settings { ike: "aes128gcm16-prfsha256-x25519".to_owned(), ..Settings::default() };
-    is_told(&plan, &settings, ["proposal", "proposal"]).unwrap();
+    is_told(&plan, &settings, ["NO_PROPOSAL_CHOSEN", "no algorithms"]).unwrap();
 }
 
 #[test]
 fn no_common_esp_proposal_is_told() {
     let plan = Plan::site(1).with_policy("ipsec_encryption", "\"GCMAES256\"");
     let settings = Settings { esp: "aes128gcm16-ecp384".to_owned(), ..Settings::default() };
-    is_told(&plan, &settings, ["proposal", "proposal"]).unwrap();
+    is_told(&plan, &settings, ["NO_PROPOSAL_CHOSEN", "no algorithms"]).unwrap();
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn selectors_without_overlap_are_told() {
 fn unknown_identity_is_told() {
     let mut plan = Plan::site(1);
     plan.connections[0].identities = Some(("192.0.2.1".to_owned(), "somebody.example.org".to_owned()));
-    is_told(&plan, &Settings::default(), ["identity", "identity"]).unwrap();
+    is_told(&plan, &Settings::default(), ["identity", "calls itself"]).unwrap();
 }
 
 #[test]

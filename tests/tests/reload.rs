@@ -60,7 +60,7 @@ fn bad_file_changes_nothing_and_every_fault_in_it_is_told() {
     for command in ["check", "apply"] {
         let ended = gateway.client(&[command, file]).unwrap();
         assert!(!ended.status.success(), "{command}: {}", ended.output);
-        for word in ["Gigantic", "moode", "line", "VpnGw1"] {
+        for word in ["Gigantic", "moode", "gateway.toml:", "VpnGw1"] {
             assert!(ended.output.contains(word), "{command} does not name {word}: {}", ended.output);
         }
     }

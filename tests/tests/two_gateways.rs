@@ -8,11 +8,9 @@ use crossgate_tests::traffic::{MARK, Stream, bulk, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
 use std::time::Duration;
 
-/// Traffic of both families both ways; all of it as ESP of protocol 50 outside.
+/// Traffic of both families, both ways.
 fn exchange(one: &Site, two: &Site) -> Result<()> {
-    let wire = Capture::start(&one.gateway, "wan", 100_000)?;
-    let hosts = [(one.ipv4(), two.ipv4()), (two.ipv6(), one.ipv6())];
-    for (near, far) in hosts {
+    for (near, far) in [(one.ipv4(), two.ipv4()), (two.ipv6(), one.ipv6())] {
         ping_until_answered(near, far.address, Duration::from_secs(20))?;
         ping(near, far.address, 20, 900, false)?.all_answered()?;
         let stream = Stream::start(near, far, 1000, 1200)?;
@@ -20,8 +18,15 @@ fn exchange(one: &Site, two: &Site) -> Result<()> {
         stream.stop()?.whole()?;
         bulk(near, far, Duration::from_millis(500))?;
     }
+    Ok(())
+}
+
+/// The same, all of it as ESP of protocol 50 outside.
+fn exchange_by_esp(one: &Site, two: &Site) -> Result<()> {
+    let wire = Capture::start(&one.gateway, "wan", 100_000)?;
+    exchange(one, two)?;
     let wire = wire.stop()?;
-    let clear = wire.clear(MARK, &hosts.map(|(near, _)| near.address));
+    let clear = wire.clear(MARK, &[one.ipv4(), one.ipv6(), two.ipv4(), two.ipv6()].map(|host| host.address));
     let holds = wire.count(Kind::Esp) > 1000 && wire.count(Kind::EspInUdp) == 0 && clear == 0;
     ensure(holds, || format!("not all of it was ESP: {clear} clear, {}", wire.summary()))
 }
@@ -33,12 +38,13 @@ fn two_gateways_use_plain_esp_with_extended_sequence_numbers() {
     let first = Gateway::start(&one.gateway, Plan::site(1).with_policy("esn", "\"Require\"")).unwrap();
     first.is("peer", "up").unwrap();
     second.is("peer", "up").unwrap();
-    exchange(&one, &two).unwrap();
+    exchange_by_esp(&one, &two).unwrap();
     let sa = first.only_sa().unwrap();
     assert_eq!(sa["esn"], true, "{sa}");
     assert_eq!(sa["forged"], 0, "{sa}");
     first.stop().unwrap();
-    second.is("peer", "down").unwrap();
+    // It calls at once, and the one that ends does not answer.
+    second.is("peer", "connecting").unwrap();
     second.stop().unwrap();
 }
 
@@ -55,7 +61,7 @@ fn tunnel_over_ipv6_carries_both_families() {
     let first = Gateway::start(&one.gateway, over_ipv6(1)).unwrap();
     first.is("peer", "up").unwrap();
     second.is("peer", "up").unwrap();
-    exchange(&one, &two).unwrap();
+    exchange_by_esp(&one, &two).unwrap();
 }
 
 #[test]
@@ -65,7 +71,11 @@ fn af_xdp_ports_carry_a_tunnel() {
     let first = Gateway::start(&one.gateway, Plan { driver: Driver::AfXdp, ..Plan::site(1) }).unwrap();
     first.is("peer", "up").unwrap();
     second.is("peer", "up").unwrap();
+    // Nothing but the ports sees what passes an AF_XDP socket, so there is no capture: the SA's own counts tell.
     exchange(&one, &two).unwrap();
+    let sa = first.only_sa().unwrap();
+    assert_eq!((&sa["encapsulation"], &sa["forged"]), (&"esp".into(), &0.into()), "{sa}");
+    assert!(sa["traffic"]["in_packets"].as_u64().unwrap() > 1000, "{sa}");
 }
 
 #[test]
