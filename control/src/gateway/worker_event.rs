@@ -1,10 +1,11 @@
 //! What workers tell, and what becomes of it.
 
+use crossgate_config::ConnectionMode;
 use crossgate_dataplane::message::{Command as ToWorker, Event, NeighbourEntry, Punt};
 use crossgate_dataplane::pmtu::{TooBig, path_mtu_after};
 use crossgate_dataplane::sa::{Direction, Expiry};
 use crossgate_ike::Command;
-use crossgate_ike::event::{Input, Path, Spi as IkeSpi};
+use crossgate_ike::event::{ConnectionId, Input, Path, Spi as IkeSpi};
 
 use super::Gateway;
 use crate::sad::Pair;
@@ -46,6 +47,13 @@ impl Gateway {
             Event::NeighbourLearned(entry) => self.on_neighbour(worker, entry),
             Event::PathTooBig(message) => self.on_path_too_big(&message),
         }
+    }
+
+    /// Whether a connection is one that this side may begin.
+    fn may_begin(&self, id: ConnectionId) -> bool {
+        let name = self.identifiers.connection_name(id);
+        let configured = name.and_then(|name| self.config.connections().get(name));
+        configured.is_some_and(|connection| connection.mode != ConnectionMode::ResponderOnly)
     }
 
     fn on_punt(&mut self, punt: &Punt) {

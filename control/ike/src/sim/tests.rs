@@ -321,6 +321,16 @@ fn shutdown_deletes_at_the_peer_and_leaves_nothing() {
 }
 
 #[test]
+fn side_that_ends_takes_no_new_ike_sa_from_a_peer_that_calls_at_once() {
+    let mut pair = Pair::connected(1, Link::LAN, |_, config| config.mode = Mode::Default);
+    pair.command(0, Command::Shutdown);
+    pair.run_for(Duration::from_secs(60));
+    assert!(pair.count(0, What::DropStopping) > 0, "{}", pair.trace());
+    assert!(pair.sides[0].endpoint.is_idle(), "{}", pair.trace());
+    assert_eq!((pair.live_children(), pair.live_ikes()[0]), ([0, 0], 0), "{}", pair.trace());
+}
+
+#[test]
 fn lifetimes_replace_everything_for_days_without_loss() {
     let mut pair = Pair::connected(1, Link::LAN, |_, config| {
         config.mode = Mode::Default;
