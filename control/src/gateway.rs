@@ -175,7 +175,9 @@ impl Gateway {
     /// Whether the shutdown is complete.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
-        self.endpoint.is_idle() && self.outbox.is_empty()
+        // SAs that only linger for packets under way need no farewell.
+        self.outbox.is_empty()
+            && self.endpoint.status().iter().all(|connection| connection.ike_sas.is_empty())
     }
 
     /// Whether every worker thread still runs.

@@ -219,3 +219,6 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
     }
     changes
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+use std::path::Path;
+
+use crossgate_config::Source;
+use zeroize::Zeroizing;
+
+use super::*;
+
+const FILE: &str = r#"
+[appliance]
+name = "gw"
+workers = [0]
+control_core = 0
+[[port]]
+name = "wan"
+device = "net_null0"
+addresses = ["192.0.2.1/24"]
+[[port]]
+name = "lan"
+device = "net_null1"
+[[virtual_network]]
+name = "net"
+address_space = ["10.1.0.0/16"]
+gateway_subnet = "10.1.255.0/27"
+port = "lan"
+addresses = ["10.1.0.1/24"]
+[[virtual_network_gateway]]
+name = "gw"
+virtual_network = "net"
+type = "Vpn"
+vpn_type = "RouteBased"
+sku = "VpnGw1"
+public_addresses = ["192.0.2.1"]
+[[local_network_gateway]]
+name = "site-b"
+address = "192.0.2.2"
+prefixes = ["10.2.0.0/16"]
+[[connection]]
+name = "to-b"
+type = "IPsec"
+gateway = "gw"
+local_network_gateway = "site-b"
+shared_key = { env = "KEY" }
+"#;
+
+fn config(text: &str) -> Config {
+    let environment = Environment {
+        cores: [0, 1].into(),
+        user_id: 0,
+        variable: &|_| Some(Zeroizing::new("vB7.qzN2_kTfW9xR4mYh6LdC".to_owned())),
+    };
+    match Config::parse(Source { file: Path::new("test.toml"), text }, &environment) {
+        Ok(checked) => checked.config,
+        Err(findings) => panic!("{findings}"),
+    }
+}
+
+fn changes(to: &str) -> Vec<Change> {
+    differences(&config(FILE), &config(to))
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+#[test]
+fn nothing_differs_from_itself() {
+    assert_eq!(changes(FILE), []);
+    assert!(check_fixed(&config(FILE), &config(FILE)).is_ok());
+}
+
+#[test]
+fn a_peer_s_prefix_changes_its_connection_alone() {
+    let second =
+        FILE.replace("prefixes = [\"10.2.0.0/16\"]", "prefixes = [\"10.2.0.0/16\", \"10.3.0.0/16\"]");
+    assert_eq!(changes(&second), [Change::Change(name("to-b"))]);
+}
+
+#[test]
+fn an_address_changes_the_snapshot_and_no_connection() {
+    let second = FILE.replace("addresses = [\"10.1.0.1/24\"]", "addresses = [\"10.1.0.2/24\"]");
+    assert_eq!(changes(&second), [Change::Forwarding]);
+}
+
+#[test]
+fn a_connection_that_moves_to_another_network_begins_anew() {
+    let second = FILE.replace("name = \"net\"", "name = \"other\"").replace("= \"net\"", "= \"other\"");
+    let begun_anew = [Change::Forwarding, Change::Remove(name("to-b")), Change::Add(name("to-b"))];
+    assert_eq!(changes(&second), begun_anew);
+    let (first, second) = (config(FILE), config(&second));
+    let numbers = Identifiers::default().extended(&first, &BTreeSet::new());
+    let renewed = numbers.extended(&second, &BTreeSet::from([name("to-b")]));
+    assert_ne!(
+        renewed.connection("to-b"),
+        numbers.connection("to-b"),
+        "another connection has another number"
+    );
+}
+
+#[test]
+fn a_connection_that_is_gone_is_removed() {
+    let (second, _) = FILE.split_once("[[connection]]").unwrap();
+    assert_eq!(changes(second), [Change::Remove(name("to-b"))]);
+}
+
+#[test]
+fn what_is_fixed_while_the_gateway_runs_is_refused() {
+    for (from, to) in [
+        ("workers = [0]", "workers = [1]"),
+        ("net_null1", "net_null2"),
+        ("[[port]]\nname = \"lan\"", "[[port]]\nname = \"lam\""),
+    ] {
+        let second = FILE
+            .replace(from, to)
+            .replace("port = \"lan\"", if to.contains("lam") { "port = \"lam\"" } else { "port = \"lan\"" });
+        let refused = check_fixed(&config(FILE), &config(&second));
+        assert!(matches!(refused, Err(ApplyError::NeedsRestart { .. })), "{to}: {refused:?}");
+    }
+}
+
+#[test]
+fn every_connection_has_a_route_into_its_tunnel_before_it_has_an_sa() {
+    use crossgate_dataplane::forwarding::NextHop;
+    use crossgate_dataplane::header::ethernet::Mac;
+    let config = config(FILE);
+    let numbers = Identifiers::default().extended(&config, &BTreeSet::new());
+    let mut tunnels = Tunnels::default();
+    tunnels.add(numbers.connection("to-b").unwrap());
+    let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
+    let built = forwarding::build(&config, &numbers, &tunnels, &[fact, fact]).unwrap();
+    let vrf = numbers.vrf(&name("net")).unwrap();
+    assert!(matches!(built.route(vrf, [10, 2, 0, 1].into()), NextHop::Tunnel(_)));
+    assert_eq!(built.route(vrf, [192, 0, 2, 2].into()), NextHop::Unreachable, "no way into the underlay");
+}
