@@ -1,11 +1,8 @@
 //! The gateway's state on the control thread, and one turn of its work: what workers say goes to the IKE core, what the core says goes to
 //! the workers. The reactor calls [`Gateway::turn`]; the console and the reconciler change what it holds.
 //!
-//! The life of an IKE message: a worker punts the datagram ([`worker_event`]), the core handles it, its outputs are carried out in their order
-//! ([`ike_output`]): SAs to the workers first, then, when those are acknowledged, the answer to the peer ([`Outbox`]).
-//!
-//! [`worker_event`]: Gateway::turn
-//! [`ike_output`]: Gateway::turn
+//! The life of an IKE message: a worker punts the datagram (`gateway/worker_event.rs`), the core handles it, its outputs are carried out in their
+//! order (`gateway/ike_output.rs`): SAs to the workers first, then, when those are acknowledged, the answer to the peer (`gateway/outbox.rs`).
 
 mod environment;
 mod ike_output;

@@ -126,7 +126,7 @@ impl Sad {
             keepalive: child.path.nat_before_us.then_some(KEEPALIVE),
         }));
         let stats = inbound.stats();
-        let mut ticket = workers.to_home(inbound_spi, Command::InstallInbound(Box::new(inbound)));
+        let mut ticket = workers.at_home(inbound_spi, Command::InstallInbound(Box::new(inbound)));
         if child.outbound_use == OutboundUse::Now {
             ticket = workers.install_outbound(&outbound);
         }
@@ -176,7 +176,7 @@ impl Sad {
         let pair = self.pairs.remove(&child)?;
         self.by_inbound.remove(&pair.inbound_spi);
         workers.remove_outbound(&pair.outbound);
-        let ticket = workers.to_home(pair.inbound_spi, Command::RemoveInbound(pair.inbound_spi));
+        let ticket = workers.at_home(pair.inbound_spi, Command::RemoveInbound(pair.inbound_spi));
         Some((pair, ticket))
     }
 
@@ -189,7 +189,7 @@ impl Sad {
         if pair.sends {
             workers.install_outbound(&pair.outbound);
         }
-        workers.to_home(pair.inbound_spi, Command::SetRemote { spi: pair.inbound_spi, remote: path.remote });
+        workers.at_home(pair.inbound_spi, Command::SetRemote { spi: pair.inbound_spi, remote: path.remote });
     }
 
     /// A pair.

@@ -59,22 +59,22 @@ impl Workers {
 
     /// Hands a new snapshot to every worker.
     pub fn set_forwarding(&mut self, forwarding: &Arc<Forwarding>) -> Ticket {
-        self.to_all(|| Command::SetForwarding(Arc::clone(forwarding)))
+        self.at_every(|| Command::SetForwarding(Arc::clone(forwarding)))
     }
 
     /// Lets every worker seal with this SA.
     pub fn install_outbound(&mut self, sa: &Arc<OutboundSa>) -> Ticket {
-        self.to_all(|| Command::InstallOutbound(Arc::clone(sa)))
+        self.at_every(|| Command::InstallOutbound(Arc::clone(sa)))
     }
 
     /// Lets no worker seal with this SA any more, if it is still the tunnel's present one.
     pub fn remove_outbound(&mut self, sa: &OutboundSa) -> Ticket {
         let (tunnel, spi) = (sa.tunnel(), sa.spi());
-        self.to_all(|| Command::RemoveOutbound { tunnel, spi })
+        self.at_every(|| Command::RemoveOutbound { tunnel, spi })
     }
 
     /// Sends a command about an inbound SA to the worker that is its home.
-    pub fn to_home(&mut self, spi: Spi, command: Command) -> Ticket {
+    pub fn at_home(&mut self, spi: Spi, command: Command) -> Ticket {
         self.last += 1;
         let home = usize::from(spi.bucket().home(self.count));
         self.lanes[home].put(Ticket(self.last), command);
@@ -82,7 +82,7 @@ impl Workers {
     }
 
     /// Sends a command to every worker but one: what that one learned by itself.
-    pub fn to_others(&mut self, than: WorkerId, mut make: impl FnMut() -> Command) {
+    pub fn at_others(&mut self, than: WorkerId, mut make: impl FnMut() -> Command) {
         self.last += 1;
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             if index != usize::from(than.0) {
@@ -93,7 +93,7 @@ impl Workers {
 
     /// Asks every worker for what it has recorded since the last time.
     pub fn take_histograms(&mut self) {
-        self.to_all(|| Command::TakeHistograms(Box::default()));
+        self.at_every(|| Command::TakeHistograms(Box::default()));
     }
 
     /// What each worker has recorded, in their order.
@@ -101,7 +101,7 @@ impl Workers {
         self.lanes.iter().map(|lane| &lane.histograms)
     }
 
-    fn to_all(&mut self, mut make: impl FnMut() -> Command) -> Ticket {
+    fn at_every(&mut self, mut make: impl FnMut() -> Command) -> Ticket {
         self.last += 1;
         for lane in &mut self.lanes {
             lane.put(Ticket(self.last), make());

@@ -62,7 +62,7 @@ impl Gateway {
     }
 
     fn on_neighbour(&mut self, worker: WorkerId, entry: NeighbourEntry) {
-        self.workers.to_others(worker, || ToWorker::LearnNeighbour(entry));
+        self.workers.at_others(worker, || ToWorker::LearnNeighbour(entry));
     }
 
     /// An ICMP error about one of our ESP packets: believed only within bounds, and only downwards (RFC 4301, 8.2.1).
