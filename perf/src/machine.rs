@@ -22,9 +22,12 @@ pub(crate) fn tsc_hz() -> f64 {
     report_precision(cycles) / start.elapsed().as_secs_f64()
 }
 
-/// Versions of what was compared.
-pub(crate) fn versions() -> BTreeMap<&'static str, &'static str> {
-    BTreeMap::from([("crossgate", env!("CARGO_PKG_VERSION")), ("aes-gcm", "0.11"), ("ring", "0.17")])
+/// Versions of what was measured and compared.
+pub(crate) fn versions() -> BTreeMap<&'static str, String> {
+    let crates = [("crossgate", env!("CARGO_PKG_VERSION")), ("aes-gcm", "0.11"), ("ring", "0.17")];
+    let mut versions: BTreeMap<_, _> = crates.map(|(name, version)| (name, version.to_owned())).into();
+    versions.insert("dpdk", dpdk_sys::version());
+    versions
 }
 
 /// Cycles as a fraction can be made of; exact below 2^53.

@@ -14,7 +14,7 @@ use crate::machine;
 pub(crate) struct Report<R> {
     cpu: String,
     tsc_hz: f64,
-    versions: BTreeMap<&'static str, &'static str>,
+    versions: BTreeMap<&'static str, String>,
     rows: Vec<R>,
 }
 
@@ -35,8 +35,7 @@ impl<R: Row> Report<R> {
 /// Prints the report on standard output.
 pub(crate) fn print<R: Row>(report: &Report<R>, json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(report)?);
-        return Ok(());
+        return print_json(report);
     }
     println!("{}, TSC {:.3} GHz", report.cpu, report.tsc_hz / 1e9);
     let mut table = Table::new();
@@ -45,5 +44,11 @@ pub(crate) fn print<R: Row>(report: &Report<R>, json: bool) -> Result<()> {
         table.add_row(row.cells());
     }
     println!("{table}");
+    Ok(())
+}
+
+/// Prints anything as JSON on standard output.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
