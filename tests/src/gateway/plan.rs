@@ -215,11 +215,14 @@ dpd_timeout_s = {dpd_timeout_s}
 
 impl Driver {
     /// DPDK's words for the interface `device` as port `number`. The rings are sized for a machine whose cores are
-    /// shared: they hold what arrives while a worker waits for its turn. No `qdisc_bypass`: a capture must see what is sent.
+    /// shared: they hold what arrives while a worker waits for its turn. The queueing discipline is not bypassed (DPDK would): a
+    /// capture must see what is sent.
     fn device(self, number: usize, device: &str) -> String {
         match self {
             Self::AfPacket => {
-                format!("net_af_packet{number},iface={device},blocksz=4096,framesz=2048,framecnt=4096")
+                format!(
+                    "net_af_packet{number},iface={device},blocksz=4096,framesz=2048,framecnt=4096,qdisc_bypass=0"
+                )
             }
             Self::AfXdp => format!("net_af_xdp{number},iface={device}"),
         }
