@@ -157,10 +157,12 @@ impl Sad {
         }
     }
 
-    /// Sends nothing more on a pair. Its successor has usually taken its place already; then this changes nothing.
+    /// Sends nothing more on a pair. Its successor has usually taken its place already; then this changes nothing, even if a peer that
+    /// started anew gave the successor the same SPI.
     pub fn retire(&mut self, child: ChildId, workers: &mut Workers) {
-        if let Some(pair) = self.pairs.get_mut(&child) {
-            pair.sends = false;
+        if let Some(pair) = self.pairs.get_mut(&child)
+            && std::mem::take(&mut pair.sends)
+        {
             workers.remove_outbound(&pair.outbound);
         }
     }
@@ -175,7 +177,9 @@ impl Sad {
     pub fn remove(&mut self, child: ChildId, workers: &mut Workers) -> Option<(Pair, Ticket)> {
         let pair = self.pairs.remove(&child)?;
         self.by_inbound.remove(&pair.inbound_spi);
-        workers.remove_outbound(&pair.outbound);
+        if pair.sends {
+            workers.remove_outbound(&pair.outbound);
+        }
         let ticket = workers.at_home(pair.inbound_spi, Command::RemoveInbound(pair.inbound_spi));
         Some((pair, ticket))
     }
