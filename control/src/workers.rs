@@ -38,6 +38,8 @@ pub struct Workers {
     count: NonZeroU8,
     last: u64,
     refused: u64,
+    /// Whose event is looked for first.
+    turn: usize,
 }
 
 impl Workers {
@@ -54,7 +56,7 @@ impl Workers {
             sent: VecDeque::new(),
             histograms: Histograms::default(),
         };
-        Self { lanes: ends.into_iter().map(lane).collect(), count, last: 0, refused: 0 }
+        Self { lanes: ends.into_iter().map(lane).collect(), count, last: 0, refused: 0, turn: 0 }
     }
 
     /// Hands a new snapshot to every worker.
@@ -144,11 +146,17 @@ impl Workers {
         moved
     }
 
-    /// The next event of any worker.
+    /// The next event of any worker. They take turns, so that a flood at one does not drown what the others say.
     pub fn next_event(&mut self) -> Option<(WorkerId, Event)> {
-        (0u8..)
-            .zip(&mut self.lanes)
-            .find_map(|(index, lane)| Some((WorkerId(index), lane.rings.poll_event()?)))
+        for _ in 0..self.lanes.len() {
+            let index = self.turn;
+            self.turn = (index + 1) % self.lanes.len();
+            if let Some(event) = self.lanes[index].rings.poll_event() {
+                let number = u8::try_from(index).expect("no more than 255 workers");
+                return Some((WorkerId(number), event));
+            }
+        }
+        None
     }
 
     /// Gives a packet to a worker for sending; `spread` picks the worker, the same for the same value.
