@@ -18,6 +18,9 @@ use super::protocol::{ErrorObject, LINE_MAX_BYTES, Request, Response, code};
 const CLIENTS_MAX: usize = 64;
 /// A client whose unread answers exceed this is not read from until it has taken them.
 const UNREAD_MAX_BYTES: usize = 1 << 20;
+/// Reads of one client in one turn, of [`CHUNK_BYTES`] each: then the gateway's own work is due, and the other clients'.
+const CHUNKS_A_TURN: usize = 4;
+const CHUNK_BYTES: usize = 16 << 10;
 /// Root and the gateway's user own the socket; its group may look.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -148,6 +151,7 @@ impl Client {
         answer: &mut impl FnMut(Access, &Request) -> Result<Value, ErrorObject>,
     ) -> io::Result<()> {
         self.flush()?;
+        let mut chunks = 0;
         loop {
             while self.wants_input()
                 && let Some(line) = self.next_line()
@@ -158,13 +162,15 @@ impl Client {
                 }
             }
             self.flush()?;
-            if !self.wants_input() || self.hung_up {
+            // What is left to read wakes us again: registering anew reports it.
+            if !self.wants_input() || self.hung_up || chunks == CHUNKS_A_TURN {
                 return Ok(());
             }
+            chunks += 1;
             if self.input.len() > LINE_MAX_BYTES {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "line too long"));
             }
-            let mut chunk = [0; 16 << 10];
+            let mut chunk = [0; CHUNK_BYTES];
             match self.stream.read(&mut chunk) {
                 Ok(0) => self.hung_up = true,
                 Ok(read) => self.input.extend_from_slice(&chunk[..read]),

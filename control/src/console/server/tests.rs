@@ -137,3 +137,28 @@ fn a_second_gateway_does_not_take_the_socket_and_a_dead_ones_is_replaced() {
     let mode = std::fs::metadata(&lab.path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, SOCKET_MODE);
 }
+
+#[test]
+fn a_client_that_asks_without_end_leaves_the_thread_in_between() {
+    let mut lab = Lab::new();
+    let mut client = lab.connect();
+    let line = "{\"jsonrpc\":\"2.0\",\"method\":\"x\"}\n";
+    let asked = 100_000 / line.len();
+    client.write_all(line.repeat(asked).as_bytes()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let (mut served, mut most) = (0, 0);
+    let mut events = Events::with_capacity(16);
+    while served < asked {
+        assert!(Instant::now() < deadline, "{served} of {asked} were served");
+        lab.poll.poll(&mut events, Some(Duration::from_millis(1))).unwrap();
+        for event in &events {
+            let before = served;
+            lab.server.ready(event.token(), lab.poll.registry(), |_, _| {
+                served += 1;
+                Ok(Value::Null)
+            });
+            most = most.max(served - before);
+        }
+    }
+    assert!(most <= CHUNKS_A_TURN * CHUNK_BYTES / line.len() + 1, "{most} in one turn");
+}
