@@ -10,9 +10,11 @@ use crate::gcm::{Aad, Job, Kernel, Key, TAG_BYTES, Verdict};
 struct Subject {
     name: String,
     keys_for: Kernel,
-    seal: Box<dyn Fn(&mut [Job<'_>])>,
-    open: Box<dyn Fn(&mut [Job<'_>])>,
+    seal: Box<Run>,
+    open: Box<Run>,
 }
+
+type Run = dyn Fn(&mut [Job<'_>]);
 
 fn subjects() -> Vec<Subject> {
     let mut subjects: Vec<_> = Kernel::available()
@@ -57,7 +59,7 @@ struct Packet {
 impl Packet {
     /// A packet whose bytes follow from its number and length.
     fn new(number: usize, key_bytes: usize, length: usize, offset: usize) -> Self {
-        let byte = |i: usize, salt: usize| ((i * 151 + salt * 197 + number * 59 + 7) % 251) as u8;
+        let byte = |i: usize, salt: usize| (i * 151 + salt * 197 + number * 59 + 7).to_le_bytes()[0];
         Self {
             key: (0..key_bytes).map(|i| byte(i, 1)).collect(),
             nonce: std::array::from_fn(|i| byte(i, 2)),
