@@ -1,6 +1,6 @@
 //! Every counter of a worker, drop reasons included: one enum, one table.
 //!
-//! The table ([`Counter::row`]) is what console, metrics and documents print; a row is one line of [`counters!`] at the
+//! The table ([`Counter::row`]) is what console, metrics and documents print; a row is one line of `counters!` at the
 //! end of this file. A worker sums in a [`Local`] while it handles a burst and stores the sums once per burst into its
 //! [`Counters`], which it alone writes; the control thread reads them at any time.
 //!
@@ -249,6 +249,7 @@ counters! {
     PuntedIke "punted_ike" Leave Packets "IKE datagrams given to the control thread." "";
     PuntRingFull "punt_ring_full" Drop Packets "The ring to the control thread was full." "A flood of IKE requests, or the control core is overloaded: look at its load.";
     TxRingFull "tx_ring_full" Drop Packets "The port did not take the packet: its send ring was full." "The link is slower than what is offered: shape the senders or use a faster link.";
+    StageFull "stage_full" Drop Packets "A list between two stages of the packet path was full." "A defect of this program: please report it.";
     TxNoQueue "tx_no_queue" Drop Packets "The packet's interface is on a port that this worker has no send queue for." "Give the port as many queues as there are workers.";
     NoBuffer "no_buffer" Note Events "A packet could not be made because the mempool was empty." "Raise memory_mib.";
     EventRingFull "event_ring_full" Note Events "An event for the control thread was lost because its ring was full." "The control core is overloaded: look at its load.";

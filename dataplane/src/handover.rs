@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use crate::counter::{Counter, Local};
-use crate::packet::{Batch, Sealed, discard};
+use crate::packet::{Batch, Sealed, discard, put};
 
 type Ring = Arc<ArrayQueue<Sealed>>;
 
@@ -55,7 +55,7 @@ impl Handover {
             while !sealed.is_full() {
                 let Some(packet) = ring.pop() else { break };
                 counters.count(Counter::HandoverReceived);
-                sealed.push(packet);
+                put(sealed, packet, counters);
             }
         }
     }

@@ -103,6 +103,44 @@ pub(crate) fn discard(mbuf: Mbuf, reason: Counter, counters: &mut Local) {
     drop(mbuf);
 }
 
+/// Puts a packet on a stage's list. The worker takes in no more than the lists hold; were that ever wrong, it would cost this packet
+/// rather than the worker's thread.
+pub(crate) fn put<T: Into<Mbuf>>(list: &mut Batch<T>, packet: T, counters: &mut Local) {
+    if let Err(full) = list.try_push(packet) {
+        discard(full.element().into(), Counter::StageFull, counters);
+    }
+}
+
+impl From<Clear> for Mbuf {
+    fn from(packet: Clear) -> Self {
+        packet.mbuf
+    }
+}
+
+impl From<Sealed> for Mbuf {
+    fn from(packet: Sealed) -> Self {
+        packet.mbuf
+    }
+}
+
+impl From<Opening> for Mbuf {
+    fn from(packet: Opening) -> Self {
+        packet.packet.mbuf
+    }
+}
+
+impl From<Entering> for Mbuf {
+    fn from(packet: Entering) -> Self {
+        packet.mbuf
+    }
+}
+
+impl From<Leaving> for Mbuf {
+    fn from(packet: Leaving) -> Self {
+        packet.mbuf
+    }
+}
+
 /// What selectors and outer headers want to know of an IPv4 packet.
 pub(crate) fn describe_v4(view: &Ipv4View<'_>) -> (Inner, Flow) {
     let has_payload_start = view.fragment_offset_bytes() == 0;

@@ -33,7 +33,7 @@ use crate::icmp::TokenBucket;
 use crate::message::{Event, Full, WorkerEnd};
 use crate::neighbour::Neighbours;
 use crate::packet::{
-    Batch, Clear, Entering, Leaving, Opening, Origin, Sealed, describe_v4, describe_v6, discard,
+    Batch, Clear, Entering, Leaving, Opening, Origin, Sealed, describe_v4, describe_v6, discard, put,
 };
 use crate::sa::{InboundSa, OutboundSa};
 use leave::Transmit;
@@ -115,9 +115,7 @@ fn push_own(mbuf: Mbuf, vrf: VrfId, clear: &mut Batch<Clear>, cx: &mut Context) 
         Err(reason) => discard(mbuf, reason, &mut cx.counters),
         Ok((inner, flow)) => {
             let packet = Clear { mbuf, vrf, origin: Origin::Ourselves, inner, flow };
-            if let Err(full) = clear.try_push(packet) {
-                discard(full.element().mbuf, Counter::TxRingFull, &mut cx.counters);
-            }
+            put(clear, packet, &mut cx.counters);
         }
     }
 }

@@ -79,7 +79,7 @@ pub struct Worker {
     fragments_us: u64,
 }
 
-/// Packets that one step takes from control's ring.
+/// Packets that one step takes from control's ring: no more than a list holds.
 const INJECTIONS: usize = 32;
 /// Tunnels looked at for a keepalive, at most once in so many microseconds.
 const KEEPALIVE_TUNNELS: usize = 64;
@@ -168,9 +168,13 @@ impl Worker {
             pipeline::inject(inject.packet, lists, cx);
             handled += 1;
         }
+        // Each intake gets the lists to itself: together, the two could be more than a list holds.
+        if !lists.clear.is_empty() {
+            pipeline::onward(lists, tables, cx);
+        }
         cx.handover.receive(&mut lists.sealed, &mut cx.counters);
         handled += lists.sealed.len();
-        if !lists.clear.is_empty() || !lists.sealed.is_empty() {
+        if !lists.sealed.is_empty() {
             pipeline::onward(lists, tables, cx);
         }
         for (port, queue) in rx.iter_mut() {

@@ -5,11 +5,12 @@ mod lab;
 use crossgate_dataplane::counter::Counter::{self, *};
 use std::sync::Arc;
 
-use crossgate_dataplane::message::{Command, Event, Replaced};
+use crossgate_dataplane::header::Protocol;
+use crossgate_dataplane::message::{Command, Event, Inject, Replaced};
 use crossgate_dataplane::sa::{Direction, Esn, Expiry, Lifetime, Limits};
 use lab::{
     Gateway, HOST, LAN, OURS, Options, PEER, Site, WAN, across, frame, inbound, inbound_at, outbound,
-    outbound_to, pair, raw_spi, spi,
+    outbound_to, packet, pair, raw_spi, spi,
 };
 
 /// What a good packet moves at the gateway that seals it, and at the one that opens it.
@@ -239,6 +240,32 @@ fn packet_received_by_another_worker_is_handed_over_to_the_home_of_its_sa() {
         [(RxPackets, 1), (TxPackets, 1), (HandoverSent, 1), (HandoverReceived, 1), (EspOpened, 1)];
     expected.sort_unstable();
     assert_eq!(moved, expected);
+    one.finish();
+    two.finish();
+}
+
+#[test]
+fn injections_and_a_full_burst_of_handed_over_packets_pass_in_one_step() {
+    let options = Options::default();
+    let mut one = Gateway::new(Site(1), 1);
+    one.install(outbound(Site(1), &options, 1), inbound(Site(1), &options, 0));
+    let mut two = Gateway::new(Site(2), 2);
+    two.install(outbound(Site(2), &options, 0), inbound(Site(2), &options, 1));
+    two.moved();
+    for number in 0..64 {
+        let esp = seal(&mut one, &across(Site(1), false, 64, number, 100));
+        two.arrive_at(WAN, 0, &forwarded(esp));
+    }
+    let now_us = two.now_us;
+    two.workers[0].step_at(now_us);
+    let (source, destination) = (Site(2).public(false), Site(1).public(false));
+    for number in 0..32 {
+        let datagram = packet(source, destination, Protocol(253), 64, &[number; 50]);
+        let packet = two.pool.take_copy(&datagram).expect("a packet");
+        two.handles[1].control.inject(Inject { packet }).expect("room");
+    }
+    two.workers[1].step_at(now_us);
+    assert_eq!((two.sent(WAN).len(), two.sent(LAN).len()), (32, 64), "{:?}", two.moved());
     one.finish();
     two.finish();
 }

@@ -17,7 +17,7 @@ use crate::header::ipv6::Ipv6View;
 use crate::header::udp::{self, UdpChecksum, UdpView};
 use crate::icmp;
 use crate::message::{Event, Punt};
-use crate::packet::{Clear, Family, Sealed, describe_v4, describe_v6, discard};
+use crate::packet::{Clear, Family, Sealed, describe_v4, describe_v6, discard, put};
 use crate::pmtu::{TooBig, one_segment};
 
 /// IKE (RFC 7296, 2), and IKE beside ESP (RFC 3948).
@@ -40,7 +40,7 @@ pub(super) fn underlay(packet: Clear, interface: InterfaceId, lists: &mut Lists,
         return;
     }
     match packet.flow.protocol {
-        Protocol::ESP => sealed(packet, header_bytes, None, lists),
+        Protocol::ESP => sealed(packet, header_bytes, None, lists, cx),
         Protocol::UDP => datagram(packet, header_bytes, interface, lists, cx),
         Protocol::ICMP | Protocol::ICMPV6 => control(packet, lists, cx),
         _ => discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters),
@@ -99,9 +99,10 @@ fn reassemble(packet: Clear, cx: &mut Context) -> Option<Clear> {
     }
 }
 
-fn sealed(packet: Clear, esp_at: usize, remote_port: Option<u16>, lists: &mut Lists) {
+fn sealed(packet: Clear, esp_at: usize, remote_port: Option<u16>, lists: &mut Lists, cx: &mut Context) {
     let esp_at = u16::try_from(esp_at).unwrap_or(u16::MAX); // of a header within 64 KiB
-    lists.sealed.push(Sealed { mbuf: packet.mbuf, esp_at, remote: packet.flow.source, remote_port });
+    let packet = Sealed { mbuf: packet.mbuf, esp_at, remote: packet.flow.source, remote_port };
+    put(&mut lists.sealed, packet, &mut cx.counters);
 }
 
 /// UDP: RFC 3948, 2 tells ESP, IKE and keepalives apart.
@@ -124,7 +125,7 @@ fn datagram(packet: Clear, at: usize, interface: InterfaceId, lists: &mut Lists,
             // The tag vouches for the packet; the UDP checksum adds nothing (RFC 3948, 2.1).
             let mut packet = packet;
             trim_to(&mut packet.mbuf, end);
-            return sealed(packet, payload_at, Some(remote_port), lists);
+            return sealed(packet, payload_at, Some(remote_port), lists, cx);
         }
         _ => return discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters),
     };

@@ -18,7 +18,7 @@ use crate::header::ipv4::{self, Ipv4View};
 use crate::header::ipv6::{self, Ipv6View};
 use crate::icmp::Delivery;
 use crate::message::Event;
-use crate::packet::{Batch, Clear, Family, Opening, Origin, Sealed, describe_v4, describe_v6, discard};
+use crate::packet::{Batch, Clear, Family, Opening, Origin, Sealed, describe_v4, describe_v6, discard, put};
 use crate::sa::{Direction, Expiry, InboundSa};
 
 type Inbound = [Option<Box<InboundSa>>];
@@ -33,7 +33,7 @@ pub(super) fn open(lists: &mut Lists, inbound: &mut Inbound, cx: &mut Context) {
     let verdicts = decrypt(&mut lists.opening, inbound, cx);
     for (packet, verdict) in lists.opening.drain(..).zip(verdicts) {
         if let Some(clear) = accept(packet, verdict, inbound, cx) {
-            lists.clear.push(clear);
+            put(&mut lists.clear, clear, &mut cx.counters);
         }
     }
 }
@@ -61,7 +61,7 @@ fn find(sealed: &mut Batch<Sealed>, opening: &mut Batch<Opening>, inbound: &mut 
             continue;
         };
         match admit(sa, sequence_low, packet.remote_port.is_some()) {
-            Ok(sequence) => opening.push(Opening { packet, slot, sequence }),
+            Ok(sequence) => put(opening, Opening { packet, slot, sequence }, &mut cx.counters),
             Err(reason) => discard(packet.mbuf, reason, &mut cx.counters),
         }
     }

@@ -15,7 +15,7 @@ use crate::header::ipv6::Ipv6View;
 use crate::header::vlan::{self, VlanId, VlanView};
 use crate::icmp::Delivery;
 use crate::neighbour::{FRAME_BYTES, Heard, Link, Neighbours};
-use crate::packet::{Clear, Origin, describe_v4, describe_v6, discard};
+use crate::packet::{Clear, Origin, describe_v4, describe_v6, discard, put};
 
 /// A frame's link header.
 struct Frame {
@@ -184,8 +184,7 @@ fn discovery(mut mbuf: Mbuf, frame: &Frame, neighbours: &mut Neighbours<Mbuf>, c
 /// The underlay carries only what is for us: nothing that arrives there in clear text gets any further (RFC 4301, 5.2).
 fn clear(packet: Clear, frame: &Frame, lists: &mut Lists, cx: &mut Context) {
     if frame.vrf != VrfId::UNDERLAY {
-        lists.clear.push(packet);
-        return;
+        return put(&mut lists.clear, packet, &mut cx.counters);
     }
     match cx.forwarding.route_from(frame.interface, packet.flow.destination) {
         NextHop::Local(_) => local::underlay(packet, frame.interface, lists, cx),

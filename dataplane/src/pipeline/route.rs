@@ -14,7 +14,7 @@ use crate::header::ipv4;
 use crate::header::ipv6;
 use crate::icmp::{Delivery, ERROR_V4_BYTES, ERROR_V6_BYTES, error_v4, error_v6};
 use crate::message::Event;
-use crate::packet::{Batch, Clear, Entering, Family, Leaving, Origin, Sequence, discard};
+use crate::packet::{Batch, Clear, Entering, Family, Leaving, Origin, Sequence, discard, put};
 use crate::pmtu::{self, Fit};
 
 /// What an ICMP error tells, for both families.
@@ -111,7 +111,7 @@ fn forward(
     if !fits && packet.inner.dont_fragment {
         return refuse(packet, Counter::TooBig, too_big(mtu_bytes), errors, cx);
     }
-    leaving.push(Leaving { mbuf: packet.mbuf, interface, next_hop });
+    put(leaving, Leaving { mbuf: packet.mbuf, interface, next_hop }, &mut cx.counters);
 }
 
 /// Into a tunnel, whole or in fragments.
@@ -153,7 +153,8 @@ fn enter(
             if entering.is_full() {
                 seal::seal(entering, leaving, tables, cx);
             }
-            entering.push(Entering { mbuf: packet.mbuf, tunnel: id, inner, sequence });
+            let packet = Entering { mbuf: packet.mbuf, tunnel: id, inner, sequence };
+            put(entering, packet, &mut cx.counters);
         }
         Fit::FragmentInner(mtu_bytes) => {
             let mut pieces = Burst::new();
@@ -164,7 +165,7 @@ fn enter(
                 if entering.is_full() {
                     seal::seal(entering, leaving, tables, cx);
                 }
-                entering.push(Entering { mbuf, tunnel: id, inner, sequence });
+                put(entering, Entering { mbuf, tunnel: id, inner, sequence }, &mut cx.counters);
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::esp::{self, Sealing};
 use crate::forwarding::{DontFragment, NextHop, TunnelId, VrfId};
 use crate::gcm::Job;
 use crate::message::Event;
-use crate::packet::{Batch, Entering, Leaving, Sequence, discard};
+use crate::packet::{Batch, Entering, Leaving, Sequence, discard, put};
 use crate::sa::{Direction, Expiry, OutboundSa};
 
 type Outbound = [Option<Arc<OutboundSa>>];
@@ -136,8 +136,12 @@ fn encrypt(ready: &mut ArrayVec<Ready<'_>, BURST_PACKETS>, cx: &Context) {
 fn outer_route(mbuf: Mbuf, sa: &OutboundSa, leaving: &mut Batch<Leaving>, cx: &mut Context) {
     let remote = sa.hot.remote();
     match cx.forwarding.route(VrfId::UNDERLAY, remote) {
-        NextHop::Connected(interface) => leaving.push(Leaving { mbuf, interface, next_hop: remote }),
-        NextHop::Via(interface, next_hop) => leaving.push(Leaving { mbuf, interface, next_hop }),
+        NextHop::Connected(interface) => {
+            put(leaving, Leaving { mbuf, interface, next_hop: remote }, &mut cx.counters);
+        }
+        NextHop::Via(interface, next_hop) => {
+            put(leaving, Leaving { mbuf, interface, next_hop }, &mut cx.counters);
+        }
         NextHop::Unreachable | NextHop::Local(_) | NextHop::Tunnel(_) => {
             discard(mbuf, Counter::NoRoute, &mut cx.counters);
         }
