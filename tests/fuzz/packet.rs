@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use crossgate_dataplane::header::arp::ArpPacket;
+use crossgate_dataplane::header::arp::Arp;
 use crossgate_dataplane::header::esp::EspView;
 use crossgate_dataplane::header::ethernet::EthernetView;
 use crossgate_dataplane::header::icmp::IcmpView;
@@ -21,12 +21,12 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(ethernet) = EthernetView::new(bytes) else { return };
     let payload = ethernet.payload();
     let _ = VlanView::new(payload);
-    let _ = ArpPacket::new(payload);
+    let _ = Arp::new(payload);
     if let Ok(packet) = Ipv4View::new(payload) {
         let _ = (packet.options(), packet.fragment_offset_bytes(), packet.packet());
         transport(packet.payload());
         if let Ok(message) = IcmpView::new(packet.payload()) {
-            let _ = pmtu::learn::TooBig::of_v4(&message);
+            let _ = pmtu::TooBig::of_v4(&message);
         }
         in_place(packet.packet(), |packet| {
             drop((icmp::answer_echo_v4(packet), pmtu::clamp_mss_v4(packet, 1360)))
@@ -36,7 +36,7 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = (packet.fragment(), packet.header_bytes(), ndp::Message::new(&packet));
         transport(packet.payload());
         if let Ok(message) = Icmpv6View::new(packet.payload(), packet.source(), packet.destination()) {
-            let _ = pmtu::learn::TooBig::of_v6(&message);
+            let _ = pmtu::TooBig::of_v6(&message);
         }
         in_place(packet.packet(), |packet| {
             drop((icmp::answer_echo_v6(packet), pmtu::clamp_mss_v6(packet, 1360)))
