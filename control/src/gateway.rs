@@ -32,7 +32,7 @@ use crate::pool::Pool;
 use crate::reconcile::{PortFacts, forwarding};
 use crate::sad::Sad;
 use crate::tunnels::Tunnels;
-use crate::workers::Workers;
+use crate::workers::{Ticket, Workers};
 
 use environment::Surroundings;
 use outbox::Outbox;
@@ -90,6 +90,7 @@ pub struct Gateway {
     outbox: Outbox,
     pool: Pool,
     activity_at: Instant,
+    last_barrier: Option<Ticket>,
 }
 
 impl Gateway {
@@ -120,6 +121,7 @@ impl Gateway {
             outbox: Outbox::default(),
             pool: parts.pool,
             activity_at: now + ACTIVITY_EVERY,
+            last_barrier: None,
         }
     }
 
@@ -171,16 +173,21 @@ impl Gateway {
 
     /// Whether the shutdown is complete.
     #[must_use]
-    pub fn is_shut_down(&self) -> bool {
+    pub fn is_shut_down(&mut self) -> bool {
         // SAs that only linger for packets under way need no farewell.
-        self.outbox.is_empty()
-            && self.endpoint.status().iter().all(|connection| connection.ike_sas.is_empty())
+        let told = self.endpoint.status().iter().all(|connection| connection.ike_sas.is_empty());
+        if !told || !self.outbox.is_empty() {
+            return false;
+        }
+        // The last datagrams are in a worker's ring: it answers a later command after it has sent them.
+        let barrier = *self.last_barrier.get_or_insert_with(|| self.workers.barrier());
+        self.workers.is_applied(barrier)
     }
 
-    /// Whether every worker thread still runs.
+    /// Whether every thread still runs: the workers and the pool.
     #[must_use]
-    pub fn workers_run(&self) -> bool {
-        self.fleet.is_running()
+    pub fn threads_run(&self) -> bool {
+        self.fleet.is_running() && self.pool.is_running()
     }
 
     /// Ends workers and ports. What was in them is freed.

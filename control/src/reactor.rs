@@ -20,6 +20,8 @@ const CONSOLE: Token = Token(16);
 
 /// Longest sleep: how late a punted packet may be noticed.
 const RINGS_EVERY: Duration = Duration::from_millis(1);
+/// The same while workers owe an answer.
+const ANSWERS_EVERY: Duration = Duration::from_micros(50);
 /// How long peers may take to answer our DELETE at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -35,8 +37,8 @@ pub struct Reactor {
 pub enum End {
     /// SIGINT or SIGTERM.
     Asked,
-    /// A worker thread is gone, which never happens by itself.
-    WorkerDied,
+    /// A thread is gone, which never happens by itself.
+    ThreadDied,
 }
 
 impl Reactor {
@@ -78,16 +80,16 @@ impl Reactor {
         let mut farewell: Option<Instant> = None;
         loop {
             let busy = gateway.turn();
-            if !gateway.workers_run() {
-                return Ok(End::WorkerDied);
+            if !gateway.threads_run() {
+                return Ok(End::ThreadDied);
             }
             if farewell.is_some_and(|until| gateway.is_shut_down() || Instant::now() > until) {
                 return Ok(End::Asked);
             }
-            let sleep = if busy || gateway.is_waiting() {
-                Duration::ZERO
-            } else {
-                gateway.idle_for().min(RINGS_EVERY)
+            let sleep = match (busy, gateway.is_waiting()) {
+                (true, _) => Duration::ZERO,
+                (false, true) => ANSWERS_EVERY,
+                (false, false) => gateway.idle_for().min(RINGS_EVERY),
             };
             match self.poll.poll(&mut events, Some(sleep)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),

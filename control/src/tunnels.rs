@@ -45,23 +45,21 @@ impl Tunnels {
         }
     }
 
-    /// The tunnel for a new Child SA: that of the one it replaces, else one with the same selectors, else a new one. Returns whether the
-    /// data plane has to learn of other selectors first.
+    /// The tunnel for a new Child SA: that of the one it replaces, else one with the same selectors, else a new one.
     pub fn enter(
         &mut self,
         connection: ConnectionId,
         replaces: Option<TunnelId>,
         selectors: Selectors,
-    ) -> (TunnelId, bool) {
+    ) -> TunnelId {
         let lineages = self.of.entry(connection).or_default();
         let successor = lineages.iter().position(|lineage| Some(lineage.tunnel) == replaces);
         let position =
             successor.or_else(|| lineages.iter().position(|lineage| lineage.selectors == selectors));
         if let Some(lineage) = position.map(|position| &mut lineages[position]) {
             lineage.children += 1;
-            let changed = lineage.selectors != selectors;
             lineage.selectors = selectors;
-            return (lineage.tunnel, changed);
+            return lineage.tunnel;
         }
         let first = lineages.is_empty();
         let tunnel = match self.idle.get(&connection) {
@@ -71,24 +69,21 @@ impl Tunnels {
         let lineages = self.of.entry(connection).or_default();
         lineages.push(Lineage { tunnel, selectors, children: 1 });
         lineages.sort_by_key(|lineage| lineage.tunnel);
-        (tunnel, true)
+        tunnel
     }
 
-    /// A Child SA of this tunnel is gone. Returns whether the data plane has to learn of it.
-    pub fn leave(&mut self, connection: ConnectionId, tunnel: TunnelId) -> bool {
-        let Some(lineages) = self.of.get_mut(&connection) else { return false };
-        let Some(position) = lineages.iter().position(|lineage| lineage.tunnel == tunnel) else {
-            return false;
-        };
+    /// A Child SA of this tunnel is gone.
+    pub fn leave(&mut self, connection: ConnectionId, tunnel: TunnelId) {
+        let Some(lineages) = self.of.get_mut(&connection) else { return };
+        let Some(position) = lineages.iter().position(|lineage| lineage.tunnel == tunnel) else { return };
         lineages[position].children -= 1;
         if lineages[position].children > 0 {
-            return false;
+            return;
         }
         lineages.remove(position);
         if self.idle.get(&connection) != Some(&tunnel) {
             self.taken.remove(&tunnel);
         }
-        true
     }
 
     /// The tunnels of a connection in the order in which they are tried, with their selectors. Without any Child SA that is one tunnel that
@@ -139,14 +134,14 @@ mod tests {
     fn a_successor_keeps_the_tunnel_and_a_stranger_gets_its_own() {
         let mut tunnels = Tunnels::default();
         tunnels.add(A);
-        let (first, changed) = tunnels.enter(A, None, selectors("10.2.0.0/16"));
-        assert!(changed);
-        assert_eq!(tunnels.enter(A, Some(first), selectors("10.2.0.0/16")), (first, false));
-        let (second, changed) = tunnels.enter(A, None, selectors("10.3.0.0/16"));
-        assert!(changed && second > first);
+        let first = tunnels.enter(A, None, selectors("10.2.0.0/16"));
+        assert_eq!(tunnels.enter(A, Some(first), selectors("10.2.0.0/16")), first);
+        let second = tunnels.enter(A, None, selectors("10.3.0.0/16"));
+        assert!(second > first);
         assert_eq!(tunnels.policy(A, &Selectors::default()).len(), 2);
-        assert!(!tunnels.leave(A, first), "its successor still lives");
-        assert!(tunnels.leave(A, first));
+        tunnels.leave(A, first);
+        assert_eq!(tunnels.policy(A, &Selectors::default()).len(), 2, "its successor still lives");
+        tunnels.leave(A, first);
         assert_eq!(tunnels.policy(A, &Selectors::default()), [(second, selectors("10.3.0.0/16"))]);
         assert_eq!(tunnels.connection(first), Some(A), "the connection's own tunnel is kept for the next SA");
     }

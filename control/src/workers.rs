@@ -37,7 +37,6 @@ pub struct Workers {
     lanes: Vec<Lane>,
     count: NonZeroU8,
     last: u64,
-    refused: u64,
     /// Whose event is looked for first.
     turn: usize,
 }
@@ -56,7 +55,7 @@ impl Workers {
             sent: VecDeque::new(),
             histograms: Histograms::default(),
         };
-        Self { lanes: ends.into_iter().map(lane).collect(), count, last: 0, refused: 0, turn: 0 }
+        Self { lanes: ends.into_iter().map(lane).collect(), count, last: 0, turn: 0 }
     }
 
     /// Hands a new snapshot to every worker.
@@ -103,6 +102,11 @@ impl Workers {
         self.lanes.iter().map(|lane| &lane.histograms)
     }
 
+    /// Asks every worker for an answer and for nothing else; what was injected before is on its way by then.
+    pub fn barrier(&mut self) -> Ticket {
+        self.at_every(|| Command::Barrier)
+    }
+
     fn at_every(&mut self, mut make: impl FnMut() -> Command) -> Ticket {
         self.last += 1;
         for lane in &mut self.lanes {
@@ -134,7 +138,6 @@ impl Workers {
                 match acknowledgement.replaced {
                     Replaced::Histograms(recorded) => lane.add(&recorded),
                     Replaced::Refused(command) => {
-                        self.refused += 1;
                         tracing::error!(?command, "a worker's tables are full: configure fewer connections");
                     }
                     // Dropped here, on the control thread: this is where keys of old SAs are wiped.
@@ -173,12 +176,6 @@ impl Workers {
     #[must_use]
     pub fn open_commands(&self) -> usize {
         self.lanes.iter().map(|lane| lane.waiting.len() + lane.sent.len()).sum()
-    }
-
-    /// Commands that workers refused since the start.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.refused
     }
 }
 

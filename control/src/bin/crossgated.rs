@@ -65,6 +65,11 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    if let Err(error) = forbid_core_dumps() {
+        eprintln!(
+            "core dumps could not be forbidden ({error}): keys may be written to disk if the gateway crashes"
+        );
+    }
     let journal = Journal::default();
     if let Err(error) = start_log(&arguments, journal.clone()) {
         eprintln!("--log {}: {error}", arguments.log);
@@ -75,8 +80,8 @@ fn main() -> ExitCode {
     }
     match run(&arguments, checked.config, journal) {
         Ok(End::Asked) => ExitCode::SUCCESS,
-        Ok(End::WorkerDied) => {
-            tracing::error!("a worker thread ended by itself: ending, so that no traffic is lost in silence");
+        Ok(End::ThreadDied) => {
+            tracing::error!("a thread ended by itself: ending, so that no traffic is lost in silence");
             ExitCode::from(EXIT_FAILED)
         }
         Err(error) => {
@@ -84,6 +89,12 @@ fn main() -> ExitCode {
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// Keys live in this process's memory: no crash may write them to disk.
+fn forbid_core_dumps() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
 fn start_log(arguments: &Arguments, journal: Journal) -> Result<(), tracing_subscriber::filter::ParseError> {

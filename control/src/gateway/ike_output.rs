@@ -1,6 +1,6 @@
 //! What the IKE core says, carried out: SAs to the workers, jobs to the pool, news to the log.
 
-use crossgate_dataplane::forwarding::{NextHop, VrfId};
+use crossgate_dataplane::forwarding::{NextHop, TunnelId, VrfId};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
 use crossgate_ike::environment::Instant;
@@ -14,7 +14,8 @@ use crossgate_ike::Command;
 use tracing::field;
 
 use super::Gateway;
-use crate::sad::DataPolicy;
+use crate::reconcile::forwarding::configured_selectors;
+use crate::sad::{DataPolicy, spi};
 
 /// Longest packet towards a peer whose route is not known yet, in bytes.
 const PATH_MTU_UNKNOWN: u16 = 1500;
@@ -46,10 +47,8 @@ impl Gateway {
     fn install_child(&mut self, child: &ChildSa) {
         let selectors = selectors(child);
         let replaced = child.replaces.and_then(|old| self.sad.get(old)).map(|pair| pair.tunnel);
-        let (tunnel, changed) = self.tunnels.enter(child.connection, replaced, selectors);
-        if changed {
-            self.refresh_forwarding();
-        }
+        let tunnel = self.tunnels.enter(child.connection, replaced, selectors);
+        self.refresh_tunnel(child.connection, tunnel);
         let policy = self.data_policy(child);
         let connection = self.name_of(child.connection).to_owned();
         match self.sad.install(child, tunnel, self.kernel, policy, &mut self.workers) {
@@ -65,10 +64,26 @@ impl Gateway {
             ),
             Err(error) => {
                 tracing::error!(connection, %error, "a negotiated Child SA cannot be installed");
-                if self.tunnels.leave(child.connection, tunnel) {
-                    self.refresh_forwarding();
-                }
+                self.tunnels.leave(child.connection, tunnel);
+                self.refresh_forwarding();
+                // The core gives it up and says so with RemoveChild, which frees its SPI.
+                self.command(Command::HardLifetime(child.inbound.spi));
             }
+        }
+    }
+
+    /// Gives the workers a new snapshot if a tunnel is not in the present one as it should be: most Child SAs are negotiated with the
+    /// configured selectors and change nothing.
+    fn refresh_tunnel(&mut self, connection: ConnectionId, tunnel: TunnelId) {
+        let Some(configured) =
+            self.identifiers.connection_name(connection).and_then(|name| self.config.connections().get(name))
+        else {
+            return;
+        };
+        let wanted = self.tunnels.policy(connection, &configured_selectors(configured));
+        let wanted = wanted.iter().find(|(id, _)| *id == tunnel).map(|(_, selectors)| selectors);
+        if wanted != self.forwarding.tunnel(tunnel).map(|found| &found.selectors) {
+            self.refresh_forwarding();
         }
     }
 
@@ -89,16 +104,21 @@ impl Gateway {
     }
 
     fn remove_child(&mut self, child: ChildId, inbound_spi: IkeSpi, reason: RemoveReason) {
-        let Some((pair, ticket)) = self.sad.remove(child, &mut self.workers) else { return };
+        let Some((pair, ticket)) = self.sad.remove(child, &mut self.workers) else {
+            // It could not be installed, or went with its connection.
+            if let Ok(spi) = spi(inbound_spi) {
+                self.surroundings.release_after(self.workers.latest(), spi);
+            }
+            return;
+        };
         let carried = self.carried.entry(pair.connection).or_default();
         carried.in_packets += pair.inbound.packets();
         carried.in_bytes += pair.inbound.bytes();
         carried.out_packets += pair.outbound.packets();
         carried.out_bytes += pair.outbound.bytes();
         self.surroundings.release_after(ticket, pair.inbound_spi);
-        if self.tunnels.leave(pair.connection, pair.tunnel) {
-            self.refresh_forwarding();
-        }
+        self.tunnels.leave(pair.connection, pair.tunnel);
+        self.refresh_tunnel(pair.connection, pair.tunnel);
         let connection = self.name_of(pair.connection);
         tracing::info!(connection, spi_in = %inbound_spi, ?reason, "removed a Child SA");
     }
@@ -138,10 +158,23 @@ impl Gateway {
         tracing::warn!(connection, %error, remedy = error.remedy(), retry_in_s, "the connection failed");
     }
 
+    /// An unauthenticated error came while a connection is made: it changes nothing (RFC 7296, 2.21), but usually it is the reason.
+    fn log_hint(&self, connection: ConnectionId) {
+        let status = self.endpoint.status().into_iter().find(|status| status.id == connection);
+        let Some(failure) = status.and_then(|status| status.failure) else { return };
+        let (connection, error) = (self.name_of(connection), &failure.error);
+        tracing::warn!(connection, %error, remedy = error.remedy(), "the peer seems to refuse; trying on");
+    }
+
     fn log_notice(&self, notice: &Notice) {
         // These come as events of their own, with all their facts.
         if matches!(notice.what, What::Established | What::ChildUp | What::ChildGone | What::IkeGone) {
             return;
+        }
+        if notice.what == What::UnprovenError
+            && let Some(connection) = notice.connection
+        {
+            return self.log_hint(connection);
         }
         let text = notice.what.text();
         let connection = notice.connection.map(|id| self.name_of(id));

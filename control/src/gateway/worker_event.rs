@@ -36,8 +36,8 @@ impl Gateway {
             Event::FirstInbound { spi, .. } => self.command(Command::FirstInbound(IkeSpi(spi.get()))),
             Event::RemoteMoved { spi, remote, .. } => {
                 let Some((child, pair)) = self.sad.by_inbound(spi) else { return };
-                // RFC 7296, 2.23: only a peer behind a NAT is followed.
-                if pair.path.nat_before_peer {
+                // RFC 7296, 2.23: only a peer behind a NAT is followed, and not by a side that is behind one itself.
+                if pair.path.nat_before_peer && !pair.path.nat_before_us {
                     let path = Path { remote, ..pair.path };
                     let connection = self.name_of(pair.connection);
                     tracing::info!(connection, %remote, "the peer's ESP comes from elsewhere: following it");
