@@ -1,0 +1,94 @@
+//! What a gateway tells senders, and what it sends unasked: ICMP errors, fragments, NAT keepalives, moved peers.
+
+mod lab;
+
+use crossgate_dataplane::counter::Counter::*;
+use crossgate_dataplane::header::Protocol;
+use crossgate_dataplane::message::Event;
+use lab::{Gateway, HOST, LAN, OURS, Options, PEER, Site, WAN, across, frame, packet, pair};
+
+/// Puts a packet of the host through, and returns what the host got back.
+fn told(one: &mut Gateway, clear: &[u8]) -> Vec<u8> {
+    one.arrive(LAN, &frame(OURS[LAN], HOST, clear));
+    one.run();
+    assert!(one.sent(WAN).is_empty());
+    let mut sent = one.sent(LAN);
+    assert_eq!(sent.len(), 1, "{:?}", one.moved());
+    assert_eq!((&sent[0][..6], &sent[0][6..12]), (&HOST.0[..], &OURS[LAN].0[..]));
+    sent.remove(0).split_off(14)
+}
+
+#[test]
+fn sender_hears_of_time_exceeded_and_too_big() {
+    for v6 in [false, true] {
+        let [mut one, two] = pair(&Options::default());
+        let (header, own, host) =
+            if v6 { (40, Site(1).own(v6), 8..24) } else { (20, Site(1).own(v6), 12..16) };
+        let expired = told(&mut one, &across(Site(1), v6, 1, 5, 100));
+        let octets = match own {
+            std::net::IpAddr::V4(own) => own.octets().to_vec(),
+            std::net::IpAddr::V6(own) => own.octets().to_vec(),
+        };
+        assert_eq!(expired[host], octets, "from our address there");
+        assert_eq!(expired[header..header + 2], if v6 { [3, 0] } else { [11, 0] });
+        let reason = if v6 { Ipv6HopLimitExpired } else { Ipv4TtlExpired };
+        let moved = one.moved();
+        assert!(moved.contains(&(reason, 1)) && moved.contains(&(IcmpErrorSent, 1)), "{moved:?}");
+
+        let too_big = told(&mut one, &across(Site(1), v6, 64, 5, 1460));
+        assert_eq!(too_big[header..header + 2], if v6 { [2, 0] } else { [3, 4] });
+        let mtu = u32::from_be_bytes(too_big[header + 4..header + 8].try_into().expect("4 bytes"));
+        // 1500 - 20 (IPv4) - 8 (ESP) - 8 (IV) - 16 (tag) = 1448, of which the trailer takes 2.
+        assert_eq!(mtu, 1446);
+        assert!(one.moved().contains(&(TooBig, 1)));
+        one.finish();
+        two.finish();
+    }
+}
+
+#[test]
+fn peer_that_moved_is_reported_once_a_second() {
+    let [mut one, mut two] = pair(&Options { in_udp: true, ..Options::default() });
+    for number in 0..2 {
+        one.arrive(LAN, &frame(OURS[LAN], HOST, &across(Site(1), false, 64, number, 100)));
+    }
+    one.run();
+    for mut esp in one.sent(WAN) {
+        esp[..6].copy_from_slice(&OURS[WAN].0);
+        esp[6..12].copy_from_slice(&PEER.0);
+        esp[34..36].copy_from_slice(&61000_u16.to_be_bytes());
+        two.arrive(WAN, &esp);
+    }
+    two.run();
+    let moved: Vec<_> = two
+        .events()
+        .into_iter()
+        .filter_map(|event| if let Event::RemoteMoved { remote, .. } = event { Some(remote) } else { None })
+        .collect();
+    assert_eq!(moved, [std::net::SocketAddr::new(Site(1).public(false), 61000)]);
+    assert_eq!(two.sent(LAN).len(), 2, "its packets pass all the same");
+    one.finish();
+    two.finish();
+}
+
+#[test]
+fn ping_over_ipv6_to_our_address_is_answered() {
+    let mut one = Gateway::new(Site(1), 1);
+    let (host, own) = (Site(1).host(true), Site(1).own(true));
+    let (std::net::IpAddr::V6(a), std::net::IpAddr::V6(b)) = (host, own) else { panic!("IPv6") };
+    let words = a.segments().into_iter().chain(b.segments()).map(u32::from).sum::<u32>() + 8 + 58;
+    let message = |kind: u32| {
+        let mut sum = words + (kind << 8) + 1 + 1;
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        let [_, _, high, low] = (!sum).to_be_bytes();
+        [kind.to_le_bytes()[0], 0, high, low, 0, 1, 0, 1]
+    };
+    one.arrive(LAN, &frame(OURS[LAN], HOST, &packet(host, own, Protocol::ICMPV6, 7, &message(128))));
+    one.run();
+    let expected = packet(own, host, Protocol::ICMPV6, 64, &message(129));
+    assert_eq!(one.sent(LAN), [frame(HOST, OURS[LAN], &expected)]);
+    assert_eq!(one.moved(), [(RxPackets, 1), (TxPackets, 1), (Originated, 1), (IcmpEchoConsumed, 1)]);
+    one.finish();
+}
