@@ -1,5 +1,5 @@
 //! What stages say to each other about a packet: one plain record for each state that a packet can be in, beside the mbuf that
-//! it owns. A packet leaves the pipeline sent, punted, handed over, or by [`discard`].
+//! it owns. A packet leaves the pipeline sent, punted, handed over, or by `discard`.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -38,7 +38,7 @@ fn sender_hears_of_time_exceeded_and_too_big() {
         let too_big = told(&mut one, &across(Site(1), v6, 64, 5, 1460));
         assert_eq!(too_big[header..header + 2], if v6 { [2, 0] } else { [3, 4] });
         let mtu = u32::from_be_bytes(too_big[header + 4..header + 8].try_into().expect("4 bytes"));
-        // 1500 - 20 (IPv4) - 8 (ESP) - 8 (IV) - 16 (tag) = 1448, of which the trailer takes 2.
+        // 1500 - 20 (IPv4) - 8 (ESP) - 8 (IV) - 16 (tag) = 1448 bytes, 2 of them trailer.
         assert_eq!(mtu, 1446);
         assert!(one.moved().contains(&(TooBig, 1)));
         one.finish();
