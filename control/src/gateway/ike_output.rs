@@ -1,5 +1,8 @@
 //! What the IKE core says, carried out: SAs to the workers, jobs to the pool, news to the log.
 
+use std::net::IpAddr;
+
+use crossgate_config::PeerAddress;
 use crossgate_dataplane::forwarding::{NextHop, TunnelId, VrfId};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
@@ -158,12 +161,34 @@ impl Gateway {
         tracing::warn!(connection, %error, remedy = error.remedy(), retry_in_s, "the connection failed");
     }
 
-    /// An unauthenticated error came while a connection is made: it changes nothing (RFC 7296, 2.21), but usually it is the reason.
-    fn log_hint(&self, connection: ConnectionId) {
-        let status = self.endpoint.status().into_iter().find(|status| status.id == connection);
-        let Some(failure) = status.and_then(|status| status.failure) else { return };
-        let (connection, error) = (self.name_of(connection), &failure.error);
-        tracing::warn!(connection, %error, remedy = error.remedy(), "the peer seems to refuse; trying on");
+    /// Logs why the notice's connection, or the one with its peer's address, failed just now. An unauthenticated error changes nothing
+    /// (RFC 7296, 2.21), but usually it is the reason. False if no connection failed.
+    fn log_reason(&self, notice: &Notice) -> bool {
+        let remote = notice.remote.map(|remote| remote.ip());
+        let is_meant = |id: ConnectionId| {
+            notice
+                .connection
+                .map_or_else(|| remote.is_some() && self.peer_address(id) == remote, |known| known == id)
+        };
+        let statuses = self.endpoint.status();
+        let Some((status, failure)) = statuses
+            .iter()
+            .filter(|status| is_meant(status.id))
+            .find_map(|status| Some((status, status.failure.as_ref()?)))
+        else {
+            return false;
+        };
+        let error = &failure.error;
+        tracing::warn!(connection = %status.name, %error, remedy = error.remedy(), "{}", notice.what.text());
+        true
+    }
+
+    fn peer_address(&self, id: ConnectionId) -> Option<IpAddr> {
+        let connection = self.config.connections().get(self.identifiers.connection_name(id)?)?;
+        match self.config.peer_of(connection).address {
+            PeerAddress::At(address) => Some(address),
+            PeerAddress::Any => None,
+        }
     }
 
     fn log_notice(&self, notice: &Notice) {
@@ -171,10 +196,11 @@ impl Gateway {
         if matches!(notice.what, What::Established | What::ChildUp | What::ChildGone | What::IkeGone) {
             return;
         }
-        if notice.what == What::UnprovenError
-            && let Some(connection) = notice.connection
+        // What a peer was refused for before it said who it is, or seems to refuse: the connection knows the reason.
+        if matches!((notice.what, notice.connection), (What::UnprovenError, _) | (What::ExchangeFailed, None))
+            && self.log_reason(notice)
         {
-            return self.log_hint(connection);
+            return;
         }
         let text = notice.what.text();
         let connection = notice.connection.map(|id| self.name_of(id));

@@ -26,7 +26,9 @@ impl Worker {
                 let old = std::mem::replace(&mut self.cx.forwarding, forwarding);
                 let new = Arc::clone(&self.cx.forwarding);
                 let cx = &mut self.cx;
-                tables.neighbours.retain(|id| new.interface(id).is_some(), &mut |action| cx.act(action));
+                // An identifier may stand for another network now: what waited for a neighbour there must not leave here.
+                let is_same = |id| new.interface(id).is_some() && old.interface(id) == new.interface(id);
+                tables.neighbours.retain(is_same, &mut |action| cx.act(action));
                 Replaced::Forwarding(old)
             }
             Command::InstallOutbound(sa) => {
