@@ -14,6 +14,11 @@ CONFIG ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 30
 
+# Always the whole workspace with a choice of test programs: another choice of crates would be compiled anew with other features.
+test_names = $(basename $(notdir $(wildcard $(1)/tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)))
+UNIT_TESTS := $(foreach crate,sys config dataplane control control/ike perf,$(call test_names,$(crate)))
+PEER_TESTS := $(call test_names,tests)
+
 # cargo shows its progress to people; to a log it says what failed only.
 CARGO_VERBOSITY := $(shell test -t 2 || echo --quiet)
 
@@ -37,11 +42,11 @@ test: ## root: install what is missing, then every test: units, simulation, work
 	@tests/setup/install test
 	@echo 'building (a few minutes the first time)'
 	@cargo test --workspace --no-run --quiet
-	@cargo build --quiet -p crossgate --bins
+	@cargo build --workspace --bins --quiet
 	@failed=0; \
-	tests/setup/with-hugepages cargo test --quiet --workspace --exclude crossgate-tests --no-fail-fast || failed=1; \
+	tests/setup/with-hugepages cargo test --quiet --workspace --no-fail-fast --lib --bins $(addprefix --test ,$(UNIT_TESTS)) || failed=1; \
 	echo 'end-to-end, one at a time: strongSwan and a guest are peers'; \
-	tests/setup/with-hugepages cargo test -p crossgate-tests --no-fail-fast -- --test-threads=1 || failed=1; \
+	tests/setup/with-hugepages cargo test --workspace --no-fail-fast $(addprefix --test ,$(PEER_TESTS)) -- --test-threads=1 || failed=1; \
 	exit $$failed
 
 bench: ## root: install what is missing, then measure packets, cipher and handshakes
