@@ -79,7 +79,7 @@ impl Endpoint {
                 }
                 Effect::Dropped(child, spi) => self.disown(child, spi),
                 Effect::Inherit { heir, from, children } => {
-                    self.with_sa(heir, now, env, |sa, cx| sa.inherit(from, children, cx));
+                    self.on_inherit(heir, from, children, now, env);
                 }
                 Effect::Lost(ike) => self.with_sa(ike, now, env, IkeSa::await_delete),
                 Effect::ChildFailed(connection, error) | Effect::Hint(connection, error) => {
@@ -89,6 +89,24 @@ impl Endpoint {
                 }
                 Effect::Reactivate(connection) => self.reactivate(connection, now, env),
             }
+        }
+    }
+
+    fn on_inherit(
+        &mut self,
+        heir: IkeId,
+        from: IkeId,
+        children: Vec<Child>,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) {
+        if self.sas.get(&heir).is_some_and(|sa| sa.established_at().is_some()) {
+            return self.with_sa(heir, now, env, |sa, cx| sa.inherit(from, children, cx));
+        }
+        // The heir was closed within the same input, or died before: nobody is left to delete them.
+        let mut cx = self.cx(now, env);
+        for child in children {
+            child.let_go(RemoveReason::IkeSaGone, &mut cx);
         }
     }
 

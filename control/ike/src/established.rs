@@ -299,7 +299,10 @@ impl Established {
                 Some(Fate::GoneAnswered(reason, error)) => return self.into_answered(reason, error, cx),
                 None => {}
             }
-            if self.pending.is_some() || self.secured.window.is_busy() || self.undecided {
+            // While the answer to the peer's IKE rekey is computed, our tasks wait for the successor, which takes them over.
+            let is_handing_over = matches!(self.answering, Some(Answering::Ike(_)));
+            let is_busy = self.pending.is_some() || self.secured.window.is_busy();
+            if is_busy || self.undecided || is_handing_over {
                 return State::Established(self);
             }
             let Some(task) = self.tasks.pop_front() else { return State::Established(self) };

@@ -13,6 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::environment::Instant;
 use crate::event::{Command, ConnectionId, Event, Input, Output, Spi};
 use crate::identity::Identity;
+use crate::job::JobResult;
 use crate::notice::What;
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
@@ -86,6 +87,7 @@ pub struct Side {
 enum Carried {
     Ike(Vec<u8>),
     Esp(Spi, Vec<u8>),
+    Computed(JobResult),
 }
 
 #[derive(Debug)]
@@ -105,6 +107,8 @@ pub struct Pair {
     pub link: Link,
     /// Virtual time.
     pub now: Instant,
+    /// Time that a key exchange takes on the pool; none means at once.
+    pub compute: Duration,
     /// Whether each step sends a packet on every tunnel, to see whether one is lost.
     pub probing: bool,
     /// Probes that found their SA at the other side.
@@ -187,6 +191,7 @@ impl Pair {
             sides: [side(0), side(1)],
             link,
             now: Instant::from_epoch(Duration::from_secs(1000)),
+            compute: Duration::ZERO,
             probing: false,
             delivered: 0,
             lost: 0,
@@ -242,7 +247,7 @@ impl Pair {
         while let Some(output) = self.sides[index].endpoint.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
-                    self.fly(index, transmit.local, transmit.remote, Carried::Ike(transmit.bytes));
+                    self.fly(index, transmit.local, transmit.remote, &transmit.bytes);
                 }
                 Output::Event(event) => self.carry_out(index, event),
             }
@@ -254,6 +259,14 @@ impl Pair {
         match event {
             Event::Compute(job) => {
                 let result = job.run();
+                if !self.compute.is_zero() {
+                    let here = SocketAddr::new(side.address, 0);
+                    let carried = Carried::Computed(result);
+                    self.serial += 1;
+                    let packet = Packet { to: index, local: here, remote: here, carried };
+                    self.flying.insert((self.now + self.compute, self.serial), packet);
+                    return;
+                }
                 side.endpoint
                     .handle(Input::Computed(result), self.now, &mut side.plane)
                     .expect("a result is no configuration");
@@ -275,11 +288,8 @@ impl Pair {
         }
     }
 
-    fn fly(&mut self, from: usize, local: SocketAddr, remote: SocketAddr, carried: Carried) {
-        let bytes = match &carried {
-            Carried::Ike(bytes) => bytes.len() + 32,
-            Carried::Esp(..) => 100,
-        };
+    fn fly(&mut self, from: usize, local: SocketAddr, remote: SocketAddr, message: &[u8]) {
+        let bytes = message.len() + 32;
         let times = if self.random.chance(self.link.duplicate) { 2 } else { 1 };
         let (source, target) = self.translate(from, local, remote);
         for _ in 0..times {
@@ -292,10 +302,7 @@ impl Pair {
                 delay += self.link.delay.mul_f64(f64::from(self.random.below_u32(1000)) / 100.0);
             }
             self.serial += 1;
-            let carried = match &carried {
-                Carried::Ike(bytes) => Carried::Ike(bytes.clone()),
-                Carried::Esp(spi, key) => Carried::Esp(*spi, key.clone()),
-            };
+            let carried = Carried::Ike(message.to_vec());
             let packet = Packet { to: 1 - from, local: target, remote: source, carried };
             self.flying.insert((self.now + delay, self.serial), packet);
         }
@@ -331,7 +338,7 @@ impl Pair {
             Some(packet) => {
                 // A probe's arrival sends another a few times only: between two IKE messages, not for ever.
                 match packet.carried {
-                    Carried::Ike(_) => self.probes_left = PROBES,
+                    Carried::Ike(_) | Carried::Computed(_) => self.probes_left = PROBES,
                     Carried::Esp(..) => self.probes_left = self.probes_left.saturating_sub(1),
                 }
                 self.arrive(packet);
@@ -352,6 +359,7 @@ impl Pair {
     fn arrive(&mut self, packet: Packet) {
         let Packet { to, local, remote, carried } = packet;
         match carried {
+            Carried::Computed(result) => self.input(to, Input::Computed(result)),
             Carried::Ike(bytes) => self.input(to, Input::Datagram { local, remote, bytes: &bytes }),
             Carried::Esp(spi, key) => {
                 let side = &mut self.sides[to];
@@ -430,7 +438,7 @@ impl Pair {
 
     fn is_idle(&self) -> bool {
         let quiet = |at: Instant| at > self.now + QUIET;
-        !self.flying.values().any(|packet| matches!(packet.carried, Carried::Ike(_)))
+        !self.flying.values().any(|packet| matches!(packet.carried, Carried::Ike(_) | Carried::Computed(_)))
             && self.sides.iter().filter(|s| s.alive).all(|s| s.endpoint.poll_timeout().is_none_or(quiet))
     }
 

@@ -419,3 +419,51 @@ fn a_changed_policy_replaces_the_child_and_an_unchanged_one_disturbs_nothing() {
     assert_eq!(suite, EspSuite::AesGcm16(KeyBits::B128));
     assert_eq!(pair.live_ikes(), [1, 1]);
 }
+
+#[test]
+fn reset_remove_and_shutdown_leak_nothing_at_any_step_of_an_ike_rekey_collision() {
+    for steps in 0..14 {
+        for kind in 0..3 {
+            let mut pair = Pair::connected(1, Link::LAN, |_, config| config.mode = Mode::Default);
+            pair.both(|_, _| Command::RekeyIke(CONNECTION));
+            for _ in 0..steps {
+                pair.step(pair.now + Duration::from_secs(1));
+            }
+            let command = [Command::Reset(CONNECTION), Command::Remove(CONNECTION), Command::Shutdown];
+            pair.command(0, command.into_iter().nth(kind).unwrap());
+            pair.run_for(Duration::from_secs(400));
+            if kind == 0 {
+                pair.assert_up(&format!("reset after {steps} steps"));
+            } else {
+                assert_eq!(pair.sides[0].plane.allocated(), 0, "{steps} steps\n{}", pair.trace());
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_of_ours_begins_while_the_answer_to_an_ike_rekey_is_computed() {
+    for steps in 0..12 {
+        for expires in [true, false] {
+            let mut pair = Pair::connected(1, Link::LAN, |_, _| {});
+            // Shorter than the way there and back, so that our answer comes after the successor is made.
+            pair.compute = Duration::from_millis(5);
+            pair.link.delay = Duration::from_millis(10);
+            pair.command(1, Command::RekeyIke(CONNECTION));
+            for _ in 0..steps {
+                pair.step(pair.now + Duration::from_secs(1));
+            }
+            let before = child(&pair, 0);
+            let spi = pair.sides[0].plane.sends_on(CONNECTION, 0).unwrap().inbound.spi;
+            let command = if expires { Command::HardLifetime(spi) } else { Command::RekeyChild(before) };
+            pair.command(0, command);
+            pair.run_for(Duration::from_secs(60));
+            pair.run_until_idle();
+            pair.assert_up(&format!("after {steps} steps, expires {expires}"));
+            assert_ne!(child(&pair, 0), before, "not replaced, {steps} steps\n{}", pair.trace());
+            let known: usize =
+                pair.sides[0].endpoint.status()[0].ike_sas.iter().map(|ike| ike.children.len()).sum();
+            assert_eq!(known, 1, "after {steps} steps, expires {expires}\n{}", pair.trace());
+        }
+    }
+}
