@@ -43,7 +43,7 @@ struct Arguments {
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, or filters as `crossgate_ike=debug,info`.
+    /// What is logged: error, warn, info, debug, or filters such as `crossgate=debug,warn`.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "CROSSGATE_LOG")]
     log: String,
 }
