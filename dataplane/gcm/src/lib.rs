@@ -1,6 +1,6 @@
 //! AES-GCM over bursts: seals and opens the ESP payloads of a whole burst in place, whatever mix of keys and sizes it holds.
 //!
-//! Holds the face of the kernels (key, job, choice of kernel); the arithmetic is in the files of `gcm/`. The pipeline calls
+//! This file holds the face of the kernels (key, job, choice of kernel); the arithmetic is in the others. The data plane's pipeline calls
 //! [`Kernel::seal`] and [`Kernel::open`]; the control thread makes the [`Key`]s. NIST SP 800-38D with 96-bit nonces and
 //! 128-bit tags, as ESP uses it (RFC 4106, sections 3 to 6).
 //!

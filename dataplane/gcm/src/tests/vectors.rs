@@ -4,7 +4,7 @@
 use hex_literal::hex;
 
 use super::{open_one, seal_one};
-use crate::gcm::{Aad, Kernel, Verdict};
+use crate::{Aad, Kernel, Verdict};
 
 /// Key, nonce, plaintext, ciphertext followed by the tag; no AAD.
 type Case = (&'static [u8], [u8; 12], &'static [u8], &'static [u8]);

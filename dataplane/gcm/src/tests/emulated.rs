@@ -3,8 +3,8 @@
 use std::arch::x86_64::__m128i;
 use std::array::from_fn;
 
-use crate::gcm::aesni::Aesni;
-use crate::gcm::lanes::Lanes;
+use crate::aesni::Aesni;
+use crate::lanes::Lanes;
 
 #[derive(Clone, Copy)]
 pub(super) struct Emulated512(pub(super) Aesni);

@@ -4,7 +4,7 @@ use aes_gcm::aead::{AeadInOut, KeyInit, consts::U12};
 use aes_gcm::{AesGcm, Nonce, aes};
 use proptest::prelude::*;
 
-use crate::gcm::{Aad, Job, Kernel, Key, TAG_BYTES, Verdict};
+use crate::{Aad, Job, Kernel, Key, TAG_BYTES, Verdict};
 
 /// Something that seals and opens like a kernel.
 struct Subject {
@@ -33,12 +33,12 @@ fn subjects() -> Vec<Subject> {
 #[cfg(target_arch = "x86_64")]
 fn emulated() -> Option<Subject> {
     use super::emulated::Emulated512;
-    use crate::gcm::aesni::Aesni;
-    use crate::gcm::burst::{self, Open, Seal};
+    use crate::aesni::Aesni;
+    use crate::burst::{self, Open, Seal};
     let token = Emulated512(Aesni::detect()?);
     Some(Subject {
         name: "emulated four lanes".to_owned(),
-        keys_for: Kernel::named(crate::gcm::KernelName::Aesni).ok()?,
+        keys_for: Kernel::named(crate::KernelName::Aesni).ok()?,
         seal: Box::new(move |jobs| burst::run::<_, Seal>(token, jobs)),
         open: Box::new(move |jobs| burst::run::<_, Open>(token, jobs)),
     })
