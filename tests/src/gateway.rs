@@ -33,7 +33,7 @@ impl<'a> Gateway<'a> {
     pub fn start(namespace: &'a Namespace, plan: Plan) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("gw").tempdir().tried(|| "a folder for a gateway".into())?;
-        plan.write(folder.path())?;
+        plan.write(folder.path(), folder.path())?;
         let process = Self::daemon(namespace, &plan, &folder)?;
         let mut gateway = Self { namespace, plan, folder, process };
         gateway.answers()?;
@@ -164,7 +164,7 @@ impl<'a> Gateway<'a> {
 
     /// Writes another configuration and sends SIGHUP; the caller waits for what shall change.
     pub fn reload(&mut self, plan: Plan) -> Result<()> {
-        plan.write(self.folder.path())?;
+        plan.write(self.folder.path(), self.folder.path())?;
         self.plan = plan;
         self.process.signal(Signal::HUP)
     }
@@ -236,7 +236,7 @@ fn named<'v>(list: &'v Value, name: &str) -> Option<&'v Value> {
 }
 
 /// One of the gateway's programs, as built beside this one.
-fn program(name: &str) -> Result<PathBuf> {
+pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().tried(|| "the path of this program".to_owned())?;
     let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.ok_or_else(|| {

@@ -6,11 +6,13 @@ mod kernel;
 
 use crate::failure::{Failure, Result, Tried};
 use crate::namespace::Namespace;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::wait::{Look, until};
 use kernel::Kernel;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -26,10 +28,43 @@ pub struct Guest {
     count: AtomicU32,
 }
 
+/// A network card of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Card {
+    /// virtio: the guest's kernel drives it.
+    Virtio,
+    /// Intel 82574, behind a virtual IOMMU: for DPDK in the guest, by way of vfio-pci.
+    E1000e,
+    /// Intel 82576, which has virtual functions, behind a virtual IOMMU; QEMU has it from version 8.
+    Igb,
+}
+
+impl Card {
+    /// Whether the QEMU of this machine has it.
+    pub fn exists(self) -> Result<bool> {
+        let all = process::run(Command::new("qemu-system-x86_64").args(["-device", "help"]))?;
+        Ok(all.contains(&format!("name \"{}\"", self.model())))
+    }
+
+    fn model(self) -> &'static str {
+        match self {
+            Self::Virtio => "virtio-net-pci",
+            Self::E1000e => "e1000e",
+            Self::Igb => "igb",
+        }
+    }
+}
+
 impl Guest {
     /// Boots a guest in `namespace`, where each of `taps` is made; they are the guest's eth0, eth1 and so on, up and
     /// without an address.
     pub fn boot(namespace: &Namespace, taps: &[&str]) -> Result<Self> {
+        let cards: Vec<(&str, Card)> = taps.iter().map(|tap| (*tap, Card::Virtio)).collect();
+        Self::boot_with(namespace, &cards)
+    }
+
+    /// The same with a choice of cards.
+    pub fn boot_with(namespace: &Namespace, cards: &[(&str, Card)]) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("guest").tempdir().tried(|| "a folder for a guest".into())?;
         let kernel = Kernel::cached()?;
@@ -37,12 +72,12 @@ impl Guest {
         let share = folder.path().join("share");
         fs::create_dir(&share).tried(|| share.display().to_string())?;
         fs::write(share.join("init"), SECOND_STAGE).tried(|| share.display().to_string())?;
-        for tap in taps {
+        for (tap, _) in cards {
             namespace.ip(&format!("tuntap add {tap} mode tap"))?;
             namespace.ip(&format!("link set {tap} up"))?;
         }
         let mut command = namespace.command("qemu-system-x86_64");
-        command.args(arguments(&kernel, &initrd, &share, taps));
+        command.args(arguments(&kernel, &initrd, &share, cards));
         let process = Process::start("QEMU", &command, &folder.path().join("qemu"))?;
         let guest = Self { process: std::cell::RefCell::new(process), folder, count: AtomicU32::new(0) };
         until("the guest to be up", BOOT, || {
@@ -90,11 +125,13 @@ impl Guest {
     }
 }
 
-fn arguments(kernel: &Kernel, initrd: &Path, share: &Path, taps: &[&str]) -> Vec<String> {
+fn arguments(kernel: &Kernel, initrd: &Path, share: &Path, cards: &[(&str, Card)]) -> Vec<String> {
     let console = share.with_file_name("console");
+    let for_dpdk = cards.iter().any(|(_, card)| *card != Card::Virtio);
     let mut arguments: Vec<String> = format!(
-        "-machine q35 -accel tcg,thread=multi -cpu max -m 1024 -smp 2 -display none -monitor none -no-reboot \
+        "-machine q35 -accel tcg,thread=multi -cpu max -m {} -smp 2 -display none -monitor none -no-reboot \
          -nodefaults -serial file:{} -kernel {} -initrd {}",
+        if for_dpdk { 2048 } else { 1024 },
         console.display(),
         kernel.image().display(),
         initrd.display()
@@ -103,7 +140,12 @@ fn arguments(kernel: &Kernel, initrd: &Path, share: &Path, taps: &[&str]) -> Vec
     .map(str::to_owned)
     .collect();
     arguments.push("-append".to_owned());
-    arguments.push("console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off".to_owned());
+    arguments.push(
+        "console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off intel_iommu=on iommu=pt".to_owned(),
+    );
+    if for_dpdk {
+        arguments.extend(["-device".to_owned(), "intel-iommu".to_owned()]);
+    }
     let folders = [
         ("root", Path::new("/"), ",readonly=on"),
         ("share", share, ""),
@@ -116,11 +158,19 @@ fn arguments(kernel: &Kernel, initrd: &Path, share: &Path, taps: &[&str]) -> Vec
         arguments.push("-device".to_owned());
         arguments.push(format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"));
     }
-    for (number, tap) in taps.iter().enumerate() {
+    for (number, (tap, card)) in cards.iter().enumerate() {
+        let mut device =
+            format!("{},netdev=n{number},mac=52:54:00:00:01:{number:02x},romfile=", card.model());
+        if *card == Card::Igb {
+            // Virtual functions need a bus of their own.
+            arguments.push("-device".to_owned());
+            arguments.push(format!("pcie-root-port,id=bus{number},chassis={number},slot={number}"));
+            let _ = write!(device, ",bus=bus{number}");
+        }
         arguments.push("-netdev".to_owned());
         arguments.push(format!("tap,id=n{number},ifname={tap},script=no,downscript=no"));
         arguments.push("-device".to_owned());
-        arguments.push(format!("virtio-net-pci,netdev=n{number},mac=52:54:00:00:01:{number:02x},romfile="));
+        arguments.push(device);
     }
     arguments
 }

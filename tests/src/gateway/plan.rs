@@ -16,6 +16,8 @@ pub enum Driver {
     AfPacket,
     /// `AF_XDP`: faster.
     AfXdp,
+    /// A card's own, by PCI address; the devices of the plan are PCI addresses then.
+    Pci,
 }
 
 /// What a gateway shall be; [`Plan::site`] fits the lab's standard sites.
@@ -29,6 +31,8 @@ pub struct Plan {
     pub worker_core: usize,
     /// The interface of the public side.
     pub wan_device: String,
+    /// The interface of the inner side.
+    pub lan_device: String,
     /// The longest IP packet on the public side.
     pub wan_mtu_bytes: u16,
     /// Addresses on the public side.
@@ -77,6 +81,7 @@ impl Plan {
             driver: Driver::AfPacket,
             worker_core: usize::from(number).min(cores - 1),
             wan_device: "wan".to_owned(),
+            lan_device: "lan".to_owned(),
             wan_mtu_bytes: 1500,
             wan: vec![format!("192.0.2.{number}/24")],
             lan: vec![format!("10.{number}.0.1/24"), format!("fd00:{number}::1/64")],
@@ -100,8 +105,8 @@ impl Plan {
         self
     }
 
-    /// Writes `gateway.toml` and the keys' files into `folder`.
-    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+    /// Writes `gateway.toml` and the keys' files into `folder`, which the gateway knows by the name `seen_as`.
+    pub fn write(&self, folder: &Path, seen_as: &Path) -> Result<()> {
         for connection in &self.connections {
             let path = folder.join(format!("{}.psk", connection.name));
             fs::write(&path, &connection.shared_key)
@@ -109,7 +114,7 @@ impl Plan {
                 .tried(|| path.display().to_string())?;
         }
         let path = folder.join("gateway.toml");
-        fs::write(&path, self.text(folder)).tried(|| path.display().to_string())
+        fs::write(&path, self.text(seen_as)).tried(|| path.display().to_string())
     }
 
     /// The file's text, with the socket and the keys in `folder`.
@@ -151,7 +156,7 @@ public_addresses = {public:?}
 ",
             folder.display(),
             self.driver.device(0, &self.wan_device),
-            self.driver.device(1, "lan"),
+            self.driver.device(1, &self.lan_device),
         );
         for connection in &self.connections {
             connection.append(folder, &mut text);
@@ -225,6 +230,7 @@ impl Driver {
                 )
             }
             Self::AfXdp => format!("net_af_xdp{number},iface={device}"),
+            Self::Pci => device.to_owned(),
         }
     }
 }
