@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::child::{Child, Phase};
+use crate::child::Child;
 pub(crate) use crate::closing::Closing;
 use crate::config::ConnectionConfig;
 use crate::connection::jittered;
-use crate::effect::Effect;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
-use crate::event::{ChildId, DownReason, Event, IkeId, RemoveReason};
+use crate::event::{ChildId, DownReason, Event, RemoveReason};
 use crate::exchange::create_child::{ChildAnswering, ChildRequest};
 use crate::exchange::rekey_ike::{IkeAnswering, IkeRequest};
 use crate::exchange::{create_child, informational, rekey_ike};
@@ -20,16 +19,16 @@ use crate::job::JobResult;
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, State};
 use crate::secured::{Received, Secured};
-use crate::status::ChildStatus;
-use crate::window::Due;
 use crate::wire::{ExchangeType, Header, Message, MessageKind, Notify, NotifyType, Payload};
+
+mod children;
+mod ending;
+mod timers;
 
 /// How long the peer has to delete what it must delete, before we do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Shortest wait after TEMPORARY_FAILURE or a failed Child SA (RFC 7296, 2.25: some time).
 const BUSY_WAIT: Duration = Duration::from_secs(2);
-/// Wait before a Child SA that the peer deleted or refused is asked for again.
-const CHILD_WAIT: Duration = Duration::from_secs(10);
 
 /// An authenticated IKE SA.
 #[derive(Debug)]
@@ -225,72 +224,6 @@ impl Established {
         self.settle(cx)
     }
 
-    pub(crate) fn on_timeout(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
-        match self.secured.resend_due(self.stage(), cx) {
-            Due::GiveUp => {
-                let error = IkeError::NoAnswer { stage: self.stage(), hint: None };
-                return self.gone(DownReason::PeerDead, Some(error), cx);
-            }
-            Due::Nothing | Due::Resend => {}
-        }
-        if self.leaving_at.is_some_and(|at| at <= cx.now) {
-            self.fate = Some(Fate::Close(self.leaving_for.clone(), None));
-        } else if self.expires_at <= cx.now {
-            self.fate = Some(Fate::Close(DownReason::Expired, Some(IkeError::Expired)));
-        } else {
-            self.run_timers(cx);
-        }
-        self.settle(cx)
-    }
-
-    fn run_timers(&mut self, cx: &mut Cx<'_>) {
-        let now = cx.now;
-        if self.rekey_at <= now || self.secured.window.is_nearly_exhausted() {
-            self.rekey_at = self.expires_at;
-            self.want_ike_rekey();
-        }
-        let (due, later): (Vec<_>, Vec<_>) = self.later.drain(..).partition(|(at, _)| *at <= now);
-        self.later = later;
-        for (_, task) in due {
-            self.want(task);
-        }
-        let expired: Vec<ChildId> =
-            self.children.iter().filter(|child| child.expires_at <= now).map(|child| child.id).collect();
-        for child in expired {
-            self.expire_child(child, cx);
-        }
-        let soft: Vec<ChildId> =
-            self.children.iter().filter(|child| child.rekey_at <= now).map(|child| child.id).collect();
-        for id in soft {
-            if let Some(child) = self.child_mut(id) {
-                child.rekey_at = child.expires_at;
-            }
-            self.want_child_rekey(id);
-        }
-        if self.is_silent() && now >= self.heard_at + self.config.dpd.idle {
-            self.want(Task::Liveness);
-        }
-    }
-
-    /// Nothing of ours is under way that would prove the peer alive anyway.
-    fn is_silent(&self) -> bool {
-        !self.secured.window.is_busy() && self.tasks.is_empty()
-    }
-
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let children = self.children.iter().map(|child| child.rekey_at.min(child.expires_at));
-        let later = self.later.iter().map(|(at, _)| *at);
-        let liveness = self.is_silent().then(|| self.heard_at + self.config.dpd.idle);
-        let own = [
-            Some(self.rekey_at),
-            Some(self.expires_at),
-            self.leaving_at,
-            self.secured.window.deadline(),
-            liveness,
-        ];
-        own.into_iter().flatten().chain(children).chain(later).min()
-    }
-
     /// Carries out what the last input decided and starts the next task.
     pub(crate) fn settle(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
         loop {
@@ -348,127 +281,14 @@ impl Established {
         self.want_later(task, BUSY_WAIT + spread, cx);
     }
 
-    /// A Child SA failed for good: tell, and try again after a while if we are the one who begins.
-    pub(crate) fn child_failed(&mut self, policy: usize, error: IkeError, cx: &mut Cx<'_>) {
-        let again =
-            self.config.mode.initiates() && policy < self.config.children.len() && !self.has_live(policy);
-        let retry_at = again.then(|| self.want_later(Task::NewChild { policy }, CHILD_WAIT, cx));
-        let connection = self.config.id;
-        cx.effect(Effect::ChildFailed(connection, error.clone()));
-        cx.event(Event::ChildFailed { connection, policy, error, retry_at });
-    }
-
-    pub(crate) fn want_child_rekey(&mut self, id: ChildId) {
-        if self.child(id).is_some_and(Child::is_live) {
-            self.want(Task::RekeyChild(id));
-        }
-    }
-
     pub(crate) fn want_ike_rekey(&mut self) {
         if !self.is_leaving() {
             self.want(Task::RekeyIke);
         }
     }
 
-    pub(crate) fn expire_child(&mut self, id: ChildId, cx: &mut Cx<'_>) {
-        let Some(child) = self.child_mut(id) else { return };
-        child.expires_at = cx.now + Duration::from_secs(u64::from(u32::MAX));
-        child.rekey_at = child.expires_at;
-        if child.phase != Phase::Deleting {
-            child.phase = Phase::Deleting;
-            let policy = child.policy;
-            self.want(Task::DeleteChild(id, RemoveReason::Expired));
-            if !self.has_live(policy) && !self.is_leaving() {
-                self.want(Task::NewChild { policy });
-            }
-        }
-    }
-
-    pub(crate) fn inbound_activity(&mut self, id: ChildId, cx: &mut Cx<'_>) {
-        self.heard_at = cx.now;
-        if self.child(id).is_some_and(|child| child.is_live() && !child.sends && !child.lost) {
-            self.activate(id, cx);
-        }
-    }
-
-    /// Sends on this Child SA from now on.
-    pub(crate) fn activate(&mut self, id: ChildId, cx: &mut Cx<'_>) {
-        let Some(policy) = self.child(id).map(|child| child.policy) else { return };
-        for child in self.children.iter_mut().filter(|child| child.policy == policy) {
-            child.sends = child.id == id;
-        }
-        cx.event(Event::ActivateOutbound(id));
-    }
-
-    pub(crate) fn activate_policy(&mut self, policy: usize, cx: &mut Cx<'_>) {
-        let live =
-            self.children.iter().filter(|child| child.policy == policy && child.is_live() && !child.lost);
-        let standby = |child: &&Child| !child.sends;
-        let (waiting, sending): (Vec<&Child>, Vec<&Child>) = live.partition(standby);
-        if let Some(id) = sending.iter().chain(&waiting).map(|child| child.id).next() {
-            self.activate(id, cx);
-        }
-    }
-
-    pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>) {
-        let old = std::mem::replace(&mut self.config, Arc::clone(config));
-        let changed = |policy: usize| match (old.children.get(policy), config.children.get(policy)) {
-            (Some(before), Some(after)) => !before.same_child(after),
-            _ => true,
-        };
-        for child in self.children.iter_mut().filter(|child| changed(child.policy)) {
-            if child.phase != Phase::Deleting {
-                child.phase = Phase::Deleting;
-                let task = Task::DeleteChild(child.id, RemoveReason::DeletedByUs);
-                if !self.tasks.contains(&task) {
-                    self.tasks.push_back(task);
-                }
-            }
-        }
-        for policy in 0..config.children.len() {
-            if config.mode.initiates() && !self.has_live(policy) && !self.is_leaving() {
-                self.want(Task::NewChild { policy });
-            }
-        }
-    }
-
-    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, cx: &mut Cx<'_>) {
-        self.undecided = false;
-        let ike = cx.ike_id();
-        rekey_ike::announce(self, ike, from, cx);
-        for child in &children {
-            cx.effect(Effect::Owned(child.id, child.inbound, ike));
-        }
-        for child in children.iter().filter(|child| child.phase == Phase::Deleting) {
-            self.want(Task::DeleteChild(child.id, RemoveReason::DeletedByUs));
-        }
-        self.children.extend(children);
-        for policy in 0..self.config.children.len() {
-            if self.config.mode.initiates() && !self.has_live(policy) {
-                self.want(Task::NewChild { policy });
-            }
-        }
-    }
-
-    pub(crate) fn await_delete(&mut self, cx: &mut Cx<'_>) {
-        self.undecided = false;
-        self.leaving_at = Some(cx.now + PATIENCE);
-        self.tasks.clear();
-        self.later.clear();
-    }
-
-    pub(crate) fn close_after_linger(&mut self, cx: &mut Cx<'_>) {
-        self.leaving_at = Some(cx.now + cx.settings.linger);
-        self.tasks.clear();
-        self.later.clear();
-    }
-
     pub(crate) const fn is_leaving(&self) -> bool {
         self.leaving_at.is_some() || self.undecided || self.fate.is_some()
-    }
-
-    pub(crate) fn close(&mut self, reason: DownReason, _cx: &mut Cx<'_>) {
-        self.fate = Some(Fate::Close(reason, None));
     }
 
     /// Answers a request with an error.
@@ -485,96 +305,6 @@ impl Established {
             Some(Pending::DeleteChild(..)) => Stage::Delete,
             Some(Pending::Liveness) | None => Stage::Liveness,
         }
-    }
-
-    /// A Child SA that both sides have deleted.
-    pub(crate) fn drop_child(&mut self, id: ChildId, reason: RemoveReason, cx: &mut Cx<'_>) {
-        let Some(at) = self.children.iter().position(|child| child.id == id) else { return };
-        let child = self.children.remove(at);
-        child.let_go(reason, cx);
-    }
-
-    pub(crate) fn child(&self, id: ChildId) -> Option<&Child> {
-        self.children.iter().find(|child| child.id == id)
-    }
-
-    pub(crate) fn child_mut(&mut self, id: ChildId) -> Option<&mut Child> {
-        self.children.iter_mut().find(|child| child.id == id)
-    }
-
-    pub(crate) fn has_live(&self, policy: usize) -> bool {
-        self.children.iter().any(|child| child.policy == policy && child.is_live() && !child.lost)
-    }
-
-    pub(crate) fn child_status(&self) -> Vec<ChildStatus> {
-        self.children.iter().map(|child| child.status(&self.config)).collect()
-    }
-
-    /// What is under way and will get no answer gives its SPIs back.
-    fn abandon_exchanges(&mut self, cx: &mut Cx<'_>) {
-        if let Some(Pending::Child(request)) = self.pending.take() {
-            cx.env.release_spi(request.spi);
-        }
-        if let Some(Answering::Child(answer)) = self.answering.take() {
-            cx.env.release_spi(answer.spi);
-        }
-        if let Some(rival) = self.rival.take() {
-            let children = std::mem::take(&mut self.children);
-            cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children });
-        }
-    }
-
-    /// Forgets it: the peer has, or is dead.
-    pub(crate) fn gone(
-        mut self: Box<Self>,
-        reason: DownReason,
-        error: Option<IkeError>,
-        cx: &mut Cx<'_>,
-    ) -> State {
-        self.abandon_exchanges(cx);
-        for child in self.children.drain(..) {
-            child.drop_now(RemoveReason::IkeSaGone, cx);
-        }
-        cx.ended(reason, error, true);
-        State::Gone
-    }
-
-    /// The peer ended it; its Child SAs linger for packets under way, its last answer is kept for repeats.
-    fn into_answered(
-        mut self: Box<Self>,
-        reason: DownReason,
-        error: Option<IkeError>,
-        cx: &mut Cx<'_>,
-    ) -> State {
-        self.abandon_exchanges(cx);
-        let why = match reason {
-            DownReason::DeletedByPeer => RemoveReason::DeletedByPeer,
-            _ => RemoveReason::IkeSaGone,
-        };
-        for child in self.children.drain(..) {
-            child.let_go(why, cx);
-        }
-        cx.ended(reason, error, true);
-        State::Closing(Box::new(Closing::answered(self.secured, Some(self.config.id), cx)))
-    }
-
-    /// Tells the peer by DELETE. A request that is still under way is given up: the peer that answers it late is dropped with the rest.
-    fn into_closing(
-        mut self: Box<Self>,
-        reason: DownReason,
-        error: Option<IkeError>,
-        cx: &mut Cx<'_>,
-    ) -> State {
-        self.abandon_exchanges(cx);
-        for child in self.children.drain(..) {
-            child.let_go(RemoveReason::DeletedByUs, cx);
-        }
-        cx.ended(reason, error.clone(), true);
-        let mut payloads = Vec::new();
-        if let Some(error) = error.filter(|error| !matches!(error, IkeError::Expired)) {
-            payloads.push(error_payload(&error));
-        }
-        State::Closing(Box::new(Closing::deleting(self.secured, Some(self.config.id), payloads, cx)))
     }
 }
 

@@ -1,28 +1,26 @@
-//! One IKE SA: its states, the way of a message to the state that handles it, and what a state may use ([`Cx`]), with the one door for everything that is
-//! worth a log line ([`Cx::note`]). RFC 7296, 2.
+//! One IKE SA: its states, the way of a message to the state that handles it, and (in `sa/context.rs`) what a state may use. RFC 7296, 2.
 //!
 //! A state is a struct with what exists then; each exchange's file holds the states of both roles. A message that does not authenticate gives the state back
 //! as it was. Called by the endpoint alone.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::child::Child;
-use crate::config::{ConnectionConfig, EndpointConfig};
-use crate::connection::Connection;
-use crate::effect::Effect;
-use crate::endpoint::Shared;
-use crate::environment::{Environment, Instant};
-use crate::error::{IkeError, Stage};
+use crate::config::ConnectionConfig;
+use crate::environment::Instant;
 use crate::established::{Closing, Established};
-use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, Spi, Transmit};
+use crate::event::{ChildId, ConnectionId, DownReason, IkeId};
 use crate::exchange::auth::{AuthAwaited, AuthSent};
 use crate::exchange::init::{InitAnswering, InitPreparing, InitSent, InitSharing};
-use crate::job::{Job, JobResult, Work};
-use crate::notice::{Notice, What};
+use crate::job::JobResult;
+use crate::notice::What;
 use crate::status::IkeStatus;
 use crate::wire::{Header, IkeSpi, Role};
+
+mod context;
+
+pub(crate) use context::Cx;
 
 /// One IKE SA.
 #[derive(Debug)]
@@ -322,115 +320,5 @@ impl State {
             Self::Closing(_) => "closing",
             Self::Gone => "gone",
         }
-    }
-}
-
-/// What a state may use besides itself.
-pub(crate) struct Cx<'a> {
-    pub(crate) now: Instant,
-    pub(crate) env: &'a mut dyn Environment,
-    pub(crate) settings: &'a EndpointConfig,
-    pub(crate) connections: &'a BTreeMap<ConnectionId, Connection>,
-    pub(crate) shared: &'a mut Shared,
-    pub(crate) ike: Option<IkeId>,
-    pub(crate) connection: Option<ConnectionId>,
-}
-
-impl Cx<'_> {
-    /// The one door: counts and emits what happened to this SA.
-    pub(crate) fn note(&mut self, what: What) {
-        self.record(what, None, None, None);
-    }
-
-    /// The same, about an exchange.
-    pub(crate) fn note_stage(&mut self, what: What, stage: Stage) {
-        self.record(what, None, None, Some(stage));
-    }
-
-    /// The same, about a Child SA.
-    pub(crate) fn note_child(&mut self, what: What, child: ChildId) {
-        self.record(what, Some(child), None, None);
-    }
-
-    /// The same, about somebody out there.
-    pub(crate) fn note_from(&mut self, what: What, remote: SocketAddr) {
-        self.record(what, None, Some(remote), None);
-    }
-
-    fn record(
-        &mut self,
-        what: What,
-        child: Option<ChildId>,
-        remote: Option<SocketAddr>,
-        stage: Option<Stage>,
-    ) {
-        *self.shared.counts.entry(what).or_default() += 1;
-        let notice = Notice { what, connection: self.connection, ike: self.ike, child, remote, stage };
-        self.event(Event::Notice(notice));
-    }
-
-    pub(crate) fn event(&mut self, event: Event) {
-        self.shared.out.push_back(Output::Event(event));
-    }
-
-    pub(crate) fn effect(&mut self, effect: Effect) {
-        self.shared.effects.push_back(effect);
-    }
-
-    pub(crate) fn transmit(&mut self, local: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
-        self.shared.out.push_back(Output::Transmit(Transmit { local, remote, bytes }));
-    }
-
-    pub(crate) fn ike_id(&self) -> IkeId {
-        self.ike.expect("a context of an SA has its id")
-    }
-
-    /// This SA is over.
-    pub(crate) fn ended(&mut self, reason: DownReason, error: Option<IkeError>, proven: bool) {
-        self.note(What::IkeGone);
-        let (ike, connection) = (self.ike_id(), self.connection);
-        self.effect(Effect::Ended { ike, connection, reason, error, proven });
-    }
-
-    /// Hands slow maths to the caller; the serial number comes back with its result.
-    pub(crate) fn compute(&mut self, work: Work) -> u64 {
-        let serial = self.shared.next_id();
-        let ike = self.ike_id();
-        self.event(Event::Compute(Job { ike, serial, work }));
-        serial
-    }
-
-    /// A fresh nonce (RFC 7296, 2.10): at least half the size of the largest PRF key.
-    pub(crate) fn nonce(&mut self) -> Vec<u8> {
-        let mut nonce = vec![0; 32];
-        self.env.random(&mut nonce);
-        nonce
-    }
-
-    /// A fresh SPI for an IKE SA; 64 random bits do not meet by chance.
-    pub(crate) fn ike_spi(&mut self) -> IkeSpi {
-        loop {
-            let mut bytes = [0; 8];
-            self.env.random(&mut bytes);
-            let spi = IkeSpi(u64::from_be_bytes(bytes));
-            if spi != IkeSpi::NONE {
-                return spi;
-            }
-        }
-    }
-
-    /// A random number over the whole range.
-    pub(crate) fn random_u32(&mut self) -> u32 {
-        let mut bytes = [0; 4];
-        self.env.random(&mut bytes);
-        u32::from_be_bytes(bytes)
-    }
-
-    /// An inbound SPI for a Child SA.
-    ///
-    /// # Errors
-    /// [`IkeError::NoFreeSpi`].
-    pub(crate) fn esp_spi(&mut self, connection: ConnectionId) -> Result<Spi, IkeError> {
-        self.env.allocate_spi(connection).ok_or(IkeError::NoFreeSpi)
     }
 }

@@ -1,0 +1,138 @@
+//! The Child SAs of an IKE SA: found, expired, sent on, handed over, replaced after a change of the configuration (RFC 7296, 1.3, 2.8).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Established, Task};
+use crate::child::{Child, Phase};
+use crate::config::ConnectionConfig;
+use crate::effect::Effect;
+use crate::error::IkeError;
+use crate::event::{ChildId, Event, IkeId, RemoveReason};
+use crate::exchange::rekey_ike;
+use crate::sa::Cx;
+use crate::status::ChildStatus;
+
+/// Wait before a Child SA that the peer deleted or refused is asked for again.
+const CHILD_WAIT: Duration = Duration::from_secs(10);
+
+impl Established {
+    /// A Child SA failed for good: tell, and try again after a while if we are the one who begins.
+    pub(crate) fn child_failed(&mut self, policy: usize, error: IkeError, cx: &mut Cx<'_>) {
+        let again =
+            self.config.mode.initiates() && policy < self.config.children.len() && !self.has_live(policy);
+        let retry_at = again.then(|| self.want_later(Task::NewChild { policy }, CHILD_WAIT, cx));
+        let connection = self.config.id;
+        cx.effect(Effect::ChildFailed(connection, error.clone()));
+        cx.event(Event::ChildFailed { connection, policy, error, retry_at });
+    }
+
+    pub(crate) fn want_child_rekey(&mut self, id: ChildId) {
+        if self.child(id).is_some_and(Child::is_live) {
+            self.want(Task::RekeyChild(id));
+        }
+    }
+
+    pub(crate) fn expire_child(&mut self, id: ChildId, cx: &mut Cx<'_>) {
+        let Some(child) = self.child_mut(id) else { return };
+        child.expires_at = cx.now + Duration::from_secs(u64::from(u32::MAX));
+        child.rekey_at = child.expires_at;
+        if child.phase != Phase::Deleting {
+            child.phase = Phase::Deleting;
+            let policy = child.policy;
+            self.want(Task::DeleteChild(id, RemoveReason::Expired));
+            if !self.has_live(policy) && !self.is_leaving() {
+                self.want(Task::NewChild { policy });
+            }
+        }
+    }
+
+    pub(crate) fn inbound_activity(&mut self, id: ChildId, cx: &mut Cx<'_>) {
+        self.heard_at = cx.now;
+        if self.child(id).is_some_and(|child| child.is_live() && !child.sends && !child.lost) {
+            self.activate(id, cx);
+        }
+    }
+
+    /// Sends on this Child SA from now on.
+    pub(crate) fn activate(&mut self, id: ChildId, cx: &mut Cx<'_>) {
+        let Some(policy) = self.child(id).map(|child| child.policy) else { return };
+        for child in self.children.iter_mut().filter(|child| child.policy == policy) {
+            child.sends = child.id == id;
+        }
+        cx.event(Event::ActivateOutbound(id));
+    }
+
+    pub(crate) fn activate_policy(&mut self, policy: usize, cx: &mut Cx<'_>) {
+        let live =
+            self.children.iter().filter(|child| child.policy == policy && child.is_live() && !child.lost);
+        let standby = |child: &&Child| !child.sends;
+        let (waiting, sending): (Vec<&Child>, Vec<&Child>) = live.partition(standby);
+        if let Some(id) = sending.iter().chain(&waiting).map(|child| child.id).next() {
+            self.activate(id, cx);
+        }
+    }
+
+    pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>) {
+        let old = std::mem::replace(&mut self.config, Arc::clone(config));
+        let changed = |policy: usize| match (old.children.get(policy), config.children.get(policy)) {
+            (Some(before), Some(after)) => !before.same_child(after),
+            _ => true,
+        };
+        for child in self.children.iter_mut().filter(|child| changed(child.policy)) {
+            if child.phase != Phase::Deleting {
+                child.phase = Phase::Deleting;
+                let task = Task::DeleteChild(child.id, RemoveReason::DeletedByUs);
+                if !self.tasks.contains(&task) {
+                    self.tasks.push_back(task);
+                }
+            }
+        }
+        for policy in 0..config.children.len() {
+            if config.mode.initiates() && !self.has_live(policy) && !self.is_leaving() {
+                self.want(Task::NewChild { policy });
+            }
+        }
+    }
+
+    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, cx: &mut Cx<'_>) {
+        self.undecided = false;
+        let ike = cx.ike_id();
+        rekey_ike::announce(self, ike, from, cx);
+        for child in &children {
+            cx.effect(Effect::Owned(child.id, child.inbound, ike));
+        }
+        for child in children.iter().filter(|child| child.phase == Phase::Deleting) {
+            self.want(Task::DeleteChild(child.id, RemoveReason::DeletedByUs));
+        }
+        self.children.extend(children);
+        for policy in 0..self.config.children.len() {
+            if self.config.mode.initiates() && !self.has_live(policy) {
+                self.want(Task::NewChild { policy });
+            }
+        }
+    }
+
+    /// A Child SA that both sides have deleted.
+    pub(crate) fn drop_child(&mut self, id: ChildId, reason: RemoveReason, cx: &mut Cx<'_>) {
+        let Some(at) = self.children.iter().position(|child| child.id == id) else { return };
+        let child = self.children.remove(at);
+        child.let_go(reason, cx);
+    }
+
+    pub(crate) fn child(&self, id: ChildId) -> Option<&Child> {
+        self.children.iter().find(|child| child.id == id)
+    }
+
+    pub(crate) fn child_mut(&mut self, id: ChildId) -> Option<&mut Child> {
+        self.children.iter_mut().find(|child| child.id == id)
+    }
+
+    pub(crate) fn has_live(&self, policy: usize) -> bool {
+        self.children.iter().any(|child| child.policy == policy && child.is_live() && !child.lost)
+    }
+
+    pub(crate) fn child_status(&self) -> Vec<ChildStatus> {
+        self.children.iter().map(|child| child.status(&self.config)).collect()
+    }
+}

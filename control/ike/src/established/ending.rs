@@ -1,0 +1,93 @@
+//! The end of an authenticated IKE SA, and the wait for the peer to end it (RFC 7296, 1.4.1). What remains is [`Closing`].
+
+use super::{Answering, Closing, Established, Fate, PATIENCE, Pending, error_payload};
+use crate::effect::Effect;
+use crate::error::IkeError;
+use crate::event::{DownReason, RemoveReason};
+use crate::sa::{Cx, State};
+
+impl Established {
+    pub(crate) fn await_delete(&mut self, cx: &mut Cx<'_>) {
+        self.undecided = false;
+        self.leaving_at = Some(cx.now + PATIENCE);
+        self.tasks.clear();
+        self.later.clear();
+    }
+
+    pub(crate) fn close_after_linger(&mut self, cx: &mut Cx<'_>) {
+        self.leaving_at = Some(cx.now + cx.settings.linger);
+        self.tasks.clear();
+        self.later.clear();
+    }
+
+    pub(crate) fn close(&mut self, reason: DownReason, _cx: &mut Cx<'_>) {
+        self.fate = Some(Fate::Close(reason, None));
+    }
+
+    /// What is under way and will get no answer gives its SPIs back.
+    fn abandon_exchanges(&mut self, cx: &mut Cx<'_>) {
+        if let Some(Pending::Child(request)) = self.pending.take() {
+            cx.env.release_spi(request.spi);
+        }
+        if let Some(Answering::Child(answer)) = self.answering.take() {
+            cx.env.release_spi(answer.spi);
+        }
+        if let Some(rival) = self.rival.take() {
+            let children = std::mem::take(&mut self.children);
+            cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children });
+        }
+    }
+
+    /// Forgets it: the peer has, or is dead.
+    pub(crate) fn gone(
+        mut self: Box<Self>,
+        reason: DownReason,
+        error: Option<IkeError>,
+        cx: &mut Cx<'_>,
+    ) -> State {
+        self.abandon_exchanges(cx);
+        for child in self.children.drain(..) {
+            child.drop_now(RemoveReason::IkeSaGone, cx);
+        }
+        cx.ended(reason, error, true);
+        State::Gone
+    }
+
+    /// The peer ended it; its Child SAs linger for packets under way, its last answer is kept for repeats.
+    pub(super) fn into_answered(
+        mut self: Box<Self>,
+        reason: DownReason,
+        error: Option<IkeError>,
+        cx: &mut Cx<'_>,
+    ) -> State {
+        self.abandon_exchanges(cx);
+        let why = match reason {
+            DownReason::DeletedByPeer => RemoveReason::DeletedByPeer,
+            _ => RemoveReason::IkeSaGone,
+        };
+        for child in self.children.drain(..) {
+            child.let_go(why, cx);
+        }
+        cx.ended(reason, error, true);
+        State::Closing(Box::new(Closing::answered(self.secured, Some(self.config.id), cx)))
+    }
+
+    /// Tells the peer by DELETE. A request that is still under way is given up: the peer that answers it late is dropped with the rest.
+    pub(super) fn into_closing(
+        mut self: Box<Self>,
+        reason: DownReason,
+        error: Option<IkeError>,
+        cx: &mut Cx<'_>,
+    ) -> State {
+        self.abandon_exchanges(cx);
+        for child in self.children.drain(..) {
+            child.let_go(RemoveReason::DeletedByUs, cx);
+        }
+        cx.ended(reason, error.clone(), true);
+        let mut payloads = Vec::new();
+        if let Some(error) = error.filter(|error| !matches!(error, IkeError::Expired)) {
+            payloads.push(error_payload(&error));
+        }
+        State::Closing(Box::new(Closing::deleting(self.secured, Some(self.config.id), payloads, cx)))
+    }
+}

@@ -1,0 +1,76 @@
+//! Time in an authenticated IKE SA: retransmission, lifetimes, tasks that waited, liveness (RFC 7296, 2.4, 2.8). Called by the endpoint's timer.
+
+use super::{Established, Fate, Task};
+use crate::environment::Instant;
+use crate::error::IkeError;
+use crate::event::{ChildId, DownReason};
+use crate::sa::{Cx, State};
+use crate::window::Due;
+
+impl Established {
+    pub(crate) fn on_timeout(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
+        match self.secured.resend_due(self.stage(), cx) {
+            Due::GiveUp => {
+                let error = IkeError::NoAnswer { stage: self.stage(), hint: None };
+                return self.gone(DownReason::PeerDead, Some(error), cx);
+            }
+            Due::Nothing | Due::Resend => {}
+        }
+        if self.leaving_at.is_some_and(|at| at <= cx.now) {
+            self.fate = Some(Fate::Close(self.leaving_for.clone(), None));
+        } else if self.expires_at <= cx.now {
+            self.fate = Some(Fate::Close(DownReason::Expired, Some(IkeError::Expired)));
+        } else {
+            self.run_timers(cx);
+        }
+        self.settle(cx)
+    }
+
+    fn run_timers(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        if self.rekey_at <= now || self.secured.window.is_nearly_exhausted() {
+            self.rekey_at = self.expires_at;
+            self.want_ike_rekey();
+        }
+        let (due, later): (Vec<_>, Vec<_>) = self.later.drain(..).partition(|(at, _)| *at <= now);
+        self.later = later;
+        for (_, task) in due {
+            self.want(task);
+        }
+        let expired: Vec<ChildId> =
+            self.children.iter().filter(|child| child.expires_at <= now).map(|child| child.id).collect();
+        for child in expired {
+            self.expire_child(child, cx);
+        }
+        let soft: Vec<ChildId> =
+            self.children.iter().filter(|child| child.rekey_at <= now).map(|child| child.id).collect();
+        for id in soft {
+            if let Some(child) = self.child_mut(id) {
+                child.rekey_at = child.expires_at;
+            }
+            self.want_child_rekey(id);
+        }
+        if self.is_silent() && now >= self.heard_at + self.config.dpd.idle {
+            self.want(Task::Liveness);
+        }
+    }
+
+    /// Nothing of ours is under way that would prove the peer alive anyway.
+    fn is_silent(&self) -> bool {
+        !self.secured.window.is_busy() && self.tasks.is_empty()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let children = self.children.iter().map(|child| child.rekey_at.min(child.expires_at));
+        let later = self.later.iter().map(|(at, _)| *at);
+        let liveness = self.is_silent().then(|| self.heard_at + self.config.dpd.idle);
+        let own = [
+            Some(self.rekey_at),
+            Some(self.expires_at),
+            self.leaving_at,
+            self.secured.window.deadline(),
+            liveness,
+        ];
+        own.into_iter().flatten().chain(children).chain(later).min()
+    }
+}

@@ -1,0 +1,285 @@
+//! Our request for a Child SA, new or rekeyed, from its first computation to the peer's answer (RFC 7296, 1.3.1, 1.3.3, 2.8).
+
+use super::EXCHANGE;
+use crate::child::{Agreed, Child, Keying, Phase};
+use crate::crypto::kex::{Group, PrivateValue};
+use crate::crypto::keys::Nonces;
+use crate::crypto::suite::{EspChoice, accept_esp, esp_proposals};
+use crate::error::{IkeError, Stage};
+use crate::established::{Answering, Established, Pending, Task};
+use crate::event::{ChildId, OutboundUse, RemoveReason, Spi};
+use crate::exchange::auth::selectors;
+use crate::job::{JobResult, Outcome, Work};
+use crate::notice::What;
+use crate::rekey::{Lowest, lowest};
+use crate::sa::Cx;
+use crate::secret::Secret;
+use crate::wire::{GroupId, KeyExchangeData, Message, Notify, NotifyType, Payload, PayloadType, ProtocolId};
+
+/// Most groups that a request tries.
+const MAX_GROUPS: u32 = 3;
+
+/// Our request.
+#[derive(Debug)]
+pub(crate) struct ChildRequest {
+    pub(super) policy: usize,
+    pub(super) replaces: Option<ChildId>,
+    pub(crate) spi: Spi,
+    nonce: Vec<u8>,
+    private: Option<PrivateValue>,
+    tries: u32,
+    pub(crate) serial: Option<u64>,
+    /// The peer's answer, while the shared secret is computed.
+    answered: Option<(EspChoice, Message)>,
+    /// The pair that the peer made in place of the same one meanwhile.
+    pub(super) rival: Option<(ChildId, Lowest)>,
+}
+
+impl ChildRequest {
+    pub(crate) const fn stage(&self) -> Stage {
+        if self.replaces.is_some() { Stage::RekeyChild } else { Stage::NewChild }
+    }
+
+    fn task(&self) -> Task {
+        self.replaces.map_or(Task::NewChild { policy: self.policy }, Task::RekeyChild)
+    }
+}
+
+/// Asks for a Child SA of a policy that has none.
+pub(crate) fn begin_new(state: &mut Established, policy: usize, cx: &mut Cx<'_>) {
+    if policy < state.config.children.len() && !state.has_live(policy) {
+        begin(state, policy, None, cx);
+    }
+}
+
+/// Asks for the successor of a Child SA.
+pub(crate) fn begin_rekey(state: &mut Established, id: ChildId, cx: &mut Cx<'_>) {
+    let policies = state.config.children.len();
+    if let Some(policy) = state.child(id).filter(|child| child.is_live()).map(|child| child.policy)
+        && policy < policies
+    {
+        begin(state, policy, Some(id), cx);
+    }
+}
+
+fn begin(state: &mut Established, policy: usize, replaces: Option<ChildId>, cx: &mut Cx<'_>) {
+    let spi = match cx.esp_spi(state.config.id) {
+        Ok(spi) => spi,
+        Err(error) => return state.child_failed(policy, error, cx),
+    };
+    let nonce = cx.nonce();
+    let request = ChildRequest {
+        policy,
+        replaces,
+        spi,
+        nonce,
+        private: None,
+        tries: 0,
+        serial: None,
+        answered: None,
+        rival: None,
+    };
+    match state.config.children[policy].pfs_groups.first() {
+        Some(group) => prepare(state, request, *group, cx),
+        None => send(state, request, None, cx),
+    }
+}
+
+fn prepare(state: &mut Established, mut request: ChildRequest, group: Group, cx: &mut Cx<'_>) {
+    let private = PrivateValue::draw(group, &mut |out| cx.env.random(out));
+    request.serial = Some(cx.compute(Work::Public(private)));
+    state.pending = Some(Pending::Child(request));
+}
+
+fn send(state: &mut Established, request: ChildRequest, ke: Option<KeyExchangeData>, cx: &mut Cx<'_>) {
+    let policy = &state.config.children[request.policy];
+    let mut payloads = Vec::new();
+    if let Some(old) = request.replaces.and_then(|id| state.child(id)) {
+        let about = Notify::about_child(NotifyType::REKEY_SA, ProtocolId::ESP, old.inbound.0);
+        payloads.push(Payload::Notify(about));
+    }
+    let proposals =
+        esp_proposals(&policy.esp_suites, &policy.pfs_groups, policy.esn.offered(), request.spi.0);
+    payloads.push(Payload::SecurityAssociation(proposals));
+    payloads.push(Payload::Nonce(request.nonce.clone()));
+    payloads.extend(ke.map(Payload::KeyExchange));
+    payloads.push(Payload::TsInitiator(selectors(&policy.local_selectors)));
+    payloads.push(Payload::TsResponder(selectors(&policy.remote_selectors)));
+    state.pending = Some(Pending::Child(request));
+    state.secured.request(EXCHANGE, payloads, cx);
+}
+
+/// Our public value, or the secret shared with the peer, is computed.
+pub(crate) fn on_computed(
+    state: &mut Established,
+    mut request: ChildRequest,
+    result: JobResult,
+    cx: &mut Cx<'_>,
+) {
+    request.serial = None;
+    match result.outcome {
+        Outcome::Public(private, public) => {
+            // The pair may be gone by now, or its policy.
+            let stale =
+                request.replaces.is_some_and(|id| state.child(id).is_none_or(|child| !child.is_live()));
+            if stale || request.policy >= state.config.children.len() {
+                return cx.env.release_spi(request.spi);
+            }
+            let ke = KeyExchangeData { group: private.group().id(), public };
+            request.private = Some(private);
+            send(state, request, Some(ke), cx);
+        }
+        Outcome::Agreed(Ok(shared)) => {
+            if let Some((choice, message)) = request.answered.take() {
+                complete(state, request, &choice, &message, Some(&shared), cx);
+            }
+        }
+        Outcome::Agreed(Err(_)) | Outcome::Answered(_) => {
+            let error = IkeError::BadPublicKey(request.stage());
+            give_up(state, &request, error, cx);
+        }
+    }
+}
+
+fn give_up(state: &mut Established, request: &ChildRequest, error: IkeError, cx: &mut Cx<'_>) {
+    cx.env.release_spi(request.spi);
+    cx.note_stage(What::ExchangeFailed, request.stage());
+    if request.rival.is_none() {
+        if let Some(id) = request.replaces.filter(|id| state.child(*id).is_some()) {
+            state.want_later(Task::RekeyChild(id), std::time::Duration::from_secs(10), cx);
+        }
+        state.child_failed(request.policy, error, cx);
+    }
+}
+
+/// The peer's answer.
+pub(crate) fn on_response(
+    state: &mut Established,
+    mut request: ChildRequest,
+    message: &Message,
+    cx: &mut Cx<'_>,
+) {
+    let stage = request.stage();
+    if let Some(notify) = message.error().filter(|_| message.sa().is_none()) {
+        return on_error(state, request, notify, cx);
+    }
+    let Some(policy) = state.config.children.get(request.policy) else {
+        return cx.env.release_spi(request.spi);
+    };
+    let missing = |payload| IkeError::Missing { stage, payload };
+    let checked = message.sa().ok_or(missing(PayloadType::SA)).and_then(|sa| {
+        accept_esp(&policy.esp_suites, &policy.pfs_groups, policy.esn.offered(), sa)
+            .map_err(|_| IkeError::Misbehaved { stage, what: "chose ESP algorithms that were not offered" })
+    });
+    let choice = match checked {
+        Ok(choice) => choice,
+        Err(error) => return give_up(state, &request, error, cx),
+    };
+    match (choice.group, request.private.take(), message.ke()) {
+        (None, _, _) => complete(state, request, &choice, message, None, cx),
+        (Some(group), Some(private), Some(ke)) if group == private.group() && ke.group == group.id() => {
+            request.serial = Some(cx.compute(Work::Agree(private, ke.public.clone())));
+            request.answered = Some((choice, message.clone()));
+            state.pending = Some(Pending::Child(request));
+        }
+        _ => give_up(state, &request, missing(PayloadType::KE), cx),
+    }
+}
+
+fn on_error(state: &mut Established, mut request: ChildRequest, notify: &Notify, cx: &mut Cx<'_>) {
+    let stage = request.stage();
+    match notify.kind {
+        NotifyType::INVALID_KE_PAYLOAD => {
+            let id = <[u8; 2]>::try_from(notify.data.as_slice()).map(u16::from_be_bytes).unwrap_or(0);
+            let ours = state.config.children.get(request.policy).map_or(&[][..], |policy| &policy.pfs_groups);
+            let group = ours.iter().copied().find(|group| group.id() == GroupId(id));
+            request.tries += 1;
+            match group.filter(|_| request.tries < MAX_GROUPS) {
+                Some(group) => {
+                    cx.note(What::GroupChanged);
+                    prepare(state, request, group, cx);
+                }
+                None => give_up(state, &request, IkeError::GroupDispute(stage), cx),
+            }
+        }
+        NotifyType::TEMPORARY_FAILURE => {
+            cx.env.release_spi(request.spi);
+            state.try_again(request.task(), stage, cx);
+        }
+        NotifyType::CHILD_SA_NOT_FOUND => {
+            cx.env.release_spi(request.spi);
+            if let Some(old) = request.replaces.filter(|id| state.child(*id).is_some_and(Child::is_live)) {
+                state.drop_child(old, RemoveReason::DeletedByPeer, cx);
+                state.want(Task::NewChild { policy: request.policy });
+            }
+        }
+        kind => give_up(state, &request, IkeError::from_peer(stage, kind), cx),
+    }
+}
+
+/// Both sides have the new pair: install it, and see who is redundant.
+fn complete(
+    state: &mut Established,
+    request: ChildRequest,
+    choice: &EspChoice,
+    message: &Message,
+    shared: Option<&Secret<Vec<u8>>>,
+    cx: &mut Cx<'_>,
+) {
+    let stage = request.stage();
+    let config = std::sync::Arc::clone(&state.config);
+    let Some(policy) = config.children.get(request.policy) else { return cx.env.release_spi(request.spi) };
+    let agreed = Agreed::from_answer(stage, choice, request.spi, (request.policy, policy), message);
+    let nonce = message.nonce().ok_or(IkeError::Missing { stage, payload: PayloadType::NONCE });
+    let (mut agreed, nonce) = match agreed.and_then(|agreed| Ok((agreed, nonce?))) {
+        Ok(found) => found,
+        Err(error) => return give_up(state, &request, error, cx),
+    };
+    let ours = lowest(&request.nonce, nonce);
+    let rival =
+        request.rival.clone().map(|(_, theirs)| theirs).or_else(|| rival_being_answered(state, &request));
+    let lost = rival.is_some_and(|theirs| ours < theirs);
+    agreed.replaces = request.replaces;
+    agreed.outbound_use = if lost { OutboundUse::Standby } else { OutboundUse::Now };
+    let nonces = Nonces { initiator: &request.nonce, responder: nonce };
+    let keying = Keying { prf: state.secured.prf(), sk_d: state.secured.sk_d(), shared, nonces };
+    let mut child = agreed.install(&config, state.secured.path, &keying, cx);
+    let id = child.id;
+    if lost {
+        cx.note_child(What::Collision, id);
+        child.lost = true;
+        child.phase = Phase::Deleting;
+        state.children.push(child);
+        state.want(Task::DeleteChild(id, RemoveReason::LostCollision));
+        return;
+    }
+    state.children.push(child);
+    if let Some(Answering::Child(answer)) = &mut state.answering
+        && request.replaces.is_some()
+        && answer.agreed.replaces == request.replaces
+    {
+        answer.lost = true;
+    }
+    if let Some(other) = request.rival.and_then(|(other, _)| state.child_mut(other)) {
+        other.lost = true;
+        cx.note_child(What::Collision, id);
+    }
+    if let Some(old) = request.replaces.and_then(|old| state.child_mut(old)) {
+        old.phase = Phase::Deleting;
+        old.sends = false;
+        let old = old.id;
+        state.want(Task::DeleteChild(old, RemoveReason::Replaced));
+    }
+}
+
+/// The peer's request to rekey the same pair may still be computed here; its nonces are known.
+fn rival_being_answered(state: &Established, request: &ChildRequest) -> Option<Lowest> {
+    match &state.answering {
+        Some(Answering::Child(answer))
+            if request.replaces.is_some() && answer.agreed.replaces == request.replaces =>
+        {
+            Some(lowest(&answer.nonces.0, &answer.nonces.1))
+        }
+        _ => None,
+    }
+}

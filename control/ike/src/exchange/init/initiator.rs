@@ -1,0 +1,291 @@
+//! The initiator of IKE_SA_INIT: prepares, sends, follows COOKIE and INVALID_KE_PAYLOAD, agrees on the secret (RFC 7296, 1.2, 2.6, 2.7).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
+use crate::config::ConnectionConfig;
+use crate::crypto::kex::{Group, PrivateValue};
+use crate::crypto::keys::IkeKeys;
+use crate::crypto::suite::{IkeSuite, accept_ike, ike_proposals};
+use crate::effect::Effect;
+use crate::endpoint::IKE_PORT;
+use crate::environment::Instant;
+use crate::error::{IkeError, Stage};
+use crate::event::{DownReason, Encapsulation, IkeId, Path};
+use crate::exchange::auth;
+use crate::job::{JobResult, Outcome, Work};
+use crate::notice::What;
+use crate::sa::{Arrived, Cx, IkeSa, State};
+use crate::secured::Secured;
+use crate::window::{Due, Retransmission};
+use crate::wire::{
+    ExchangeType, GroupId, IkeSpi, KeyExchangeData, Message, MessageId, MessageKind, Notify, NotifyType,
+    Payload, Role,
+};
+
+/// Most answers COOKIE and INVALID_KE_PAYLOAD that an attempt follows; more are the work of somebody who guesses.
+const MAX_ROUNDS: u32 = 6;
+/// Longest cookie (RFC 7296, 2.6).
+const MAX_COOKIE_BYTES: usize = 64;
+
+/// What an initiator keeps from round to round.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    spi: IkeSpi,
+    nonce: Vec<u8>,
+    cookie: Option<Vec<u8>>,
+    rounds: u32,
+    hint: Option<NotifyType>,
+    path: Path,
+}
+
+/// Initiator: the public value is being computed.
+#[derive(Debug)]
+pub(crate) struct InitPreparing {
+    pub(crate) config: Arc<ConnectionConfig>,
+    attempt: Attempt,
+    serial: u64,
+}
+
+/// Initiator: the request is out.
+#[derive(Debug)]
+pub(crate) struct InitSent {
+    pub(crate) config: Arc<ConnectionConfig>,
+    attempt: Attempt,
+    private: PrivateValue,
+    public: Vec<u8>,
+    request: Vec<u8>,
+    retransmission: Retransmission,
+}
+
+/// Initiator: the shared secret is being computed.
+#[derive(Debug)]
+pub(crate) struct InitSharing {
+    pub(crate) sent: Sent,
+    serial: u64,
+    suite: IkeSuite,
+    responder_spi: IkeSpi,
+    answer: Vec<u8>,
+    nonce: Vec<u8>,
+    path: Path,
+    fragments: bool,
+}
+
+/// What is left of [`InitSent`] once its private value is used.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) config: Arc<ConnectionConfig>,
+    spi: IkeSpi,
+    nonce: Vec<u8>,
+    request: Vec<u8>,
+}
+
+/// Begins to initiate. `None` if the peer's address is not known.
+pub(crate) fn begin(config: Arc<ConnectionConfig>, cx: &mut Cx<'_>) -> Option<Box<IkeSa>> {
+    let remote = SocketAddr::new(config.remote_address?, IKE_PORT);
+    let local = SocketAddr::new(config.local_address, IKE_PORT);
+    let path = Path {
+        local,
+        remote,
+        encapsulation: Encapsulation::None,
+        nat_before_us: false,
+        nat_before_peer: false,
+    };
+    let id = IkeId(cx.shared.next_id());
+    cx.ike = Some(id);
+    cx.note_from(What::Initiating, remote);
+    let spi = cx.ike_spi();
+    let attempt = Attempt { spi, nonce: cx.nonce(), cookie: None, rounds: 0, hint: None, path };
+    let group = config.ike_suites[0].group;
+    let state = prepare(config, attempt, group, cx);
+    Some(Box::new(IkeSa { id, local_spi: spi, first_message: None, state }))
+}
+
+fn prepare(config: Arc<ConnectionConfig>, attempt: Attempt, group: Group, cx: &mut Cx<'_>) -> State {
+    let private = PrivateValue::draw(group, &mut |out| cx.env.random(out));
+    let serial = cx.compute(Work::Public(private));
+    State::InitPreparing(Box::new(InitPreparing { config, attempt, serial }))
+}
+
+impl InitPreparing {
+    pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
+        match result.outcome {
+            Outcome::Public(private, public) if result.serial == self.serial => {
+                send(self.config, self.attempt, private, public, cx)
+            }
+            _ => State::InitPreparing(self),
+        }
+    }
+}
+
+fn send(
+    config: Arc<ConnectionConfig>,
+    attempt: Attempt,
+    private: PrivateValue,
+    public: Vec<u8>,
+    cx: &mut Cx<'_>,
+) -> State {
+    let Path { local, remote, .. } = attempt.path;
+    let mut payloads = Vec::new();
+    if let Some(cookie) = &attempt.cookie {
+        payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
+    }
+    payloads.push(Payload::SecurityAssociation(ike_proposals(&config.ike_suites, None)));
+    payloads
+        .push(Payload::KeyExchange(KeyExchangeData { group: private.group().id(), public: public.clone() }));
+    payloads.push(Payload::Nonce(attempt.nonce.clone()));
+    let spis = (attempt.spi, IkeSpi::NONE);
+    payloads.extend(nat_payloads(spis, local, remote, config.force_encapsulation));
+    let header = header(spis, Role::Initiator, MessageKind::Request);
+    let request = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
+    cx.transmit(local, remote, request.clone());
+    let retransmission = Retransmission::start(vec![request.clone()], cx.now, cx.settings);
+    State::InitSent(Box::new(InitSent { config, attempt, private, public, request, retransmission }))
+}
+
+impl InitSent {
+    pub(crate) fn deadline(&self) -> Instant {
+        self.retransmission.deadline()
+    }
+
+    pub(crate) fn on_timeout(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
+        match self.retransmission.due(cx.now, cx.settings) {
+            Due::Nothing => {}
+            Due::Resend => {
+                cx.note_stage(What::Retransmit, Stage::Init);
+                cx.transmit(self.attempt.path.local, self.attempt.path.remote, self.request.clone());
+            }
+            Due::GiveUp => {
+                let error = IkeError::NoAnswer { stage: Stage::Init, hint: self.attempt.hint };
+                return failed(error, cx);
+            }
+        }
+        State::InitSent(self)
+    }
+
+    pub(crate) fn on_datagram(self: Box<Self>, arrived: &Arrived<'_>, cx: &mut Cx<'_>) -> State {
+        let Ok(message) = Message::parse(arrived.bytes) else {
+            cx.note_from(What::DropMalformed, arrived.remote);
+            return State::InitSent(self);
+        };
+        let header = message.header;
+        let fits = header.exchange == ExchangeType::IKE_SA_INIT
+            && header.kind == MessageKind::Response
+            && header.id == MessageId(0)
+            && arrived.remote == self.attempt.path.remote;
+        if !fits {
+            cx.note_from(What::DropUnexpected, arrived.remote);
+            return State::InitSent(self);
+        }
+        if let Some(cookie) = message.notify(NotifyType::COOKIE) {
+            return self.on_cookie(&cookie.data, cx);
+        }
+        match message.error() {
+            Some(notify) if notify.kind == NotifyType::INVALID_KE_PAYLOAD => {
+                self.on_other_group(&notify.data, cx)
+            }
+            Some(notify) => self.remember(notify.kind, cx),
+            None => self.on_answer(arrived, &message, cx),
+        }
+    }
+
+    /// An error from somebody: a hint for the operator, no reason to stop (RFC 7296, 2.21.1).
+    fn remember(mut self: Box<Self>, kind: NotifyType, cx: &mut Cx<'_>) -> State {
+        cx.note_stage(What::UnprovenError, Stage::Init);
+        self.attempt.hint = Some(kind);
+        let error = IkeError::NoAnswer { stage: Stage::Init, hint: Some(kind) };
+        cx.effect(Effect::Hint(self.config.id, error));
+        State::InitSent(self)
+    }
+
+    fn on_cookie(mut self: Box<Self>, cookie: &[u8], cx: &mut Cx<'_>) -> State {
+        self.attempt.rounds += 1;
+        let usable = (1..=MAX_COOKIE_BYTES).contains(&cookie.len()) && self.attempt.rounds <= MAX_ROUNDS;
+        if !usable || self.attempt.cookie.as_deref() == Some(cookie) {
+            cx.note(What::DropUnexpected);
+            return State::InitSent(self);
+        }
+        cx.note(What::CookieReturned);
+        self.attempt.cookie = Some(cookie.to_vec());
+        let Self { config, attempt, private, public, .. } = *self;
+        send(config, attempt, private, public, cx)
+    }
+
+    fn on_other_group(mut self: Box<Self>, data: &[u8], cx: &mut Cx<'_>) -> State {
+        let wanted =
+            <[u8; 2]>::try_from(data).ok().and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
+        let offered = |group: &Group| self.config.ike_suites.iter().any(|suite| suite.group == *group);
+        let Some(group) = wanted.filter(offered).filter(|group| *group != self.private.group()) else {
+            return self.remember(NotifyType::INVALID_KE_PAYLOAD, cx);
+        };
+        self.attempt.rounds += 1;
+        if self.attempt.rounds > MAX_ROUNDS {
+            return failed(IkeError::GroupDispute(Stage::Init), cx);
+        }
+        cx.note(What::GroupChanged);
+        let Self { config, attempt, .. } = *self;
+        prepare(config, attempt, group, cx)
+    }
+
+    fn on_answer(self: Box<Self>, arrived: &Arrived<'_>, message: &Message, cx: &mut Cx<'_>) -> State {
+        let header = &message.header;
+        let (Some(sa), Some(ke), Some(nonce)) = (message.sa(), message.ke(), message.nonce()) else {
+            cx.note_from(What::DropUnexpected, arrived.remote);
+            return State::InitSent(self);
+        };
+        let choice = accept_ike(&self.config.ike_suites, sa).ok();
+        let choice = choice
+            .filter(|choice| choice.suite.group.id() == ke.group && ke.group == self.private.group().id());
+        let Some(choice) = choice.filter(|_| header.responder_spi != IkeSpi::NONE) else {
+            cx.note_from(What::DropUnexpected, arrived.remote);
+            return State::InitSent(self);
+        };
+        let spis = (self.attempt.spi, header.responder_spi);
+        let path = detect_nat(message, spis, arrived, self.attempt.path, Role::Initiator, &self.config, cx);
+        let serial = cx.compute(Work::Agree(self.private, ke.public.clone()));
+        let sent = Sent {
+            config: self.config,
+            spi: self.attempt.spi,
+            nonce: self.attempt.nonce,
+            request: self.request,
+        };
+        State::InitSharing(Box::new(InitSharing {
+            sent,
+            serial,
+            suite: choice.suite,
+            responder_spi: header.responder_spi,
+            answer: arrived.bytes.to_vec(),
+            nonce: nonce.clone(),
+            path,
+            fragments: message.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
+        }))
+    }
+}
+
+impl InitSharing {
+    pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
+        if result.serial != self.serial {
+            return State::InitSharing(self);
+        }
+        let Outcome::Agreed(shared) = result.outcome else { return State::InitSharing(self) };
+        let Ok(shared) = shared else { return failed(IkeError::BadPublicKey(Stage::Init), cx) };
+        cx.note_stage(What::KeysAgreed, Stage::Init);
+        let transcript = Transcript {
+            request: self.sent.request,
+            answer: self.answer,
+            nonce_initiator: self.sent.nonce,
+            nonce_responder: self.nonce,
+        };
+        let spis = (self.sent.spi, self.responder_spi);
+        let keys = IkeKeys::derive(self.suite, &shared, transcript.nonces(), spi_pair(spis));
+        let secured = Secured::new(spis, Role::Initiator, keys, self.path, self.fragments);
+        auth::begin(secured, self.sent.config, transcript, cx)
+    }
+}
+
+fn failed(error: IkeError, cx: &mut Cx<'_>) -> State {
+    cx.note_stage(What::ExchangeFailed, Stage::Init);
+    cx.ended(DownReason::Error(error.clone()), Some(error), false);
+    State::Gone
+}

@@ -1,0 +1,226 @@
+//! The responder of IKE_SA_INIT: refusals and cookies without state, then the answer (RFC 7296, 1.2, 2.5, 2.6).
+
+use std::sync::Arc;
+
+use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
+use crate::crypto::kex::PrivateValue;
+use crate::crypto::keys::IkeKeys;
+use crate::crypto::suite::{IkeSuite, choose_ike};
+use crate::effect::Effect;
+use crate::endpoint::Endpoint;
+use crate::environment::{Environment, Instant};
+use crate::error::{IkeError, Stage};
+use crate::event::{ConnectionId, Encapsulation, IkeId, Path};
+use crate::exchange::auth;
+use crate::job::{JobResult, Outcome, Work};
+use crate::notice::What;
+use crate::sa::{Arrived, Cx, IkeSa, State};
+use crate::secret::Secret;
+use crate::secured::Secured;
+use crate::wire::{
+    ExchangeType, Header, IkeSpi, KeyExchangeData, Message, MessageId, MessageKind, Notify, NotifyType,
+    Payload, Role,
+};
+
+/// Responder: public value and shared secret are being computed.
+#[derive(Debug)]
+pub(crate) struct InitAnswering {
+    serial: u64,
+    pub(crate) spis: (IkeSpi, IkeSpi),
+    suite: IkeSuite,
+    proposal: crate::wire::Proposal,
+    request: Vec<u8>,
+    nonces: (Vec<u8>, Vec<u8>),
+    candidates: Vec<ConnectionId>,
+    path: Path,
+    fragments: bool,
+}
+
+/// A first message from a peer. Until the cookie is right, and for every refusal, no state is kept.
+pub(crate) fn accept(
+    endpoint: &mut Endpoint,
+    arrived: &Arrived<'_>,
+    now: Instant,
+    env: &mut dyn Environment,
+) {
+    let (half_open, limit, threshold) =
+        (endpoint.half_open.len(), endpoint.settings.half_open_limit, endpoint.settings.cookie_threshold);
+    let Ok(message) = Message::parse(arrived.bytes) else {
+        return endpoint.cx(now, env).note_from(What::DropMalformed, arrived.remote);
+    };
+    let (Some(sa), Some(ke), Some(nonce), MessageId(0)) =
+        (message.sa(), message.ke(), message.nonce(), message.header.id)
+    else {
+        return endpoint.cx(now, env).note_from(What::DropUnexpected, arrived.remote);
+    };
+    if endpoint.stopping {
+        return endpoint.cx(now, env).note_from(What::DropStopping, arrived.remote);
+    }
+    if half_open >= limit {
+        return endpoint.cx(now, env).note_from(What::DropHalfOpenLimit, arrived.remote);
+    }
+    if half_open >= threshold && !cookie_is_right(endpoint, arrived, &message, now, env) {
+        return;
+    }
+    let mut cx = endpoint.cx(now, env);
+    if let Some(kind) = message.unsupported_critical() {
+        return refuse(arrived, &message, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind.0], &mut cx);
+    }
+    let mut fitting = Vec::new();
+    let mut chosen = None;
+    let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
+    let mut candidates: Vec<_> = cx.connections.values().filter(|c| c.may_answer(local, remote)).collect();
+    // A peer with a known address before those from anywhere.
+    candidates.sort_by_key(|candidate| candidate.config.remote_address.is_none());
+    for candidate in &candidates {
+        if let Some(choice) = choose_ike(&candidate.config.ike_suites, sa, ke.group) {
+            let first = &*chosen.get_or_insert_with(|| choice.clone());
+            if candidate.config.ike_suites.contains(&first.suite) {
+                fitting.push(candidate.config.id);
+            }
+        }
+    }
+    let unknown = candidates.is_empty();
+    let Some(choice) = chosen else {
+        cx.note_from(if unknown { What::DropNoConnection } else { What::ExchangeFailed }, arrived.remote);
+        if let Some(candidate) = candidates.first().map(|candidate| candidate.config.id) {
+            cx.effect(Effect::Hint(candidate, IkeError::NoProposalChosen(Stage::Init)));
+        }
+        return refuse(arrived, &message, NotifyType::NO_PROPOSAL_CHOSEN, Vec::new(), &mut cx);
+    };
+    if choice.suite.group.id() != ke.group {
+        cx.note_from(What::GroupDemanded, arrived.remote);
+        let group = choice.suite.group.id().0.to_be_bytes().to_vec();
+        return refuse(arrived, &message, NotifyType::INVALID_KE_PAYLOAD, group, &mut cx);
+    }
+    let id = IkeId(cx.shared.next_id());
+    cx.ike = Some(id);
+    cx.note_from(What::Responding, arrived.remote);
+    let spis = (message.header.initiator_spi, cx.ike_spi());
+    let private = PrivateValue::draw(choice.suite.group, &mut |out| cx.env.random(out));
+    let path = Path {
+        local: arrived.local,
+        remote: arrived.remote,
+        encapsulation: Encapsulation::None,
+        nat_before_us: false,
+        nat_before_peer: false,
+    };
+    let config = Arc::clone(&cx.connections[&fitting[0]].config);
+    let seen = (message.header.initiator_spi, IkeSpi::NONE);
+    let path = detect_nat(&message, seen, arrived, path, Role::Responder, &config, &mut cx);
+    let state = InitAnswering {
+        serial: cx.compute(Work::Answer(private, ke.public.clone())),
+        spis,
+        suite: choice.suite,
+        proposal: choice.proposal,
+        request: arrived.bytes.to_vec(),
+        nonces: (nonce.clone(), cx.nonce()),
+        candidates: fitting,
+        path,
+        fragments: message.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
+    };
+    let first_message = Some((arrived.remote, message.header.initiator_spi));
+    endpoint.register(Box::new(IkeSa {
+        id,
+        local_spi: spis.1,
+        first_message,
+        state: State::InitAnswering(Box::new(state)),
+    }));
+}
+
+/// Whether the request carries a cookie of ours; if it carries none, it is answered with one (RFC 7296, 2.6).
+fn cookie_is_right(
+    endpoint: &mut Endpoint,
+    arrived: &Arrived<'_>,
+    message: &Message,
+    now: Instant,
+    env: &mut dyn Environment,
+) -> bool {
+    let spi = message.header.initiator_spi;
+    let nonce = message.nonce().map_or(&[][..], Vec::as_slice);
+    endpoint.rotate_cookies(now, env);
+    let given = message.notify(NotifyType::COOKIE);
+    if given.is_some_and(|notify| endpoint.cookies.is_valid(&notify.data, nonce, arrived.remote, spi)) {
+        return true;
+    }
+    let cookie = endpoint.cookies.issue(nonce, arrived.remote, spi).unwrap_or_default();
+    let mut cx = endpoint.cx(now, env);
+    cx.note_from(if given.is_some() { What::DropCookie } else { What::CookieDemanded }, arrived.remote);
+    refuse(arrived, message, NotifyType::COOKIE, cookie, &mut cx);
+    false
+}
+
+impl InitAnswering {
+    pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
+        let Outcome::Answered(answered) = result.outcome else { return State::InitAnswering(self) };
+        if result.serial != self.serial {
+            return State::InitAnswering(self);
+        }
+        let Ok((public, shared)) = answered else {
+            cx.note_stage(What::ExchangeFailed, Stage::Init);
+            return State::Gone;
+        };
+        self.answer(public, &shared, cx)
+    }
+
+    fn answer(self: Box<Self>, public: Vec<u8>, shared: &Secret<Vec<u8>>, cx: &mut Cx<'_>) -> State {
+        let Path { local, remote, .. } = self.path;
+        let force = self
+            .candidates
+            .iter()
+            .filter_map(|id| cx.connections.get(id))
+            .any(|c| c.config.force_encapsulation);
+        let mut payloads = vec![
+            Payload::SecurityAssociation(vec![self.proposal]),
+            Payload::KeyExchange(KeyExchangeData { group: self.suite.group.id(), public }),
+            Payload::Nonce(self.nonces.1.clone()),
+        ];
+        payloads.extend(nat_payloads(self.spis, local, remote, force));
+        let header = header(self.spis, Role::Responder, MessageKind::Response);
+        let answer = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
+        cx.transmit(local, remote, answer.clone());
+        cx.note_stage(What::KeysAgreed, Stage::Init);
+        let transcript = Transcript {
+            request: self.request,
+            answer,
+            nonce_initiator: self.nonces.0,
+            nonce_responder: self.nonces.1,
+        };
+        let keys = IkeKeys::derive(self.suite, shared, transcript.nonces(), spi_pair(self.spis));
+        let secured = Secured::new(self.spis, Role::Responder, keys, self.path, self.fragments);
+        State::AuthAwaited(Box::new(auth::AuthAwaited {
+            secured,
+            transcript,
+            candidates: self.candidates,
+            expires_at: cx.now + cx.settings.half_open_timeout,
+        }))
+    }
+}
+
+/// Answers without keeping state: an error, or a cookie.
+fn refuse(arrived: &Arrived<'_>, message: &Message, kind: NotifyType, data: Vec<u8>, cx: &mut Cx<'_>) {
+    let spis = (message.header.initiator_spi, IkeSpi::NONE);
+    let header = header(spis, Role::Responder, MessageKind::Response);
+    let payloads = vec![Payload::Notify(Notify::new(kind, data))];
+    let answer = Message { header, payloads }.build().expect("one notification fits a datagram");
+    cx.transmit(arrived.local, arrived.remote, answer);
+}
+
+/// Tells a peer that speaks another major version which one is spoken here (RFC 7296, 2.5).
+pub(crate) fn refuse_version(arrived: &Arrived<'_>, cx: &mut Cx<'_>) {
+    let Some((head, _)) = arrived.bytes.split_first_chunk::<28>() else { return };
+    let spi = |at: usize| head[at..at + 8].iter().fold(0u64, |spi, byte| spi << 8 | u64::from(*byte));
+    let is_newer_request = head[17] >> 4 > 2 && head[19] & 0x20 == 0;
+    if !is_newer_request {
+        return;
+    }
+    let header = Header {
+        exchange: ExchangeType(head[18]),
+        id: MessageId(u32::from_be_bytes([head[20], head[21], head[22], head[23]])),
+        ..header((IkeSpi(spi(0)), IkeSpi(spi(8))), Role::Responder, MessageKind::Response)
+    };
+    let payloads = vec![Payload::Notify(Notify::new(NotifyType::INVALID_MAJOR_VERSION, Vec::new()))];
+    if let Ok(answer) = (Message { header, payloads }).build() {
+        cx.transmit(arrived.local, arrived.remote, answer);
+    }
+}

@@ -1,0 +1,57 @@
+//! What became of a simulated pair, and what must always be so.
+
+use super::{CONNECTION, Pair, Side};
+use crate::notice::What;
+use crate::status::Phase;
+
+impl Pair {
+    /// Pairs of SAs that are installed and not retired, per side.
+    #[must_use]
+    pub fn live_children(&self) -> [usize; 2] {
+        [self.sides[0].plane.live().len(), self.sides[1].plane.live().len()]
+    }
+
+    /// IKE SAs with a proven peer, per side.
+    #[must_use]
+    pub fn live_ikes(&self) -> [usize; 2] {
+        let count = |side: &Side| {
+            let status = side.endpoint.status();
+            status.iter().flat_map(|c| &c.ike_sas).filter(|ike| ike.peer.is_some()).count()
+        };
+        [count(&self.sides[0]), count(&self.sides[1])]
+    }
+
+    /// How often something of the catalogue happened at a side.
+    #[must_use]
+    pub fn count(&self, index: usize, what: What) -> u64 {
+        self.sides[index].endpoint.counters().find(|(name, _)| *name == what).map_or(0, |(_, count)| count)
+    }
+
+    /// Checks that both sides are up with one IKE SA and one pair each, that what one sends the other receives under the same key, and that no SPI leaked.
+    ///
+    /// # Panics
+    /// With the trace, when something of that is not so.
+    pub fn assert_up(&self, note: &str) {
+        assert_eq!(self.live_ikes(), [1, 1], "IKE SAs, {note}\n{}", self.trace());
+        assert_eq!(self.live_children(), [1, 1], "Child SAs, {note}\n{}", self.trace());
+        for index in [0, 1] {
+            let sent = self.sides[index].plane.sends_on(CONNECTION, 0);
+            let sent =
+                sent.unwrap_or_else(|| panic!("side {index} sends on nothing, {note}\n{}", self.trace()));
+            let found = self.sides[1 - index].plane.find(sent.outbound.spi);
+            let found =
+                found.unwrap_or_else(|| panic!("side {index} sends into the void, {note}\n{}", self.trace()));
+            assert!(
+                found.sa.inbound.key == sent.outbound.key && found.sa.esn == sent.esn,
+                "keys differ, {note}"
+            );
+            assert_eq!(
+                self.sides[index].plane.allocated(),
+                1,
+                "SPIs leaked at {index}, {note}\n{}",
+                self.trace()
+            );
+            assert_eq!(self.sides[index].endpoint.status()[0].phase, Phase::Up, "{note}");
+        }
+    }
+}
