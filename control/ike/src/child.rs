@@ -1,5 +1,6 @@
 //! A Child SA as negotiation sees it: offered, narrowed, keyed, installed, retired (RFC 7296, 2.9, 2.17). Used by IKE_AUTH and CREATE_CHILD_SA in both roles.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::{ChildConfig, ConnectionConfig};
@@ -69,6 +70,43 @@ pub(crate) struct Agreed {
     pub(crate) outbound_use: OutboundUse,
 }
 
+/// The traffic selectors that we ask for.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) local: Vec<TrafficSelector>,
+    pub(crate) remote: Vec<TrafficSelector>,
+}
+
+impl Offer {
+    /// Everything that a policy allows.
+    pub(crate) fn whole(policy: &ChildConfig) -> Self {
+        Self { local: policy.local_selectors.clone(), remote: policy.remote_selectors.clone() }
+    }
+
+    /// One pair of a policy, for a peer that takes no more (SINGLE_PAIR_REQUIRED, RFC 7296, 2.9): the addresses of the packet that asked for the SA, or
+    /// else the policy's first.
+    pub(crate) fn single(policy: &ChildConfig, trigger: Option<(IpAddr, IpAddr)>) -> Self {
+        let of_packet = trigger.and_then(|(source, destination)| {
+            Some((host_in(&policy.local_selectors, source)?, host_in(&policy.remote_selectors, destination)?))
+        });
+        let (local, remote) =
+            of_packet.unwrap_or_else(|| (policy.local_selectors[0], policy.remote_selectors[0]));
+        Self { local: vec![local], remote: vec![remote] }
+    }
+
+    /// Exactly what a pair carries already.
+    pub(crate) fn same_as(child: &Child) -> Self {
+        Self { local: child.local.clone(), remote: child.remote.clone() }
+    }
+}
+
+/// The part of the first selector with `address` that has no other address.
+fn host_in(selectors: &[TrafficSelector], address: IpAddr) -> Option<TrafficSelector> {
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let host = TrafficSelector::from_prefix(address, bits).ok()?;
+    selectors.iter().find_map(|selector| selector.intersect(&host))
+}
+
 /// What keys are made from.
 pub(crate) struct Keying<'a> {
     pub(crate) prf: Prf,
@@ -83,15 +121,14 @@ impl Agreed {
         stage: Stage,
         choice: &EspChoice,
         inbound: Spi,
-        policy: (usize, &ChildConfig),
+        policy: usize,
+        offer: &Offer,
         message: &Message,
     ) -> Result<Self, IkeError> {
         let missing = |payload| IkeError::Missing { stage, payload };
         let local = ranges(message.ts_initiator().ok_or(missing(PayloadType::TSI))?);
         let remote = ranges(message.ts_responder().ok_or(missing(PayloadType::TSR))?);
-        let (policy, config) = policy;
-        if !is_narrowing(&local, &config.local_selectors) || !is_narrowing(&remote, &config.remote_selectors)
-        {
+        if !is_narrowing(&local, &offer.local) || !is_narrowing(&remote, &offer.remote) {
             return Err(IkeError::Misbehaved {
                 stage,
                 what: "answered with traffic selectors that were not offered",

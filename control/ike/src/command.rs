@@ -21,6 +21,12 @@ impl Endpoint {
             Command::Configure(config) => self.configure(*config, now, env)?,
             Command::Remove(id) => self.remove(id, now, env),
             Command::Initiate(id) => self.initiate(id, now, env),
+            Command::Trap { connection: id, source, destination } => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.trigger = Some((source, destination));
+                }
+                self.initiate(id, now, env);
+            }
             Command::Reset(id) => self.reset(id, now, env),
             Command::RekeyChild(child) => self.with_child(child, now, env, IkeSa::rekey_child),
             Command::RekeyIke(id) => self.each_sa(id, now, env, IkeSa::rekey_ike),

@@ -24,13 +24,15 @@ pub(crate) struct Connection {
     pub(crate) attempts: u32,
     pub(crate) retry_at: Option<Instant>,
     pub(crate) failure: Option<Failure>,
+    /// Source and destination of the last packet that found no SA.
+    pub(crate) trigger: Option<(IpAddr, IpAddr)>,
 }
 
 impl Connection {
     pub(crate) fn new(config: ConnectionConfig) -> Self {
         let wanted = config.mode.initiates();
         let config = Arc::new(config);
-        Self { config, ikes: Vec::new(), wanted, attempts: 0, retry_at: None, failure: None }
+        Self { config, ikes: Vec::new(), wanted, attempts: 0, retry_at: None, failure: None, trigger: None }
     }
 
     /// Whether a peer at `remote` that calls at `local` may be this connection's.

@@ -56,7 +56,9 @@ impl Endpoint {
         while let Some(effect) = self.shared.effects.pop_front() {
             match effect {
                 Effect::Adopt(sa, connection) => {
-                    if let Some(connection) = self.connections.get_mut(&connection) {
+                    // One that lost a collision is only there to be deleted: it is nobody's hope, and nobody would detach it.
+                    let is_hope = !sa.is_closing();
+                    if let Some(connection) = self.connections.get_mut(&connection).filter(|_| is_hope) {
                         connection.ikes.push(sa.id);
                     }
                     self.register(sa);

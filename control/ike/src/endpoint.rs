@@ -17,7 +17,7 @@ use crate::exchange::init;
 use crate::job::JobResult;
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, IkeSa, State};
-use crate::status::ConnectionStatus;
+use crate::status::{Census, ConnectionStatus};
 use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
 
 /// UDP port of IKE (RFC 7296, 2).
@@ -151,6 +151,21 @@ impl Endpoint {
     #[must_use]
     pub fn status(&self) -> Vec<ConnectionStatus> {
         self.connections.values().map(|connection| connection.status(&self.sas)).collect()
+    }
+
+    /// How much this endpoint holds, table by table.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        Census {
+            connections: self.connections.len(),
+            ike_sas: self.sas.len(),
+            ike_spis: self.by_spi.len(),
+            half_open: self.half_open.len(),
+            attached: self.connections.values().map(|connection| connection.ikes.len()).sum(),
+            children: (self.owners.by_child.len(), self.owners.by_spi.len()),
+            lingering: self.lingering.len(),
+            timers: (self.timers.len(), self.set.len()),
+        }
     }
 
     /// IKE SAs that have not authenticated their peer, where this side answers.

@@ -1,6 +1,6 @@
 //! An IKE SA whose peers know each other: its Child SAs, what is to be done, our one request under way, the peer's one request being computed. Messages go to the exchange's file; here are the duties that belong to none: order, timers, the end (RFC 7296, 1.3, 1.4, 2.4, 2.8).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::config::ConnectionConfig;
 use crate::connection::jittered;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
-use crate::event::{ChildId, DownReason, Event, RemoveReason};
+use crate::event::{ChildId, DownReason, Event, RemoveReason, Spi};
 use crate::exchange::create_child::{ChildAnswering, ChildRequest};
 use crate::exchange::rekey_ike::{IkeAnswering, IkeRequest};
 use crate::exchange::{create_child, informational, rekey_ike};
@@ -55,6 +55,8 @@ pub(crate) struct Established {
     pub(crate) leaving_for: DownReason,
     /// It came out of a rekey that is not decided yet: the peer's requests wait.
     pub(crate) undecided: bool,
+    /// Policies of which the peer takes a single pair of addresses only (SINGLE_PAIR_REQUIRED).
+    pub(crate) single_pairs: BTreeSet<usize>,
     /// Set by an exchange that ends it; [`Established::settle`] carries it out.
     pub(crate) fate: Option<Fate>,
 }
@@ -62,9 +64,13 @@ pub(crate) struct Established {
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
-    NewChild { policy: usize },
+    NewChild {
+        policy: usize,
+    },
     RekeyChild(ChildId),
     DeleteChild(ChildId, RemoveReason),
+    /// Delete a pair that the peer made by an answer which we did not take; it was to receive for us under this SPI.
+    Disown(Spi),
     RekeyIke,
     Liveness,
 }
@@ -75,6 +81,7 @@ pub(crate) enum Pending {
     Child(ChildRequest),
     Ike(IkeRequest),
     DeleteChild(ChildId, RemoveReason),
+    Disown(Spi),
     Liveness,
 }
 
@@ -118,6 +125,7 @@ impl Established {
             leaving_at: None,
             leaving_for: DownReason::Superseded,
             undecided: false,
+            single_pairs: BTreeSet::new(),
             fate: None,
             config,
         }
@@ -201,6 +209,7 @@ impl Established {
             Some(Pending::Child(request)) => create_child::on_response(self, request, message, cx),
             Some(Pending::Ike(request)) => rekey_ike::on_response(self, request, message, cx),
             Some(Pending::DeleteChild(child, reason)) => self.drop_child(child, reason, cx),
+            Some(Pending::Disown(spi)) => cx.env.release_spi(spi),
             Some(Pending::Liveness) | None => {}
         }
     }
@@ -248,6 +257,7 @@ impl Established {
             Task::NewChild { policy } => create_child::begin_new(self, policy, cx),
             Task::RekeyChild(child) => create_child::begin_rekey(self, child, cx),
             Task::DeleteChild(child, reason) => informational::delete_child(self, child, reason, cx),
+            Task::Disown(spi) => informational::disown(self, spi, cx),
             Task::RekeyIke => rekey_ike::begin(self, cx),
             Task::Liveness => {
                 cx.note(What::LivenessAsked);
@@ -302,7 +312,7 @@ impl Established {
         match &self.pending {
             Some(Pending::Child(request)) => request.stage(),
             Some(Pending::Ike(_)) => Stage::RekeyIke,
-            Some(Pending::DeleteChild(..)) => Stage::Delete,
+            Some(Pending::DeleteChild(..) | Pending::Disown(_)) => Stage::Delete,
             Some(Pending::Liveness) | None => Stage::Liveness,
         }
     }
@@ -322,7 +332,7 @@ impl Pending {
         match self {
             Self::Child(request) => request.serial,
             Self::Ike(request) => request.serial,
-            Self::DeleteChild(..) | Self::Liveness => None,
+            Self::DeleteChild(..) | Self::Disown(_) | Self::Liveness => None,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! a rekey lose no packet (the peer may send as soon as it reads the datagram).
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::ConnectionConfig;
 use crate::crypto::suite::{Esn, EspSuite, IkeSuite};
@@ -77,6 +77,16 @@ pub enum Command {
     Remove(ConnectionId),
     /// Brings the connection up, if it is not up or on its way (also for ResponderOnly: the operator said so; data without an SA may call this too).
     Initiate(ConnectionId),
+    /// The data plane: a packet from `source` to `destination` found no SA. Brings the connection up like [`Command::Initiate`]; a peer that takes a single
+    /// pair of addresses only (SINGLE_PAIR_REQUIRED, RFC 7296, 2.9) is asked for the pair of this packet.
+    Trap {
+        /// The connection whose policy covers the packet.
+        connection: ConnectionId,
+        /// Where the packet comes from.
+        source: IpAddr,
+        /// Where it wants to go.
+        destination: IpAddr,
+    },
     /// Deletes the connection's SAs and, unless it is ResponderOnly, initiates anew.
     Reset(ConnectionId),
     /// Replaces a Child SA by a fresh one.

@@ -98,6 +98,8 @@ catalogue! {
     Collision Info "both peers rekeyed at once; the redundant SA is deleted";
     /// The peer asked us to wait.
     TryAgain Info "the peer is busy (TEMPORARY_FAILURE): trying again later";
+    /// The peer takes a single pair of addresses.
+    SinglePair Info "the peer takes a single pair of traffic selectors (SINGLE_PAIR_REQUIRED): asking for one pair";
     /// A request is sent again.
     Retransmit Debug "no answer yet: sent the request again";
     /// The answer to a repeated request is sent again.

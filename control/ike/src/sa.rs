@@ -83,10 +83,11 @@ impl IkeSa {
         self.step(cx, |state, cx| match state {
             State::InitSent(state) => state.on_timeout(cx),
             State::AuthSent(state) => state.on_timeout(cx),
+            State::InitAnswering(state) => state.on_timeout(cx),
             State::AuthAwaited(state) => state.on_timeout(cx),
             State::Established(state) => state.on_timeout(cx),
             State::Closing(state) => state.on_timeout(cx),
-            State::InitPreparing(_) | State::InitSharing(_) | State::InitAnswering(_) | State::Gone => state,
+            State::InitPreparing(_) | State::InitSharing(_) | State::Gone => state,
         });
     }
 
@@ -203,10 +204,11 @@ impl IkeSa {
         match &self.state {
             State::InitSent(state) => Some(state.deadline()),
             State::AuthSent(state) => state.secured.window.deadline(),
+            State::InitAnswering(state) => Some(state.expires_at),
             State::AuthAwaited(state) => Some(state.expires_at),
             State::Established(state) => state.deadline(),
             State::Closing(state) => Some(state.deadline()),
-            State::InitPreparing(_) | State::InitSharing(_) | State::InitAnswering(_) | State::Gone => None,
+            State::InitPreparing(_) | State::InitSharing(_) | State::Gone => None,
         }
     }
 

@@ -73,12 +73,13 @@ pub struct Pair {
     trace: VecDeque<String>,
 }
 
-/// Seeds for a test: `count` of them, or the one in `CROSSGATE_SEED`.
+/// Seeds for a test: `count` of them, as many as `CROSSGATE_SEEDS` says, or the one in `CROSSGATE_SEED`.
 #[must_use]
 pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("CROSSGATE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    match number("CROSSGATE_SEED") {
         Some(seed) => vec![seed],
-        None => (0..count).collect(),
+        None => (0..number("CROSSGATE_SEEDS").unwrap_or(count)).collect(),
     }
 }
 

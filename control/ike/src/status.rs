@@ -11,6 +11,27 @@ use crate::identity::Identity;
 use crate::selector::TrafficSelector;
 use crate::wire::IkeSpi;
 
+/// How much an endpoint holds: what has come to rest under one configuration holds the same again and again, or something leaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Connections that are configured.
+    pub connections: usize,
+    /// IKE SAs in any state.
+    pub ike_sas: usize,
+    /// SPIs of ours by which IKE SAs are found.
+    pub ike_spis: usize,
+    /// First messages by which half-open IKE SAs are found.
+    pub half_open: usize,
+    /// IKE SAs that connections know of.
+    pub attached: usize,
+    /// Child SAs by which their IKE SA is found, by number and by SPI.
+    pub children: (usize, usize),
+    /// Replaced Child SAs that still receive.
+    pub lingering: usize,
+    /// Timers, counted in both of their tables.
+    pub timers: (usize, usize),
+}
+
 /// One connection.
 #[derive(Clone, Debug)]
 pub struct ConnectionStatus {

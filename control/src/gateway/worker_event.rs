@@ -30,7 +30,7 @@ impl Gateway {
                 // A connection that only answers waits for its peer, whatever traffic would like.
                 if let Some(connection) = self.tunnels.connection(tunnel).filter(|id| self.may_begin(*id)) {
                     tracing::debug!(connection = self.name_of(connection), %source, %destination, "traffic asks for an SA");
-                    self.command(Command::Initiate(connection));
+                    self.command(Command::Trap { connection, source, destination });
                 }
             }
             Event::FirstInbound { spi, .. } => self.command(Command::FirstInbound(IkeSpi(spi.get()))),

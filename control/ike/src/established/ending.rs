@@ -1,6 +1,6 @@
 //! The end of an authenticated IKE SA, and the wait for the peer to end it (RFC 7296, 1.4.1). What remains is [`Closing`].
 
-use super::{Answering, Closing, Established, Fate, PATIENCE, Pending, error_payload};
+use super::{Answering, Closing, Established, Fate, PATIENCE, Pending, Task, error_payload};
 use crate::effect::Effect;
 use crate::error::IkeError;
 use crate::event::{DownReason, RemoveReason};
@@ -10,13 +10,21 @@ impl Established {
     pub(crate) fn await_delete(&mut self, cx: &mut Cx<'_>) {
         self.undecided = false;
         self.leaving_at = Some(cx.now + PATIENCE);
-        self.tasks.clear();
-        self.later.clear();
+        self.drop_tasks(cx);
     }
 
     pub(crate) fn close_after_linger(&mut self, cx: &mut Cx<'_>) {
         self.leaving_at = Some(cx.now + cx.settings.linger);
-        self.tasks.clear();
+        self.drop_tasks(cx);
+    }
+
+    /// Does nothing more of its own; the peer's pairs that were to be deleted go with their IKE SA.
+    fn drop_tasks(&mut self, cx: &mut Cx<'_>) {
+        for task in self.tasks.drain(..) {
+            if let Task::Disown(spi) = task {
+                cx.env.release_spi(spi);
+            }
+        }
         self.later.clear();
     }
 
@@ -26,8 +34,11 @@ impl Established {
 
     /// What is under way and will get no answer gives its SPIs back.
     fn abandon_exchanges(&mut self, cx: &mut Cx<'_>) {
-        if let Some(Pending::Child(request)) = self.pending.take() {
-            cx.env.release_spi(request.spi);
+        self.drop_tasks(cx);
+        match self.pending.take() {
+            Some(Pending::Child(request)) => cx.env.release_spi(request.spi),
+            Some(Pending::Disown(spi)) => cx.env.release_spi(spi),
+            _ => {}
         }
         if let Some(Answering::Child(answer)) = self.answering.take() {
             cx.env.release_spi(answer.spi);

@@ -63,6 +63,13 @@ fn on_child_deleted(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Optio
     (!crossed).then_some(inbound)
 }
 
+/// Deletes at the peer the pair that it made by an answer which we did not take.
+pub(crate) fn disown(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) {
+    state.pending = Some(Pending::Disown(spi));
+    let delete = Delete::Child { protocol: ProtocolId::ESP, spis: vec![spi.0] };
+    state.secured.request(ExchangeType::INFORMATIONAL, vec![Payload::Delete(delete)], cx);
+}
+
 /// Deletes a pair at the peer.
 pub(crate) fn delete_child(state: &mut Established, id: ChildId, reason: RemoveReason, cx: &mut Cx<'_>) {
     let Some(inbound) = state.child(id).map(|child| child.inbound) else { return };

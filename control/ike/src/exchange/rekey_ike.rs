@@ -99,7 +99,7 @@ pub(crate) fn on_computed(
             state.secured.request(EXCHANGE, payloads, cx);
         }
         Outcome::Agreed(Ok(shared)) => complete(state, request, &shared, cx),
-        _ => give_up(state, cx),
+        _ => reject(state, IkeError::BadPublicKey(Stage::RekeyIke), cx),
     }
 }
 
@@ -108,6 +108,14 @@ fn give_up(state: &mut Established, cx: &mut Cx<'_>) {
     cx.note_stage(What::ExchangeFailed, Stage::RekeyIke);
     if !yield_to_rival(state, cx) {
         state.want_later(Task::RekeyIke, RETRY_WAIT, cx);
+    }
+}
+
+/// The peer has a successor that we do not take, and with it our Child SAs: only a new beginning brings both sides together again.
+fn reject(state: &mut Established, error: IkeError, cx: &mut Cx<'_>) {
+    cx.note_stage(What::ExchangeFailed, Stage::RekeyIke);
+    if !yield_to_rival(state, cx) {
+        state.fate = Some(Fate::Close(DownReason::Error(error.clone()), Some(error)));
     }
 }
 
@@ -130,13 +138,17 @@ pub(crate) fn on_response(
     if let Some(notify) = message.error() {
         return on_error(state, request, notify, cx);
     }
+    let stage = Stage::RekeyIke;
     let parts = (message.sa(), message.nonce(), message.ke(), request.private.take());
-    let (Some(sa), Some(nonce), Some(ke), Some(private)) = parts else { return give_up(state, cx) };
+    let (Some(sa), Some(nonce), Some(ke), Some(private)) = parts else {
+        return reject(state, IkeError::Misbehaved { stage, what: "answered without SA, KE or nonce" }, cx);
+    };
     let choice = accept_ike(&state.config.ike_suites, sa).ok();
     let fits = |choice: &IkeChoice| choice.suite.group == private.group() && ke.group == private.group().id();
     let Some((choice, spi)) = choice.filter(fits).and_then(|choice| Some((choice.clone(), choice.spi?)))
     else {
-        return give_up(state, cx);
+        let what = "chose IKE algorithms that were not offered";
+        return reject(state, IkeError::Misbehaved { stage, what }, cx);
     };
     request.answered = Some((choice, spi, nonce.clone()));
     request.serial = Some(cx.compute(Work::Agree(private, ke.public.clone())));
@@ -202,6 +214,7 @@ fn hand_over(state: &mut Established, id: IkeId, local_spi: IkeSpi, fresh: Secur
     next.tasks.retain(|task| !matches!(task, Task::RekeyIke | Task::Liveness));
     next.later = std::mem::take(&mut state.later);
     next.later.retain(|(_, task)| *task != Task::RekeyIke);
+    next.single_pairs = std::mem::take(&mut state.single_pairs);
     for child in &next.children {
         cx.effect(Effect::Owned(child.id, child.inbound, id));
     }

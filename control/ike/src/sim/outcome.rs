@@ -27,31 +27,41 @@ impl Pair {
         self.sides[index].endpoint.counters().find(|(name, _)| *name == what).map_or(0, |(_, count)| count)
     }
 
-    /// Checks that both sides are up with one IKE SA and one pair each, that what one sends the other receives under the same key, and that no SPI leaked.
+    /// Checks that both sides are up with one IKE SA and one pair each ([`Self::assert_up_with`]).
+    ///
+    /// # Panics
+    /// With the trace, when that is not so.
+    pub fn assert_up(&self, note: &str) {
+        self.assert_up_with(1, note);
+    }
+
+    /// Checks that both sides are up with one IKE SA and one pair for each of `policies` policies, that what one sends the other receives under the same key, and that no SPI leaked.
     ///
     /// # Panics
     /// With the trace, when something of that is not so.
-    pub fn assert_up(&self, note: &str) {
+    pub fn assert_up_with(&self, policies: usize, note: &str) {
         assert_eq!(self.live_ikes(), [1, 1], "IKE SAs, {note}\n{}", self.trace());
-        assert_eq!(self.live_children(), [1, 1], "Child SAs, {note}\n{}", self.trace());
+        assert_eq!(self.live_children(), [policies, policies], "Child SAs, {note}\n{}", self.trace());
         for index in [0, 1] {
-            let sent = self.sides[index].plane.sends_on(CONNECTION, 0);
-            let sent =
-                sent.unwrap_or_else(|| panic!("side {index} sends on nothing, {note}\n{}", self.trace()));
-            let found = self.sides[1 - index].plane.find(sent.outbound.spi);
-            let found =
-                found.unwrap_or_else(|| panic!("side {index} sends into the void, {note}\n{}", self.trace()));
-            assert!(
-                found.sa.inbound.key == sent.outbound.key && found.sa.esn == sent.esn,
-                "keys differ, {note}"
-            );
-            assert_eq!(
-                self.sides[index].plane.allocated(),
-                1,
-                "SPIs leaked at {index}, {note}\n{}",
-                self.trace()
-            );
+            for policy in 0..policies {
+                self.assert_sends(index, policy, note);
+            }
+            let allocated = self.sides[index].plane.allocated();
+            assert_eq!(allocated, policies, "SPIs leaked at {index}, {note}\n{}", self.trace());
             assert_eq!(self.sides[index].endpoint.status()[0].phase, Phase::Up, "{note}");
         }
+    }
+
+    /// What `index` sends under a policy, the other side receives under the same key.
+    fn assert_sends(&self, index: usize, policy: usize, note: &str) {
+        let sent = self.sides[index].plane.sends_on(CONNECTION, policy);
+        let sent = sent.unwrap_or_else(|| {
+            panic!("side {index} sends on nothing for policy {policy}, {note}\n{}", self.trace())
+        });
+        let found = self.sides[1 - index].plane.find(sent.outbound.spi);
+        let found =
+            found.unwrap_or_else(|| panic!("side {index} sends into the void, {note}\n{}", self.trace()));
+        let same_key = found.sa.inbound.key == sent.outbound.key;
+        assert!(same_key && found.sa.esn == sent.esn, "keys differ, {note}\n{}", self.trace());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{establish, install, selectors};
 use crate::auth::{AuthVerified, psk, signed_octets};
-use crate::child::Agreed;
+use crate::child::{Agreed, Offer};
 use crate::config::ConnectionConfig;
 use crate::crypto::suite::{accept_esp, esp_proposals};
 use crate::error::{IkeError, Stage};
@@ -158,8 +158,19 @@ impl AuthSent {
         match agree_as_initiator(&state.config, spi, message) {
             Ok(agreed) => install(&mut state, agreed, &transcript, cx),
             Err(error) => {
-                cx.env.release_spi(spi);
-                state.child_failed(0, error, cx);
+                // Without an SA payload the peer made no pair.
+                if message.sa().is_some() {
+                    state.want(Task::Disown(spi));
+                } else {
+                    cx.env.release_spi(spi);
+                }
+                if message.notify(NotifyType::SINGLE_PAIR_REQUIRED).is_some() {
+                    cx.note_stage(What::SinglePair, Stage::Auth);
+                    state.single_pairs.insert(0);
+                    state.want(Task::NewChild { policy: 0 });
+                } else {
+                    state.child_failed(0, error, cx);
+                }
             }
         }
         for policy in 1..state.config.children.len() {
@@ -178,7 +189,7 @@ fn agree_as_initiator(config: &ConnectionConfig, spi: Spi, message: &Message) ->
     let child = &config.children[0];
     let choice = accept_esp(&child.esp_suites, &[], child.esn.offered(), sa)
         .map_err(|_| IkeError::Misbehaved { stage, what: "chose ESP algorithms that were not offered" })?;
-    Agreed::from_answer(stage, &choice, spi, (0, child), message)
+    Agreed::from_answer(stage, &choice, spi, 0, &Offer::whole(child), message)
 }
 
 fn failed(error: IkeError, cx: &mut Cx<'_>) -> State {

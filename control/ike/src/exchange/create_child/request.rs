@@ -1,7 +1,9 @@
 //! Our request for a Child SA, new or rekeyed, from its first computation to the peer's answer (RFC 7296, 1.3.1, 1.3.3, 2.8).
 
+use std::time::Duration;
+
 use super::EXCHANGE;
-use crate::child::{Agreed, Child, Keying, Phase};
+use crate::child::{Agreed, Child, Keying, Offer, Phase};
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::Nonces;
 use crate::crypto::suite::{EspChoice, accept_esp, esp_proposals};
@@ -18,12 +20,15 @@ use crate::wire::{GroupId, KeyExchangeData, Message, Notify, NotifyType, Payload
 
 /// Most groups that a request tries.
 const MAX_GROUPS: u32 = 3;
+/// Wait before a pair that could not be replaced, or that the peer is making, is looked at again.
+const AGAIN_WAIT: Duration = Duration::from_secs(10);
 
 /// Our request.
 #[derive(Debug)]
 pub(crate) struct ChildRequest {
     pub(super) policy: usize,
     pub(super) replaces: Option<ChildId>,
+    offer: Offer,
     pub(crate) spi: Spi,
     nonce: Vec<u8>,
     private: Option<PrivateValue>,
@@ -47,9 +52,19 @@ impl ChildRequest {
 
 /// Asks for a Child SA of a policy that has none.
 pub(crate) fn begin_new(state: &mut Established, policy: usize, cx: &mut Cx<'_>) {
-    if policy < state.config.children.len() && !state.has_live(policy) {
+    if policy < state.config.children.len() && !is_served(state, policy, cx) {
         begin(state, policy, None, cx);
     }
+}
+
+/// Whether a policy has its Child SA, or the peer asked for it first and its answer is being computed. Should that come to nothing, ours is looked at again.
+fn is_served(state: &mut Established, policy: usize, cx: &mut Cx<'_>) -> bool {
+    let asked_first = matches!(&state.answering, Some(Answering::Child(answer))
+        if answer.agreed.replaces.is_none() && answer.agreed.policy == policy);
+    if asked_first {
+        state.want_later(Task::NewChild { policy }, AGAIN_WAIT, cx);
+    }
+    asked_first || state.has_live(policy)
 }
 
 /// Asks for the successor of a Child SA.
@@ -71,6 +86,7 @@ fn begin(state: &mut Established, policy: usize, replaces: Option<ChildId>, cx: 
     let request = ChildRequest {
         policy,
         replaces,
+        offer: offer(state, policy, replaces, cx),
         spi,
         nonce,
         private: None,
@@ -83,6 +99,17 @@ fn begin(state: &mut Established, policy: usize, replaces: Option<ChildId>, cx: 
         Some(group) => prepare(state, request, *group, cx),
         None => send(state, request, None, cx),
     }
+}
+
+/// What to ask for: all that the policy allows, unless the peer said that it takes a single pair.
+fn offer(state: &Established, policy: usize, replaces: Option<ChildId>, cx: &Cx<'_>) -> Offer {
+    let config = &state.config.children[policy];
+    if !state.single_pairs.contains(&policy) {
+        return Offer::whole(config);
+    }
+    let trigger = cx.connections.get(&state.config.id).and_then(|connection| connection.trigger);
+    let old = replaces.and_then(|id| state.child(id));
+    old.map_or_else(|| Offer::single(config, trigger), Offer::same_as)
 }
 
 fn prepare(state: &mut Established, mut request: ChildRequest, group: Group, cx: &mut Cx<'_>) {
@@ -103,8 +130,8 @@ fn send(state: &mut Established, request: ChildRequest, ke: Option<KeyExchangeDa
     payloads.push(Payload::SecurityAssociation(proposals));
     payloads.push(Payload::Nonce(request.nonce.clone()));
     payloads.extend(ke.map(Payload::KeyExchange));
-    payloads.push(Payload::TsInitiator(selectors(&policy.local_selectors)));
-    payloads.push(Payload::TsResponder(selectors(&policy.remote_selectors)));
+    payloads.push(Payload::TsInitiator(selectors(&request.offer.local)));
+    payloads.push(Payload::TsResponder(selectors(&request.offer.remote)));
     state.pending = Some(Pending::Child(request));
     state.secured.request(EXCHANGE, payloads, cx);
 }
@@ -119,9 +146,11 @@ pub(crate) fn on_computed(
     request.serial = None;
     match result.outcome {
         Outcome::Public(private, public) => {
-            // The pair may be gone by now, or its policy.
-            let stale =
-                request.replaces.is_some_and(|id| state.child(id).is_none_or(|child| !child.is_live()));
+            // The pair may be gone by now, or its policy; or the peer made one first.
+            let stale = match request.replaces {
+                Some(id) => state.child(id).is_none_or(|child| !child.is_live()),
+                None => is_served(state, request.policy, cx),
+            };
             if stale || request.policy >= state.config.children.len() {
                 return cx.env.release_spi(request.spi);
             }
@@ -136,17 +165,28 @@ pub(crate) fn on_computed(
         }
         Outcome::Agreed(Err(_)) | Outcome::Answered(_) => {
             let error = IkeError::BadPublicKey(request.stage());
-            give_up(state, &request, error, cx);
+            reject(state, &request, error, cx);
         }
     }
 }
 
+/// The peer refused, or we do.
 fn give_up(state: &mut Established, request: &ChildRequest, error: IkeError, cx: &mut Cx<'_>) {
     cx.env.release_spi(request.spi);
+    failed(state, request, error, cx);
+}
+
+/// The peer's answer made a pair there that we do not take: it is deleted again.
+fn reject(state: &mut Established, request: &ChildRequest, error: IkeError, cx: &mut Cx<'_>) {
+    state.want(Task::Disown(request.spi));
+    failed(state, request, error, cx);
+}
+
+fn failed(state: &mut Established, request: &ChildRequest, error: IkeError, cx: &mut Cx<'_>) {
     cx.note_stage(What::ExchangeFailed, request.stage());
     if request.rival.is_none() {
         if let Some(id) = request.replaces.filter(|id| state.child(*id).is_some()) {
-            state.want_later(Task::RekeyChild(id), std::time::Duration::from_secs(10), cx);
+            state.want_later(Task::RekeyChild(id), AGAIN_WAIT, cx);
         }
         state.child_failed(request.policy, error, cx);
     }
@@ -164,7 +204,7 @@ pub(crate) fn on_response(
         return on_error(state, request, notify, cx);
     }
     let Some(policy) = state.config.children.get(request.policy) else {
-        return cx.env.release_spi(request.spi);
+        return state.want(Task::Disown(request.spi));
     };
     let missing = |payload| IkeError::Missing { stage, payload };
     let checked = message.sa().ok_or(missing(PayloadType::SA)).and_then(|sa| {
@@ -173,7 +213,7 @@ pub(crate) fn on_response(
     });
     let choice = match checked {
         Ok(choice) => choice,
-        Err(error) => return give_up(state, &request, error, cx),
+        Err(error) => return reject(state, &request, error, cx),
     };
     match (choice.group, request.private.take(), message.ke()) {
         (None, _, _) => complete(state, request, &choice, message, None, cx),
@@ -182,7 +222,7 @@ pub(crate) fn on_response(
             request.answered = Some((choice, message.clone()));
             state.pending = Some(Pending::Child(request));
         }
-        _ => give_up(state, &request, missing(PayloadType::KE), cx),
+        _ => reject(state, &request, missing(PayloadType::KE), cx),
     }
 }
 
@@ -213,6 +253,11 @@ fn on_error(state: &mut Established, mut request: ChildRequest, notify: &Notify,
                 state.want(Task::NewChild { policy: request.policy });
             }
         }
+        NotifyType::SINGLE_PAIR_REQUIRED if state.single_pairs.insert(request.policy) => {
+            cx.env.release_spi(request.spi);
+            cx.note_stage(What::SinglePair, stage);
+            state.want(request.task());
+        }
         kind => give_up(state, &request, IkeError::from_peer(stage, kind), cx),
     }
 }
@@ -228,12 +273,14 @@ fn complete(
 ) {
     let stage = request.stage();
     let config = std::sync::Arc::clone(&state.config);
-    let Some(policy) = config.children.get(request.policy) else { return cx.env.release_spi(request.spi) };
-    let agreed = Agreed::from_answer(stage, choice, request.spi, (request.policy, policy), message);
+    if request.policy >= config.children.len() {
+        return state.want(Task::Disown(request.spi));
+    }
+    let agreed = Agreed::from_answer(stage, choice, request.spi, request.policy, &request.offer, message);
     let nonce = message.nonce().ok_or(IkeError::Missing { stage, payload: PayloadType::NONCE });
     let (mut agreed, nonce) = match agreed.and_then(|agreed| Ok((agreed, nonce?))) {
         Ok(found) => found,
-        Err(error) => return give_up(state, &request, error, cx),
+        Err(error) => return reject(state, &request, error, cx),
     };
     let ours = lowest(&request.nonce, nonce);
     let rival =

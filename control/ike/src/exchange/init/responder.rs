@@ -34,6 +34,8 @@ pub(crate) struct InitAnswering {
     candidates: Vec<ConnectionId>,
     path: Path,
     fragments: bool,
+    /// When the maths took too long.
+    pub(crate) expires_at: Instant,
 }
 
 /// A first message from a peer. Until the cookie is right, and for every refusal, no state is kept.
@@ -118,6 +120,7 @@ pub(crate) fn accept(
         candidates: fitting,
         path,
         fragments: message.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
+        expires_at: now + cx.settings.half_open_timeout,
     };
     let first_message = Some((arrived.remote, message.header.initiator_spi));
     endpoint.register(Box::new(IkeSa {
@@ -151,6 +154,14 @@ fn cookie_is_right(
 }
 
 impl InitAnswering {
+    pub(crate) fn on_timeout(self: Box<Self>, cx: &mut Cx<'_>) -> State {
+        if cx.now < self.expires_at {
+            return State::InitAnswering(self);
+        }
+        cx.note(What::HalfOpenExpired);
+        State::Gone
+    }
+
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         let Outcome::Answered(answered) = result.outcome else { return State::InitAnswering(self) };
         if result.serial != self.serial {
@@ -192,7 +203,7 @@ impl InitAnswering {
             secured,
             transcript,
             candidates: self.candidates,
-            expires_at: cx.now + cx.settings.half_open_timeout,
+            expires_at: self.expires_at,
         }))
     }
 }

@@ -105,3 +105,33 @@ fn reset_remove_and_shutdown_leak_nothing_at_any_step_of_an_ike_rekey_collision(
         }
     }
 }
+
+#[test]
+fn a_clock_that_jumps_ahead_or_back_breaks_nothing() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for seed in seeds(40) {
+        let mut pair = Pair::connected(seed, Link::LAN, |_, config| config.mode = Mode::Default);
+        let rest = rest(&mut pair);
+        for jump in [1, 5, 9, 200] {
+            if seed % 2 == 1 {
+                // In the middle of an exchange, too.
+                pair.command(0, Command::RekeyIke(CONNECTION));
+                pair.step(pair.now + Duration::from_millis(1));
+            }
+            pair.now = pair.now + HOUR * jump;
+            settle(&mut pair);
+            pair.assert_up(&format!("seed {seed}, ahead by {jump} h"));
+            assert_eq!(censuses(&pair), rest, "seed {seed}, ahead by {jump} h\n{}", pair.trace());
+        }
+        for jump in [1, 5, 9] {
+            pair.now = pair.now - HOUR * jump;
+            pair.command(1, Command::RekeyChild(child(&pair, 1)));
+            pair.run_for(Duration::from_secs(30));
+            pair.assert_up(&format!("seed {seed}, back by {jump} h"));
+            pair.run_for(HOUR * (jump + 12));
+            settle(&mut pair);
+            pair.assert_up(&format!("seed {seed}, {jump} h later"));
+            assert_eq!(censuses(&pair), rest, "seed {seed}, back by {jump} h\n{}", pair.trace());
+        }
+    }
+}

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn status(pair: &Pair, index: usize) -> ConnectionStatus {
-    pair.sides[index].endpoint.status().remove(0)
-}
-
 /// Two sides that cannot agree, run for a while; what each says about it.
 fn reasons(adjust: impl Fn(usize, &mut ConnectionConfig)) -> [Option<IkeError>; 2] {
     let mut pair = Pair::new(5, Link::LAN, &EndpointConfig::default());

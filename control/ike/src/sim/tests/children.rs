@@ -1,0 +1,66 @@
+//! Several Child SAs under one connection, and both sides asking for one at once.
+
+use super::*;
+
+#[test]
+fn two_policies_have_a_child_each_and_replace_them_one_by_one() {
+    let mut pair = Pair::connected(1, Link::LAN, second_policy);
+    pair.assert_up_with(2, "two policies");
+    let before = [0, 1].map(|policy| pair.sides[0].plane.sends_on(CONNECTION, policy).unwrap().id);
+    pair.command(0, Command::RekeyChild(before[1]));
+    pair.run_for(Duration::from_secs(30));
+    pair.run_until_idle();
+    pair.assert_up_with(2, "one replaced");
+    let after = [0, 1].map(|policy| pair.sides[0].plane.sends_on(CONNECTION, policy).unwrap().id);
+    assert!(before[0] == after[0] && before[1] != after[1], "{before:?} {after:?}");
+    pair.command(1, Command::RekeyIke(CONNECTION));
+    settle(&mut pair);
+    pair.assert_up_with(2, "moved to another IKE SA");
+}
+
+#[test]
+fn a_new_child_that_both_ask_for_at_once_is_made_once() {
+    for seed in seeds(100) {
+        let mut pair = Pair::connected(seed, Link::LAN, |index, config| {
+            second_policy(index, config);
+            config.mode = Mode::Default;
+        });
+        let rest = rest(&mut pair);
+        if seed % 2 == 1 {
+            pair.link = Link::HOSTILE;
+        }
+        pair.compute = Duration::from_millis(seed % 4 * 10);
+        pair.both(|pair, index| {
+            Command::HardLifetime(pair.sides[index].plane.sends_on(CONNECTION, 1).unwrap().inbound.spi)
+        });
+        pair.run_for(Duration::from_secs(60));
+        pair.link = Link::LAN;
+        settle(&mut pair);
+        pair.assert_up_with(2, &format!("seed {seed}"));
+        assert_eq!(censuses(&pair), rest, "seed {seed}\n{}", pair.trace());
+    }
+}
+
+#[test]
+fn a_peer_whose_table_is_full_is_asked_again_and_the_ike_sa_stays() {
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    pair.sides[1].plane.capacity = 1;
+    for index in [1, 0] {
+        let mut config = connection(index);
+        second_policy(index, &mut config);
+        pair.command(index, Command::Configure(Box::new(config)));
+    }
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!((pair.live_ikes(), pair.live_children()), ([1, 1], [1, 1]), "{}", pair.trace());
+    let failure = status(&pair, 0).failure.expect("the second Child SA failed").error;
+    let told = IkeError::Refused {
+        stage: crate::error::Stage::NewChild,
+        notify: crate::wire::NotifyType::NO_ADDITIONAL_SAS,
+    };
+    assert_eq!(failure, told);
+    assert_eq!(pair.sides[0].plane.allocated(), 1, "the refused SPI is free again");
+    pair.sides[1].plane.capacity = 10;
+    settle(&mut pair);
+    pair.assert_up_with(2, "room again");
+    assert_eq!(pair.count(0, What::Established), 1);
+}
