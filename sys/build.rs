@@ -27,6 +27,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_ip_frag_table_(create|destroy|del_expired_entries)",
     "rte_ip_frag_free_death_row",
     "rte_ipv4_fragment_copy_nonseg_packet",
+    "rte_ipv6_fragment_packet",
     "rte_meter_srtcm_(config|profile_config|color_blind_check)",
 ];
 

@@ -1,5 +1,5 @@
-//! IP fragments: cutting an IPv4 packet into copies that fit an MTU (RFC 791, 3.2), and collecting fragments of IPv4
-//! (RFC 791, 3.2) and IPv6 (RFC 8200, 4.5) until a packet is whole. DPDK's `rte_ip_frag` does the work; the lengths that it
+//! IP fragments: cutting a packet into copies that fit an MTU (IPv4: RFC 791, 3.2; IPv6, at its source: RFC 8200, 4.5), and
+//! collecting fragments of IPv4 (RFC 791, 3.2) and IPv6 (RFC 8200, 4.5) until a packet is whole. DPDK's `rte_ip_frag` does the work; the lengths that it
 //! trusts are checked here first. Each worker has its own [`Reassembler`], one for each VRF: DPDK tells packets apart by addresses
 //! and identification alone.
 
@@ -18,7 +18,7 @@ use crate::{
 /// Why a packet was not cut into fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FragmentError {
-    /// No IPv4 header, or lengths that contradict each other.
+    /// No header of that family, lengths that contradict each other, or an MTU that no fragment fits.
     Malformed,
     /// The header says "don't fragment": the sender must be told.
     DontFragment,
@@ -70,6 +70,66 @@ pub fn fragment_ipv4(
     }
     Ok(count)
 }
+
+/// The least MTU of IPv6 (RFC 8200, 5): a smaller one is not fragmented for.
+const IPV6_MTU_BYTES: u16 = 1280;
+const IPV6_HEADER_BYTES: u16 = 40;
+const FRAGMENT_HEADER_BYTES: u16 = 8;
+
+/// Cuts an IPv6 packet of ours, which has no extension headers yet, into fragments of at most `mtu_bytes` (at least 1280) and adds them to the end of
+/// `out`. The packet starts with its IPv6 header and is one segment. The fragments are copies from `pool`, each in one segment with the pool's
+/// headroom in front; all carry `identification` (host order), which must not repeat between the same addresses while fragments of the last packet that
+/// had it can be under way (RFC 8200, 4.5). Returns how many there are.
+///
+/// # Errors
+/// See [`FragmentError`]; nothing is added then.
+pub fn fragment_ipv6(
+    packet: &mut Mbuf,
+    mtu_bytes: u16,
+    identification: u32,
+    pool: &Mempool,
+    out: &mut Burst,
+) -> Result<u16, FragmentError> {
+    let data = packet.data();
+    let is_whole = data.len() > IPV6_HEADER_BYTES.into()
+        && data[0] >> 4 == 6
+        && usize::from(u16::from_be_bytes([data[4], data[5]])) + usize::from(IPV6_HEADER_BYTES) == data.len();
+    if !is_whole || !packet.is_contiguous() || mtu_bytes < IPV6_MTU_BYTES {
+        return Err(FragmentError::Malformed);
+    }
+    if mtu_bytes > pool.room_bytes() {
+        return Err(FragmentError::NoRoom);
+    }
+    let mut chained = Burst::new();
+    let (spare, room) = chained.spare_mut();
+    let (raw_packet, raw_pool) = (packet.as_ptr(), pool.as_ptr());
+    // SAFETY: the packet is live, in one segment, and starts with a whole IPv6 header whose length agrees with it (checked above). Its bytes are only
+    // read; its reference count is atomic, and we own it (`&mut`), so that nobody hands it on while segments refer to it: they are gone
+    // before this function ends. `spare` has room for `room` pointers. A pool of ordinary mbufs serves for segments that refer to others, too.
+    let outcome =
+        unsafe { ffi::rte_ipv6_fragment_packet(raw_packet, spare, room, mtu_bytes, raw_pool, raw_pool) };
+    let count = u16::try_from(outcome).map_err(|_| FragmentError::NoRoom)?;
+    // SAFETY: DPDK wrote `count` fresh mbufs and gave them up.
+    unsafe { chained.assume_received(count) }
+    let before = out.len();
+    for fragment in chained.iter() {
+        let copied = pool.take().and_then(|mut copy| {
+            fragment.linearize_into(&mut copy)?;
+            copy.clear_offloads();
+            let at = usize::from(IPV6_HEADER_BYTES) + 4;
+            let field = copy.data_mut().get_mut(at..at + 4)?;
+            field.copy_from_slice(&identification.to_be_bytes()); // DPDK leaves it 0
+            Some(copy)
+        });
+        if copied.is_none_or(|copy| out.push(copy).is_err()) {
+            out.truncate(before);
+            return Err(FragmentError::NoRoom);
+        }
+    }
+    Ok(count)
+}
+
+const _: () = assert!(IPV6_HEADER_BYTES + FRAGMENT_HEADER_BYTES < IPV6_MTU_BYTES);
 
 /// Header and total length of the IPv4 packet at the front of `data`, if the header is whole.
 fn ipv4_lengths(data: &[u8]) -> Option<(u16, u16)> {

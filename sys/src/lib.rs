@@ -22,7 +22,9 @@ pub use burst::{BURST_PACKETS, Burst, Drain};
 pub use eal::{Eal, EalOptions, LogLevel, Memory, MemoryMode, RegisteredThread, tsc_cycles, tsc_hz, version};
 pub use error::{Errno, Error};
 pub use flow::{Encapsulation, OuterFamily, SpiRule, SteerError};
-pub use frag::{FragmentError, MAX_FRAGMENTS, Reassembler, Reassembly, ReassemblyOptions, fragment_ipv4};
+pub use frag::{
+    FragmentError, MAX_FRAGMENTS, Reassembler, Reassembly, ReassemblyOptions, fragment_ipv4, fragment_ipv6,
+};
 pub use mbuf::{Checksum, ChecksumRequest, HEADROOM_BYTES, Mbuf};
 pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Mac, Port, PortLimit, PortOffloads, PortOptions, PortReport, PortStats, Started};

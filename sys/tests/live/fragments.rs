@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dpdk_sys::{
     Burst, FragmentError, MAX_FRAGMENTS, Mbuf, Mempool, Reassembler, Reassembly, ReassemblyOptions,
-    fragment_ipv4, tsc_cycles, tsc_hz,
+    fragment_ipv4, fragment_ipv6, tsc_cycles, tsc_hz,
 };
 use proptest::prelude::*;
 
@@ -126,6 +126,63 @@ fn ipv6_fragments_make_the_packet_again() {
         assert_eq!(&bytes[40..], &data[..]);
         assert_eq!(usize::from(u16::from_be_bytes([bytes[4], bytes[5]])), data.len());
         drop((whole, table));
+        assert_eq!(pool.in_use(), 0);
+    });
+}
+
+#[test]
+fn ipv6_packet_is_cut_at_its_source_and_becomes_the_same_again() {
+    on_registered_thread(|| {
+        let pool = pool("cut-six");
+        for (bytes, mtu) in [(1300_u16, 1280_u16), (3000, 1280), (3000, 1400), (1240, 1280), (1, 1500)] {
+            let mut whole = ipv6(&payload(bytes), 0, false);
+            whole.drain(40..48); // without a fragment header
+            whole[6] = 17;
+            whole[4..6].copy_from_slice(&bytes.to_be_bytes());
+            let mut packet = pool.take_copy(&whole).expect("a packet");
+            let mut out = Burst::new();
+            let count = fragment_ipv6(&mut packet, mtu, 0x0102_0304, &pool, &mut out).expect("it can be cut");
+            assert_eq!(usize::from(count), out.len());
+            let mut table = reassembler();
+            let mut again = None;
+            for mut fragment in out.drain() {
+                assert!(fragment.is_contiguous() && fragment.len_bytes() <= mtu.into());
+                assert_eq!(fragment.data()[44..48], [1, 2, 3, 4], "the identification");
+                fragment.prepend(18).expect("headroom").fill(0xee);
+                if let Reassembly::Complete(packet) = table.feed_ipv6(fragment, 18, 40, tsc_cycles()) {
+                    again = Some(linear(&packet, &pool)[18..].to_vec());
+                }
+            }
+            if count > 1 {
+                assert_eq!(again.as_ref(), Some(&whole), "{bytes} bytes");
+            }
+            drop((packet, table));
+            assert_eq!(pool.in_use(), 0);
+        }
+    });
+}
+
+#[test]
+fn ipv6_packets_that_lie_or_find_no_room_are_refused() {
+    on_registered_thread(|| {
+        let pool = pool("refuse-six");
+        let mut out = Burst::new();
+        let mut cut = |bytes: &[u8], mtu| {
+            let mut packet = pool.take_copy(bytes).expect("a packet");
+            fragment_ipv6(&mut packet, mtu, 1, &pool, &mut out)
+        };
+        let long = ipv6(&payload(2000), 0, false);
+        assert_eq!(cut(&long, 1279), Err(FragmentError::Malformed), "below what IPv6 asks of a link");
+        assert_eq!(cut(&long[..1000], 1280), Err(FragmentError::Malformed), "shorter than it says");
+        assert_eq!(cut(&long[..30], 1280), Err(FragmentError::Malformed), "half a header");
+        assert_eq!(cut(&ipv4(&payload(2000), 0), 1280), Err(FragmentError::Malformed), "another family");
+        assert_eq!(cut(&long, u16::MAX), Err(FragmentError::NoRoom), "more than a buffer holds");
+        while out.push(pool.take().expect("a packet")).is_ok() {}
+        let full = out.len();
+        let mut packet = pool.take_copy(&long).expect("a packet");
+        assert_eq!(fragment_ipv6(&mut packet, 1280, 1, &pool, &mut out), Err(FragmentError::NoRoom));
+        assert_eq!(out.len(), full, "nothing was added");
+        drop((out, packet));
         assert_eq!(pool.in_use(), 0);
     });
 }
