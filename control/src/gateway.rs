@@ -144,7 +144,7 @@ impl Gateway {
         }
         if self.activity_at <= now {
             self.activity_at = now + ACTIVITY_EVERY;
-            self.pass_on_activity();
+            self.look_at_sas();
             self.workers.take_histograms();
         }
         busy |= self.outbox.flush(&self.buffers, &mut self.workers);

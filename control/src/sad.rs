@@ -12,17 +12,23 @@ use std::time::Duration;
 use crossgate_dataplane::forwarding::TunnelId;
 use crossgate_dataplane::gcm::{Kernel, Key};
 use crossgate_dataplane::message::Command;
+use crossgate_dataplane::pmtu::{TooBig, path_mtu_after};
 use crossgate_dataplane::sa::{
-    DscpPolicy, Encapsulation, Endpoints, Esn, InboundParameters, InboundSa, InboundStats, Lifetime, Limits,
-    OutboundParameters, OutboundSa,
+    DscpPolicy, Encapsulation, Endpoints, Esn, Expiry, InboundParameters, InboundSa, InboundStats, Lifetime,
+    Limits, OutboundParameters, OutboundSa,
 };
 use crossgate_dataplane::spi::Spi;
+use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{
     ChildId, ChildSa, ConnectionId, Encapsulation as IkeEncapsulation, EspHalf, OutboundUse, Path,
     Spi as IkeSpi, VolumeLimits,
 };
 
 use crate::workers::{Ticket, Workers};
+
+use path::{Ends, Paths};
+
+mod path;
 
 /// How often a NAT on our side is reminded of us (RFC 3948, 4).
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -56,6 +62,10 @@ pub struct Pair {
     /// Whether its outbound SA is the one that its tunnel uses.
     pub sends: bool,
     seen_packets: u64,
+    /// The limit that the core was told of.
+    told: Option<Expiry>,
+    /// Longest outer packet that the interface towards the peer takes, in bytes.
+    interface_mtu_bytes: u16,
 }
 
 /// All pairs.
@@ -63,6 +73,7 @@ pub struct Pair {
 pub struct Sad {
     pairs: BTreeMap<ChildId, Pair>,
     by_inbound: HashMap<Spi, ChildId>,
+    paths: Paths,
 }
 
 /// Why a negotiated pair cannot be installed: a defect of ours, since only what the data plane has is negotiated.
@@ -122,7 +133,7 @@ impl Sad {
             first_sequence: NonZeroU64::MIN,
             lifetime,
             dscp: DscpPolicy::Copy,
-            path_mtu_bytes: policy.path_mtu_bytes,
+            path_mtu_bytes: self.paths.mtu_bytes(path::ends(&child.path), policy.path_mtu_bytes),
             keepalive: child.path.nat_before_us.then_some(KEEPALIVE),
         }));
         let stats = inbound.stats();
@@ -141,6 +152,8 @@ impl Sad {
             path: child.path,
             sends: false,
             seen_packets: 0,
+            told: None,
+            interface_mtu_bytes: policy.path_mtu_bytes,
         };
         self.pairs.insert(child.id, pair);
         if child.outbound_use == OutboundUse::Now {
@@ -229,6 +242,56 @@ impl Sad {
         self.pairs.iter().map(|(child, pair)| (*child, pair))
     }
 
+    /// A router says that one of our packets was too big: believed if a pair did send that packet not long ago, within bounds, and only downwards. Returns
+    /// the connection and the new path MTU in bytes, if that changed anything.
+    pub fn learn_path_mtu(&mut self, message: &TooBig, now: Instant) -> Option<(ConnectionId, u16)> {
+        let path = (message.local, message.remote);
+        let is_ours =
+            |pair: &Pair| path::ends(&pair.path) == path && pair.outbound.sent_recently(message.sequence_low);
+        let (_, pair) = self.by_outbound(message.spi, is_ours)?;
+        let connection = pair.connection;
+        let mtu_bytes = path_mtu_after(message, pair.outbound.path_mtu_bytes())?;
+        self.paths.learn(path, mtu_bytes, now);
+        self.apply_path_mtu(path);
+        Some((connection, mtu_bytes))
+    }
+
+    /// Tries longer packets again where a router's word has become old.
+    pub fn age_path_mtus(&mut self, now: Instant) {
+        for path in self.paths.expire(now) {
+            self.apply_path_mtu(path);
+        }
+    }
+
+    fn apply_path_mtu(&mut self, path: Ends) {
+        for pair in self.pairs.values().filter(|pair| path::ends(&pair.path) == path) {
+            pair.outbound.set_path_mtu_bytes(self.paths.mtu_bytes(path, pair.interface_mtu_bytes));
+        }
+    }
+
+    /// The core hears of this limit now.
+    pub fn note_told(&mut self, child: ChildId, expiry: Expiry) {
+        if let Some(pair) = self.pairs.get_mut(&child)
+            && severity(Some(expiry)) > severity(pair.told)
+        {
+            pair.told = Some(expiry);
+        }
+    }
+
+    /// Limits that were reached and that the core has not heard of, because the workers' event was lost; by inbound SPI. They count as told from now on.
+    pub fn untold_limits(&mut self) -> Vec<(Spi, Expiry)> {
+        let mut untold = Vec::new();
+        for pair in self.pairs.values_mut() {
+            let reached = [pair.inbound.reached(), pair.outbound.reached()].into_iter().flatten();
+            let Some(worst) = reached.max_by_key(|expiry| severity(Some(*expiry))) else { continue };
+            if severity(Some(worst)) > severity(pair.told) {
+                pair.told = Some(worst);
+                untold.push((pair.inbound_spi, worst));
+            }
+        }
+        untold
+    }
+
     /// Inbound SPIs that received since the last call: signs of life.
     pub fn active_since_last_asked(&mut self) -> Vec<Spi> {
         let mut active = Vec::new();
@@ -240,6 +303,15 @@ impl Sad {
             }
         }
         active
+    }
+}
+
+/// A limit that stops traffic is news after one that does not.
+fn severity(expiry: Option<Expiry>) -> u8 {
+    match expiry {
+        None => 0,
+        Some(Expiry::Soft) => 1,
+        Some(Expiry::Hard | Expiry::Sequence) => 2,
     }
 }
 

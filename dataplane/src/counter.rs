@@ -346,6 +346,7 @@ counters! {
     EspBadNextHeader "esp_bad_next_header" Drop Packets "Next header is neither IPv4, IPv6 nor 59." "The peer uses transport mode or another protocol in the tunnel.";
     EspInnerMalformed "esp_inner_malformed" Drop Packets "The inner packet is truncated, or its version disagrees with the next header." "The peer's ESP is broken.";
     EspSelectorMismatch "esp_selector_mismatch" Drop Packets "The inner packet is outside of the SA's traffic selectors (RFC 4301, 5.2)." "The peer routes more into the tunnel than was agreed: compare traffic selectors.";
+    EspWrongSource "esp_wrong_source" Drop Packets "The inner packet's source belongs to us or to another tunnel, or (where the traffic selectors are any-to-any) to nobody that is routed." "The peer sends for others: if it may, add the prefix to its local network gateway; otherwise find out who spoofs addresses there.";
     EcnIllegal "ecn_illegal" Drop Packets "Outer header says congestion experienced, the inner cannot carry it (RFC 6040, 4.2)." "A router on the path marks packets that it must not.";
     SaExpiredInbound "sa_expired_inbound" Drop Packets "The inbound SA reached a hard lifetime." "Rekeying failed: see the connection's reason.";
     KeepaliveReceived "keepalive_received" Leave Packets "NAT keepalives received and eaten (RFC 3948, 2.3)." "";

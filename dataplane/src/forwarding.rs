@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::counter::Counter;
 use crate::header::ethernet::Mac;
 use crate::header::ndp;
 use crate::header::vlan::VlanId;
@@ -170,12 +171,29 @@ pub struct Tunnel {
     pub dont_fragment: DontFragment,
 }
 
-/// A virtual network's routes, one trie a family; leaves are indices into `next_hops`.
+/// A virtual network's routes, one trie a family; leaves are indices into `routes`.
 #[derive(Debug)]
 struct Vrf {
     ipv4: Trie,
     ipv6: Trie,
-    next_hops: Vec<NextHop>,
+    routes: Vec<Route>,
+}
+
+/// What the longest prefix that covers an address says.
+#[derive(Debug)]
+struct Route {
+    next_hop: NextHop,
+    /// Policies (by their first tunnels) out of which packets of these sources may come: those that any route of this very prefix leads to, also
+    /// where another one of them won (RFC 3704, 2.3: feasible paths).
+    policies: Vec<TunnelId>,
+}
+
+/// A tunnel in its place.
+#[derive(Debug)]
+struct Placed {
+    tunnel: Tunnel,
+    /// The first tunnel of the ordered policy that it belongs to; its own number if it stands alone.
+    policy: TunnelId,
 }
 
 /// The snapshot.
@@ -185,7 +203,7 @@ pub struct Forwarding {
     /// Per port, sorted by VLAN, untagged first.
     ports: Vec<Vec<(Option<VlanId>, InterfaceId)>>,
     vrfs: Vec<Option<Vrf>>,
-    tunnels: Vec<Option<Tunnel>>,
+    tunnels: Vec<Option<Placed>>,
 }
 
 impl Forwarding {
@@ -224,9 +242,13 @@ impl Forwarding {
     /// Link-local destinations belong to a link and not to a network: see [`Forwarding::route_from`].
     #[must_use]
     pub fn route(&self, vrf: VrfId, destination: IpAddr) -> NextHop {
-        let Some(Some(vrf)) = self.vrfs.get(usize::from(vrf.0)) else { return NextHop::Unreachable };
-        let trie = if destination.is_ipv4() { &vrf.ipv4 } else { &vrf.ipv6 };
-        vrf.next_hops.get(trie.lookup(key(destination)) as usize).copied().unwrap_or(NextHop::Unreachable)
+        self.longest(vrf, destination).map_or(NextHop::Unreachable, |route| route.next_hop)
+    }
+
+    fn longest(&self, vrf: VrfId, address: IpAddr) -> Option<&Route> {
+        let vrf = self.vrfs.get(usize::from(vrf.0))?.as_ref()?;
+        let trie = if address.is_ipv4() { &vrf.ipv4 } else { &vrf.ipv6 };
+        vrf.routes.get(trie.lookup(key(address)) as usize)
     }
 
     /// Like [`Forwarding::route`], for a packet that arrived on, or was made for, an interface: link-local
@@ -243,19 +265,67 @@ impl Forwarding {
     /// A tunnel.
     #[must_use]
     pub fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
+        Some(&self.placed(id)?.tunnel)
+    }
+
+    fn placed(&self, id: TunnelId) -> Option<&Placed> {
         self.tunnels.get(usize::try_from(id.0).ok()?)?.as_ref()
     }
 
-    /// The first tunnel, from the one a route leads to along its alternatives, whose selectors take an outbound packet.
+    /// The first tunnel, from the one a route leads to along its alternatives, whose selectors take an outbound packet and that is up. Where
+    /// none of them is up, the first whose selectors take it: to be dropped there, and to ask for an SA.
+    ///
+    /// Passing over a tunnel without an SA opens no hole: what takes the packet instead is of the same policy, and so of the same peer and
+    /// connection, and has agreed to carry it. It matters after a change of selectors, where the tunnel of the old Child SA lasts until its last packets
+    /// have come in.
     #[must_use]
-    pub fn tunnel_for(&self, routed: TunnelId, flow: &Flow) -> Option<(TunnelId, &Tunnel)> {
-        let mut id = routed;
-        loop {
-            let tunnel = self.tunnel(id)?;
+    pub fn tunnel_for(
+        &self,
+        routed: TunnelId,
+        flow: &Flow,
+        is_up: impl Fn(TunnelId) -> bool,
+    ) -> Option<(TunnelId, &Tunnel)> {
+        let mut first = None;
+        let mut next = Some(routed);
+        while let Some(id) = next {
+            let Some(tunnel) = self.tunnel(id) else { break };
             if tunnel.selectors.matches_outbound(flow) {
-                return Some((id, tunnel));
+                if is_up(id) {
+                    return Some((id, tunnel));
+                }
+                first = first.or(Some((id, tunnel)));
             }
-            id = tunnel.alternative?;
+            next = tunnel.alternative;
+        }
+        first
+    }
+
+    /// The tunnel that an authentic packet came out of, if the packet may have come that way: its selectors cover it (RFC 4301, 5.2, step 4), and
+    /// its source is not to be found elsewhere. Selectors of a routed tunnel cover any pair of addresses; without the second check a peer
+    /// could speak for our own network, or for another peer's.
+    ///
+    /// The source's longest prefix has to lead to the tunnel's policy; of several equal prefixes any may (the peer may be reached through
+    /// several connections, whichever of them is used the other way). A source without a route speaks for nobody that we know: selectors
+    /// that name it decide; selectors that name everything do not, but for ICMP errors, since routers on the peer's side often have
+    /// addresses that nobody routes, and path MTU discovery depends on what they say.
+    ///
+    /// # Errors
+    /// The drop reason: `EspSelectorMismatch`, `EspWrongSource`.
+    pub fn tunnel_of_inbound(&self, id: TunnelId, flow: &Flow) -> Result<&Tunnel, Counter> {
+        let Placed { tunnel, policy } = self.placed(id).ok_or(Counter::EspSelectorMismatch)?;
+        let Some(selector) = tunnel.selectors.match_inbound(flow) else {
+            return Err(Counter::EspSelectorMismatch);
+        };
+        let (next_hop, policies) = match self.longest(tunnel.vrf, flow.source) {
+            Some(route) => (route.next_hop, route.policies.as_slice()),
+            None => (NextHop::Unreachable, [].as_slice()),
+        };
+        let is_theirs = policies.contains(policy);
+        let is_nobodys = next_hop == NextHop::Unreachable;
+        if is_theirs || (is_nobodys && (!selector.addresses.is_everything() || flow.is_icmp_error())) {
+            Ok(tunnel)
+        } else {
+            Err(Counter::EspWrongSource)
         }
     }
 

@@ -17,7 +17,8 @@
 //! - The acknowledgement ring is as long as the command ring and control sends only while it has room for the answer:
 //!   [`ControlEnd::send`] counts what is unanswered, so that a worker never waits with an answer.
 //! - Events may be lost when their ring is full; each loss is counted (`event_ring_full`, `punt_ring_full`) and nothing depends on one
-//!   event: soft limits have hard ones behind them, neighbours are asked again, traps repeat.
+//!   event: limits can be read off the SAs' counts ([`OutboundSa::reached`], [`crate::sa::InboundStats::reached`]), neighbours are asked again, traps
+//!   repeat.
 //!
 //! The usual orders: a tunnel appears in a [`Forwarding`] before its SAs are installed and disappears after they are removed. On a
 //! rekey: new inbound to its home worker, then (all acknowledged) tell the peer, then the new outbound to all workers in place of the old,
@@ -159,7 +160,7 @@ pub enum Event {
     /// A neighbour answered or changed its MAC address: to be passed on to the other workers.
     NeighbourLearned(NeighbourEntry),
     /// A router on the path says that our ESP packets of this size do not fit (RFC 4301, 8.2.1). Unauthenticated: find the SA by
-    /// `remote` and `spi`, take [`crate::pmtu::path_mtu_after`], then [`OutboundSa::set_path_mtu_bytes`].
+    /// `remote` and `spi`, check [`OutboundSa::sent_recently`], take [`crate::pmtu::path_mtu_after`], then [`OutboundSa::set_path_mtu_bytes`].
     PathTooBig(TooBig),
 }
 

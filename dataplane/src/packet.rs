@@ -13,6 +13,7 @@ use crate::header::ipv4::Ipv4View;
 use crate::header::ipv6::Ipv6View;
 use crate::header::{Protocol, be16};
 use crate::icmp::Delivery;
+use crate::pmtu::Fit;
 use crate::selector::Flow;
 
 /// IP version.
@@ -32,8 +33,8 @@ pub(crate) type Batch<T> = ArrayVec<T, BURST_PACKETS>;
 pub(crate) enum Origin {
     /// An interface, in a frame addressed this way.
     Interface(InterfaceId, Delivery),
-    /// A tunnel: authentic, and covered by its selectors.
-    Tunnel,
+    /// A tunnel: authentic, covered by its selectors, and from where its route leads.
+    Tunnel(TunnelId),
     /// This worker or the control thread made it: no ICMP error may answer it, and its TTL is as it should leave.
     Ourselves,
 }
@@ -76,6 +77,8 @@ pub(crate) struct Entering {
     pub(crate) tunnel: TunnelId,
     pub(crate) inner: Inner,
     pub(crate) sequence: Sequence,
+    /// [`Fit::Whole`], or [`Fit::FragmentOuter`].
+    pub(crate) fit: Fit,
 }
 
 /// The sequence number of a packet on its way into a tunnel: taken when the whole burst is known.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use dpdk_sys::{Burst, Mbuf, Mempool, Reassembler};
 
 use crate::counter::{Counter, Local};
-use crate::forwarding::{Forwarding, PortIndex, VrfId};
+use crate::forwarding::{Forwarding, PortIndex, TunnelId, VrfId};
 use crate::gcm::Kernel;
 use crate::handover::Handover;
 use crate::header::ipv4::Ipv4View;
@@ -59,6 +59,13 @@ pub(crate) struct Tables {
     pub(crate) neighbours: Neighbours<Mbuf>,
 }
 
+impl Tables {
+    /// The SA that seals for a tunnel at present.
+    pub(crate) fn outbound_of(&self, tunnel: TunnelId) -> Option<&OutboundSa> {
+        self.outbound.get(usize::try_from(tunnel.0).ok()?)?.as_deref()
+    }
+}
+
 /// What every stage needs: the snapshot, time, counters, rings, queues to send on.
 pub(crate) struct Context {
     pub(crate) forwarding: Arc<Forwarding>,
@@ -75,6 +82,8 @@ pub(crate) struct Context {
     pub(crate) whole_pool: Mempool,
     /// The reassembler's count of discarded fragments that is already in the counters.
     pub(crate) fragments_lost: u64,
+    /// Identification of the next IPv6 packet of ours that is cut; begins at random.
+    pub(crate) fragment_id: u32,
     pub(crate) now_us: u64,
 }
 

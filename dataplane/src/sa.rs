@@ -99,3 +99,6 @@ pub enum Direction {
     /// To the peer.
     Outbound,
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,15 @@ impl AddressRange {
             _ => false,
         }
     }
+
+    /// Whether the range has every address of its family.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        match self {
+            Self::V4(range) => range.start().is_unspecified() && range.end().is_broadcast(),
+            Self::V6(range) => range.start().is_unspecified() && range.end().to_bits() == u128::MAX,
+        }
+    }
 }
 
 impl From<ipnet::IpNet> for AddressRange {
@@ -110,6 +119,20 @@ pub struct Flow {
     pub destination_port: Option<u16>,
 }
 
+impl Flow {
+    /// Whether the packet is an ICMP error: it tells about a packet that went the other way, and any router on that way may have sent it
+    /// (RFC 792; RFC 4443, 2.1).
+    #[must_use]
+    pub fn is_icmp_error(&self) -> bool {
+        let Some(kind) = self.source_port.map(|kind_and_code| kind_and_code >> 8) else { return false };
+        match self.protocol {
+            Protocol::ICMP => matches!(kind, 3 | 11 | 12),
+            Protocol::ICMPV6 => kind < 128,
+            _ => false,
+        }
+    }
+}
+
 /// The selectors of one tunnel: any pair of a local and a remote one (RFC 7296, 2.9).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Selectors {
@@ -127,11 +150,14 @@ impl Selectors {
             && self.remote.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
     }
 
-    /// Whether a packet that came out of the tunnel may be forwarded (RFC 4301, 5.2, step 4).
+    /// The selector of the peer's side that covers a packet which came out of the tunnel, if our side has one for it, too (RFC 4301, 5.2, step 4).
     #[must_use]
-    pub fn matches_inbound(&self, flow: &Flow) -> bool {
-        self.remote.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
-            && self.local.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
+    pub fn match_inbound(&self, flow: &Flow) -> Option<&TrafficSelector> {
+        let to_us =
+            self.local.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port));
+        let from_them =
+            || self.remote.iter().find(|s| s.matches(flow.source, flow.protocol, flow.source_port));
+        if to_us { from_them() } else { None }
     }
 }
 

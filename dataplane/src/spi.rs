@@ -87,14 +87,24 @@ impl Bucket {
 /// Hands out inbound SPIs; owned by the control thread.
 ///
 /// Slots are used again as late as possible (first freed, first reused), each time under the next generation. Buckets
-/// are dealt in turn, which spreads SAs evenly over workers.
+/// are dealt like cards, each once before any comes again, which spreads SAs evenly over workers.
+///
+/// Order of the slots, order of the buckets and first generations are random, so that neither a restart nor the SPIs of one's own SAs tell what those of
+/// others are. What remains: the slot is below the table's length, a deal of 64 SPIs has each bucket once, and a slot's generations follow each
+/// other. Somebody off the path who wants to hit a live SPI has to try about 2^32 / (number of SAs), like with any other SPIs; what it gains is a
+/// packet that fails authentication.
 #[derive(Debug)]
 pub struct SpiAllocator {
     free: std::collections::VecDeque<u32>,
     generations: Vec<u8>,
     taken: Vec<bool>,
-    next_bucket: u8,
+    /// Buckets left of this deal.
+    deal: Vec<u8>,
+    random: Fill,
 }
+
+/// Fills bytes with randomness that nobody can guess.
+pub type Fill = fn(&mut [u8]);
 
 /// All slots are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -103,17 +113,15 @@ pub struct SpisExhausted(pub u32);
 
 impl SpiAllocator {
     /// An allocator over `slots` table slots (the same number that the workers' tables were made with; at most
-    /// [`SLOTS`], more are not used). `first_generation` should be random, so that a restarted gateway does not repeat
-    /// the SPIs of its former life.
+    /// [`SLOTS`], more are not used).
     #[must_use]
-    pub fn new(slots: u32, first_generation: u8) -> Self {
+    pub fn new(slots: u32, random: Fill) -> Self {
         let slots = slots.min(SLOTS);
-        Self {
-            free: (1..slots).collect(),
-            generations: vec![first_generation; slots as usize],
-            taken: vec![false; slots as usize],
-            next_bucket: 0,
-        }
+        let mut free: Vec<u32> = (1..slots).collect();
+        shuffle(&mut free, random);
+        let mut generations = vec![0; slots as usize];
+        random(&mut generations);
+        Self { free: free.into(), generations, taken: vec![false; slots as usize], deal: Vec::new(), random }
     }
 
     /// Takes a slot and makes its next SPI.
@@ -127,8 +135,11 @@ impl SpiAllocator {
             .ok_or(SpisExhausted(u32::try_from(self.taken.len()).unwrap_or(u32::MAX)))?;
         let index = slot as usize;
         self.taken[index] = true;
-        let bucket = self.next_bucket;
-        self.next_bucket = (bucket + 1) % BUCKETS;
+        if self.deal.is_empty() {
+            self.deal.extend(0..BUCKETS);
+            shuffle(&mut self.deal, self.random);
+        }
+        let bucket = self.deal.pop().unwrap_or(0); // never empty: see above
         Ok(Spi::compose(bucket, slot, self.generations[index]))
     }
 
@@ -146,11 +157,51 @@ impl SpiAllocator {
     }
 }
 
+/// Fisher and Yates: every order is as likely as any other, but for a bias of less than 2^-46.
+fn shuffle<T>(cards: &mut [T], random: Fill) {
+    for last in (1..cards.len()).rev() {
+        let mut bytes = [0; 8];
+        random(&mut bytes);
+        let count = last as u64 + 1;
+        let pick = usize::try_from(u64::from_ne_bytes(bytes) % count).unwrap_or(last);
+        cards.swap(last, pick);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::num::NonZeroU8;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Different bytes at each call: enough to be told apart.
+    fn fill(out: &mut [u8]) {
+        static STATE: AtomicU64 = AtomicU64::new(1);
+        for byte in out {
+            let state = STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+            *byte = (state ^ state >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9).to_be_bytes()[0];
+        }
+    }
+
+    #[test]
+    fn two_lives_of_a_gateway_share_no_order() {
+        let [first, second]: [Vec<u32>; 2] = std::array::from_fn(|_| {
+            let mut allocator = SpiAllocator::new(16_384, fill);
+            (0..256).map(|_| allocator.allocate().expect("room").get()).collect()
+        });
+        let same = |part: fn(Spi) -> u32| {
+            let part = |spi: &u32| part(Spi(*spi));
+            first.iter().zip(&second).filter(|(a, b)| part(a) == part(b)).count()
+        };
+        // Of 256 pairs, 4 buckets, 1 generation and no slot are the same by chance.
+        assert!(same(|spi| spi.bucket().0.into()) < 32);
+        assert!(same(|spi| spi.get() & 0xff) < 32);
+        assert!(same(|spi| spi.slot().0) < 8);
+        let steps: std::collections::HashSet<u32> =
+            first.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+        assert!(steps.len() > 250, "no SPI follows from the one before");
+    }
 
     #[test]
     fn reserved_values_are_refused() {
@@ -161,7 +212,7 @@ mod tests {
 
     #[test]
     fn allocated_spis_are_never_reserved_and_never_out_twice() {
-        let mut allocator = SpiAllocator::new(64, 250);
+        let mut allocator = SpiAllocator::new(64, fill);
         let mut seen = std::collections::HashSet::new();
         let first: Vec<_> = (0..63).map(|_| allocator.allocate().expect("room")).collect();
         assert_eq!(allocator.allocate(), Err(SpisExhausted(64)));
@@ -177,7 +228,7 @@ mod tests {
 
     #[test]
     fn buckets_spread_evenly_over_workers() {
-        let mut allocator = SpiAllocator::new(SLOTS, 0);
+        let mut allocator = SpiAllocator::new(SLOTS, fill);
         let workers = NonZeroU8::new(4).expect("not zero");
         let mut homes = [0; 4];
         for _ in 0..BUCKETS {

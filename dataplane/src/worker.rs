@@ -133,6 +133,7 @@ impl Worker {
             reassembler: parts.reassembler,
             whole_pool: parts.whole_pool,
             fragments_lost: 0,
+            fragment_id: (parts.seed >> 32 ^ parts.seed & u64::from(u32::MAX)).try_into().unwrap_or(0),
             now_us: 0,
         };
         Self {

@@ -17,9 +17,7 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     pub(super) fn new(slots: u32) -> Self {
-        let mut generation = [0];
-        fill(&mut generation);
-        Self { spis: SpiAllocator::new(slots, generation[0]), releasing: VecDeque::new() }
+        Self { spis: SpiAllocator::new(slots, fill), releasing: VecDeque::new() }
     }
 
     /// Frees an SPI when everything up to `ticket` has been applied.

@@ -2,13 +2,13 @@
 
 use crossgate_config::ConnectionMode;
 use crossgate_dataplane::message::{Command as ToWorker, Event, NeighbourEntry, Punt};
-use crossgate_dataplane::pmtu::{TooBig, path_mtu_after};
+use crossgate_dataplane::pmtu::TooBig;
 use crossgate_dataplane::sa::{Direction, Expiry};
+use crossgate_dataplane::spi::Spi;
 use crossgate_ike::Command;
 use crossgate_ike::event::{ConnectionId, Input, Path, Spi as IkeSpi};
 
 use super::Gateway;
-use crate::sad::Pair;
 use crate::workers::WorkerId;
 
 impl Gateway {
@@ -20,11 +20,9 @@ impl Gateway {
                     Direction::Inbound => self.sad.by_inbound(spi),
                     Direction::Outbound => self.sad.by_outbound(spi, |pair| pair.tunnel == tunnel),
                 };
-                let Some(spi) = pair.map(|(_, pair)| IkeSpi(pair.inbound_spi.get())) else { return };
-                self.command(match expiry {
-                    Expiry::Soft => Command::SoftLifetime(spi),
-                    Expiry::Hard | Expiry::Sequence => Command::HardLifetime(spi),
-                });
+                let Some((child, spi)) = pair.map(|(child, pair)| (child, pair.inbound_spi)) else { return };
+                self.sad.note_told(child, expiry);
+                self.tell_of_limit(spi, expiry);
             }
             Event::NoSa { tunnel, source, destination } => {
                 // A connection that only answers waits for its peer, whatever traffic would like.
@@ -65,20 +63,33 @@ impl Gateway {
         self.workers.at_others(worker, || ToWorker::LearnNeighbour(entry));
     }
 
-    /// An ICMP error about one of our ESP packets: believed only within bounds, and only downwards (RFC 4301, 8.2.1).
+    fn tell_of_limit(&mut self, inbound: Spi, expiry: Expiry) {
+        let spi = IkeSpi(inbound.get());
+        self.command(match expiry {
+            Expiry::Soft => Command::SoftLifetime(spi),
+            Expiry::Hard | Expiry::Sequence => Command::HardLifetime(spi),
+        });
+    }
+
+    /// An ICMP error about one of our ESP packets (RFC 4301, 8.2.1).
     fn on_path_too_big(&mut self, message: &TooBig) {
-        let ours =
-            |pair: &Pair| (pair.path.local.ip(), pair.path.remote.ip()) == (message.local, message.remote);
-        let Some((_, pair)) = self.sad.by_outbound(message.spi, ours) else { return };
-        if let Some(mtu_bytes) = path_mtu_after(message, pair.outbound.path_mtu_bytes()) {
-            let connection = self.name_of(pair.connection);
+        if let Some((connection, mtu_bytes)) = self.sad.learn_path_mtu(message, self.clock.now()) {
+            let connection = self.name_of(connection);
             tracing::info!(connection, mtu_bytes, "the path to the peer takes only smaller packets");
-            pair.outbound.set_path_mtu_bytes(mtu_bytes);
         }
     }
 
+    /// What has to be looked at now and then: signs of life for the core, limits whose event was lost, path MTUs that have become old.
+    pub(super) fn look_at_sas(&mut self) {
+        self.pass_on_activity();
+        for (spi, expiry) in self.sad.untold_limits() {
+            self.tell_of_limit(spi, expiry);
+        }
+        self.sad.age_path_mtus(self.clock.now());
+    }
+
     /// Tells the core which SAs received since the last time.
-    pub(super) fn pass_on_activity(&mut self) {
+    fn pass_on_activity(&mut self) {
         for spi in self.sad.active_since_last_asked() {
             self.command(Command::InboundActivity(IkeSpi(spi.get())));
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{Forwarding, Interface, InterfaceId, NextHop, Tunnel, TunnelId, Vrf, VrfId};
+use super::{Forwarding, Interface, InterfaceId, NextHop, Placed, Route, Tunnel, TunnelId, Vrf, VrfId};
 use crate::route::{Prefix, Trie};
 
 /// Why a snapshot would contradict itself.
@@ -79,11 +79,25 @@ impl Builder {
                 return Err(BuildError::SameFrames(same[0].1, same[1].1));
             }
         }
+        let policies = self.policies();
         let mut tunnels = Vec::new();
         for (id, tunnel) in &self.tunnels {
-            put(&mut tunnels, id.0 as usize, tunnel.clone());
+            put(&mut tunnels, id.0 as usize, Placed { tunnel: tunnel.clone(), policy: policies[id] });
         }
-        Ok(Forwarding { interfaces, ports, vrfs: self.vrfs(), tunnels })
+        Ok(Forwarding { interfaces, ports, vrfs: self.vrfs(&policies), tunnels })
+    }
+
+    /// The policy of each tunnel: the first of those that lead to it as their alternative.
+    fn policies(&self) -> BTreeMap<TunnelId, TunnelId> {
+        let mut policies = BTreeMap::new();
+        for (id, tunnel) in &self.tunnels {
+            // Alternatives have greater numbers, so that whoever leads here has been seen.
+            let policy = *policies.entry(*id).or_insert(*id);
+            if let Some(next) = tunnel.alternative {
+                policies.entry(next).or_insert(policy);
+            }
+        }
+        policies
     }
 
     fn check(&self) -> Result<(), BuildError> {
@@ -117,7 +131,7 @@ impl Builder {
         if owner == vrf { Ok(()) } else { Err(BuildError::OtherNetwork(vrf, next_hop)) }
     }
 
-    fn vrfs(&self) -> Vec<Option<Vrf>> {
+    fn vrfs(&self, policies: &BTreeMap<TunnelId, TunnelId>) -> Vec<Option<Vrf>> {
         let mut by_vrf: BTreeMap<VrfId, Vec<(IpNet, NextHop)>> = BTreeMap::new();
         let of_interfaces = self.interfaces.values().map(|interface| interface.vrf);
         for vrf in of_interfaces.chain(self.tunnels.values().map(|tunnel| tunnel.vrf)) {
@@ -141,7 +155,7 @@ impl Builder {
         }
         let mut vrfs = Vec::new();
         for (id, routes) in by_vrf {
-            put(&mut vrfs, usize::from(id.0), table(&routes));
+            put(&mut vrfs, usize::from(id.0), table(&routes, policies));
         }
         vrfs
     }
@@ -157,19 +171,33 @@ fn broadcast_of(own: &IpNet) -> Option<(IpNet, NextHop)> {
     }
 }
 
-fn table(routes: &[(IpNet, NextHop)]) -> Vrf {
-    let mut next_hops = vec![NextHop::Unreachable];
-    let mut known = HashMap::from([(NextHop::Unreachable, 0)]);
+fn table(routes: &[(IpNet, NextHop)], policies: &BTreeMap<TunnelId, TunnelId>) -> Vrf {
+    let mut feasible: HashMap<IpNet, Vec<TunnelId>> = HashMap::new();
+    for (prefix, next_hop) in routes {
+        if let NextHop::Tunnel(tunnel) = next_hop {
+            let of_prefix = feasible.entry(*prefix).or_default();
+            of_prefix.push(policies[tunnel]);
+            of_prefix.sort_unstable();
+            of_prefix.dedup();
+        }
+    }
+    let mut distinct = vec![Route { next_hop: NextHop::Unreachable, policies: Vec::new() }];
+    let mut known = HashMap::from([((NextHop::Unreachable, Vec::new()), 0)]);
     let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
     for (prefix, next_hop) in routes {
-        let leaf = *known.entry(*next_hop).or_insert_with(|| {
-            next_hops.push(*next_hop);
-            u32::try_from(next_hops.len() - 1).expect("fewer than 2^32 next hops")
+        // Where something else than a tunnel won, no tunnel may speak for the prefix.
+        let policies = match next_hop {
+            NextHop::Tunnel(_) => feasible.get(prefix).cloned().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let leaf = *known.entry((*next_hop, policies)).or_insert_with_key(|(next_hop, policies)| {
+            distinct.push(Route { next_hop: *next_hop, policies: policies.clone() });
+            u32::try_from(distinct.len() - 1).expect("fewer than 2^32 routes")
         });
         let family = if prefix.addr().is_ipv4() { &mut ipv4 } else { &mut ipv6 };
         family.push((Prefix::from(*prefix), leaf));
     }
-    Vrf { ipv4: Trie::build(0, ipv4), ipv6: Trie::build(0, ipv6), next_hops }
+    Vrf { ipv4: Trie::build(0, ipv4), ipv6: Trie::build(0, ipv6), routes: distinct }
 }
 
 fn put<T>(table: &mut Vec<Option<T>>, at: usize, value: T) {

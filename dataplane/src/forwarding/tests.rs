@@ -87,20 +87,96 @@ fn link_local_destinations_stay_on_their_link() {
     assert_eq!(forwarding.route_from(InterfaceId(9), ip("fe80::1")), NextHop::Unreachable);
 }
 
-#[test]
-fn a_tunnel_whose_selectors_refuse_passes_on_to_its_alternative() {
-    let forwarding = example().build().expect("consistent");
-    let flow = |from: &str, to: &str| Flow {
+fn flow(from: &str, to: &str) -> Flow {
+    Flow {
         source: ip(from),
         destination: ip(to),
         protocol: Protocol::UDP,
         source_port: Some(1),
         destination_port: Some(2),
+    }
+}
+
+#[test]
+fn a_tunnel_whose_selectors_refuse_or_that_is_down_passes_on_to_its_alternative() {
+    let forwarding = example().build().expect("consistent");
+    let chosen = |from, to, up: &[u32]| {
+        forwarding.tunnel_for(TunnelId(4), &flow(from, to), |id| up.contains(&id.0)).map(|(id, _)| id.0)
     };
-    let chosen = |from, to| forwarding.tunnel_for(TunnelId(4), &flow(from, to)).map(|(id, _)| id.0);
-    assert_eq!(chosen("10.1.0.5", "10.2.0.5"), Some(4));
-    assert_eq!(chosen("10.1.0.5", "10.2.9.5"), Some(6));
-    assert_eq!(chosen("10.9.0.5", "10.2.9.5"), None);
+    assert_eq!(chosen("10.1.0.5", "10.2.0.5", &[4, 6]), Some(4));
+    assert_eq!(chosen("10.1.0.5", "10.2.9.5", &[4, 6]), Some(6));
+    assert_eq!(chosen("10.9.0.5", "10.2.9.5", &[4, 6]), None);
+    assert_eq!(chosen("10.1.0.5", "10.2.0.5", &[6]), Some(6), "the first one has no SA");
+    assert_eq!(chosen("10.1.0.5", "10.2.0.5", &[]), Some(4), "none has: the first one asks");
+    assert_eq!(chosen("10.1.0.5", "10.2.9.5", &[4]), Some(6), "up, but it does not cover the packet");
+}
+
+/// A hub with a LAN and tunnels of any-to-any selectors: 1 and its alternative 2 to site B (10.2.0.0/16), 3 to site C (10.3.0.0/16), 4 and 5 both to site
+/// D (10.4.0.0/16), 6 with selectors that name 10.6.0.0/16, which nobody routes.
+fn hub() -> Forwarding {
+    let any = |alternative| Tunnel {
+        selectors: Selectors {
+            local: vec![TrafficSelector::of_prefix(net("0.0.0.0/0"))],
+            remote: vec![TrafficSelector::of_prefix(net("0.0.0.0/0"))],
+        },
+        ..tunnel("0.0.0.0/0", alternative)
+    };
+    let mut builder = Forwarding::builder();
+    builder.interface(LAN, interface(SITE, None, &["10.1.0.1/24"]));
+    builder.tunnel(TunnelId(1), any(Some(TunnelId(2))));
+    for id in 2..6 {
+        builder.tunnel(TunnelId(id), any(None));
+    }
+    builder.tunnel(TunnelId(6), tunnel("10.6.0.0/16", None));
+    for (prefix, id) in [("10.2.0.0/16", 1), ("10.3.0.0/16", 3), ("10.4.0.0/16", 4), ("10.4.0.0/16", 5)] {
+        builder.route(SITE, net(prefix), NextHop::Tunnel(TunnelId(id)));
+    }
+    builder.route(SITE, net("10.2.7.0/24"), NextHop::Tunnel(TunnelId(3)));
+    builder.route(SITE, net("10.1.9.0/24"), NextHop::Via(LAN, ip("10.1.0.9")));
+    builder.build().expect("consistent")
+}
+
+#[test]
+fn a_peer_speaks_for_its_own_prefixes_only() {
+    let hub = hub();
+    let from =
+        |id, source| hub.tunnel_of_inbound(TunnelId(id), &flow(source, "10.1.0.5")).map(|tunnel| tunnel.vrf);
+    for (id, source) in [(1, "10.2.0.5"), (2, "10.2.0.5"), (3, "10.3.0.5"), (4, "10.4.0.5"), (5, "10.4.0.5")]
+    {
+        assert_eq!(from(id, source), Ok(SITE), "{source} out of tunnel {id}");
+    }
+    assert_eq!(from(3, "10.2.7.5"), Ok(SITE), "the longest prefix decides");
+    let foreign = [
+        (1, "10.1.0.5"),  // our LAN's
+        (1, "10.1.0.1"),  // our own
+        (1, "10.1.9.5"),  // behind a router of ours
+        (1, "10.2.7.5"),  // a part of the prefix that is another's
+        (3, "10.2.0.5"),  // another site's
+        (1, "10.4.0.5"),  // another site's with two tunnels
+        (1, "127.0.0.1"), // nobody's, ever
+        (1, "8.8.8.8"),   // not routed, and selectors that name everything
+    ];
+    for (id, source) in foreign {
+        assert_eq!(from(id, source), Err(Counter::EspWrongSource), "{source} out of tunnel {id}");
+    }
+    assert_eq!(from(6, "10.6.0.5"), Ok(SITE), "nobody's, but agreed by name");
+    assert_eq!(from(6, "10.2.0.5"), Err(Counter::EspSelectorMismatch));
+    assert_eq!(from(9, "10.2.0.5"), Err(Counter::EspSelectorMismatch), "no such tunnel");
+}
+
+#[test]
+fn routers_without_a_route_may_still_send_errors() {
+    let hub = hub();
+    let icmp = |kind: u16, source| Flow {
+        protocol: Protocol::ICMP,
+        source_port: Some(kind << 8 | 4),
+        destination_port: Some(kind << 8 | 4),
+        ..flow(source, "10.1.0.5")
+    };
+    let passes = |flow: &Flow| hub.tunnel_of_inbound(TunnelId(1), flow).is_ok();
+    assert!(passes(&icmp(3, "203.0.113.7")) && passes(&icmp(11, "203.0.113.7")));
+    assert!(!passes(&icmp(8, "203.0.113.7")), "an echo request is no error");
+    assert!(!passes(&icmp(3, "10.1.0.7")), "not in our own network's name");
 }
 
 #[test]

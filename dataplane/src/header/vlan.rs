@@ -42,10 +42,16 @@ impl<'a> VlanView<'a> {
         Ok(Self { head, payload })
     }
 
+    /// Tag control information: priority, drop eligibility, VLAN; in host order.
+    #[must_use]
+    pub fn tci(&self) -> u16 {
+        be16(self.head, 0)
+    }
+
     /// The VLAN; none for a priority tag (0) or the reserved 4095.
     #[must_use]
     pub fn vlan(&self) -> Option<VlanId> {
-        VlanId::new(be16(self.head, 0) & 0x0fff)
+        VlanId::new(self.tci() & 0x0fff)
     }
 
     /// Priority code point, 0 to 7.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dpdk_sys::{Burst, FragmentError, Mbuf, TxQueue, fragment_ipv4};
+use dpdk_sys::{Burst, FragmentError, Mbuf, TxQueue, fragment_ipv4, fragment_ipv6};
 
 use super::Context;
 use crate::counter::{Counter, Local};
@@ -120,10 +120,16 @@ fn in_fragments(
 }
 
 impl Context {
-    /// Cuts an IPv4 packet into fragments of at most `mtu_bytes`. `false`: it was dropped, because it must not be cut, or for want
-    /// of buffers.
-    pub(super) fn cut(&mut self, mbuf: Mbuf, mtu_bytes: u16, pieces: &mut Burst) -> bool {
-        match fragment_ipv4(&mbuf, mtu_bytes, &self.pool, pieces) {
+    /// Cuts a packet into fragments of at most `mtu_bytes`; an IPv6 packet has to be one of ours. `false`: it was dropped, because it must not be
+    /// cut, or for want of buffers.
+    pub(super) fn cut(&mut self, mut mbuf: Mbuf, mtu_bytes: u16, pieces: &mut Burst) -> bool {
+        let cut = if mbuf.data().first().is_some_and(|first| first >> 4 == 6) {
+            self.fragment_id = self.fragment_id.wrapping_add(1);
+            fragment_ipv6(&mut mbuf, mtu_bytes, self.fragment_id, &self.pool, pieces)
+        } else {
+            fragment_ipv4(&mbuf, mtu_bytes, &self.pool, pieces)
+        };
+        match cut {
             Ok(count) => {
                 self.counters.count(Counter::Fragmented);
                 self.counters.add(Counter::Originated, u64::from(count));

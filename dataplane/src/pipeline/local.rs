@@ -1,10 +1,11 @@
 //! Packets to our own addresses: ESP (bare and in UDP), IKE, keepalives and path MTU messages in the underlay; echo requests
-//! everywhere. Everything else is dropped.
+//! everywhere. Everything else is dropped; a datagram's sender is told that nothing listens.
 
 use std::net::{IpAddr, SocketAddr};
 
 use dpdk_sys::{Reassembly, tsc_cycles};
 
+use super::route::{self, PORT_UNREACHABLE};
 use super::{Context, Lists, push_own, trim_to};
 use crate::counter::Counter;
 use crate::forwarding::{InterfaceId, VrfId};
@@ -17,7 +18,7 @@ use crate::header::ipv6::Ipv6View;
 use crate::header::udp::{self, UdpChecksum, UdpView};
 use crate::icmp;
 use crate::message::{Event, Punt};
-use crate::packet::{Clear, Family, Sealed, describe_v4, describe_v6, discard, put};
+use crate::packet::{Batch, Clear, Family, Sealed, describe_v4, describe_v6, discard, put};
 use crate::pmtu::{TooBig, one_segment};
 
 /// IKE (RFC 7296, 2), and IKE beside ESP (RFC 3948).
@@ -29,10 +30,7 @@ const KEEPALIVE: u8 = 0xff;
 
 /// A packet from the underlay to one of our addresses there.
 pub(super) fn underlay(packet: Clear, interface: InterfaceId, lists: &mut Lists, cx: &mut Context) {
-    let header_bytes = match packet.inner.family {
-        Family::V4 => ipv4::HEADER_BYTES,
-        Family::V6 => Ipv6View::new(packet.mbuf.data()).map_or(0, |view| view.header_bytes()),
-    };
+    let header_bytes = header_bytes(&packet);
     if is_fragment(&packet) {
         if let Some(whole) = reassemble(packet, cx) {
             underlay(whole, interface, lists, cx);
@@ -127,7 +125,7 @@ fn datagram(packet: Clear, at: usize, interface: InterfaceId, lists: &mut Lists,
             trim_to(&mut packet.mbuf, end);
             return sealed(packet, payload_at, Some(remote_port), lists, cx);
         }
-        _ => return discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters),
+        _ => return refuse_datagram(packet, &mut lists.errors, cx),
     };
     let (source, destination) = (packet.flow.source, packet.flow.destination);
     if checksum(&udp, source, destination) == UdpChecksum::Wrong {
@@ -146,6 +144,28 @@ fn datagram(packet: Clear, at: usize, interface: InterfaceId, lists: &mut Lists,
     };
     if let Some(()) = cx.punt(punt) {
         cx.counters.count(Counter::PuntedIke);
+    }
+}
+
+/// A datagram to a port of ours that nothing serves: its sender is told, if the datagram is sound.
+pub(super) fn refuse_datagram(packet: Clear, errors: &mut Batch<Clear>, cx: &mut Context) {
+    if is_fragment(&packet) {
+        return discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters);
+    }
+    let at = header_bytes(&packet);
+    let checked = UdpView::new(packet.mbuf.data().get(at..).unwrap_or_default())
+        .map(|udp| checksum(&udp, packet.flow.source, packet.flow.destination));
+    match checked {
+        Err(reason) => discard(packet.mbuf, reason, &mut cx.counters),
+        Ok(UdpChecksum::Wrong) => discard(packet.mbuf, Counter::UdpBadChecksum, &mut cx.counters),
+        Ok(_) => route::refuse(packet, Counter::LocalNotServed, PORT_UNREACHABLE, errors, cx),
+    }
+}
+
+fn header_bytes(packet: &Clear) -> usize {
+    match packet.inner.family {
+        Family::V4 => ipv4::HEADER_BYTES,
+        Family::V6 => Ipv6View::new(packet.mbuf.data()).map_or(0, |view| view.header_bytes()),
     }
 }
 

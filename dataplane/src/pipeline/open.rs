@@ -3,7 +3,7 @@
 //! 1. SPI: home worker (else handed over), slot, SA; lifetime; sequence number and a first look at the replay window,
 //! 2. AES-GCM over the whole burst,
 //! 3. per packet, authentic ones only: the window again, and moved (one burst can hold a number twice); counts and limits,
-//! 4. padding and trailer off, ECN, traffic selectors.
+//! 4. padding and trailer off, ECN, traffic selectors, and whether the source may be out of this tunnel.
 
 use arrayvec::ArrayVec;
 use dpdk_sys::BURST_PACKETS;
@@ -204,11 +204,9 @@ fn decapsulate(
         Ok(checked) => checked,
         Err(reason) => return Err((mbuf, reason)),
     };
-    match cx.forwarding.tunnel(tunnel) {
-        Some(tunnel) if tunnel.selectors.matches_inbound(&flow) => {
-            Ok(Clear { mbuf, vrf: tunnel.vrf, origin: Origin::Tunnel, inner, flow })
-        }
-        _ => Err((mbuf, Counter::EspSelectorMismatch)),
+    match cx.forwarding.tunnel_of_inbound(tunnel, &flow).map(|tunnel| tunnel.vrf) {
+        Ok(vrf) => Ok(Clear { mbuf, vrf, origin: Origin::Tunnel(tunnel), inner, flow }),
+        Err(reason) => Err((mbuf, reason)),
     }
 }
 

@@ -60,14 +60,7 @@ fn link(mbuf: &Mbuf, port: PortIndex, forwarding: &Forwarding) -> Result<Frame, 
         return Err(Counter::EthernetSegmented);
     }
     let ethernet = EthernetView::new(mbuf.data())?;
-    let mut ether_type = ethernet.ether_type();
-    let mut link_bytes = ethernet::HEADER_BYTES;
-    let mut vlan = mbuf.stripped_vlan_tci().and_then(|tci| VlanId::new(tci & 0x0fff));
-    if ether_type == EtherType::VLAN {
-        let tag = VlanView::new(ethernet.payload())?;
-        (vlan, ether_type) = (tag.vlan(), tag.ether_type());
-        link_bytes += vlan::TAG_BYTES;
-    }
+    let (vlan, ether_type, link_bytes) = tag(&ethernet, mbuf.stripped_vlan_tci())?;
     let id = forwarding.interface_at(port, vlan).ok_or(Counter::InterfaceUnknown)?;
     let interface = forwarding.interface(id).ok_or(Counter::InterfaceUnknown)?;
     let destination = ethernet.destination();
@@ -79,6 +72,31 @@ fn link(mbuf: &Mbuf, port: PortIndex, forwarding: &Forwarding) -> Result<Frame, 
     let link_bytes = u16::try_from(link_bytes).map_err(|_| Counter::EthernetRunt)?;
     let (vrf, source) = (interface.vrf, ethernet.source());
     Ok(Frame { interface: id, vrf, delivery, source, ether_type, link_bytes })
+}
+
+/// The frame's VLAN, what is behind the tag, and where that begins, in bytes. The tag may be in the frame, or be taken out of it by the port
+/// (`stripped_tci`, host order). There is at most one: behind another, the frame is of a VLAN inside a VLAN, which is no interface's, and must not
+/// pass for the inner one's.
+fn tag(
+    ethernet: &EthernetView<'_>,
+    stripped_tci: Option<u16>,
+) -> Result<(Option<VlanId>, EtherType, usize), Counter> {
+    if let Some(tci) = stripped_tci {
+        return Ok((vlan_of(tci)?, ethernet.ether_type(), ethernet::HEADER_BYTES));
+    }
+    if ethernet.ether_type() != EtherType::VLAN {
+        return Ok((None, ethernet.ether_type(), ethernet::HEADER_BYTES));
+    }
+    let tag = VlanView::new(ethernet.payload())?;
+    Ok((vlan_of(tag.tci())?, tag.ether_type(), ethernet::HEADER_BYTES + vlan::TAG_BYTES))
+}
+
+/// None for a tag that carries only a priority (VLAN 0). VLAN 4095 is reserved, and no interface's (IEEE 802.1Q, table 9-2).
+fn vlan_of(tci: u16) -> Result<Option<VlanId>, Counter> {
+    match tci & 0x0fff {
+        0 => Ok(None),
+        number => VlanId::new(number).map(Some).ok_or(Counter::InterfaceUnknown),
+    }
 }
 
 fn arp(mut mbuf: Mbuf, frame: &Frame, neighbours: &mut Neighbours<Mbuf>, cx: &mut Context) {
@@ -221,4 +239,42 @@ pub(super) fn forwardable_v6(view: &Ipv6View<'_>, delivery: Delivery) -> Result<
         return Err(Counter::Ipv6BadAddress);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(tags: &[u16]) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        for tci in tags {
+            frame.extend([0x81, 0]);
+            frame.extend(tci.to_be_bytes());
+        }
+        frame.extend([8, 0]);
+        frame
+    }
+
+    fn tagged(tags: &[u16], stripped_tci: Option<u16>) -> Result<(Option<u16>, EtherType, usize), Counter> {
+        let frame = frame(tags);
+        let (vlan, ether_type, bytes) = tag(&EthernetView::new(&frame)?, stripped_tci)?;
+        Ok((vlan.map(VlanId::number), ether_type, bytes))
+    }
+
+    #[test]
+    fn tag_counts_the_same_whether_the_port_took_it_out_or_not() {
+        for (tci, vlan) in [(0xe00a, Some(10)), (0xe000, None), (4094, Some(4094))] {
+            assert_eq!(tagged(&[tci], None), Ok((vlan, EtherType::IPV4, 18)));
+            assert_eq!(tagged(&[], Some(tci)), Ok((vlan, EtherType::IPV4, 14)));
+        }
+        assert_eq!(tagged(&[4095], None), Err(Counter::InterfaceUnknown));
+        assert_eq!(tagged(&[], Some(4095)), Err(Counter::InterfaceUnknown));
+    }
+
+    #[test]
+    fn inner_tag_of_two_is_never_the_frames_vlan() {
+        assert_eq!(tagged(&[10, 20], None), Ok((Some(10), EtherType::VLAN, 18)));
+        assert_eq!(tagged(&[20], Some(10)), Ok((Some(10), EtherType::VLAN, 14)));
+        assert_eq!(tagged(&[20], Some(0)), Ok((None, EtherType::VLAN, 14)));
+    }
 }

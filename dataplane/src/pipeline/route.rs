@@ -7,7 +7,8 @@ use dpdk_sys::Burst;
 
 use super::{Context, Lists, Tables, leave, local, push_own, seal};
 use crate::counter::Counter;
-use crate::forwarding::{InterfaceId, MssClamp, NextHop, Tunnel, TunnelId};
+use crate::forwarding::{InterfaceId, MssClamp, NextHop, TunnelId};
+use crate::header::Protocol;
 use crate::header::icmp::{self, Icmp};
 use crate::header::icmpv6::{self, Icmpv6};
 use crate::header::ipv4;
@@ -19,13 +20,16 @@ use crate::pmtu::{self, Fit};
 
 /// What an ICMP error tells, for both families.
 #[derive(Debug, Clone, Copy)]
-struct Told {
+pub(super) struct Told {
     v4: Icmp,
     v6: Icmpv6,
 }
 
 const UNREACHABLE: Told = told(icmp::Kind::NETWORK_UNREACHABLE, icmpv6::Kind::NO_ROUTE, 0);
 const PROHIBITED: Told = told(icmp::Kind::PROHIBITED, icmpv6::Kind::PROHIBITED, 0);
+/// Nothing listens at this port of ours (RFC 1122, 4.1.3.1; RFC 4443, 3.1).
+pub(super) const PORT_UNREACHABLE: Told =
+    told(icmp::Kind::PORT_UNREACHABLE, icmpv6::Kind::PORT_UNREACHABLE, 0);
 const TTL_EXCEEDED: Told = told(icmp::Kind::TTL_EXCEEDED, icmpv6::Kind::HOP_LIMIT_EXCEEDED, 0);
 
 const fn told(v4: icmp::Kind, v6: icmpv6::Kind, word: u32) -> Told {
@@ -54,7 +58,13 @@ fn one(
     if leaving.is_full() {
         leave::leave(leaving, &mut tables.neighbours, cx);
     }
+    if let Origin::Tunnel(tunnel) = packet.origin {
+        clamp_arrived(&mut packet, tunnel, tables, cx);
+    }
     let next = match next_hop(&packet, cx) {
+        Ok(NextHop::Local(_)) if packet.flow.protocol == Protocol::UDP => {
+            return local::refuse_datagram(packet, errors, cx);
+        }
         Ok(NextHop::Local(_)) => {
             let Some(answer) = local::echo(packet, cx) else { return };
             let (source, destination) = (answer.flow.destination, answer.flow.source);
@@ -88,7 +98,7 @@ fn next_hop(packet: &Clear, cx: &Context) -> Result<NextHop, Counter> {
             }
             Ok(forwarding.route_from(interface, packet.flow.destination))
         }
-        Origin::Tunnel | Origin::Ourselves => Ok(forwarding.route(packet.vrf, packet.flow.destination)),
+        Origin::Tunnel(_) | Origin::Ourselves => Ok(forwarding.route(packet.vrf, packet.flow.destination)),
     }
 }
 
@@ -125,19 +135,21 @@ fn enter(
     cx: &mut Context,
 ) {
     let forwarding = std::sync::Arc::clone(&cx.forwarding);
-    let Some((id, tunnel)) = forwarding.tunnel_for(routed, &packet.flow).filter(|(_, t)| t.vrf == packet.vrf)
-    else {
+    let is_up = |id| tables.outbound_of(id).is_some();
+    let tunnel = forwarding.tunnel_for(routed, &packet.flow, is_up);
+    let Some((id, tunnel)) = tunnel.filter(|(_, tunnel)| tunnel.vrf == packet.vrf) else {
         return refuse(packet, Counter::SelectorOutbound, PROHIBITED, errors, cx);
     };
-    let sa = usize::try_from(id.0).ok().and_then(|at| tables.outbound.get(at)).and_then(Option::as_ref);
-    let Some(inner_mtu_bytes) = sa.map(|sa| sa.inner_mtu_bytes()) else {
+    let Some(inner_mtu_bytes) = tables.outbound_of(id).map(|sa| sa.inner_mtu_bytes()) else {
         ask_for(id, &packet, &mut tables.asked_s, cx);
         return refuse(packet, Counter::TunnelDown, UNREACHABLE, errors, cx);
     };
     if let Err(reason) = take_hop(&mut packet) {
         return refuse(packet, reason, TTL_EXCEEDED, errors, cx);
     }
-    clamp(&mut packet, tunnel, inner_mtu_bytes, cx);
+    if packet.flow.protocol == Protocol::TCP {
+        clamp(&mut packet, tunnel.mss_clamp, inner_mtu_bytes, cx);
+    }
     let bytes = packet.mbuf.data().len();
     let fit = match packet.inner.family {
         Family::V4 => {
@@ -153,7 +165,7 @@ fn enter(
             if entering.is_full() {
                 seal::seal(entering, leaving, tables, cx);
             }
-            let packet = Entering { mbuf: packet.mbuf, tunnel: id, inner, sequence };
+            let packet = Entering { mbuf: packet.mbuf, tunnel: id, inner, sequence, fit };
             put(entering, packet, &mut cx.counters);
         }
         Fit::FragmentInner(mtu_bytes) => {
@@ -165,7 +177,8 @@ fn enter(
                 if entering.is_full() {
                     seal::seal(entering, leaving, tables, cx);
                 }
-                put(entering, Entering { mbuf, tunnel: id, inner, sequence }, &mut cx.counters);
+                let fit = Fit::Whole;
+                put(entering, Entering { mbuf, tunnel: id, inner, sequence, fit }, &mut cx.counters);
             }
         }
     }
@@ -186,13 +199,25 @@ fn take_hop(packet: &mut Clear) -> Result<(), Counter> {
     if left == 0 { Err(reason) } else { Ok(()) }
 }
 
-/// Lowers the MSS of TCP handshakes to what fits into the tunnel (both ways: see the inbound packets' own enter).
-fn clamp(packet: &mut Clear, tunnel: &Tunnel, inner_mtu_bytes: u16, cx: &mut Context) {
+/// Lowers the MSS of TCP handshakes that came out of a tunnel to what fits into it the other way.
+fn clamp_arrived(packet: &mut Clear, id: TunnelId, tables: &Tables, cx: &mut Context) {
+    if packet.flow.protocol != Protocol::TCP {
+        return;
+    }
+    let Some(mss_clamp) = cx.forwarding.tunnel(id).map(|tunnel| tunnel.mss_clamp) else { return };
+    // Without an outbound SA nobody knows what fits; what answers will be dropped anyway.
+    if let Some(inner_mtu_bytes) = tables.outbound_of(id).map(|sa| sa.inner_mtu_bytes()) {
+        clamp(packet, mss_clamp, inner_mtu_bytes, cx);
+    }
+}
+
+/// Lowers the MSS of a TCP handshake to what fits into a tunnel.
+fn clamp(packet: &mut Clear, mss_clamp: MssClamp, inner_mtu_bytes: u16, cx: &mut Context) {
     let fits = match packet.inner.family {
         Family::V4 => pmtu::mss_v4_bytes(inner_mtu_bytes),
         Family::V6 => pmtu::mss_v6_bytes(inner_mtu_bytes),
     };
-    let mss_bytes = match tunnel.mss_clamp {
+    let mss_bytes = match mss_clamp {
         MssClamp::Off => return,
         MssClamp::Auto => fits,
         MssClamp::Bytes(bytes) => bytes.min(fits),
@@ -218,7 +243,13 @@ fn ask_for(tunnel: TunnelId, packet: &Clear, asked_s: &mut [u32], cx: &mut Conte
 }
 
 /// Drops a packet and tells its sender, if that is allowed and not too often.
-fn refuse(packet: Clear, reason: Counter, told: Told, errors: &mut Batch<Clear>, cx: &mut Context) {
+pub(super) fn refuse(
+    packet: Clear,
+    reason: Counter,
+    told: Told,
+    errors: &mut Batch<Clear>,
+    cx: &mut Context,
+) {
     if packet.origin != Origin::Ourselves
         && (errors.is_full() || !cx.error_limit.take(cx.now_us) || !answer(&packet, told, errors, cx))
     {
@@ -231,7 +262,7 @@ fn answer(packet: &Clear, told: Told, errors: &mut Batch<Clear>, cx: &mut Contex
     let Some(source) = own_address(packet, cx) else { return false };
     let delivery = match packet.origin {
         Origin::Interface(_, delivery) => delivery,
-        Origin::Tunnel | Origin::Ourselves => Delivery::Unicast,
+        Origin::Tunnel(_) | Origin::Ourselves => Delivery::Unicast,
     };
     let (mut v4, mut v6) = ([0; ERROR_V4_BYTES], [0; ERROR_V6_BYTES]);
     let offending = packet.mbuf.data();
@@ -254,9 +285,17 @@ fn answer(packet: &Clear, told: Told, errors: &mut Batch<Clear>, cx: &mut Contex
     true
 }
 
-/// Our address towards the sender: of the interface where the packet came from, else any of ours in its network.
+/// Our address towards the sender: the one that the packet was sent to, else of the interface where it came from, else any of ours in its
+/// network.
 fn own_address(packet: &Clear, cx: &Context) -> Option<IpAddr> {
-    let sender = packet.flow.source;
+    let (sender, destination) = (packet.flow.source, packet.flow.destination);
+    let to = match packet.origin {
+        Origin::Interface(interface, _) => cx.forwarding.route_from(interface, destination),
+        Origin::Tunnel(_) | Origin::Ourselves => cx.forwarding.route(packet.vrf, destination),
+    };
+    if matches!(to, NextHop::Local(_)) {
+        return Some(destination);
+    }
     if let Origin::Interface(id, _) = packet.origin {
         return cx.forwarding.interface(id)?.source_towards(sender);
     }

@@ -3,12 +3,12 @@
 //! 1. sequence numbers: for each SA of the burst all that it needs, by one atomic add,
 //! 2. ESP and outer headers on,
 //! 3. AES-GCM over the whole burst,
-//! 4. the outer packet's route in the underlay.
+//! 4. the outer packet's route in the underlay; in fragments, where not even the least packet of its family would fit whole.
 
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use dpdk_sys::{BURST_PACKETS, Mbuf};
+use dpdk_sys::{BURST_PACKETS, Burst, Mbuf};
 
 use super::{Context, Tables};
 use crate::counter::Counter;
@@ -16,7 +16,9 @@ use crate::esp::{self, Sealing};
 use crate::forwarding::{DontFragment, NextHop, TunnelId, VrfId};
 use crate::gcm::Job;
 use crate::message::Event;
+use crate::neighbour::Neighbours;
 use crate::packet::{Batch, Entering, Leaving, Sequence, discard, put};
+use crate::pmtu::Fit;
 use crate::sa::{Direction, Expiry, OutboundSa};
 
 type Outbound = [Option<Arc<OutboundSa>>];
@@ -26,6 +28,7 @@ struct Ready<'a> {
     mbuf: Mbuf,
     sa: &'a OutboundSa,
     sealing: Sealing,
+    fit: Fit,
 }
 
 pub(super) fn seal(
@@ -46,12 +49,36 @@ pub(super) fn seal(
         }
     }
     encrypt(&mut ready, cx);
-    for Ready { mut mbuf, sa, .. } in ready {
+    for Ready { mut mbuf, sa, fit, .. } in ready {
         esp::finish(&mut mbuf, sa.hot.outer);
+        if fit == Fit::FragmentOuter {
+            in_fragments(mbuf, sa, leaving, &mut tables.neighbours, cx);
+            continue;
+        }
         if leaving.is_full() {
             super::leave::leave(leaving, &mut tables.neighbours, cx);
         }
         outer_route(mbuf, sa, leaving, cx);
+    }
+}
+
+/// A path that takes less than IP promises to carry: the ESP packet itself is cut (RFC 4303, 3.3.4), and its peer puts it together before opening it.
+fn in_fragments(
+    mbuf: Mbuf,
+    sa: &OutboundSa,
+    leaving: &mut Batch<Leaving>,
+    neighbours: &mut Neighbours<Mbuf>,
+    cx: &mut Context,
+) {
+    let mut pieces = Burst::new();
+    if !cx.cut(mbuf, sa.path_mtu_bytes(), &mut pieces) {
+        return;
+    }
+    for piece in pieces.drain() {
+        if leaving.is_full() {
+            super::leave::leave(leaving, neighbours, cx);
+        }
+        outer_route(piece, sa, leaving, cx);
     }
 }
 
@@ -101,20 +128,23 @@ fn encapsulate<'a>(
     outbound: &'a Outbound,
     cx: &mut Context,
 ) -> Result<Ready<'a>, (Mbuf, Counter)> {
-    let Entering { mut mbuf, tunnel, inner, sequence } = packet;
+    let Entering { mut mbuf, tunnel, inner, sequence, fit } = packet;
     let sequence = match sequence {
         Sequence::Taken(sequence) => sequence,
         Sequence::Refused(reason) => return Err((mbuf, reason)),
         Sequence::NotAsked => return Err((mbuf, Counter::TunnelDown)),
     };
     let Some(sa) = sa_of(outbound, tunnel) else { return Err((mbuf, Counter::TunnelDown)) };
-    let df = cx.forwarding.tunnel(tunnel).map_or(DontFragment::Copy, |tunnel| tunnel.dont_fragment);
+    let df = match fit {
+        Fit::FragmentOuter => DontFragment::Clear,
+        _ => cx.forwarding.tunnel(tunnel).map_or(DontFragment::Copy, |tunnel| tunnel.dont_fragment),
+    };
     let bytes = mbuf.data().len() as u64;
     match esp::encapsulate(&mut mbuf, &sa.hot, inner, df, sequence) {
         Ok(sealing) => {
             cx.counters.count(Counter::EspSealed);
             cx.counters.add(Counter::EspSealedBytes, bytes);
-            Ok(Ready { mbuf, sa, sealing })
+            Ok(Ready { mbuf, sa, sealing, fit })
         }
         Err(reason) => Err((mbuf, reason)),
     }
@@ -123,7 +153,7 @@ fn encapsulate<'a>(
 /// Step 3.
 fn encrypt(ready: &mut ArrayVec<Ready<'_>, BURST_PACKETS>, cx: &Context) {
     let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
-    for Ready { mbuf, sa, sealing } in ready {
+    for Ready { mbuf, sa, sealing, .. } in ready {
         let sealed = &mut mbuf.data_mut()[usize::from(sealing.at)..];
         let job = Job::new(&sa.hot.key, sealing.nonce, sealing.aad, sealed);
         // Nothing may leave unsealed: `encapsulate` made room for the tag, and no packet exceeds 64 KiB.

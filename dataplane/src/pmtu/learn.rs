@@ -1,6 +1,6 @@
 //! What routers on the path say about the size of our ESP packets (RFC 1191, RFC 8201, RFC 4301 8.2.1). Nobody signs
-//! such a message: it counts only if the packet it quotes is one that an SA of ours sends, which the control
-//! thread checks, and never below a floor.
+//! such a message: it counts only if the packet it quotes is one that an SA of ours sent not long ago, which the control
+//! thread checks, and never below a floor. What was learned is forgotten after ten minutes (RFC 1191, 6.3).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -25,6 +25,8 @@ pub struct TooBig {
     pub remote: IpAddr,
     /// Its SPI: the peer's.
     pub spi: Spi,
+    /// The low 32 bits of its sequence number.
+    pub sequence_low: u32,
 }
 
 impl TooBig {
@@ -42,12 +44,14 @@ impl TooBig {
             return None;
         }
         let [.., a, b, c, d, e, f, g, h] = *head;
+        let (spi, sequence_low) = front(Protocol(head[9]), quote.get(header_bytes..)?)?;
         Some(Self {
             mtu_bytes: message.next_hop_mtu_bytes(),
             packet_bytes: be16(head, 2),
             local: IpAddr::from([a, b, c, d]),
             remote: IpAddr::from([e, f, g, h]),
-            spi: spi(Protocol(head[9]), quote.get(header_bytes..)?)?,
+            spi,
+            sequence_low,
         })
     }
 
@@ -72,18 +76,20 @@ impl TooBig {
         }
         let address =
             |at: usize| IpAddr::from(Ipv6Addr::from(std::array::from_fn::<u8, 16, _>(|i| head[at + i])));
+        let (spi, sequence_low) = front(protocol, payload)?;
         Some(Self {
             mtu_bytes: u16::try_from(message.word()).unwrap_or(u16::MAX),
             packet_bytes: be16(head, 4).saturating_add(40),
             local: address(8),
             remote: address(24),
-            spi: spi(protocol, payload)?,
+            spi,
+            sequence_low,
         })
     }
 }
 
-/// The SPI of ESP, bare or in UDP from our port 4500.
-fn spi(protocol: Protocol, payload: &[u8]) -> Option<Spi> {
+/// SPI and sequence number of ESP, bare or in UDP from our port 4500.
+fn front(protocol: Protocol, payload: &[u8]) -> Option<(Spi, u32)> {
     let esp = match protocol {
         Protocol::ESP => payload,
         Protocol::UDP if payload.len() >= 2 && be16(payload, 0) == NAT_T_PORT => {
@@ -92,11 +98,12 @@ fn spi(protocol: Protocol, payload: &[u8]) -> Option<Spi> {
         _ => return None,
     };
     let head: &[u8; esp::HEADER_BYTES] = esp.first_chunk()?;
-    Spi::new(be32(head, 0))
+    Some((Spi::new(be32(head, 0))?, be32(head, 4)))
 }
 
-/// The path MTU after a message that was found honest: lower than `current_bytes`, or none if the message says
-/// nothing new. Never below 576 bytes (IPv4) or 1280 (IPv6), so that a forged message cannot make a tunnel useless.
+/// The path MTU after a message that quotes a packet which the SA did send: lower than `current_bytes`, or none if the message says nothing new, or
+/// nothing that can be true (a packet that fits, or one longer than we send). Never below 576 bytes (IPv4) or 1280 (IPv6), so that a forged message
+/// cannot make a tunnel useless.
 #[must_use]
 pub fn path_mtu_after(message: &TooBig, current_bytes: u16) -> Option<u16> {
     let floor = if message.remote.is_ipv4() { FLOOR_V4_BYTES } else { ipv6::MINIMUM_MTU_BYTES };
@@ -105,7 +112,8 @@ pub fn path_mtu_after(message: &TooBig, current_bytes: u16) -> Option<u16> {
         told => told,
     };
     let new = told.max(floor);
-    (new < current_bytes).then_some(new)
+    let is_plausible = told < message.packet_bytes && message.packet_bytes <= current_bytes;
+    (is_plausible && new < current_bytes).then_some(new)
 }
 
 /// What every IPv4 host takes (RFC 791, 3.1), in bytes; some paths carry less, no sane one today.

@@ -139,6 +139,7 @@ fn a_too_big_message_names_peer_spi_and_mtu() {
     for udp in [false, true] {
         let told = told_v4(udp, 1400, 0x1234_5678).expect("ours");
         assert_eq!((told.spi.get(), told.mtu_bytes, told.packet_bytes), (0x1234_5678, 1400, 1500));
+        assert_eq!(told.sequence_low, 9);
         assert_eq!((told.local, told.remote), ([192, 0, 2, 1].into(), [198, 51, 100, 7].into()));
     }
     assert_eq!(told_v4(true, 1400, 0), None, "IKE, not ESP");
@@ -188,4 +189,12 @@ fn a_path_only_shrinks_and_not_below_the_floor() {
     assert_eq!(path_mtu_after(&told(9000), 1500), None);
     assert_eq!(path_mtu_after(&told(68), 1500), Some(576));
     assert_eq!(path_mtu_after(&told(0), 1500), Some(1492), "an old router: the next plateau");
+}
+
+#[test]
+fn a_router_that_says_what_cannot_be_true_is_not_believed() {
+    let told = told_v4(false, 1400, 0x1234_5678).expect("ours");
+    assert_eq!(path_mtu_after(&TooBig { packet_bytes: 1400, ..told }, 1500), None, "it fits");
+    assert_eq!(path_mtu_after(&TooBig { packet_bytes: 1401, ..told }, 1500), Some(1400));
+    assert_eq!(path_mtu_after(&TooBig { packet_bytes: 1501, ..told }, 1500), None, "we send none so long");
 }

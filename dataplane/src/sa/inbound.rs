@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::forwarding::TunnelId;
 use crate::gcm::Key;
@@ -40,6 +40,7 @@ pub struct InboundStats {
     last_used_ms: AtomicU64,
     replayed: AtomicU64,
     forged: AtomicU64,
+    reached: AtomicU8,
 }
 
 /// An inbound SA. Two cache lines, key schedule and window bits apart.
@@ -124,20 +125,28 @@ impl InboundSa {
         let (soft, hard) = (self.soft.reached(self.packets, self.bytes), self.is_expired());
         self.packets += 1;
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.is_expired() && !hard {
+        let reached = if self.is_expired() && !hard {
             Some(Expiry::Hard)
         } else if self.soft.reached(self.packets, self.bytes) && !soft {
             Some(Expiry::Soft)
         } else {
             None
+        };
+        if let Some(expiry) = reached {
+            self.stats.note(expiry);
         }
+        reached
     }
 
     /// Whether the newest packet, just accepted, is the first in the last eighth of 32-bit sequence numbers: the peer
     /// will run out of them.
     pub(crate) fn is_near_the_end(&mut self, is_newest: bool) -> bool {
         let near = self.esn == Esn::Off && is_newest && self.window.top() > NEAR_THE_END;
-        near && !std::mem::replace(&mut self.end_told, true)
+        let is_news = near && !std::mem::replace(&mut self.end_told, true);
+        if is_news {
+            self.stats.note(Expiry::Soft);
+        }
+        is_news
     }
 
     /// Whether that was the first authentic packet.
@@ -218,6 +227,28 @@ impl InboundStats {
         self.forged.load(Ordering::Relaxed)
     }
 }
+
+impl InboundStats {
+    /// Which limit the SA has reached: what [`crate::message::Event::Expired`] told, should that have been lost.
+    #[must_use]
+    pub fn reached(&self) -> Option<Expiry> {
+        match self.reached.load(Ordering::Relaxed) {
+            0 => None,
+            REACHED_SOFT => Some(Expiry::Soft),
+            _ => Some(Expiry::Hard),
+        }
+    }
+
+    /// Limits are reached in their order.
+    fn note(&self, expiry: Expiry) {
+        let value = if expiry == Expiry::Soft { REACHED_SOFT } else { REACHED_HARD };
+        let before = self.reached.load(Ordering::Relaxed);
+        self.reached.store(value.max(before), Ordering::Relaxed);
+    }
+}
+
+const REACHED_SOFT: u8 = 1;
+const REACHED_HARD: u8 = 2;
 
 /// One writer: a load and a store do.
 fn add(cell: &AtomicU64, amount: u64) {

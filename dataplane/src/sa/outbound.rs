@@ -66,6 +66,9 @@ const LAST_SEQUENCE_ESN: u64 = 1 << 63;
 /// The last one without (RFC 4303, 3.3.3).
 const LAST_SEQUENCE_SHORT: u64 = u32::MAX as u64;
 
+/// What counts as sent recently.
+const RECENT_PACKETS: u64 = 1 << 22;
+
 /// TTL and hop limit of outer headers.
 const OUTER_HOP_LIMIT: u8 = 64;
 
@@ -197,6 +200,32 @@ impl OutboundSa {
     /// Tells all workers of another path MTU. For the control thread, after [`crate::message::Event::PathTooBig`].
     pub fn set_path_mtu_bytes(&self, bytes: u16) {
         self.shared.path_mtu_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether this SA sent the packet with these low 32 bits of its sequence number, among its last 2^22: those of some seconds, on the fastest
+    /// path. What a router quotes has to be one of them (RFC 5927, 4.1, in the way of RFC 4301, 8.2.1).
+    #[must_use]
+    pub fn sent_recently(&self, sequence_low: u32) -> bool {
+        let next = self.hot.first_sequence + self.packets();
+        let [.., a, b, c, d] = (next - 1).to_be_bytes();
+        let behind = u64::from(u32::from_be_bytes([a, b, c, d]).wrapping_sub(sequence_low));
+        behind < RECENT_PACKETS.min(self.packets())
+    }
+
+    /// Which limit the SA has reached by its counts: what [`crate::message::Event::Expired`] told, should that have been lost.
+    #[must_use]
+    pub fn reached(&self) -> Option<Expiry> {
+        let (hot, bytes) = (&self.hot, self.bytes());
+        let past = hot.first_sequence + self.packets(); // first number not sent
+        if past > hot.last_sequence {
+            Some(hot.end())
+        } else if bytes >= hot.hard_bytes {
+            Some(Expiry::Hard)
+        } else if past > hot.soft_sequence || bytes >= hot.soft_bytes {
+            Some(Expiry::Soft)
+        } else {
+            None
+        }
     }
 
     /// The longest inner packet that fits, in bytes.

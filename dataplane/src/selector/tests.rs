@@ -31,8 +31,8 @@ fn a_range_ends_with_its_last_address_and_port() {
     assert!(!takes(4, Protocol::TCP, 80) && !takes(10, Protocol::TCP, 80));
     assert!(!takes(5, Protocol::TCP, 79) && !takes(5, Protocol::TCP, 82));
     assert!(!takes(5, Protocol::UDP, 80));
-    assert!(selectors.matches_inbound(&flow(20, 5, Protocol::TCP, Some((7, 80)))));
-    assert!(!selectors.matches_inbound(&flow(5, 20, Protocol::TCP, Some((80, 7)))));
+    assert!(selectors.match_inbound(&flow(20, 5, Protocol::TCP, Some((7, 80)))).is_some());
+    assert!(selectors.match_inbound(&flow(5, 20, Protocol::TCP, Some((80, 7)))).is_none());
 }
 
 #[test]
@@ -102,7 +102,7 @@ proptest! {
             covered(&local, source, from) && covered(&remote, destination, to)
         );
         prop_assert_eq!(
-            selectors.matches_inbound(&flow),
+            selectors.match_inbound(&flow).is_some(),
             covered(&remote, source, from) && covered(&local, destination, to)
         );
     }

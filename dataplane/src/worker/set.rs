@@ -57,6 +57,16 @@ pub enum LaunchError {
     /// No memory for reassembly.
     #[error("no memory for reassembling fragments: {0}")]
     Reassembly(#[from] dpdk_sys::Error),
+    /// The kernel does not let the worker run on its core.
+    #[error(
+        "worker {worker} cannot run on core {core}: name a core that is online and that this process may use (`taskset -pc $$`, cgroup cpuset)"
+    )]
+    Core {
+        /// The worker's number.
+        worker: u8,
+        /// The core that it was to be pinned to.
+        core: usize,
+    },
     /// No thread to be had.
     #[error("a worker's thread could not be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -116,12 +126,17 @@ impl WorkerSet {
         for (worker, handle, core) in made {
             let (stop, eal, idle) = (Arc::clone(&set.stop), eal.clone(), launch.idle);
             let thread = std::thread::Builder::new().name(format!("worker-{}", handle.number));
+            let (tell, told) = std::sync::mpsc::sync_channel(1);
             set.threads.push(thread.spawn(move || {
-                if let Some(id) = core {
-                    core_affinity::set_for_current(core_affinity::CoreId { id });
+                let is_pinned = core.is_none_or(pin);
+                if tell.send(is_pinned).is_err() || !is_pinned {
+                    return worker; // the launch fails
                 }
                 worker.run(&eal, idle, &stop)
             })?);
+            if let (Some(core), Ok(false) | Err(_)) = (core, told.recv()) {
+                return Err(LaunchError::Core { worker: handle.number, core });
+            }
             set.handles.push(handle);
         }
         Ok(set)
@@ -208,6 +223,11 @@ impl WorkerSet {
             .collect();
         (workers, handles)
     }
+}
+
+/// Binds this thread to a core; `false` if the kernel does not let it. A set of cores, as the kernel's interface has it, ends at 1024.
+fn pin(id: usize) -> bool {
+    id < 1024 && core_affinity::set_for_current(core_affinity::CoreId { id })
 }
 
 impl Drop for WorkerSet {

@@ -1,11 +1,9 @@
 //! What a gateway tells senders, and what it sends unasked: ICMP errors, fragments, NAT keepalives, moved peers.
 
-mod lab;
-
+use crate::lab::{Gateway, HOST, LAN, OURS, Options, PEER, Site, WAN, across, frame, packet, pair};
 use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::message::Event;
-use lab::{Gateway, HOST, LAN, OURS, Options, PEER, Site, WAN, across, frame, packet, pair};
 
 /// Puts a packet of the host through, and returns what the host got back.
 fn told(one: &mut Gateway, clear: &[u8]) -> Vec<u8> {

@@ -1,16 +1,12 @@
 //! ESP packets byte by byte: known answers, and authentic packets whose contents are not what they should be.
 
-mod lab;
-
+use crate::lab::{
+    Gateway, HOST, LAN, OURS, Options, PEER, Site, WAN, across, authentic, frame, inbound, outbound, pair,
+    spi,
+};
 use crossgate_dataplane::counter::Counter::*;
-use crossgate_dataplane::gcm::{Aad, Job, Kernel, Key};
-use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::sa::Esn;
 use hex_literal::hex;
-use lab::{
-    Gateway, HOST, KEY, LAN, OURS, Options, PEER, SALT, Site, WAN, across, frame, inbound, outbound, packet,
-    pair,
-};
 
 /// Computed by Python's `cryptography` (AESGCM) from RFC 4303 and RFC 4106: outer IPv4 header, ESP header, IV, ciphertext, tag.
 const WITHOUT_ESN: [u8; 80] = hex!(
@@ -41,19 +37,6 @@ fn sealed_packet_has_the_bytes_of_an_independent_implementation() {
     }
 }
 
-/// A frame with an ESP packet for site 2 whose decrypted payload is `plain`.
-fn authentic(sequence: u8, plain: &[u8]) -> Vec<u8> {
-    let key = Key::new(Kernel::detect(), &KEY).expect("a length");
-    let front = [0, 0, 2, 7, 0, 0, 0, sequence];
-    let iv = [0, 0, 0, 0, 0, 0, 0, sequence];
-    let nonce: [u8; 12] = std::array::from_fn(|at| if at < 4 { SALT[at] } else { iv[at - 4] });
-    let mut sealed = [plain, &[0; 16]].concat();
-    let job = Job::new(&key, nonce, Aad::new(&front), &mut sealed).expect("short");
-    Kernel::detect().seal(&mut [job]);
-    let esp = [&front[..], &iv, &sealed].concat();
-    frame(OURS[WAN], PEER, &packet(Site(1).public(false), Site(2).public(false), Protocol::ESP, 64, &esp))
-}
-
 #[test]
 fn each_authentic_packet_with_bad_contents_moves_its_own_counter() {
     let inner = across(Site(1), false, 63, 0x77, 4); // 24 bytes
@@ -68,14 +51,14 @@ fn each_authentic_packet_with_bad_contents_moves_its_own_counter() {
         (EspInnerMalformed, with(&[1, 2, 2, 41])),
     ] {
         let [one, mut two] = pair(&Options { esn: Esn::Off, ..Options::default() });
-        two.arrive(WAN, &authentic(1, &plain));
+        two.arrive(WAN, &authentic(Site(2), spi(Site(2), 0), Esn::Off, 1, &plain));
         two.run();
         let mut moved = two.moved();
         moved.sort_unstable();
         let mut expected = [(RxPackets, 1), (EspOpened, 1), (reason, 1)];
         expected.sort_unstable();
         assert_eq!(moved, expected);
-        two.arrive(WAN, &authentic(2, &with(&[1, 2, 2, 4])));
+        two.arrive(WAN, &authentic(Site(2), spi(Site(2), 0), Esn::Off, 2, &with(&[1, 2, 2, 4])));
         two.run();
         assert_eq!(two.sent(LAN), [frame(HOST, OURS[LAN], &across(Site(1), false, 62, 0x77, 4))]);
         one.finish();

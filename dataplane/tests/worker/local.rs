@@ -1,15 +1,13 @@
 //! What is for the gateway itself, and what is for nobody: answered, refused, counted, never fatal.
 
-mod lab;
-
+use crate::lab::{
+    self, Gateway, HOST, LAN, OURS, Options, PEER, Site, TUNNEL, WAN, across, frame, framed, inbound,
+    outbound, packet,
+};
 use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::ethernet::{EtherType, Mac};
 use crossgate_dataplane::message::{Command, Event};
-use lab::{
-    Gateway, HOST, LAN, OURS, Options, PEER, Site, TUNNEL, WAN, across, frame, framed, inbound, outbound,
-    packet,
-};
 use proptest::prelude::*;
 
 /// Echo request 1/1 without data.
@@ -60,9 +58,8 @@ fn ike_is_punted_and_keepalives_are_eaten() {
     one.arrive(WAN, &udp(500, b"an IKE message"));
     one.arrive(WAN, &udp(4500, b"\0\0\0\0another"));
     one.arrive(WAN, &udp(4500, &[0xff]));
-    one.arrive(WAN, &udp(53, b"who?"));
     one.run();
-    assert_eq!(one.moved(), [(RxPackets, 4), (PuntedIke, 2), (LocalNotServed, 1), (KeepaliveReceived, 1)]);
+    assert_eq!(one.moved(), [(RxPackets, 3), (PuntedIke, 2), (KeepaliveReceived, 1)]);
     let punts: Vec<_> = one
         .events()
         .into_iter()
@@ -70,6 +67,61 @@ fn ike_is_punted_and_keepalives_are_eaten() {
         .map(|punt| (punt.packet.data().to_vec(), punt.local.port(), punt.remote.port()))
         .collect();
     assert_eq!(punts, [(b"an IKE message".to_vec(), 500, 0x94), (b"another".to_vec(), 4500, 0x94)]);
+    one.finish();
+}
+
+#[test]
+fn datagram_to_a_port_that_nothing_serves_is_answered_by_port_unreachable() {
+    for v6 in [false, true] {
+        let [mut one, two] = lab::pair(&Options::default());
+        let (kind, header) = if v6 { ([1, 4], 40) } else { ([3, 3], 20) };
+        for (port, mac, source, own) in [
+            (WAN, PEER, Site(2).public(v6), Site(1).public(v6)),
+            (LAN, HOST, Site(1).host(v6), Site(1).own(v6)),
+        ] {
+            let datagram =
+                packet(source, own, Protocol::UDP, 64, &lab::udp(source, own, 53, b"who is there?"));
+            one.arrive(port, &frame(OURS[port], mac, &datagram));
+            one.run();
+            let sent = one.sent(port);
+            assert_eq!(sent.len(), 1, "{:?}", one.moved());
+            let answer = &sent[0][14..];
+            assert_eq!(answer[header..header + 2], kind);
+            assert_eq!(answer[header + 8..], datagram, "it quotes all of a short datagram");
+            let back = packet(own, source, Protocol::UDP, 64, &[]);
+            let addresses = if v6 { 8..40 } else { 12..20 };
+            assert_eq!(answer[addresses.clone()], back[addresses], "from the address that was asked");
+            let expected =
+                [(RxPackets, 1), (TxPackets, 1), (Originated, 1), (IcmpErrorSent, 1), (LocalNotServed, 1)];
+            assert_eq!(one.moved(), expected);
+
+            let mut broken = datagram;
+            *broken.last_mut().expect("a payload") ^= 1;
+            one.arrive(port, &frame(OURS[port], mac, &broken));
+            one.run();
+            assert_eq!(one.moved(), [(RxPackets, 1), (UdpBadChecksum, 1)]);
+        }
+        one.finish();
+        two.finish();
+    }
+}
+
+#[test]
+fn errors_are_limited_in_rate() {
+    let mut one = Gateway::new(Site(1), 1);
+    let (source, own) = (Site(2).public(false), Site(1).public(false));
+    let datagram = packet(source, own, Protocol::UDP, 64, &lab::udp(source, own, 53, b"who?"));
+    for _ in 0..250 {
+        one.arrive(WAN, &frame(OURS[WAN], PEER, &datagram));
+    }
+    one.run();
+    // 1000 a second, of which a tenth and one may come at once.
+    assert_eq!(one.sent(WAN).len(), 101);
+    let moved = one.moved();
+    assert!(
+        moved.contains(&(LocalNotServed, 250)) && moved.contains(&(IcmpErrorSuppressed, 149)),
+        "{moved:?}"
+    );
     one.finish();
 }
 

@@ -1,16 +1,16 @@
 //! Workers on threads of their own: traffic through the rings between them, and an end that loses no queue and no packet.
 
-mod lab;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::lab::{
+    self, Gateway, HOST, LAN, OURS, Options, PEER, Site, WAN, across, frame, inbound, outbound, spi,
+};
 use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::counter::Snapshot;
 use crossgate_dataplane::forwarding::InterfaceId;
 use crossgate_dataplane::message::{Command, NeighbourEntry};
-use crossgate_dataplane::worker::{WorkerHandle, WorkerSet};
-use lab::{Gateway, HOST, LAN, OURS, Options, PEER, Site, WAN, across, frame, inbound, outbound, spi};
+use crossgate_dataplane::worker::{LaunchError, WorkerHandle, WorkerSet};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const PACKETS: usize = 48;
@@ -93,4 +93,18 @@ fn threads_hand_over_in_order_and_end_with_all_queues_and_packets_back() {
 
 fn next_frame(wire: &mut dpdk_sys::Wire) -> Option<Vec<u8>> {
     wire.pull().map(|packet| packet.data().to_vec())
+}
+
+#[test]
+fn worker_that_cannot_be_pinned_fails_the_launch() {
+    for core in [1023, 4095] {
+        let (mut parts, ports, wires, pool) = lab::parts(1);
+        parts[0].core = Some(core);
+        let refused = WorkerSet::launch(lab::eal(), &lab::launch(), parts).err();
+        let expected =
+            |error: &LaunchError| matches!(error, LaunchError::Core { worker: 0, core: c } if *c == core);
+        assert!(refused.as_ref().is_some_and(expected), "{refused:?}");
+        drop((ports, wires));
+        assert_eq!(pool.in_use(), 0);
+    }
 }

@@ -1,17 +1,15 @@
 //! Packets through tunnels: bytes on the wire, and the exact set of counters that moved.
 
-mod lab;
-
 use crossgate_dataplane::counter::Counter::{self, *};
 use std::sync::Arc;
 
+use crate::lab::{
+    Gateway, HOST, LAN, OURS, Options, Site, WAN, across, forwarded, frame, inbound, inbound_at, outbound,
+    outbound_to, packet, pair, raw_spi, spi,
+};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::message::{Command, Event, Inject, Replaced};
 use crossgate_dataplane::sa::{Direction, Esn, Expiry, Lifetime, Limits};
-use lab::{
-    Gateway, HOST, LAN, OURS, Options, PEER, Site, WAN, across, frame, inbound, inbound_at, outbound,
-    outbound_to, packet, pair, raw_spi, spi,
-};
 
 /// What a good packet moves at the gateway that seals it, and at the one that opens it.
 const SEALED: [(Counter, u64); 3] = [(RxPackets, 1), (TxPackets, 1), (EspSealed, 1)];
@@ -24,14 +22,6 @@ fn seal(one: &mut Gateway, clear: &[u8]) -> Vec<u8> {
     let mut sent = one.sent(WAN);
     assert_eq!(sent.len(), 1, "{:?}", one.moved());
     sent.remove(0)
-}
-
-/// The frame as it arrives at the other gateway.
-fn forwarded(mut esp: Vec<u8>) -> Vec<u8> {
-    assert_eq!((&esp[..6], &esp[6..12]), (&PEER.0[..], &OURS[WAN].0[..]));
-    esp[..6].copy_from_slice(&OURS[WAN].0);
-    esp[6..12].copy_from_slice(&PEER.0);
-    esp
 }
 
 #[test]
