@@ -1,0 +1,82 @@
+-- What the clear and the ESP profile have in common. Loaded by them.
+
+send, receive = send or "0", receive or "1"
+size, flows, family = size or 64, flows or 1, family or 4
+
+-- The gateway's MAC address on the generator's side, and the generator's own.
+gateway_mac = gateway_mac or "02:00:00:00:00:01"
+own_mac = own_mac or "02:00:00:00:01:01"
+
+ethernet_bytes = 14
+-- Pktgen counts the checksum at the end of a frame.
+fcs_bytes = 4
+
+-- Bytes of the inner packets of a round: seven small ones, four in the middle, one large one.
+imix = { 64, 576, 64, 64, 576, 64, 1400, 64, 576, 64, 64, 576 }
+
+function frame(bytes)
+    return bytes + ethernet_bytes + fcs_bytes
+end
+
+function reset()
+    pktgen.screen("off")
+    pktgen.stop("all")
+    pktgen.reset("all")
+    pktgen.clr()
+    pktgen.set(send, "count", 0)
+    pktgen.set(send, "burst", 32)
+    pktgen.set(send, "rate", 100)
+    pktgen.set_mac(send, "dst", gateway_mac)
+end
+
+-- One flow, or one for each host from first to last (IPv4): the range changes the address of each packet.
+function range(source, first, last, protocol, bytes)
+    pktgen.range.dst_mac(send, "start", gateway_mac)
+    pktgen.range.src_mac(send, "start", own_mac)
+    for _, key in ipairs({ "start", "min", "max" }) do
+        pktgen.range.src_ip(send, key, source)
+        pktgen.range.pkt_size(send, key, frame(bytes))
+        pktgen.range.src_port(send, key, 5001)
+        pktgen.range.dst_port(send, key, 5001)
+    end
+    pktgen.range.src_ip(send, "inc", "0.0.0.0")
+    pktgen.range.pkt_size(send, "inc", 0)
+    pktgen.range.src_port(send, "inc", 0)
+    pktgen.range.dst_port(send, "inc", 0)
+    pktgen.range.dst_ip(send, "start", first)
+    pktgen.range.dst_ip(send, "min", first)
+    pktgen.range.dst_ip(send, "max", last)
+    pktgen.range.dst_ip(send, "inc", first == last and "0.0.0.0" or "0.0.0.1")
+    pktgen.range.ip_proto(send, protocol)
+    pktgen.set_range(send, "on")
+end
+
+-- A sequence of packets of these sizes, each of one flow (Pktgen has at most 16).
+function sequence(source, destination, kind, sizes)
+    for number, bytes in ipairs(sizes) do
+        pktgen.seqTable(number - 1, send, {
+            ["eth_dst_addr"] = gateway_mac, ["eth_src_addr"] = own_mac,
+            ["ip_dst_addr"] = destination, ["ip_src_addr"] = source,
+            ["sport"] = 5000 + number, ["dport"] = 5000 + number,
+            ["ethType"] = kind, ["ipProto"] = "udp", ["vlanid"] = 1, ["pktSize"] = frame(bytes),
+        })
+    end
+    pktgen.set(send, "seq_cnt", #sizes)
+end
+
+-- Sixteen times the same size, so that IPv6, which ranges do not know, has flows too.
+function sizes_of(packets)
+    if size == "imix" then
+        return imix
+    end
+    local sizes = {}
+    for number = 1, packets do
+        sizes[number] = size
+    end
+    return sizes
+end
+
+-- 10.B.1.0 and so many addresses after it.
+function host(site, number)
+    return string.format("10.%d.%d.%d", site, 1 + math.floor(number / 256), number % 256)
+end
