@@ -49,9 +49,11 @@ test: ## root: install what is missing, then every test: units, simulation, work
 	tests/setup/with-hugepages cargo test --workspace --no-fail-fast $(addprefix --test ,$(PEER_TESTS)) -- --test-threads=1 || failed=1; \
 	exit $$failed
 
-bench: ## root: install what is missing, then measure packets, cipher and handshakes
-	@tests/setup/install run
-	@tests/setup/with-hugepages cargo run --release $(CARGO_VERBOSITY) -p crossgate-perf
+bench: ## root: install what is missing, then measure everything beside its peers and write docs/benchmarks (15 minutes)
+	@tests/setup/install bench
+	@echo 'building (a few minutes the first time)'
+	@cargo build --release $(CARGO_VERBOSITY) -p crossgate-perf
+	@tests/setup/with-hugepages $(TARGET)/release/crossgate-perf report
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (30) each
 	@tests/setup/install fuzz

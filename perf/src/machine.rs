@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The CPU's name, from `/proc/cpuinfo`.
 pub(crate) fn cpu() -> Result<String> {
@@ -22,11 +23,57 @@ pub(crate) fn tsc_hz() -> f64 {
     report_precision(cycles) / start.elapsed().as_secs_f64()
 }
 
+/// The last core that this process may use.
+pub(crate) fn last_core() -> Result<usize> {
+    let cores = core_affinity::get_core_ids().context("which cores there are")?;
+    cores.iter().map(|core| core.id).max().context("no core at all")
+}
+
+/// The calling thread on one core, until this is dropped.
+pub(crate) struct Pin {
+    before: CpuSet,
+}
+
+impl Pin {
+    pub(crate) fn to(core: usize) -> Result<Self> {
+        let before = sched_getaffinity(None)?;
+        let mut only = CpuSet::new();
+        only.set(core);
+        sched_setaffinity(None, &only).with_context(|| format!("run on core {core}"))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        // It was allowed before; if it is no more, the thread stays where it is.
+        let _ = sched_setaffinity(None, &self.before);
+    }
+}
+
+/// Bytes of ordinary memory that this process occupies.
+pub(crate) fn resident_bytes() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/self/status")?;
+    let kib: f64 = line.split_whitespace().next().context("VmRSS is empty")?.parse()?;
+    Ok(kib * 1024.0)
+}
+
+/// Processes that wanted to run, on average over the last 1, 5 and 15 minutes: how quiet the machine was.
+pub(crate) fn load_average() -> Result<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
+    Ok(text.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+}
+
 /// Versions of what was measured and compared.
 pub(crate) fn versions() -> BTreeMap<&'static str, String> {
     let crates = [("crossgate", env!("CARGO_PKG_VERSION")), ("aes-gcm", "0.11"), ("ring", "0.17")];
     let mut versions: BTreeMap<_, _> = crates.map(|(name, version)| (name, version.to_owned())).into();
     versions.insert("dpdk", dpdk_sys::version());
+    versions.insert("flags", "release, thin LTO, target-cpu x86-64-v2; kernels chosen by CPUID".to_owned());
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+    versions.extend(kernel.ok().map(|release| ("linux", release.trim().to_owned())));
     versions
 }
 
@@ -34,4 +81,9 @@ pub(crate) fn versions() -> BTreeMap<&'static str, String> {
 #[expect(clippy::cast_precision_loss, reason = "no measurement lasts 2^53 cycles, 40 days")]
 pub(crate) fn report_precision(cycles: u64) -> f64 {
     cycles as f64
+}
+
+/// A number of packets as a fraction can be made of.
+pub(crate) fn packets_f64(packets: usize) -> f64 {
+    u32::try_from(packets).map_or(f64::INFINITY, f64::from)
 }

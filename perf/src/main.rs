@@ -2,25 +2,30 @@
 
 #![forbid(unsafe_code)]
 
+mod bed;
+mod compare;
+mod document;
 mod engine;
 mod handshakes;
 mod kernels;
+mod latency;
 mod machine;
+mod ndr;
 mod report;
+mod scale;
+mod spread;
 mod worker;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use serde::Serialize;
 
-use report::Report;
-
-/// Benchmarks of Crossgate. Every subcommand prints a table for people, or JSON; without one, all of them run, each as with --quick.
+/// Benchmarks of Crossgate: cycles, rates, latency and memory of the packet path, each beside a peer, a base line or a limit from the same run; and
+/// IKE handshakes. Every one prints a table for people, or JSON. Those that move packets need root for DPDK; they send nothing out of the machine.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
     #[command(subcommand)]
-    benchmark: Option<Benchmark>,
+    benchmark: Benchmark,
     /// Write JSON instead of a table.
     #[arg(long, global = true)]
     json: bool,
@@ -29,45 +34,36 @@ struct Arguments {
     quick: bool,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Benchmark {
     /// AES-GCM over bursts: our kernels, the measured limit and other libraries, in TSC cycles per packet.
     Kernels,
-    /// A whole worker between in-memory ports, outbound and inbound, in TSC cycles per packet without source and sink (root).
-    Worker,
+    /// A whole worker between in-memory ports: outbound, inbound and both, in TSC cycles per packet without source and sink (root).
+    Worker(worker::Options),
+    /// A whole worker beside DPDK's ipsec-secgw, on the same virtual devices, with the same SAs and packets (root).
+    Compare(compare::Options),
+    /// Many tunnels: throughput, memory, time to install and to rekey all; and one tunnel through two workers (root, two cores).
+    Scale,
+    /// How long packets are in the gateway, by size and load; the first packet after a pause (root, two cores).
+    Latency,
+    /// The highest rate without loss (RFC 2544), by a generator of our own or a running Pktgen-DPDK (root, two cores).
+    Ndr(ndr::Options),
     /// IKEv2 handshakes per second, initiator and responder in memory on one thread.
     Handshakes,
-}
-
-/// All benchmarks in one JSON document.
-#[derive(Serialize)]
-struct All {
-    kernels: Report<kernels::KernelRow>,
-    worker: Report<worker::WorkerRow>,
-    handshakes: Report<handshakes::HandshakeRow>,
+    /// Run all of the others, each as a process of its own, and write JSON, a Markdown page and SVG plots into a folder (root).
+    Report(document::Options),
 }
 
 fn main() -> Result<()> {
     let Arguments { benchmark, json, quick } = Arguments::parse();
     match benchmark {
-        Some(Benchmark::Kernels) => report::print(&kernels::run(quick)?, json),
-        Some(Benchmark::Worker) => report::print(&worker::run(quick)?, json),
-        Some(Benchmark::Handshakes) => report::print(&handshakes::run(quick)?, json),
-        None if json => report::print_json(&All {
-            kernels: kernels::run(true)?,
-            worker: worker::run(true)?,
-            handshakes: handshakes::run(true)?,
-        }),
-        None => all(),
+        Benchmark::Kernels => report::print(&kernels::run(quick)?, json),
+        Benchmark::Worker(options) => report::print(&worker::run(quick, &options)?, json),
+        Benchmark::Compare(options) => report::print(&compare::run(quick, &options)?, json),
+        Benchmark::Scale => report::print(&scale::run(quick)?, json),
+        Benchmark::Latency => report::print(&latency::run(quick)?, json),
+        Benchmark::Ndr(options) => report::print(&ndr::run(quick, &options)?, json),
+        Benchmark::Handshakes => report::print(&handshakes::run(quick)?, json),
+        Benchmark::Report(options) => document::run(quick, json, &options),
     }
-}
-
-/// Runs everything roughly; each table is printed as soon as it is there.
-fn all() -> Result<()> {
-    println!("AES-GCM over bursts of 32 packets, TSC cycles per packet");
-    report::print(&kernels::run(true)?, false)?;
-    println!("\nA whole worker, ESP tunnel mode, net TSC cycles per packet");
-    report::print(&worker::run(true)?, false)?;
-    println!("\nIKEv2 handshakes per second, both sides on one thread");
-    report::print(&handshakes::run(true)?, false)
 }

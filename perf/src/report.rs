@@ -15,6 +15,10 @@ pub(crate) struct Report<R> {
     cpu: String,
     tsc_hz: f64,
     versions: BTreeMap<&'static str, String>,
+    load_average: String,
+    /// What is missing, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     rows: Vec<R>,
 }
 
@@ -28,7 +32,12 @@ pub(crate) trait Row: Serialize {
 
 impl<R: Row> Report<R> {
     pub(crate) fn new(rows: Vec<R>) -> Result<Self> {
-        Ok(Self { cpu: machine::cpu()?, tsc_hz: machine::tsc_hz(), versions: machine::versions(), rows })
+        let (cpu, tsc_hz, versions) = (machine::cpu()?, machine::tsc_hz(), machine::versions());
+        Ok(Self { cpu, tsc_hz, versions, load_average: machine::load_average()?, notes: Vec::new(), rows })
+    }
+
+    pub(crate) fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
     }
 }
 
@@ -44,6 +53,7 @@ pub(crate) fn print<R: Row>(report: &Report<R>, json: bool) -> Result<()> {
         table.add_row(row.cells());
     }
     println!("{table}");
+    report.notes.iter().for_each(|note| println!("{note}"));
     Ok(())
 }
 

@@ -1,0 +1,321 @@
+//! `crossgate-perf compare`: Crossgate's whole worker beside DPDK's `ipsec-secgw`, in the same run, on the same core, between the
+//! same virtual devices, with the same SAs and packets: ESP tunnel mode, IPv4 in IPv4, AES-GCM, one SA, 32-bit sequence numbers.
+//!
+//! The source is `net_pcap`, which copies the packets of a file again and again (in [`ROUND_PACKETS`]' multiples), the sink `net_null`.
+//! What these two cost alone, `testpmd` says; it is taken off both programs' figures. `ipsec-secgw` runs without replay
+//! protection, since the packets repeat; Crossgate keeps its window, and gets its inbound SA anew with each repetition.
+//!
+//! Before anything is timed, the output of every program is checked: sealed packets are opened with a third library (ring), opened ones
+//! compared with those that were sealed.
+
+mod oracle;
+mod ours;
+mod pcap;
+mod secgw;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use crossgate_dataplane::gcm::Kernel;
+use crossgate_dataplane::sa::Esn;
+use serde::Serialize;
+
+use crate::bed::traffic::{ROUND_PACKETS, Traffic};
+use crate::bed::{Bed, Direction, Family, Plan, Site, WAN};
+use crate::machine::{self, Pin};
+use crate::report::{Report, Row};
+use crate::spread::Spread;
+use ours::Windows;
+use secgw::{Mode, Run, Secgw};
+
+/// Packets in a file: few enough for the cache, a multiple of every burst.
+const PACKETS: usize = 4 * ROUND_PACKETS;
+const MEMORY_MIB: u32 = 128;
+const POOL_PACKETS: u32 = 8191;
+
+/// What to compare.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Options {
+    /// Sizes of inner packets in bytes, from 64 to 1400, or 'imix'; default: 64, 256, 512, 1024, 1400 and imix.
+    #[arg(long, value_delimiter = ',', value_parser = Traffic::parse)]
+    sizes: Vec<Traffic>,
+    /// Key lengths in bits.
+    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(["128", "256"]))]
+    keys: Vec<String>,
+    /// How ipsec-secgw does ESP; default: all.
+    #[arg(long, value_delimiter = ',')]
+    engines: Vec<Mode>,
+    /// The core that both programs run on, one after the other; default: the last one that this process may use.
+    #[arg(long)]
+    core: Option<usize>,
+    /// Seconds that each case of a program is measured, after one that warms up.
+    #[arg(long, default_value_t = 1)]
+    seconds: usize,
+}
+
+/// One program in one case.
+#[derive(Serialize)]
+pub(crate) struct CompareRow {
+    program: &'static str,
+    /// What does ESP and AES-GCM in it.
+    engine: &'static str,
+    direction: Direction,
+    traffic: String,
+    inner_bytes: u16,
+    key_bits: usize,
+    sas: u32,
+    workers: u32,
+    /// Source and sink taken off.
+    #[serde(flatten)]
+    net: Spread,
+    /// Of source and sink; least.
+    floor_cycles_per_packet: f64,
+    /// The whole loop; median.
+    total_cycles_per_packet: f64,
+    mpps: f64,
+    gbit_per_s: f64,
+}
+
+/// A case that all programs are measured in.
+struct Case<'a> {
+    plan: Plan,
+    direction: Direction,
+    traffic: Traffic,
+    from: &'a Path,
+    floor: f64,
+    tsc_hz: f64,
+}
+
+/// Files of packets on their way: clear, as Crossgate sealed them, and what came out of whom.
+struct Files {
+    directory: tempfile::TempDir,
+}
+
+impl Files {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+/// Measures everything.
+pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<CompareRow>> {
+    let core = options.core.map_or_else(machine::last_core, Ok)?;
+    let files = Files { directory: tempfile::tempdir()? };
+    let mut notes = Vec::new();
+    let peer = match secgw::build() {
+        Ok(program) => Some(Secgw::new(program, files.directory.path(), core)),
+        Err(reason) => {
+            notes.push(format!("no rows of ipsec-secgw: {reason:#}"));
+            None
+        }
+    };
+    let bed = Bed::start(MEMORY_MIB, POOL_PACKETS)?;
+    let compared =
+        Compared { bed, peer, files, core, seconds: options.seconds, engines: engines(quick, options) };
+    let mut rows = Vec::new();
+    let plans = keys(quick, options)?
+        .into_iter()
+        .map(|key_bits| Plan { esn: Esn::Off, ..Plan::single(Kernel::detect(), key_bits, Family::V4) });
+    let plans: Vec<_> = plans.collect();
+    for plan in &plans {
+        compared.verify(*plan)?;
+    }
+    for traffic in sizes(quick, options) {
+        rows.extend(compared.measure(&plans, traffic, &mut notes)?);
+    }
+    Ok(Report::new(rows)?.with_notes(notes))
+}
+
+fn sizes(quick: bool, options: &Options) -> Vec<Traffic> {
+    if !options.sizes.is_empty() {
+        options.sizes.clone()
+    } else if quick {
+        vec![Traffic::Fixed(64), Traffic::Fixed(1400)]
+    } else {
+        // What 128 bytes cost, lies between 64 and 256.
+        Traffic::ALL.into_iter().filter(|traffic| *traffic != Traffic::Fixed(128)).collect()
+    }
+}
+
+fn keys(quick: bool, options: &Options) -> Result<Vec<usize>> {
+    match options.keys.is_empty() {
+        false => options.keys.iter().map(|bits| Ok(bits.parse()?)).collect(),
+        true if quick => Ok(vec![256]),
+        true => Ok(vec![256, 128]),
+    }
+}
+
+fn engines(quick: bool, options: &Options) -> Vec<Mode> {
+    if !options.engines.is_empty() {
+        options.engines.clone()
+    } else if quick {
+        vec![Mode::CpuAesniGcm]
+    } else {
+        Mode::ALL.to_vec()
+    }
+}
+
+/// The programs, and what they need.
+struct Compared {
+    bed: Bed,
+    peer: Option<Secgw>,
+    files: Files,
+    core: usize,
+    seconds: usize,
+    engines: Vec<Mode>,
+}
+
+impl Compared {
+    /// Makes the files of clear packets, and by Crossgate those of sealed ones.
+    fn prepare(
+        &self,
+        plan: Plan,
+        sizes: impl Fn(usize) -> u16,
+        packets: usize,
+    ) -> Result<(Vec<Vec<u8>>, PathBuf, PathBuf)> {
+        let clear: Vec<_> =
+            (0..packets).map(|number| plan.frame(Site(1), 0, sizes(number))).collect::<Result<_>>()?;
+        let [clear_path, sealed_path, raw] =
+            ["clear.pcap", "sealed.pcap", "raw.pcap"].map(|name| self.files.path(name));
+        pcap::write(&clear_path, &clear)?;
+        ours::once(&self.bed, plan, Direction::Outbound, packets, &clear_path, &raw)?;
+        let mut sealed = pcap::read(&raw)?;
+        oracle::check_sealed(&plan, &[0], &clear, &sealed).context("what Crossgate sealed")?;
+        sealed.iter_mut().try_for_each(|frame| plan.arrive(frame, WAN))?;
+        pcap::write(&sealed_path, &sealed)?;
+        Ok((clear, clear_path, sealed_path))
+    }
+
+    /// Sends packets of all sizes through every program, both ways, and checks what comes out.
+    fn verify(&self, plan: Plan) -> Result<()> {
+        let sizes = |number: usize| Traffic::ALL[number % Traffic::ALL.len()].bytes_of(number);
+        let (clear, clear_path, sealed_path) = self.prepare(plan, sizes, PACKETS)?;
+        let out = self.files.path("out.pcap");
+        ours::once(&self.bed, plan, Direction::Inbound, PACKETS, &sealed_path, &out)?;
+        oracle::check_opened(&plan, &clear, &pcap::read(&out)?).context("what Crossgate opened")?;
+        let Some(peer) = &self.peer else { return Ok(()) };
+        for &mode in &self.engines {
+            let words = format!("of ipsec-secgw, {}, {} bits", mode.name(), plan.key_bits);
+            let run = Run { plan, mode, direction: Direction::Outbound, from: &clear_path, packets: PACKETS };
+            peer.once(&run, &out).with_context(|| format!("output {words}"))?;
+            oracle::check_sealed(&plan, &[0], &clear, &pcap::read(&out)?)
+                .with_context(|| format!("sealed packets {words}"))?;
+            peer.once(&Run { direction: Direction::Inbound, from: &sealed_path, ..run }, &out)
+                .with_context(|| format!("output {words}"))?;
+            oracle::check_opened(&plan, &clear, &pcap::read(&out)?)
+                .with_context(|| format!("opened packets {words}"))?;
+        }
+        Ok(())
+    }
+
+    /// All programs and key lengths at one size, both ways.
+    fn measure(&self, plans: &[Plan], traffic: Traffic, notes: &mut Vec<String>) -> Result<Vec<CompareRow>> {
+        let (mut rows, mut floors) = (Vec::new(), [None; 2]);
+        for &plan in plans {
+            let (_, clear, sealed) = self.prepare(plan, |number| traffic.bytes_of(number), PACKETS)?;
+            let ways = [(Direction::Outbound, &clear), (Direction::Inbound, &sealed)];
+            for ((direction, from), floor) in ways.into_iter().zip(&mut floors) {
+                let tsc_hz = machine::tsc_hz();
+                // It does not depend on the key.
+                let floor = match floor {
+                    Some(floor) => *floor,
+                    None => *floor.insert(Spread::of(&self.floor(from, tsc_hz, notes)?)?.min),
+                };
+                self.case(&Case { plan, direction, traffic, from, floor, tsc_hz }, &mut rows)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// All programs in one case.
+    fn case(&self, case: &Case<'_>, rows: &mut Vec<CompareRow>) -> Result<()> {
+        let Case { plan, direction, from, .. } = *case;
+        let windows = Windows { count: 4 * self.seconds, length: Duration::from_millis(250) };
+        let cycles = {
+            let _pin = Pin::to(self.core)?;
+            ours::measure(&self.bed, plan, direction, PACKETS, from, windows)?
+        };
+        rows.push(case.row("crossgate", plan.kernel.name().as_str(), &cycles)?);
+        let Some(peer) = &self.peer else { return Ok(()) };
+        for &mode in &self.engines {
+            let rates = peer.measure(&Run { plan, mode, direction, from, packets: PACKETS }, self.seconds)?;
+            let cycles: Vec<_> = rates.iter().map(|rate| case.tsc_hz / rate).collect();
+            rows.push(case.row("ipsec-secgw", mode.name(), &cycles)?);
+        }
+        Ok(())
+    }
+
+    /// TSC cycles a packet of source and sink: by testpmd, or by a loop of our own where there is none.
+    fn floor(&self, from: &Path, tsc_hz: f64, notes: &mut Vec<String>) -> Result<Vec<f64>> {
+        if let Some(peer) = &self.peer {
+            match peer.testpmd(from, 1) {
+                Ok(rates) => return Ok(rates.iter().map(|rate| tsc_hz / rate).collect()),
+                Err(reason) => notes.push(format!("floor by a loop of our own, no testpmd: {reason:#}")),
+            }
+        }
+        let _pin = Pin::to(self.core)?;
+        ours::floor(&self.bed, from, Windows { count: 4, length: Duration::from_millis(100) })
+    }
+}
+
+impl Case<'_> {
+    fn row(&self, program: &'static str, engine: &'static str, cycles: &[f64]) -> Result<CompareRow> {
+        let total = Spread::of(cycles)?;
+        let net = total.minus(self.floor);
+        let (mpps, gbit_per_s) = net.rates(self.tsc_hz, self.traffic.mean_bytes());
+        let (way, size) = (self.direction.as_str(), self.traffic.name());
+        eprintln!(
+            "{program} {engine}, {way}, {size} bytes, {} bits: {:.0} net cycles",
+            self.plan.key_bits, net.min
+        );
+        Ok(CompareRow {
+            program,
+            engine,
+            direction: self.direction,
+            traffic: self.traffic.name(),
+            inner_bytes: self.traffic.mean_bytes(),
+            key_bits: self.plan.key_bits,
+            sas: self.plan.sas,
+            workers: 1,
+            net,
+            floor_cycles_per_packet: self.floor,
+            total_cycles_per_packet: total.median,
+            mpps,
+            gbit_per_s,
+        })
+    }
+}
+
+impl Row for CompareRow {
+    const HEADINGS: &'static [&'static str] = &[
+        "program",
+        "engine",
+        "direction",
+        "inner bytes",
+        "key bits",
+        "net cycles/packet, min",
+        "median",
+        "spread",
+        "source and sink",
+        "Mpps",
+        "Gbit/s",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let [min, median, spread] = self.net.cells();
+        vec![
+            self.program.to_owned(),
+            self.engine.to_owned(),
+            self.direction.as_str().to_owned(),
+            self.traffic.clone(),
+            self.key_bits.to_string(),
+            min,
+            median,
+            spread,
+            format!("{:.0}", self.floor_cycles_per_packet),
+            format!("{:.2}", self.mpps),
+            format!("{:.2}", self.gbit_per_s),
+        ]
+    }
+}

@@ -1,0 +1,138 @@
+//! `crossgate-perf scale`: what many tunnels cost, and what a second worker brings.
+//!
+//! - Packets of 256 bytes over 1 to 100,000 SAs each way in random order, through a stepped worker (`scale/many.rs`): cycles, against one SA.
+//! - Memory of an SA, from what the process occupies; time to install all SAs in a worker that runs on its own core; time to rekey all of them while
+//!   traffic flows, and what was lost meanwhile (`scale/lifecycle.rs`).
+//! - One tunnel's packets through two workers against one (`scale/workers.rs`).
+
+mod lifecycle;
+mod many;
+mod workers;
+
+use anyhow::Result;
+use crossgate_dataplane::gcm::Kernel;
+use serde::Serialize;
+
+use crate::bed::{Bed, Direction, Family, Plan};
+use crate::machine;
+use crate::report::{Report, Row};
+use crate::spread::Spread;
+use lifecycle::Lifecycle;
+
+/// Bytes of the inner packets.
+const INNER_BYTES: u16 = 256;
+const MEMORY_MIB: u32 = 128;
+const POOL_PACKETS: u32 = 16_383;
+const SAS: [u32; 4] = [1, 100, 10_000, 100_000];
+const QUICK_SAS: [u32; 3] = [1, 100, 10_000];
+/// From so many SAs on, memory and times say something.
+const LIFECYCLE_SAS: u32 = 10_000;
+
+/// One direction of one number of SAs or workers.
+#[derive(Serialize)]
+pub(crate) struct ScaleRow {
+    program: &'static str,
+    direction: Direction,
+    inner_bytes: u16,
+    key_bits: usize,
+    sas: u32,
+    workers: u32,
+    #[serde(flatten)]
+    net: Spread,
+    mpps: f64,
+    gbit_per_s: f64,
+    /// Throughput against one SA and one worker.
+    throughput_ratio: f64,
+    #[serde(flatten)]
+    lifecycle: Option<Lifecycle>,
+}
+
+/// Measures everything.
+pub(crate) fn run(quick: bool) -> Result<Report<ScaleRow>> {
+    let bed = Bed::start(MEMORY_MIB, POOL_PACKETS)?;
+    let plan = |sas| Plan { sas, ..Plan::single(Kernel::detect(), 256, Family::V4) };
+    let numbers: &[u32] = if quick { &QUICK_SAS } else { &SAS };
+    let windows = if quick { 40 } else { 200 };
+    let (mut rows, mut single) = (Vec::new(), None);
+    for &sas in numbers {
+        let lifecycle = if sas >= LIFECYCLE_SAS { Some(lifecycle::measure(&bed, plan(sas))?) } else { None };
+        let measured = many::measure(&bed, plan(sas), windows)?;
+        let base = *single.get_or_insert(measured);
+        for ((direction, net), base) in
+            [Direction::Outbound, Direction::Inbound].into_iter().zip(measured).zip(base)
+        {
+            rows.push(row(plan(sas), direction, 1, net, base.median / net.median, lifecycle));
+        }
+    }
+    for direction in [Direction::Outbound, Direction::Inbound] {
+        match workers::measure(&bed, plan(1), direction, if quick { 4000 } else { 20_000 }) {
+            Ok([one, two]) => {
+                rows.push(row(plan(1), direction, 1, one, 1.0, None));
+                rows.push(row(plan(1), direction, 2, two, one.median / two.median, None));
+            }
+            Err(reason) => return Ok(Report::new(rows)?.with_notes(vec![format!("two workers: {reason:#}")])),
+        }
+    }
+    Report::new(rows)
+}
+
+fn row(
+    plan: Plan,
+    direction: Direction,
+    workers: u32,
+    net: Spread,
+    throughput_ratio: f64,
+    lifecycle: Option<Lifecycle>,
+) -> ScaleRow {
+    let (mpps, gbit_per_s) = net.rates(machine::tsc_hz(), INNER_BYTES);
+    ScaleRow {
+        program: "crossgate",
+        direction,
+        inner_bytes: INNER_BYTES,
+        key_bits: plan.key_bits,
+        sas: plan.sas,
+        workers,
+        net,
+        mpps,
+        gbit_per_s,
+        throughput_ratio,
+        lifecycle,
+    }
+}
+
+impl Row for ScaleRow {
+    const HEADINGS: &'static [&'static str] = &[
+        "direction",
+        "SAs each way",
+        "workers",
+        "net cycles/packet, min",
+        "median",
+        "spread",
+        "Mpps",
+        "Gbit/s",
+        "throughput against one",
+        "bytes an SA, out",
+        "in",
+        "install all, s",
+        "rekey all, s",
+        "at Mpps",
+        "lost",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let [min, median, spread] = self.net.cells();
+        let mut cells = vec![
+            self.direction.as_str().to_owned(),
+            self.sas.to_string(),
+            self.workers.to_string(),
+            min,
+            median,
+            spread,
+            format!("{:.2}", self.mpps),
+            format!("{:.2}", self.gbit_per_s),
+            format!("{:.0} %", 100.0 * self.throughput_ratio),
+        ];
+        cells.extend(self.lifecycle.map_or_else(Default::default, Lifecycle::cells));
+        cells
+    }
+}
