@@ -61,6 +61,8 @@ pub struct Appliance {
     pub eal: Vec<String>,
     /// The operator's socket; absolute.
     pub socket: PathBuf,
+    /// The database of what survives a restart; absolute.
+    pub store: PathBuf,
 }
 
 /// Reads `[appliance]`, and judges it by the machine at hand.
@@ -81,10 +83,12 @@ pub(crate) fn read(
     let memory_mib = section.integer("memory_mib", MEMORY_MIB, MEMORY_MIB_DEFAULT, report);
     let eal = eal_arguments(&mut section, report);
     let socket = socket(&mut section, report);
+    let store = store(&mut section, report);
     section.finish(report);
     let name = name?.value;
     let socket = socket.unwrap_or_else(|| PathBuf::from(format!("/run/crossgate/{name}.sock")));
-    Some(Appliance { name, workers, control_core, idle, memory, memory_mib, eal, socket })
+    let store = store.unwrap_or_else(|| PathBuf::from(format!("/var/lib/crossgate/{name}.redb")));
+    Some(Appliance { name, workers, control_core, idle, memory, memory_mib, eal, socket, store })
 }
 
 /// The control thread's core and the workers', by default the machine's first core and the next one.
@@ -155,6 +159,16 @@ fn eal_arguments(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<Stri
         }
     }
     arguments.into_iter().map(|argument| argument.value).collect()
+}
+
+fn store(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<PathBuf> {
+    let Located { value, place } = section.optional::<String>("store", report)?;
+    if !value.starts_with('/') || value.ends_with('/') || value.contains('\0') {
+        let remedy = "take an absolute path, like \"/var/lib/crossgate/gw-a.redb\"";
+        report.error(&place, format!("{value:?} is not the absolute path of a file"), remedy);
+        return None;
+    }
+    Some(PathBuf::from(value))
 }
 
 fn socket(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<PathBuf> {

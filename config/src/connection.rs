@@ -14,7 +14,7 @@ use toml::de::DeValue;
 use crate::choice::Choice;
 use crate::document::Section;
 use crate::environment::Environment;
-use crate::gateway::{VirtualNetworkGateway, VpnType};
+use crate::gateway::VirtualNetworkGateway;
 use crate::identity::Identity;
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
@@ -295,8 +295,14 @@ fn traffic_selectors(
     let gateway = found.gateway?;
     found.network?;
     found.peer?;
-    let pairs = by_policy.is_some_and(|flag| flag.value) || gateway.vpn_type == VpnType::PolicyBased;
-    Some(selectors.unwrap_or_else(|| if pairs { ends.prefix_pairs() } else { ends.any_to_any() }))
+    let pairs = by_policy.is_some_and(|flag| flag.value);
+    Some(
+        selectors.unwrap_or_else(
+            || {
+                if pairs { ends.prefix_pairs() } else { ends.by_default(gateway.vpn_type) }
+            },
+        ),
+    )
 }
 
 /// Our end: the gateway's first public address of the family of the peer's. The underlay has to lead to the peer.

@@ -6,6 +6,7 @@ mod file;
 mod strength;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -14,21 +15,39 @@ use crate::document::Section;
 use crate::environment::Environment;
 use crate::report::{Located, Place, Report};
 
+/// Where a secret is kept. No secret in itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretReference {
+    /// In this private file; absolute.
+    File(PathBuf),
+    /// In this variable of the gateway's environment.
+    Environment(String),
+}
+
 /// A pre-shared key. Wiped when dropped, printed as `SharedKey(..)`, compared in constant time (its length aside),
-/// neither `Clone` nor serialisable.
-pub struct SharedKey(Zeroizing<Vec<u8>>);
+/// neither `Clone` nor serialisable. Two are equal if their keys are, wherever they are kept.
+pub struct SharedKey {
+    key: Zeroizing<Vec<u8>>,
+    reference: SecretReference,
+}
 
 impl SharedKey {
     /// The key itself, for the authentication of IKE (RFC 7296, 2.15) and nothing else.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        &self.key
+    }
+
+    /// Where it was read from.
+    #[must_use]
+    pub fn reference(&self) -> &SecretReference {
+        &self.reference
     }
 }
 
 impl PartialEq for SharedKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.key.ct_eq(&other.key).into()
     }
 }
 
@@ -63,12 +82,18 @@ pub(crate) fn read(
     let file = reference.optional::<String>("file", report);
     let variable = reference.optional::<String>("env", report);
     reference.finish(report);
-    let (key, place) = match (file, variable) {
-        (Some(file), None) => (file::read(&file, environment, report)?, file.place),
-        (None, Some(variable)) => (from_environment(&variable, environment, report)?, variable.place),
+    let (key, reference, place) = match (file, variable) {
+        (Some(file), None) => {
+            let path = file::path(&file.value, report.source.file);
+            (file::read(&file, environment, report)?, SecretReference::File(path), file.place)
+        }
+        (None, Some(variable)) => {
+            let key = from_environment(&variable, environment, report)?;
+            (key, SecretReference::Environment(variable.value), variable.place)
+        }
         _ => return None,
     };
-    checked(key, &place, report)
+    checked(key, reference, &place, report)
 }
 
 fn from_environment(
@@ -86,7 +111,12 @@ fn from_environment(
 }
 
 /// The key, if it is one that both sides can type and nobody can guess.
-fn checked(mut key: Zeroizing<Vec<u8>>, place: &Place, report: &mut Report<'_>) -> Option<SharedKey> {
+fn checked(
+    mut key: Zeroizing<Vec<u8>>,
+    reference: SecretReference,
+    place: &Place,
+    report: &mut Report<'_>,
+) -> Option<SharedKey> {
     for ending in [b"\n".as_slice(), b"\r"] {
         if key.ends_with(ending) {
             key.pop();
@@ -109,7 +139,7 @@ fn checked(mut key: Zeroizing<Vec<u8>>, place: &Place, report: &mut Report<'_>) 
     } else if strength::estimate_bits(&key) < STRENGTH_MIN_BITS {
         report.error(place, "the key is easily guessed: it repeats itself or follows a pattern", GENERATE);
     } else {
-        return Some(SharedKey(key));
+        return Some(SharedKey { key, reference });
     }
     None
 }

@@ -3,6 +3,7 @@
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::document::Section;
+use crate::gateway::VpnType;
 use crate::prefix::{within, without_overlaps};
 use crate::report::{Located, Place, Report};
 
@@ -24,6 +25,14 @@ pub(crate) struct Ends<'a> {
 }
 
 impl Ends<'_> {
+    /// What travels where the configuration says nothing of it.
+    pub(crate) fn by_default(&self, vpn_type: VpnType) -> TrafficSelectors {
+        match vpn_type {
+            VpnType::RouteBased => self.any_to_any(),
+            VpnType::PolicyBased => self.prefix_pairs(),
+        }
+    }
+
     /// Everything to everything, in each address family that both ends have.
     pub(crate) fn any_to_any(&self) -> TrafficSelectors {
         let any: Vec<IpNet> = EVERYTHING.into_iter().filter(|any| self.both_have(is_ipv4(any))).collect();

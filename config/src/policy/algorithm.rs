@@ -66,6 +66,18 @@ pub enum Prf {
     HmacSha512,
 }
 
+impl Prf {
+    /// The hash whose word names it.
+    #[must_use]
+    pub fn integrity(self) -> IkeIntegrity {
+        match self {
+            Self::HmacSha256 => IkeIntegrity::Sha256,
+            Self::HmacSha384 => IkeIntegrity::Sha384,
+            Self::HmacSha512 => IkeIntegrity::Sha512,
+        }
+    }
+}
+
 impl From<IkeIntegrity> for Prf {
     fn from(hash: IkeIntegrity) -> Self {
         match hash {

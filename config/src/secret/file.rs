@@ -3,13 +3,19 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{self, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
 use crate::report::{Located, Report};
+
+/// The file `name` as an absolute path; relative names begin at the directory of the configuration.
+pub(super) fn path(name: &str, configuration: &Path) -> PathBuf {
+    let path = configuration.parent().unwrap_or(Path::new("")).join(name);
+    path::absolute(&path).unwrap_or(path)
+}
 
 /// The bytes of the file `name`, which is relative to the configuration's directory; flaws are reported.
 pub(super) fn read(

@@ -1,0 +1,134 @@
+//! What differs between two configurations, setting by setting, in words for people. What that means for a running gateway is the
+//! reconciler's affair.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::export::{Kind, Resource, Setting};
+use crate::{Config, Name};
+
+/// A resource that is not the same in two configurations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name; the appliance's is the new one.
+    pub name: Name,
+    /// What differs.
+    pub what: What,
+}
+
+/// How a resource differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// It is there in the second only.
+    Added,
+    /// It is there in the first only.
+    Removed,
+    /// These settings differ.
+    Changed(Vec<SettingDifference>),
+}
+
+/// A setting that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingDifference {
+    /// Its key, such as `policy.dh_group`.
+    pub key: String,
+    /// The old value as TOML; `None` if it was not there.
+    pub from: Option<String>,
+    /// The new value as TOML; `None` if it is not there.
+    pub to: Option<String>,
+}
+
+/// One line for each setting.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let resource = match self.kind {
+            Kind::Appliance => self.kind.section().to_owned(),
+            kind => format!("{}[{}]", kind.section(), self.name),
+        };
+        match &self.what {
+            What::Added => write!(f, "{resource}: new"),
+            What::Removed => write!(f, "{resource}: gone"),
+            What::Changed(settings) => {
+                for (index, setting) in settings.iter().enumerate() {
+                    let line_end = if index > 0 { "\n" } else { "" };
+                    let shown =
+                        |value: &Option<String>| value.clone().unwrap_or_else(|| "(default)".to_owned());
+                    let (from, to) = (shown(&setting.from), shown(&setting.to));
+                    write!(f, "{line_end}{resource}.{}: {from} -> {to}", setting.key)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Config {
+    /// What would have to change in `self` to make it `wanted`, by kind and name.
+    #[must_use]
+    pub fn differences(&self, wanted: &Self) -> Vec<Difference> {
+        let by_name = |resources: Vec<Resource>| -> BTreeMap<(Kind, Option<Name>), Resource> {
+            // There is one appliance, whatever it is called.
+            let key = |one: &Resource| (one.kind, (one.kind != Kind::Appliance).then(|| one.name.clone()));
+            resources.into_iter().map(|resource| (key(&resource), resource)).collect()
+        };
+        let (old, new) = (by_name(self.resources()), by_name(wanted.resources()));
+        let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        let mut differences = Vec::new();
+        for key in keys {
+            let (kind, name, what) = match (old.get(key), new.get(key)) {
+                (None, Some(new)) => (new.kind, &new.name, What::Added),
+                (Some(old), None) => (old.kind, &old.name, What::Removed),
+                (Some(old), Some(new)) => {
+                    let mut changed = changed(old, new);
+                    if kept_key_differs(self, wanted, new) {
+                        let (from, to) = ("(the key there was)".to_owned(), "(another key)".to_owned());
+                        changed.push(SettingDifference {
+                            key: "shared_key".to_owned(),
+                            from: Some(from),
+                            to: Some(to),
+                        });
+                    }
+                    (new.kind, &new.name, What::Changed(changed))
+                }
+                (None, None) => continue,
+            };
+            if what != What::Changed(Vec::new()) {
+                differences.push(Difference { kind, name: name.clone(), what });
+            }
+        }
+        differences
+    }
+}
+
+/// Whether a connection's key is another one although it is kept at the same place.
+fn kept_key_differs(old: &Config, new: &Config, resource: &Resource) -> bool {
+    let of = |config: &'_ Config| {
+        (resource.kind == Kind::Connection)
+            .then(|| config.connections().get(&resource.name).map(|connection| connection.shared_key.clone()))
+            .flatten()
+    };
+    of(old).zip(of(new)).is_some_and(|(old, new)| old != new && old.reference() == new.reference())
+}
+
+fn changed(old: &Resource, new: &Resource) -> Vec<SettingDifference> {
+    let mut differences = Vec::new();
+    if old.name != new.name {
+        let (from, to) = (Some(format!("\"{}\"", old.name)), Some(format!("\"{}\"", new.name)));
+        differences.push(SettingDifference { key: "name".to_owned(), from, to });
+    }
+    let value = |resource: &Resource, like: &Setting| {
+        let same = |setting: &&Setting| (setting.table, setting.key) == (like.table, like.key);
+        resource.settings.iter().find(same).map(|setting| setting.value.to_string())
+    };
+    let only_old = old.settings.iter().filter(|setting| value(new, setting).is_none());
+    for setting in new.settings.iter().chain(only_old) {
+        let (from, to) = (value(old, setting), value(new, setting));
+        if from != to {
+            let key = setting.table.map_or_else(String::new, |table| format!("{table}.")) + setting.key;
+            differences.push(SettingDifference { key, from, to });
+        }
+    }
+    differences
+}

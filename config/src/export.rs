@@ -1,0 +1,299 @@
+//! A configuration as the settings of its resources, and as TOML again. What is written is canonical: every value stands there, the defaults too,
+//! and reading it gives an equal [`Config`]. Secrets appear by reference, never by value.
+//!
+//! `crossgate export`, the history and `difference` use it.
+
+use std::fmt::{self, Write as _};
+
+use toml::Value;
+
+use crate::choice::Choice;
+use crate::connection::MssClamp;
+use crate::local_network_gateway::PeerAddress;
+use crate::policy::{IkeProposal, Policy};
+use crate::port::Device;
+use crate::prefix::{InterfaceAddress, StaticRoute};
+use crate::secret::SecretReference;
+use crate::selectors::Ends;
+use crate::{
+    Appliance, Config, Connection, LocalNetworkGateway, Name, Port, VirtualNetwork, VirtualNetworkGateway,
+};
+
+/// Kinds of resources, in the order in which a file names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `[appliance]`.
+    Appliance,
+    /// `[[port]]`.
+    Port,
+    /// `[[virtual_network]]`.
+    VirtualNetwork,
+    /// `[[virtual_network_gateway]]`.
+    VirtualNetworkGateway,
+    /// `[[local_network_gateway]]`.
+    LocalNetworkGateway,
+    /// `[[connection]]`.
+    Connection,
+}
+
+impl Kind {
+    /// The section's name in a file.
+    #[must_use]
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Appliance => "appliance",
+            Self::Port => "port",
+            Self::VirtualNetwork => "virtual_network",
+            Self::VirtualNetworkGateway => "virtual_network_gateway",
+            Self::LocalNetworkGateway => "local_network_gateway",
+            Self::Connection => "connection",
+        }
+    }
+}
+
+/// One setting: its table inside the resource (`policy`), if it stands in one, its key and its value.
+pub(crate) struct Setting {
+    pub(crate) table: Option<&'static str>,
+    pub(crate) key: &'static str,
+    pub(crate) value: Value,
+}
+
+/// One resource as its settings.
+pub(crate) struct Resource {
+    pub(crate) kind: Kind,
+    pub(crate) name: Name,
+    pub(crate) settings: Vec<Setting>,
+}
+
+impl Config {
+    /// The whole configuration as TOML, from which [`Config::parse`] makes an equal one.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        for (index, resource) in self.resources().iter().enumerate() {
+            if index > 0 {
+                text.push('\n');
+            }
+            let _ = write!(text, "{resource}"); // writing to a String cannot fail
+        }
+        text
+    }
+
+    /// Every resource, by kind and name.
+    pub(crate) fn resources(&self) -> Vec<Resource> {
+        let mut resources = vec![appliance(self.appliance())];
+        resources.extend(self.ports().values().map(port));
+        resources.extend(self.virtual_networks().values().map(network));
+        resources.extend(self.gateways().values().map(gateway));
+        resources.extend(self.local_network_gateways().values().map(peer));
+        resources.extend(self.connections().values().map(|one| connection(self, one)));
+        resources
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let section = self.kind.section();
+        match self.kind {
+            Kind::Appliance => writeln!(f, "[{section}]")?,
+            _ => writeln!(f, "[[{section}]]")?,
+        }
+        writeln!(f, "name = {}", text(&self.name))?;
+        let mut table = None;
+        for setting in &self.settings {
+            if setting.table != table {
+                table = setting.table;
+                writeln!(f, "[{section}.{}]", table.unwrap_or_default())?;
+            }
+            writeln!(f, "{} = {}", setting.key, setting.value)?;
+        }
+        Ok(())
+    }
+}
+
+/// Settings being collected.
+struct Settings(Vec<Setting>);
+
+impl Settings {
+    fn put(&mut self, key: &'static str, value: impl Into<Value>) {
+        self.0.push(Setting { table: None, key, value: value.into() });
+    }
+
+    fn put_in(&mut self, table: &'static str, key: &'static str, value: impl Into<Value>) {
+        self.0.push(Setting { table: Some(table), key, value: value.into() });
+    }
+
+    fn of(self, kind: Kind, name: &Name) -> Resource {
+        Resource { kind, name: name.clone(), settings: self.0 }
+    }
+}
+
+fn appliance(appliance: &Appliance) -> Resource {
+    let mut settings = Settings(Vec::new());
+    let workers = appliance.workers.iter().map(|core| Value::from(i64::from(core.0)));
+    settings.put("workers", workers.collect::<Vec<_>>());
+    settings.put("control_core", i64::from(appliance.control_core.0));
+    settings.put("idle", appliance.idle.word());
+    settings.put("memory", appliance.memory.word());
+    settings.put("memory_mib", i64::from(appliance.memory_mib));
+    settings.put("eal", appliance.eal.clone());
+    settings.put("socket", text(appliance.socket.display()));
+    settings.put("store", text(appliance.store.display()));
+    settings.of(Kind::Appliance, &appliance.name)
+}
+
+fn port(port: &Port) -> Resource {
+    let mut settings = Settings(Vec::new());
+    let (Device::Pci(device) | Device::Virtual(device)) = &port.device;
+    settings.put("device", device.as_str());
+    settings.put("mtu_bytes", i64::from(port.mtu_bytes));
+    if !port.addresses.is_empty() || !port.routes.is_empty() {
+        settings.put("addresses", interface_addresses(&port.addresses));
+        settings.put("routes", routes(&port.routes));
+    }
+    settings.of(Kind::Port, &port.name)
+}
+
+fn network(network: &VirtualNetwork) -> Resource {
+    let mut settings = Settings(Vec::new());
+    settings.put("address_space", texts(&network.address_space));
+    if let Some(subnet) = network.gateway_subnet {
+        settings.put("gateway_subnet", text(subnet));
+    }
+    settings.put("port", text(&network.port));
+    if let Some(vlan) = network.vlan {
+        settings.put("vlan", i64::from(vlan.get()));
+    }
+    settings.put("addresses", interface_addresses(&network.addresses));
+    settings.put("routes", routes(&network.routes));
+    settings.of(Kind::VirtualNetwork, &network.name)
+}
+
+fn gateway(gateway: &VirtualNetworkGateway) -> Resource {
+    let mut settings = Settings(Vec::new());
+    settings.put("virtual_network", text(&gateway.virtual_network));
+    settings.put("type", gateway.gateway_type.word());
+    settings.put("vpn_type", gateway.vpn_type.word());
+    settings.put("sku", gateway.sku.word());
+    settings.put("public_addresses", texts(&gateway.public_addresses));
+    settings.of(Kind::VirtualNetworkGateway, &gateway.name)
+}
+
+fn peer(peer: &LocalNetworkGateway) -> Resource {
+    let mut settings = Settings(Vec::new());
+    let address = match peer.address {
+        PeerAddress::At(address) => address.to_string(),
+        PeerAddress::Any => "any".to_owned(),
+    };
+    settings.put("address", address);
+    settings.put("prefixes", texts(&peer.prefixes));
+    settings.of(Kind::LocalNetworkGateway, &peer.name)
+}
+
+fn connection(config: &Config, connection: &Connection) -> Resource {
+    let mut settings = Settings(Vec::new());
+    settings.put("type", connection.connection_type.word());
+    settings.put("gateway", text(&connection.gateway));
+    settings.put("local_network_gateway", text(&connection.local_network_gateway));
+    settings.put("shared_key", reference(connection.shared_key.reference()));
+    settings.put("local_id", text(&connection.local_id));
+    settings.put("remote_id", text(&connection.remote_id));
+    settings.put("mode", connection.mode.word());
+    settings.put("dpd_timeout_s", seconds(connection.dpd_timeout));
+    match connection.mss_clamp {
+        MssClamp::Auto => settings.put("mss_clamp", "auto"),
+        MssClamp::Off => settings.put("mss_clamp", "off"),
+        MssClamp::Bytes(bytes) => settings.put("mss_clamp", i64::from(bytes)),
+    }
+    selectors(config, connection, &mut settings);
+    // A gateway that takes no policy has the default, which is not written.
+    if connection.policy != Policy::default() {
+        policy(&connection.policy, &mut settings);
+    }
+    // Tables come after the plain keys, else TOML would take those for the table's.
+    settings.0.sort_by_key(|setting| setting.table);
+    settings.of(Kind::Connection, &connection.name)
+}
+
+/// The selectors, unless they are those that the connection has without being told.
+fn selectors(config: &Config, connection: &Connection, settings: &mut Settings) {
+    let gateway = config.gateway_of(connection);
+    let ends = Ends {
+        address_space: &config.network_of(connection).address_space,
+        prefixes: &config.peer_of(connection).prefixes,
+    };
+    let own = &connection.traffic_selectors;
+    if *own == ends.by_default(gateway.vpn_type) {
+        return;
+    }
+    if *own == ends.prefix_pairs() {
+        settings.put("use_policy_based_traffic_selectors", true);
+        return;
+    }
+    settings.put_in("traffic_selectors", "local", texts(&own.local));
+    settings.put_in("traffic_selectors", "remote", texts(&own.remote));
+}
+
+fn policy(policy: &Policy, settings: &mut Settings) {
+    let mut put = |key, value: Value| settings.put_in("policy", key, value);
+    let first = |proposals: &[IkeProposal]| proposals.first().cloned();
+    if let Some(proposal) = first(&policy.ike) {
+        put(
+            "ike_encryption",
+            words(policy.ike.iter().flat_map(|proposal| proposal.encryption.iter().copied())),
+        );
+        put("ike_integrity", words(proposal.prf.iter().map(|prf| prf.integrity())));
+        put("dh_group", words(proposal.dh_groups.iter().copied()));
+    }
+    put("ipsec_encryption", words(policy.ipsec.encryption.iter().copied()));
+    put("pfs_group", words(policy.ipsec.pfs_groups.iter().copied()));
+    put("sa_lifetime_s", seconds(policy.sa_lifetime));
+    put("sa_data_size_kib", integer(policy.sa_data_size_kib));
+    put("ike_lifetime_s", seconds(policy.ike_lifetime));
+    put("esn", policy.ipsec.esn.word().into());
+    put("replay_window_packets", i64::from(policy.replay_window_packets).into());
+}
+
+fn reference(reference: &SecretReference) -> Value {
+    let (key, value) = match reference {
+        SecretReference::File(path) => ("file", path.display().to_string()),
+        SecretReference::Environment(name) => ("env", name.clone()),
+    };
+    Value::Table(toml::Table::from_iter([(key.to_owned(), Value::String(value))]))
+}
+
+fn interface_addresses(addresses: &[InterfaceAddress]) -> Vec<String> {
+    addresses.iter().map(|own| format!("{}/{}", own.address, own.network.prefix_len())).collect()
+}
+
+fn routes(routes: &[StaticRoute]) -> Vec<Value> {
+    let route = |route: &StaticRoute| {
+        let entries = [("prefix", text(route.prefix)), ("next_hop", text(route.next_hop))];
+        Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    };
+    routes.iter().map(route).collect()
+}
+
+fn words<T: Choice>(values: impl Iterator<Item = T>) -> Value {
+    Value::Array(values.map(|value| Value::from(value.word())).collect())
+}
+
+fn text(value: impl fmt::Display) -> Value {
+    Value::String(value.to_string())
+}
+
+fn texts(values: &[impl fmt::Display]) -> Vec<Value> {
+    values.iter().map(text).collect()
+}
+
+fn seconds(duration: std::time::Duration) -> Value {
+    integer(duration.as_secs())
+}
+
+/// What was read from TOML fits into its integers again.
+fn integer(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use crate::difference::What;
+use crate::{Config, Environment, Findings, Source};
+
+const BASE: &str = include_str!("../../tests/findings/base.toml");
+
+fn read(text: &str) -> Result<Config, Findings> {
+    let variable = |name: &str| {
+        let key =
+            if name == "OTHER" { "Zt8Lq2wXv5Rk9Nd3Hy7Mb4Pc" } else { "q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mA" };
+        Some(Zeroizing::new(key.to_owned()))
+    };
+    let environment = Environment { cores: BTreeSet::from([0, 1, 2, 3]), user_id: 0, variable: &variable };
+    Config::parse(Source { file: Path::new("gw.toml"), text }, &environment).map(|checked| checked.config)
+}
+
+fn config(text: &str) -> Config {
+    read(text).unwrap_or_else(|findings| panic!("{findings}\nof\n{text}"))
+}
+
+#[test]
+fn what_is_exported_reads_as_the_same_configuration() {
+    let exported = config(BASE).to_toml();
+    assert_eq!(config(&exported), config(BASE), "{exported}");
+    assert_eq!(config(&exported).to_toml(), exported);
+    assert!(exported.contains("shared_key = { env = \"PSK\" }"), "{exported}");
+    assert!(!exported.contains("q3G8"), "no secret is exported: {exported}");
+}
+
+/// Lines to append to the connection: each either nothing or a setting.
+fn settings() -> impl Strategy<Value = String> {
+    let one = |options: &'static [&'static str]| proptest::sample::select(options);
+    let plain = (
+        one(&["", "mode = \"InitiatorOnly\"", "mode = \"ResponderOnly\""]),
+        one(&["", "dpd_timeout_s = 9", "dpd_timeout_s = 3600"]),
+        one(&["", "mss_clamp = \"off\"", "mss_clamp = 1350"]),
+        one(&[
+            "",
+            "local_id = \"keyid:0x00ff\"",
+            "local_id = \"gw \u{e9}\"",
+            "remote_id = \"b@example.net\"",
+        ]),
+    );
+    let policy = (
+        one(&["", "ike_encryption = [\"AES256\", \"GCMAES128\"]", "ike_encryption = \"GCMAES256\""]),
+        one(&["", "ike_integrity = [\"SHA512\", \"SHA256\"]", "ike_integrity = \"GCMAES256\""]),
+        one(&["", "dh_group = [\"ECP521\", \"DHGroup15\"]"]),
+        one(&["", "ipsec_encryption = [\"GCMAES192\", \"GCMAES128\"]"]),
+        one(&["", "pfs_group = \"None\"", "pfs_group = [\"PFS2048\", \"None\"]"]),
+        one(&["", "esn = \"Off\"", "replay_window_packets = 4096", "sa_data_size_kib = 1099511627776"]),
+    );
+    let selectors = one(&[
+        "",
+        "[connection.traffic_selectors]\nlocal = [\"10.1.0.0/16\"]\nremote = [\"10.2.3.0/24\"]",
+        "[connection.traffic_selectors]\nlocal = [\"10.1.0.0/16\", \"fd00:1::/48\"]\nremote = [\"10.2.0.0/16\", \"fd00:2::/48\"]",
+        "[connection.traffic_selectors]\nlocal = [\"0.0.0.0/0\", \"::/0\"]\nremote = [\"0.0.0.0/0\", \"::/0\"]",
+    ]);
+    (plain, policy, selectors).prop_map(|((a, b, c, d), (e, f, g, h, i, j), selectors)| {
+        let plain = [a, b, c, d].join("\n");
+        let policy = [e, f, g, h, i, j].join("\n");
+        format!("{plain}\n[connection.policy]\n{policy}\n{selectors}\n")
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_accepted_connection_survives_its_export(settings in settings()) {
+        if let Ok(read_once) = read(&format!("{BASE}{settings}")) {
+            let exported = read_once.to_toml();
+            prop_assert_eq!(config(&exported), read_once, "{}", exported);
+        }
+    }
+}
+
+#[test]
+fn networks_ports_and_gateways_survive_their_export() {
+    for (from, to) in [
+        (
+            "port = \"lan\"",
+            "port = \"lan\"\nvlan = 17\nroutes = [{ prefix = \"10.1.8.0/24\", next_hop = \"10.1.0.9\" }]",
+        ),
+        ("sku = \"VpnGw1\"", "vpn_type = \"PolicyBased\"\nsku = \"Basic\""),
+        ("address = \"198.51.100.2\"", "address = \"192.0.2.77\""),
+        ("public_addresses = [\"192.0.2.1\"]", "public_addresses = [\"2001:db8::1\", \"192.0.2.1\"]"),
+        (
+            "control_core = 0",
+            "control_core = 3\nidle = \"poll\"\neal = [\"--iova-mode=va\", \"-d\\\"x\\\\\"]",
+        ),
+    ] {
+        assert!(BASE.contains(from));
+        let changed = config(&BASE.replace(from, to));
+        let exported = changed.to_toml();
+        assert_eq!(config(&exported), changed, "{exported}");
+    }
+}
+
+fn differences(from: &str, to: &str) -> String {
+    let found = config(from).differences(&config(to));
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn differences_name_each_setting_with_both_values() {
+    assert_eq!(differences(BASE, BASE), "");
+    let second = BASE
+        .replace("workers = [1]", "workers = [1, 2]")
+        .replace("\"10.2.0.0/16\", ", "")
+        .replace("shared_key =", "dpd_timeout_s = 30\nshared_key =");
+    assert_eq!(
+        differences(BASE, &second),
+        "appliance.workers: [1] -> [1, 2]\n\
+         local_network_gateway[site-b].prefixes: [\"10.2.0.0/16\", \"fd00:2::/48\"] -> [\"fd00:2::/48\"]\n\
+         connection[a-to-b].dpd_timeout_s: 45 -> 30"
+    );
+}
+
+#[test]
+fn another_policy_is_told_against_the_default() {
+    let second = format!("{BASE}[connection.policy]\ndh_group = \"ECP384\"\n");
+    let told = differences(BASE, &second);
+    assert!(told.contains("connection[a-to-b].policy.dh_group: (default) -> [\"ECP384\"]"), "{told}");
+}
+
+#[test]
+fn a_resource_that_comes_or_goes_is_told_as_a_whole() {
+    let (without, _) = BASE.split_once("[[connection]]").unwrap();
+    assert_eq!(differences(BASE, without), "connection[a-to-b]: gone");
+    let found = config(without).differences(&config(BASE));
+    assert_eq!(found[0].what, What::Added);
+}
+
+#[test]
+fn another_key_is_told_without_the_key() {
+    let told = differences(BASE, &BASE.replace("\"PSK\"", "\"OTHER\""));
+    assert_eq!(told, "connection[a-to-b].shared_key: { env = \"PSK\" } -> { env = \"OTHER\" }");
+}

@@ -1,0 +1,279 @@
+//! The other side's configuration for a connection, in the words of its system, from the same data: addresses, identities, algorithms,
+//! selectors and lifetimes cannot be mistyped. What only the other side knows (names of its interfaces, its routers) stands there with `CHANGE`.
+//!
+//! `crossgate peer-config` prints it. Each system has its file below.
+
+mod cisco_ios;
+mod crossgate;
+mod juniper_srx;
+mod libreswan;
+mod strongswan;
+mod vyos;
+
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::choice::Choice;
+use crate::policy::algorithm::DhGroup;
+use crate::{Config, Connection, ConnectionMode, Identity, PeerAddress, Policy};
+
+/// A system that can be the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum System {
+    /// strongSwan, `swanctl.conf`.
+    StrongSwan,
+    /// Libreswan, `ipsec.conf` and its secrets.
+    Libreswan,
+    /// VyOS 1.4, commands of its configuration mode.
+    VyOs,
+    /// Cisco IOS XE, commands of its configuration mode.
+    CiscoIos,
+    /// Juniper SRX, commands of its configuration mode.
+    JuniperSrx,
+    /// Another Crossgate.
+    Crossgate,
+}
+
+impl Choice for System {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("strongswan", Self::StrongSwan),
+        ("libreswan", Self::Libreswan),
+        ("vyos", Self::VyOs),
+        ("cisco-ios", Self::CiscoIos),
+        ("juniper-srx", Self::JuniperSrx),
+        ("crossgate", Self::Crossgate),
+    ];
+}
+
+/// Whether the shared key is written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyText {
+    /// A word that has to be replaced.
+    Placeholder,
+    /// The key itself.
+    Written,
+}
+
+/// Why there is no such configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeerConfigError {
+    /// The system lacks what the policy demands.
+    #[error("{system} has none of the {what} of this connection: add {remedy} to its policy")]
+    NoCommonGround {
+        /// The system's word.
+        system: &'static str,
+        /// Groups, ciphers.
+        what: &'static str,
+        /// A setting that it has.
+        remedy: &'static str,
+    },
+    /// The system has no word for the identity.
+    #[error("{system} has no identity like {identity}: give the connection another one")]
+    Identity {
+        /// The system's word.
+        system: &'static str,
+        /// The identity.
+        identity: Identity,
+    },
+    /// The system cannot be given the key.
+    #[error("{system} cannot take a key with {character:?}: give both sides a key without it")]
+    Key {
+        /// The system's word.
+        system: &'static str,
+        /// What the key holds.
+        character: char,
+    },
+}
+
+impl Config {
+    /// The configuration of the other side of `connection`, one of this configuration.
+    ///
+    /// # Errors
+    /// [`PeerConfigError`] if that system cannot be the other side.
+    ///
+    /// # Panics
+    /// If `connection` is of another configuration.
+    pub fn peer_config(
+        &self,
+        connection: &Connection,
+        system: System,
+        key_text: KeyText,
+    ) -> Result<String, PeerConfigError> {
+        let far = Far::of(self, connection, key_text);
+        let mut out = String::new();
+        let written = match system {
+            System::StrongSwan => strongswan::write(&far, &mut out),
+            System::Libreswan => libreswan::write(&far, &mut out),
+            System::VyOs => vyos::write(&far, &mut out),
+            System::CiscoIos => cisco_ios::write(&far, &mut out),
+            System::JuniperSrx => juniper_srx::write(&far, &mut out),
+            System::Crossgate => crossgate::write(&far, &mut out),
+        };
+        match written {
+            Ok(()) => Ok(out),
+            Err(Stop::Peer(error)) => Err(error),
+            Err(Stop::Text(_)) => unreachable!("writing to a String cannot fail"),
+        }
+    }
+}
+
+/// Why writing stopped.
+enum Stop {
+    Peer(PeerConfigError),
+    Text(fmt::Error),
+}
+
+impl From<fmt::Error> for Stop {
+    fn from(error: fmt::Error) -> Self {
+        Self::Text(error)
+    }
+}
+
+impl From<PeerConfigError> for Stop {
+    fn from(error: PeerConfigError) -> Self {
+        Self::Peer(error)
+    }
+}
+
+/// A connection seen from the other side: "local" is there, "remote" is here.
+struct Far<'a> {
+    config: &'a Config,
+    connection: &'a Connection,
+    policy: &'a Policy,
+    /// The connection's name, of letters, digits, `-` and `_`.
+    name: String,
+    /// The other side's address; `None` if it may be anywhere.
+    local: Option<IpAddr>,
+    /// Ours.
+    remote: IpAddr,
+    local_id: &'a Identity,
+    remote_id: &'a Identity,
+    /// The prefixes behind the other side.
+    local_prefixes: &'a [IpNet],
+    /// Our network's.
+    remote_prefixes: &'a [IpNet],
+    key: Option<&'a [u8]>,
+}
+
+/// One pair of selectors of one address family.
+#[derive(Clone, Copy)]
+struct Pair {
+    local: IpNet,
+    remote: IpNet,
+}
+
+impl<'a> Far<'a> {
+    fn of(config: &'a Config, connection: &'a Connection, key_text: KeyText) -> Self {
+        let peer = config.peer_of(connection);
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
+        Self {
+            config,
+            connection,
+            policy: &connection.policy,
+            name: connection.name.as_str().chars().map(plain).collect(),
+            local: match peer.address {
+                PeerAddress::At(address) => Some(address),
+                PeerAddress::Any => None,
+            },
+            remote: connection.local_address,
+            local_id: &connection.remote_id,
+            remote_id: &connection.local_id,
+            local_prefixes: &peer.prefixes,
+            remote_prefixes: &config.network_of(connection).address_space,
+            key: (key_text == KeyText::Written).then(|| connection.shared_key.expose()),
+        }
+    }
+
+    /// The key as text. Keys are printable ASCII.
+    fn key(&self) -> String {
+        self.key.map_or_else(|| PLACEHOLDER.to_owned(), |key| String::from_utf8_lossy(key).into_owned())
+    }
+
+    /// The key, if it holds none of the characters that the system would take for something else.
+    fn key_without(&self, system: &'static str, forbidden: &str) -> Result<String, PeerConfigError> {
+        let key = self.key();
+        match key.chars().find(|c| forbidden.contains(*c)) {
+            None => Ok(key),
+            Some(character) => Err(PeerConfigError::Key { system, character }),
+        }
+    }
+
+    /// Whether everything may travel to everything: the other side may then route instead of naming prefixes.
+    fn is_any_to_any(&self) -> bool {
+        self.connection.traffic_selectors.local.iter().all(|prefix| prefix.prefix_len() == 0)
+            && self.connection.traffic_selectors.remote.iter().all(|prefix| prefix.prefix_len() == 0)
+    }
+
+    /// The other side's selectors: prefixes, where this side would take everything.
+    fn local_selectors(&self) -> Vec<IpNet> {
+        named(&self.connection.traffic_selectors.remote, self.local_prefixes)
+    }
+
+    /// Our selectors, in the same way.
+    fn remote_selectors(&self) -> Vec<IpNet> {
+        named(&self.connection.traffic_selectors.local, self.remote_prefixes)
+    }
+
+    /// Every pair of prefixes of one family, for systems that take pairs.
+    fn pairs(&self) -> Vec<Pair> {
+        let remotes = self.remote_selectors();
+        let mut pairs = Vec::new();
+        for local in self.local_selectors() {
+            let fitting = remotes.iter().filter(|remote| remote.addr().is_ipv4() == local.addr().is_ipv4());
+            pairs.extend(fitting.map(|remote| Pair { local, remote: *remote }));
+        }
+        pairs
+    }
+
+    fn has(&self, ipv4: bool) -> bool {
+        self.pairs().iter().any(|pair| pair.local.addr().is_ipv4() == ipv4)
+    }
+
+    /// The mode of the other side: whoever must not begin here must begin there.
+    fn mode(&self) -> ConnectionMode {
+        match self.connection.mode {
+            ConnectionMode::InitiatorOnly => ConnectionMode::ResponderOnly,
+            ConnectionMode::ResponderOnly => ConnectionMode::InitiatorOnly,
+            ConnectionMode::Default if self.local.is_none() => ConnectionMode::InitiatorOnly,
+            ConnectionMode::Default => ConnectionMode::Default,
+        }
+    }
+
+    /// The two lines that every configuration begins with, behind the system's sign for comments.
+    fn head(&self, sign: &str, out: &mut String) -> fmt::Result {
+        let gateway = &self.config.appliance().name;
+        writeln!(out, "{sign} The other side of connection \"{}\" of {gateway}.", self.connection.name)?;
+        if self.key.is_none() {
+            writeln!(out, "{sign} Replace {PLACEHOLDER} by the shared key of both sides.")?;
+        }
+        Ok(())
+    }
+}
+
+/// `selectors`, or the prefixes of the same families where a selector is everything.
+fn named(selectors: &[IpNet], prefixes: &[IpNet]) -> Vec<IpNet> {
+    let mut named = Vec::new();
+    for selector in selectors {
+        if selector.prefix_len() > 0 {
+            named.push(*selector);
+        } else {
+            let family = |prefix: &&IpNet| prefix.addr().is_ipv4() == selector.addr().is_ipv4();
+            named.extend(prefixes.iter().filter(family));
+        }
+    }
+    named
+}
+
+fn joined(prefixes: &[IpNet], separator: &str) -> String {
+    prefixes.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
+}
+
+/// `group20` and the like: IANA's number behind a prefix, for systems that lack Curve25519.
+fn numbered_group(group: DhGroup, prefix: &str) -> Option<String> {
+    (group != DhGroup::Curve25519).then(|| format!("{prefix}{}", group.number()))
+}
+
+/// What stands in place of a key.
+const PLACEHOLDER: &str = "REPLACE-WITH-THE-SHARED-KEY";

@@ -1,0 +1,139 @@
+//! Another Crossgate: a whole configuration that `crossgate check` accepts as it stands, wherever this side knows enough of the other.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{Far, PLACEHOLDER, Stop};
+use crate::choice::Choice;
+use crate::export::Kind;
+use crate::{Config, Identity};
+
+pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    let name = &far.name;
+    let connection = far.connection;
+    let appliance = format!("{}-peer", far.config.peer_of(connection).name);
+    let (address, change) = outer(far);
+    let key = if far.key.is_some() { far.key() } else { PLACEHOLDER.to_owned() };
+    far.head("#", out)?;
+    writeln!(out, "# The key, beside this file:")?;
+    writeln!(out, "#   (umask 077; printf '%s' '{}' > {name}.psk)", key.replace('\'', "'\\''"))?;
+    writeln!(out, "# CHANGE: the devices, and whatever else is marked.")?;
+    writeln!(out, "[appliance]\nname = \"{appliance}\"\n")?;
+    writeln!(out, "[[port]]\nname = \"wan\"\ndevice = \"net_af_packet0,iface=wan\" # CHANGE")?;
+    writeln!(out, "addresses = [\"{address}\"]{change}")?;
+    if let Some(route) = route(far, address) {
+        writeln!(out, "routes = [{route}] # CHANGE: the next hop")?;
+    }
+    writeln!(out, "\n[[port]]\nname = \"lan\"\ndevice = \"net_af_packet1,iface=lan\" # CHANGE\n")?;
+    network(far, out)?;
+    writeln!(out, "[[virtual_network_gateway]]\nname = \"gw\"\nvirtual_network = \"site\"\ntype = \"Vpn\"")?;
+    let gateway = far.config.gateway_of(connection);
+    writeln!(out, "vpn_type = \"{}\"\nsku = \"{}\"", gateway.vpn_type.word(), gateway.sku.word())?;
+    writeln!(out, "public_addresses = [\"{}\"]\n", address.addr())?;
+    writeln!(out, "[[local_network_gateway]]\nname = \"{name}\"\naddress = \"{}\"", far.remote)?;
+    writeln!(out, "prefixes = {}\n", quoted(far.remote_prefixes))?;
+    writeln!(out, "[[connection]]\nname = \"{name}\"\ntype = \"IPsec\"\ngateway = \"gw\"")?;
+    writeln!(out, "local_network_gateway = \"{name}\"\nshared_key = {{ file = \"{name}.psk\" }}")?;
+    writeln!(out, "local_id = {}\nremote_id = {}", text(far.local_id), text(far.remote_id))?;
+    writeln!(out, "mode = \"{}\"", far.mode().word())?;
+    rest(far.config, far, out)
+}
+
+/// What both sides have alike: everything of the exported connection that is not said above, with the selectors turned round.
+fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    let resources = config.resources();
+    let own = resources
+        .iter()
+        .find(|one| one.kind == Kind::Connection && one.name == far.connection.name)
+        .map_or(&[][..], |resource| &resource.settings);
+    let mut table = None;
+    for setting in own {
+        let key = match (setting.table, setting.key) {
+            (None, "dpd_timeout_s" | "mss_clamp" | "use_policy_based_traffic_selectors") => setting.key,
+            (None, _) => continue,
+            (Some("traffic_selectors"), "local") => "remote",
+            (Some("traffic_selectors"), "remote") => "local",
+            (Some(_), key) => key,
+        };
+        if setting.table != table {
+            table = setting.table;
+            writeln!(out, "[connection.{}]", table.unwrap_or_default())?;
+        }
+        writeln!(out, "{key} = {}", setting.value)?;
+    }
+    Ok(())
+}
+
+fn network(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    let spaces: Vec<IpNet> =
+        far.local_prefixes.iter().copied().filter(|prefix| prefix.prefix_len() > 0).collect();
+    writeln!(out, "[[virtual_network]]\nname = \"site\"\naddress_space = {}", quoted(&spaces))?;
+    match spaces.iter().find_map(|space| gateway_subnet(*space)) {
+        Some(subnet) => writeln!(out, "gateway_subnet = \"{subnet}\"")?,
+        None => writeln!(out, "# CHANGE: add gateway_subnet, a /27 of an IPv4 prefix of address_space")?,
+    }
+    let addresses: Vec<String> = spaces
+        .iter()
+        .filter_map(|space| first_host(*space).map(|host| format!("\"{host}/{}\"", space.prefix_len())))
+        .collect();
+    writeln!(
+        out,
+        "port = \"lan\"\naddresses = [{}] # CHANGE, unless they are the gateway's there\n",
+        addresses.join(", ")
+    )?;
+    Ok(())
+}
+
+/// The first address that a host can have; in IPv6 the very first one is that of every router (RFC 4291, 2.6.1).
+fn first_host(space: IpNet) -> Option<IpAddr> {
+    let skip = usize::from(space.addr().is_ipv6() && space.prefix_len() < 127);
+    space.hosts().nth(skip)
+}
+
+/// The last /27 of an IPv4 prefix, or the prefix itself where it is not much larger.
+fn gateway_subnet(space: IpNet) -> Option<Ipv4Net> {
+    let IpNet::V4(space) = space else { return None };
+    let length = space.prefix_len().max(27);
+    (length <= 29).then(|| Ipv4Net::new(space.broadcast(), length).map(|net| net.trunc()).ok()).flatten()
+}
+
+/// The other side's outer address with its network, and what there is to say of it.
+fn outer(far: &Far<'_>) -> (IpNet, &'static str) {
+    let Some(local) = far.local else {
+        let anywhere = IpNet::new_assert(IpAddr::V4(ANYWHERE), 24);
+        return (anywhere, " # CHANGE: its address on the public side");
+    };
+    // A neighbour of ours is in the same network; of others nothing is known.
+    let own = far.config.ports().values().flat_map(|port| &port.addresses);
+    let shared = own.map(|own| own.network).find(|network| network.contains(&local));
+    match shared {
+        Some(network) => (IpNet::new_assert(local, network.prefix_len()), ""),
+        None => {
+            (IpNet::new_assert(local, if local.is_ipv4() { 24 } else { 64 }), " # CHANGE: the prefix length")
+        }
+    }
+}
+
+/// A route to us, unless we are a neighbour.
+fn route(far: &Far<'_>, address: IpNet) -> Option<String> {
+    if address.trunc().contains(&far.remote) {
+        return None;
+    }
+    let next_hop = address.trunc().hosts().find(|host| *host != address.addr())?;
+    let prefix = if next_hop.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    Some(format!("{{ prefix = \"{prefix}\", next_hop = \"{next_hop}\" }}"))
+}
+
+fn quoted(prefixes: &[IpNet]) -> String {
+    let quoted: Vec<String> = prefixes.iter().map(|prefix| format!("\"{prefix}\"")).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn text(identity: &Identity) -> toml::Value {
+    toml::Value::String(identity.to_string())
+}
+
+/// Of the block for documentation (RFC 5737): nobody has it.
+const ANYWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);

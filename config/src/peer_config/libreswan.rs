@@ -1,0 +1,123 @@
+//! Libreswan 4 and newer: `ipsec.conf` (its manual page has every word) and the secret beside it.
+
+use std::fmt::Write as _;
+
+use super::{Far, PeerConfigError, Stop};
+use crate::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf};
+use crate::policy::{Esn, IkeProposal};
+use crate::{ConnectionMode, Identity};
+
+pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    far.head("#", out)?;
+    let (name, policy) = (&far.name, far.policy);
+    writeln!(out, "# Save this part as /etc/ipsec.d/{name}.conf:")?;
+    let local = far.local.map_or_else(|| "%defaultroute".to_owned(), |address| address.to_string());
+    let auto = match far.mode() {
+        ConnectionMode::ResponderOnly => "add",
+        ConnectionMode::Default | ConnectionMode::InitiatorOnly => "start",
+    };
+    let ike: Vec<String> = policy.ike.iter().map(ike_proposal).collect();
+    let (left_id, right_id) = (identity(far.local_id)?, identity(far.remote_id)?);
+    let dpd = far.connection.dpd_timeout.as_secs();
+    writeln!(out, "conn {name}")?;
+    for (key, value) in [
+        ("authby", "secret".to_owned()),
+        ("ikev2", "insist".to_owned()),
+        ("left", local),
+        ("leftid", left_id.clone()),
+        ("right", far.remote.to_string()),
+        ("rightid", right_id.clone()),
+        ("ike", ike.join(",")),
+        ("phase2alg", esp(far)),
+        ("pfs", if pfs(far).is_empty() { "no" } else { "yes" }.to_owned()),
+        ("esn", if policy.ipsec.esn == Esn::Require { "yes" } else { "either" }.to_owned()),
+        ("ikelifetime", format!("{}s", policy.ike_lifetime.as_secs())),
+        ("salifetime", format!("{}s", policy.sa_lifetime.as_secs())),
+        ("replay-window", policy.replay_window_packets.to_string()),
+        ("dpddelay", format!("{dpd}s")),
+        ("retransmit-timeout", "60s".to_owned()),
+    ] {
+        writeln!(out, "    {key}={value}")?;
+    }
+    for (index, pair) in far.pairs().iter().enumerate() {
+        writeln!(out, "conn {name}-{}\n    also={name}", index + 1)?;
+        writeln!(out, "    leftsubnet={}\n    rightsubnet={}\n    auto={auto}", pair.local, pair.remote)?;
+    }
+    writeln!(out, "# Save this line as /etc/ipsec.d/{name}.secrets (mode 600):")?;
+    writeln!(out, "{left_id} {right_id} : PSK \"{}\"", secret(far))?;
+    Ok(())
+}
+
+/// A quote ends the secret, so keys that hold one are written as bytes.
+fn secret(far: &Far<'_>) -> String {
+    let key = far.key();
+    if !key.contains('"') && !key.starts_with("0x") && !key.starts_with("0s") {
+        return key;
+    }
+    key.bytes().fold("0x".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}
+
+/// Ciphers and hashes joined by `+`: Libreswan takes any of each.
+fn ike_proposal(proposal: &IkeProposal) -> String {
+    let ciphers = proposal.encryption.iter().map(|cipher| match cipher {
+        IkeEncryption::GcmAes128 => "aes_gcm128",
+        IkeEncryption::GcmAes256 => "aes_gcm256",
+        IkeEncryption::Aes128 => "aes128",
+        IkeEncryption::Aes192 => "aes192",
+        IkeEncryption::Aes256 => "aes256",
+    });
+    let hash = |integrity: &IkeIntegrity| match integrity {
+        IkeIntegrity::Sha256 => "sha2_256",
+        IkeIntegrity::Sha384 => "sha2_384",
+        IkeIntegrity::Sha512 => "sha2_512",
+    };
+    let hashes = proposal.prf.iter().map(|prf: &Prf| hash(&prf.integrity()));
+    let groups = proposal.dh_groups.iter().map(|dh| group(*dh));
+    let plus = |words: Vec<&str>| words.join("+");
+    format!("{}-{}-{}", plus(ciphers.collect()), plus(hashes.collect()), plus(groups.collect()))
+}
+
+fn esp(far: &Far<'_>) -> String {
+    let ciphers = far.policy.ipsec.encryption.iter().map(|cipher| match cipher {
+        IpsecEncryption::GcmAes128 => "aes_gcm128",
+        IpsecEncryption::GcmAes192 => "aes_gcm192",
+        IpsecEncryption::GcmAes256 => "aes_gcm256",
+    });
+    let ciphers = ciphers.collect::<Vec<_>>().join("+");
+    let groups = pfs(far);
+    if groups.is_empty() { ciphers } else { format!("{ciphers}-{}", groups.join("+")) }
+}
+
+fn pfs(far: &Far<'_>) -> Vec<&'static str> {
+    let groups = far.policy.ipsec.pfs_groups.iter();
+    groups.filter_map(|pfs| if let PfsGroup::Group(dh) = pfs { Some(group(*dh)) } else { None }).collect()
+}
+
+fn group(group: DhGroup) -> &'static str {
+    match group {
+        DhGroup::Modp2048 => "dh14",
+        DhGroup::Modp3072 => "dh15",
+        DhGroup::Modp4096 => "dh16",
+        DhGroup::Ecp256 => "dh19",
+        DhGroup::Ecp384 => "dh20",
+        DhGroup::Ecp521 => "dh21",
+        DhGroup::Curve25519 => "dh31",
+    }
+}
+
+/// Names behind `@`; key-ids in brackets (`@[..]`), which hold printable text only.
+fn identity(identity: &Identity) -> Result<String, PeerConfigError> {
+    match identity {
+        Identity::Fqdn(name) => Ok(format!("@{name}")),
+        Identity::KeyId(bytes) => {
+            let plain = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte));
+            let text = std::str::from_utf8(bytes).ok().filter(|_| plain);
+            let refused = || PeerConfigError::Identity { system: "libreswan", identity: identity.clone() };
+            text.map(|text| format!("@[{text}]")).ok_or_else(refused)
+        }
+        Identity::Email(_) | Identity::Ipv4(_) | Identity::Ipv6(_) => Ok(identity.to_string()),
+    }
+}

@@ -1,0 +1,149 @@
+//! strongSwan 5.9 and newer: `swanctl.conf` (its manual page has every word).
+
+use std::fmt::Write as _;
+
+use super::{Far, Stop, joined};
+use crate::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf};
+use crate::policy::{Esn, IkeProposal};
+use crate::{ConnectionMode, Identity};
+
+pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    far.head("#", out)?;
+    writeln!(out, "# Save it as /etc/swanctl/conf.d/{}.conf (mode 600), then: swanctl --load-all", far.name)?;
+    let (name, policy) = (&far.name, far.policy);
+    let local = far.local.map_or_else(|| "%any".to_owned(), |address| address.to_string());
+    let ike: Vec<String> = policy.ike.iter().map(ike_proposal).collect();
+    let start = match far.mode() {
+        ConnectionMode::ResponderOnly => "none",
+        ConnectionMode::Default | ConnectionMode::InitiatorOnly => "start",
+    };
+    let dead = if start == "none" { "clear" } else { "restart" };
+    writeln!(out, "connections {{\n    {name} {{")?;
+    for (key, value) in [
+        ("version", "2".to_owned()),
+        ("mobike", "no".to_owned()),
+        ("local_addrs", local),
+        ("remote_addrs", far.remote.to_string()),
+        ("proposals", ike.join(",")),
+        ("dpd_delay", format!("{}s", far.connection.dpd_timeout.as_secs())),
+        ("rekey_time", format!("{}s", policy.ike_lifetime.as_secs())),
+        ("keyingtries", "0".to_owned()),
+    ] {
+        writeln!(out, "        {key} = {value}")?;
+    }
+    for (side, id) in [("local", far.local_id), ("remote", far.remote_id)] {
+        writeln!(
+            out,
+            "        {side} {{\n            auth = psk\n            id = {}\n        }}",
+            identity(id)
+        )?;
+    }
+    writeln!(out, "        children {{\n            net {{")?;
+    for (key, value) in [
+        ("local_ts", joined(&far.local_selectors(), ",")),
+        ("remote_ts", joined(&far.remote_selectors(), ",")),
+        ("esp_proposals", esp_proposals(far)),
+        ("rekey_time", format!("{}s", policy.sa_lifetime.as_secs())),
+        ("rekey_bytes", policy.sa_data_size_kib.saturating_mul(1024).to_string()),
+        ("replay_window", policy.replay_window_packets.to_string()),
+        ("start_action", start.to_owned()),
+        ("dpd_action", dead.to_owned()),
+        ("close_action", start.to_owned()),
+    ] {
+        writeln!(out, "                {key} = {value}")?;
+    }
+    writeln!(out, "            }}\n        }}\n    }}\n}}\nsecrets {{\n    ike-{name} {{")?;
+    writeln!(out, "        id-1 = {}\n        id-2 = {}", identity(far.local_id), identity(far.remote_id))?;
+    writeln!(out, "        secret = {}\n    }}\n}}", secret(far))?;
+    Ok(())
+}
+
+/// Algorithms of each kind one after the other: strongSwan takes any of each.
+fn ike_proposal(proposal: &IkeProposal) -> String {
+    let ciphers = proposal.encryption.iter().map(|cipher| match cipher {
+        IkeEncryption::GcmAes128 => "aes128gcm16",
+        IkeEncryption::GcmAes256 => "aes256gcm16",
+        IkeEncryption::Aes128 => "aes128",
+        IkeEncryption::Aes192 => "aes192",
+        IkeEncryption::Aes256 => "aes256",
+    });
+    let integrity = proposal.integrity.iter().map(|integrity| match integrity {
+        IkeIntegrity::Sha256 => "sha256",
+        IkeIntegrity::Sha384 => "sha384",
+        IkeIntegrity::Sha512 => "sha512",
+    });
+    let prfs = proposal.prf.iter().map(|prf| match prf {
+        Prf::HmacSha256 => "prfsha256",
+        Prf::HmacSha384 => "prfsha384",
+        Prf::HmacSha512 => "prfsha512",
+    });
+    let groups = proposal.dh_groups.iter().map(|dh| group(*dh));
+    ciphers.chain(integrity).chain(prfs).chain(groups).collect::<Vec<_>>().join("-")
+}
+
+/// With the groups, and without where the policy does without.
+fn esp_proposals(far: &Far<'_>) -> String {
+    let ciphers = far.policy.ipsec.encryption.iter().map(|cipher| match cipher {
+        IpsecEncryption::GcmAes128 => "aes128gcm16",
+        IpsecEncryption::GcmAes192 => "aes192gcm16",
+        IpsecEncryption::GcmAes256 => "aes256gcm16",
+    });
+    let ciphers = ciphers.collect::<Vec<_>>().join("-");
+    let groups: Vec<&str> = far
+        .policy
+        .ipsec
+        .pfs_groups
+        .iter()
+        .filter_map(|pfs| match pfs {
+            PfsGroup::Group(dh) => Some(group(*dh)),
+            PfsGroup::None => None,
+        })
+        .collect();
+    let esn = if far.policy.ipsec.esn == Esn::Require { "-esn" } else { "" };
+    let mut proposals = Vec::new();
+    if !groups.is_empty() {
+        proposals.push(format!("{ciphers}-{}{esn}", groups.join("-")));
+    }
+    if far.policy.ipsec.pfs_groups.contains(&PfsGroup::None) {
+        proposals.push(format!("{ciphers}{esn}"));
+    }
+    proposals.join(",")
+}
+
+fn group(group: DhGroup) -> &'static str {
+    match group {
+        DhGroup::Modp2048 => "modp2048",
+        DhGroup::Modp3072 => "modp3072",
+        DhGroup::Modp4096 => "modp4096",
+        DhGroup::Ecp256 => "ecp256",
+        DhGroup::Ecp384 => "ecp384",
+        DhGroup::Ecp521 => "ecp521",
+        DhGroup::Curve25519 => "x25519",
+    }
+}
+
+/// Key-ids as hexadecimal bytes (`@#`), the rest as written.
+fn identity(identity: &Identity) -> String {
+    match identity {
+        Identity::KeyId(bytes) => format!("\"@#{}\"", hexadecimal(bytes)),
+        Identity::Fqdn(name) => format!("\"@{name}\""),
+        Identity::Email(_) | Identity::Ipv4(_) | Identity::Ipv6(_) => identity.to_string(),
+    }
+}
+
+/// As written where that is plain, else as bytes: quotes, backslashes and text that reads like a number mean something there.
+fn secret(far: &Far<'_>) -> String {
+    let key = far.key();
+    let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || "+/=._-".contains(c));
+    match plain && !key.starts_with("0x") && !key.starts_with("0s") {
+        true => format!("\"{key}\""),
+        false => format!("0x{}", hexadecimal(key.as_bytes())),
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}

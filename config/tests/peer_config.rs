@@ -1,0 +1,132 @@
+//! The other side's configuration for every system, word by word: each file of `tests/peer_config` is one, reviewed by a person.
+//! `CROSSGATE_BLESS=1 cargo test` writes them anew, to be read and judged before they are committed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it expects"
+)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crossgate_config::peer_config::{KeyText, PeerConfigError, System};
+use crossgate_config::{Choice, Config, Environment, Source};
+use zeroize::Zeroizing;
+
+const BASE: &str = include_str!("findings/base.toml");
+const KEY: &str = "q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mA";
+
+fn config_with_key(text: &str, key: &'static str) -> Config {
+    let variable = move |_: &str| Some(Zeroizing::new(key.to_owned()));
+    let environment = Environment { cores: BTreeSet::from([0, 1]), user_id: 0, variable: &variable };
+    match Config::parse(Source { file: Path::new("gw.toml"), text }, &environment) {
+        Ok(checked) => checked.config,
+        Err(findings) => panic!("{findings}"),
+    }
+}
+
+fn config(text: &str) -> Config {
+    config_with_key(text, KEY)
+}
+
+fn written(config: &Config, system: System, key: KeyText) -> Result<String, PeerConfigError> {
+    let connection = config.connections().values().next().expect("there is one");
+    config.peer_config(connection, system, key)
+}
+
+/// Any-to-any with the policy that most people choose.
+fn routed() -> String {
+    format!(
+        "{BASE}[connection.policy]\nike_encryption = \"GCMAES256\"\nike_integrity = \"SHA384\"\ndh_group = \"ECP384\"\n\
+         ipsec_encryption = \"GCMAES256\"\npfs_group = \"ECP384\"\n"
+    )
+}
+
+/// Two prefixes on each side, lists of algorithms, names, a peer that calls from anywhere.
+fn by_policy() -> String {
+    BASE.replace("\"198.51.100.2\"", "\"any\"")
+        .replace("[\"10.1.0.0/16\", \"fd00:1::/48\"]", "[\"10.1.0.0/16\", \"10.9.0.0/24\"]")
+        .replace("[\"10.2.0.0/16\", \"fd00:2::/48\"]", "[\"10.2.0.0/16\", \"10.22.0.0/16\"]")
+        .replace("addresses = [\"10.1.0.1/24\", \"fd00:1::1/64\"]", "addresses = [\"10.1.0.1/24\"]")
+        + "local_id = \"gw.example.net\"\nremote_id = \"branch@example.net\"\nmss_clamp = 1300\n\
+           use_policy_based_traffic_selectors = true\n[connection.policy]\nike_encryption = [\"AES256\", \"GCMAES128\"]\n\
+           ike_integrity = [\"SHA256\", \"SHA512\"]\ndh_group = [\"Curve25519\", \"ECP256\", \"DHGroup14\"]\n\
+           ipsec_encryption = [\"GCMAES128\", \"GCMAES256\"]\npfs_group = [\"DHGroup14\", \"None\"]\nesn = \"Off\"\n"
+            .replace("[\"DHGroup14\", \"None\"]", "[\"PFS14\", \"None\"]")
+            .as_str()
+}
+
+#[test]
+fn every_system_gets_its_words() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer_config");
+    let bless = std::env::var_os("CROSSGATE_BLESS").is_some();
+    for (case, text) in [("routed", routed()), ("by-policy", by_policy())] {
+        let config = config(&text);
+        for (word, system) in System::WORDS {
+            let file = folder.join(format!("{case}.{word}.txt"));
+            let said = written(&config, *system, KeyText::Written)
+                .unwrap_or_else(|error| format!("refused: {error}\n"));
+            if bless {
+                std::fs::write(&file, &said).unwrap();
+            }
+            let expected = std::fs::read_to_string(&file).unwrap_or_default();
+            assert_eq!(said, expected, "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn without_being_asked_no_system_gets_the_key() {
+    let config = config(&routed());
+    for (word, system) in System::WORDS {
+        let said = written(&config, *system, KeyText::Placeholder).unwrap();
+        assert!(!said.contains(KEY), "{word}");
+        assert!(said.matches("REPLACE-WITH-THE-SHARED-KEY").count() >= 2, "{word}: {said}");
+    }
+}
+
+#[test]
+fn a_crossgate_accepts_what_is_written_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    for text in [routed(), by_policy(), BASE.to_owned()] {
+        let said = written(&config(&text), System::Crossgate, KeyText::Written).unwrap();
+        let file = directory.path().join("gw.toml");
+        let key = directory.path().join("a-to-b.psk");
+        std::fs::write(&key, KEY).unwrap();
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::write(&file, &said).unwrap();
+        let checked = Config::read(&file, &Environment::of_process());
+        let checked = checked.unwrap_or_else(|findings| panic!("{findings}\nin\n{said}"));
+        let there = checked.config.connections().values().next().unwrap().clone();
+        let here = config(&text).connections().values().next().unwrap().clone();
+        assert_eq!((&there.local_id, &there.remote_id), (&here.remote_id, &here.local_id));
+        assert_eq!(there.policy, here.policy);
+        assert_eq!(there.traffic_selectors.local, here.traffic_selectors.remote);
+        assert_eq!(there.shared_key, here.shared_key);
+    }
+}
+
+#[test]
+fn what_a_system_cannot_be_is_refused_with_the_way_out() {
+    let only_curve = routed().replace("dh_group = \"ECP384\"", "dh_group = \"Curve25519\"");
+    let error = written(&config(&only_curve), System::CiscoIos, KeyText::Written).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cisco-ios has none of the dh_group of this connection: add ECP384 or DHGroup14 to its policy"
+    );
+    let bytes = format!("{BASE}remote_id = \"keyid:0x00ff\"\n");
+    for system in [System::CiscoIos, System::JuniperSrx, System::VyOs, System::Libreswan] {
+        let error = written(&config(&bytes), system, KeyText::Written).unwrap_err().to_string();
+        assert!(error.contains("no identity like keyid:0x00ff"), "{error}");
+    }
+    let quoted = config_with_key(BASE, "q3G8vN1x'Zk0\"TtYw2bLr5?HfPjC7sD9mA");
+    for system in [System::CiscoIos, System::JuniperSrx, System::VyOs] {
+        let error = written(&quoted, system, KeyText::Written).unwrap_err().to_string();
+        assert!(error.contains("give both sides a key without it"), "{error}");
+    }
+    for system in [System::StrongSwan, System::Libreswan] {
+        let said = written(&quoted, system, KeyText::Written).unwrap();
+        assert!(said.contains("0x7133473876"), "{said}");
+    }
+}
