@@ -7,3 +7,4 @@ pub mod protocol;
 pub mod server;
 pub mod show;
 pub mod table;
+pub mod top;

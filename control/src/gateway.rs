@@ -31,6 +31,7 @@ use crate::identifiers::Identifiers;
 use crate::pool::Pool;
 use crate::reconcile::{PortFacts, forwarding};
 use crate::sad::Sad;
+use crate::store::{Store, StoreError};
 use crate::tunnels::Tunnels;
 use crate::workers::{Ticket, Workers};
 
@@ -64,12 +65,16 @@ pub struct Parts {
     pub pool: Pool,
     /// The kept log.
     pub journal: Journal,
+    /// What survives a restart, or why there is nothing that could hold it.
+    pub store: Result<Store, StoreError>,
 }
 
 /// One gateway.
 pub struct Gateway {
     pub(crate) config: Config,
     pub(crate) config_file: PathBuf,
+    /// Whether something else than that file runs, after a rollback.
+    pub(crate) config_file_differs: bool,
     pub(crate) applied_at: u64,
     pub(crate) started: Instant,
     pub(crate) identifiers: Identifiers,
@@ -84,6 +89,7 @@ pub struct Gateway {
     pub(crate) buffers: Mempool,
     pub(crate) kernel: Kernel,
     pub(crate) journal: Journal,
+    pub(crate) store: Result<Store, StoreError>,
     /// What SAs that are gone have carried.
     pub(crate) carried: BTreeMap<ConnectionId, Traffic>,
     surroundings: Surroundings,
@@ -102,6 +108,7 @@ impl Gateway {
         Self {
             config: parts.config,
             config_file: parts.config_file,
+            config_file_differs: false,
             applied_at: unix_seconds(),
             started: now,
             identifiers: Identifiers::default(),
@@ -116,6 +123,7 @@ impl Gateway {
             buffers: parts.buffers,
             kernel: parts.kernel,
             journal: parts.journal,
+            store: parts.store,
             carried: BTreeMap::new(),
             surroundings: Surroundings::new(parts.sa_slots),
             outbox: Outbox::default(),

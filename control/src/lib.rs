@@ -5,7 +5,7 @@
 //! are acknowledged, the answer leaves through [`datagram`] and a worker.
 //!
 //! The life of a configuration: file, SIGHUP or console end in [`reconcile`], which compares it with what runs, gives names their numbers
-//! ([`identifiers`]), and carries out the difference. [`console`] answers operators.
+//! ([`identifiers`]), and carries out the difference; [`store`] remembers it. [`console`] answers operators.
 
 #![forbid(unsafe_code)]
 
@@ -19,5 +19,6 @@ pub mod pool;
 pub mod reactor;
 pub mod reconcile;
 pub mod sad;
+pub mod store;
 pub mod tunnels;
 pub mod workers;

@@ -12,6 +12,8 @@ use signal_hook::low_level::pipe;
 
 use crate::console::server::Server;
 use crate::gateway::Gateway;
+use crate::reconcile::{Cause, own_user};
+use crate::store::Occasion;
 
 const WAKER: Token = Token(0);
 const HANGUP: Token = Token(1);
@@ -109,11 +111,12 @@ impl Reactor {
                             farewell = Some(Instant::now() + FAREWELL);
                         }
                     }
-                    token => console.ready(token, self.poll.registry(), |access, request| {
-                        gateway.answer(access, request)
+                    token => console.ready(token, self.poll.registry(), |caller, request| {
+                        gateway.answer(caller, request)
                     }),
                 }
             }
+            console.tick(self.poll.registry(), Instant::now());
         }
     }
 }
@@ -121,12 +124,13 @@ impl Reactor {
 /// Reads the file again. A bad file changes nothing.
 fn reload(gateway: &mut Gateway) {
     let file = gateway.config_file.clone();
-    match gateway.apply_file(&file) {
-        Ok((changes, warnings)) => {
-            for warning in &warnings {
+    let cause = Cause { user_id: own_user(), occasion: Occasion::Reload };
+    match gateway.apply_file(&file, cause) {
+        Ok(done) => {
+            for warning in &done.warnings {
                 tracing::warn!("{warning}");
             }
-            tracing::info!(file = %file.display(), changes = changes.len(), "read the configuration again");
+            tracing::info!(file = %file.display(), changes = done.changes.len(), "read the configuration again");
         }
         Err(error) => {
             tracing::error!(file = %file.display(), "the configuration is refused and nothing has changed: {error}");

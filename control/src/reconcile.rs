@@ -6,11 +6,12 @@
 
 pub mod connections;
 pub mod forwarding;
+mod plan;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crossgate_config::{Config, Environment, Finding, Findings, Name, Severity};
+use crossgate_config::{Config, Environment, Finding, Findings, Name, Source};
 use crossgate_dataplane::forwarding::BuildError;
 use crossgate_ike::Command;
 use crossgate_ike::config::{ConfigError, ConnectionConfig};
@@ -19,9 +20,11 @@ use crossgate_ike::event::ConnectionId;
 use crate::clock::unix_seconds;
 use crate::gateway::Gateway;
 use crate::identifiers::Identifiers;
+use crate::store::{Entry, Occasion, StoreError};
 use crate::tunnels::Tunnels;
 
 pub use forwarding::PortFacts;
+pub use plan::Step;
 
 /// Why a configuration was not applied. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,50 @@ pub enum Change {
     Change(Name),
     /// A connection is gone.
     Remove(Name),
+    /// Gateways or local network gateways differ in what no connection is touched by.
+    Definitions,
+}
+
+/// Who has a configuration applied, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cause {
+    /// The user, as the kernel tells; the gateway's own for a start or a signal.
+    pub user_id: u32,
+    /// How.
+    pub occasion: Occasion,
+}
+
+/// What came of applying a configuration.
+#[derive(Debug)]
+pub struct Done {
+    /// What was carried out, in that order.
+    pub changes: Vec<Change>,
+    /// Warnings of the configuration.
+    pub warnings: Vec<Finding>,
+    /// The entry of the history, or why there is none. The configuration is applied all the same.
+    pub entry: Result<u64, HistoryError>,
+}
+
+/// Why the history has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The store could not be opened at the start.
+    #[error("there is no history: {problem}; {remedy}")]
+    NoStore {
+        /// Why.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The store fails.
+    #[error("{0}; {remedy}", remedy = .0.remedy())]
+    Store(#[from] StoreError),
+    /// There is no such entry.
+    #[error("the history has no entry {0}: `crossgate history` lists them")]
+    NoEntry(u64),
+    /// There is nothing to go back to.
+    #[error("the history holds no configuration before this one")]
+    NothingBefore,
 }
 
 impl std::fmt::Display for Change {
@@ -70,6 +117,7 @@ impl std::fmt::Display for Change {
             Self::Add(name) => write!(f, "added connection {name}"),
             Self::Change(name) => write!(f, "changed connection {name}"),
             Self::Remove(name) => write!(f, "removed connection {name}"),
+            Self::Definitions => f.write_str("changed gateways or local network gateways, no connection"),
         }
     }
 }
@@ -79,26 +127,70 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ApplyError`]; then everything is as before.
-    pub fn apply_file(&mut self, file: &Path) -> Result<(Vec<Change>, Vec<Finding>), ApplyError> {
-        let loaded = Config::read(file, &Environment::of_process())?;
-        let warnings = loaded.warnings;
-        debug_assert!(
-            warnings.iter().all(|finding| finding.severity == Severity::Warning),
-            "errors do not load"
-        );
-        let changes = self.apply(loaded.config)?;
+    pub fn apply_file(&mut self, file: &Path, cause: Cause) -> Result<Done, ApplyError> {
+        let checked = Config::read(file, &Environment::of_process())?;
+        let changes = self.apply(checked.config)?;
         self.config_file = file.to_owned();
-        Ok((changes, warnings))
+        let entry = self.remember(cause, file.display().to_string());
+        Ok(Done { changes, warnings: checked.warnings, entry })
+    }
+
+    /// Applies entry `number` of the history, or the one before the latest.
+    ///
+    /// # Errors
+    /// [`RollbackError`]; then everything is as before.
+    pub fn roll_back(&mut self, number: Option<u64>, user_id: u32) -> Result<Done, RollbackError> {
+        let mut entries = self.history()?;
+        let latest = entries.pop().ok_or(HistoryError::NothingBefore)?;
+        let (number, entry) = match number {
+            None => entries.pop().ok_or(HistoryError::NothingBefore)?,
+            Some(number) => entries
+                .into_iter()
+                .chain([latest])
+                .find(|(found, _)| *found == number)
+                .ok_or(HistoryError::NoEntry(number))?,
+        };
+        let origin = format!("entry {number} of the history");
+        let source = Source { file: Path::new(&origin), text: &entry.toml };
+        let checked = Config::parse(source, &Environment::of_process()).map_err(ApplyError::from)?;
+        let changes = self.apply(checked.config)?;
+        self.config_file_differs |= !changes.is_empty();
+        let entry = self.remember(Cause { user_id, occasion: Occasion::Rollback }, origin);
+        Ok(Done { changes, warnings: checked.warnings, entry })
+    }
+
+    /// What applying a file would do, without doing it.
+    ///
+    /// # Errors
+    /// [`ApplyError`], as applying it would give.
+    pub fn plan_file(&self, file: &Path) -> Result<(Vec<Step>, Vec<Finding>), ApplyError> {
+        let checked = Config::read(file, &Environment::of_process())?;
+        let wanted = checked.config;
+        check_fixed(&self.config, &wanted)?;
+        let changes = differences(&self.config, &wanted);
+        self.prepare(&wanted, &changes)?;
+        Ok((plan::steps(&self.config, &wanted, &changes), checked.warnings))
+    }
+
+    /// The applied configurations with their numbers, the oldest first.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn history(&self) -> Result<Vec<(u64, Entry)>, HistoryError> {
+        Ok(self.store()?.entries()?)
     }
 
     /// Brings the gateway to `wanted`.
     ///
     /// # Errors
     /// [`ApplyError`]; then everything is as before.
-    pub fn apply(&mut self, wanted: Config) -> Result<Vec<Change>, ApplyError> {
+    fn apply(&mut self, wanted: Config) -> Result<Vec<Change>, ApplyError> {
         check_fixed(&self.config, &wanted)?;
         let changes = differences(&self.config, &wanted);
-        self.carry_out(wanted, changes)
+        let prepared = self.prepare(&wanted, &changes)?;
+        self.carry_out(wanted, &changes, prepared);
+        self.config_file_differs = false;
+        Ok(changes)
     }
 
     /// Brings a fresh gateway to the configuration that it was made with.
@@ -109,42 +201,96 @@ impl Gateway {
         let wanted = self.config.clone();
         let mut changes = vec![Change::Forwarding];
         changes.extend(wanted.connections().keys().cloned().map(Change::Add));
-        self.carry_out(wanted, changes).map(drop)
+        let prepared = self.prepare(&wanted, &changes)?;
+        self.carry_out(wanted, &changes, prepared);
+        let cause = Cause { user_id: own_user(), occasion: Occasion::Start };
+        // What is wrong with the store is logged; traffic does not wait for it.
+        drop(self.remember(cause, self.config_file.display().to_string()));
+        Ok(())
     }
 
-    fn carry_out(&mut self, wanted: Config, changes: Vec<Change>) -> Result<Vec<Change>, ApplyError> {
+    /// Everything that can fail, on copies.
+    fn prepare(&self, wanted: &Config, changes: &[Change]) -> Result<Prepared, ApplyError> {
         let gone: BTreeSet<Name> = changes
             .iter()
             .filter_map(|change| if let Change::Remove(name) = change { Some(name.clone()) } else { None })
             .collect();
         let removed: Vec<ConnectionId> =
             gone.iter().filter_map(|name| self.identifiers.connection(name.as_str())).collect();
-        let identifiers = self.identifiers.extended(&wanted, &gone);
-        let configured = translate(&wanted, &identifiers, &changes)?;
-        let with_new = |tunnels: &Tunnels| {
-            let mut tunnels = tunnels.clone();
-            removed.iter().for_each(|id| tunnels.remove(*id));
-            configured.iter().for_each(|connection| tunnels.add(connection.id));
-            tunnels
-        };
-        forwarding::build(&wanted, &identifiers, &with_new(&self.tunnels), &self.facts)?;
+        let identifiers = self.identifiers.extended(wanted, &gone);
+        let configured = translate(wanted, &identifiers, changes)?;
+        let prepared = Prepared { removed, identifiers, configured };
+        forwarding::build(wanted, &prepared.identifiers, &prepared.tunnels(&self.tunnels), &self.facts)?;
+        Ok(prepared)
+    }
 
-        // From here on nothing fails.
-        for id in &removed {
+    /// Nothing here fails.
+    fn carry_out(&mut self, wanted: Config, changes: &[Change], prepared: Prepared) {
+        for id in &prepared.removed {
             self.remove_connection(*id);
         }
-        self.tunnels = with_new(&self.tunnels);
-        self.identifiers = identifiers;
+        self.tunnels = prepared.tunnels(&self.tunnels);
+        self.identifiers = prepared.identifiers;
         self.config = wanted;
         self.applied_at = unix_seconds();
         self.refresh_forwarding();
-        for connection in configured {
+        for connection in prepared.configured {
             self.command(Command::Configure(Box::new(connection)));
         }
-        for change in &changes {
+        for change in changes {
             tracing::info!("{change}");
         }
-        Ok(changes)
+    }
+
+    /// Puts what runs now into the history.
+    fn remember(&self, cause: Cause, origin: String) -> Result<u64, HistoryError> {
+        let Cause { user_id, occasion } = cause;
+        let entry = Entry { at: self.applied_at, user_id, occasion, origin, toml: self.config.to_toml() };
+        let recorded = self.store().and_then(|store| Ok(store.record(&entry)?));
+        if let Err(error) = &recorded {
+            tracing::error!("the applied configuration is not in the history: {error}");
+        }
+        recorded
+    }
+
+    fn store(&self) -> Result<&crate::store::Store, HistoryError> {
+        let missing =
+            |error: &StoreError| HistoryError::NoStore { problem: error.to_string(), remedy: error.remedy() };
+        self.store.as_ref().map_err(missing)
+    }
+}
+
+/// The user that the gateway runs as.
+#[must_use]
+pub fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Why the gateway did not go back. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// The history has no such configuration.
+    #[error("{0}")]
+    History(#[from] HistoryError),
+    /// It cannot be applied any more.
+    #[error("{0}")]
+    Apply(#[from] ApplyError),
+}
+
+/// What can be carried out without failing.
+struct Prepared {
+    removed: Vec<ConnectionId>,
+    identifiers: Identifiers,
+    configured: Vec<ConnectionConfig>,
+}
+
+impl Prepared {
+    /// The tunnels as they will be.
+    fn tunnels(&self, present: &Tunnels) -> Tunnels {
+        let mut tunnels = present.clone();
+        self.removed.iter().for_each(|id| tunnels.remove(*id));
+        self.configured.iter().for_each(|connection| tunnels.add(connection.id));
+        tunnels
     }
 }
 
@@ -208,14 +354,16 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
                     changes.push(Change::Add(name.clone()));
                     continue;
                 }
-                let same = old == connection
-                    && running.gateway_of(old) == wanted.gateway_of(connection)
-                    && running.peer_of(old) == wanted.peer_of(connection);
+                // What matters of a gateway (addresses, selectors) is in the connection: another SKU touches no tunnel.
+                let same = old == connection && running.peer_of(old) == wanted.peer_of(connection);
                 if !same {
                     changes.push(Change::Change(name.clone()));
                 }
             }
         }
+    }
+    if plan::has_more_differences(running, wanted, &changes) {
+        changes.push(Change::Definitions);
     }
     changes
 }

@@ -4,8 +4,12 @@
 
 #[path = "crossgate/arguments.rs"]
 mod arguments;
+#[path = "crossgate/session.rs"]
+mod session;
 #[path = "crossgate/socket.rs"]
 mod socket;
+#[path = "crossgate/top.rs"]
+mod top;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -14,12 +18,13 @@ use std::time::Duration;
 
 use arguments::{Arguments, Command, Shell};
 use clap::{CommandFactory as _, Parser as _};
-use crossgate::console::client::{Client, ClientError, typed};
-use crossgate::console::protocol::{Applied, Connection, Counter, Log, Method, Rekey, Sa, code};
+use crossgate::console::client::{Client, ClientError};
+use crossgate::console::protocol::code;
 use crossgate::console::show;
 use crossgate::console::table::Screen;
 use crossgate_config::{Config, Environment, Finding, Severity};
-use serde_json::{Value, json};
+use serde_json::json;
+use session::Session;
 
 /// How the command ends; `--help` tells what each number means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +34,7 @@ enum Outcome {
     Usage = 2,
     NoGateway = 3,
     Refused = 4,
+    Differs = 5,
 }
 
 /// Why the command has no answer.
@@ -67,7 +73,9 @@ fn complain(failure: &Failure) -> Outcome {
             let outcome = match error {
                 ClientError::NoGateway { .. } | ClientError::Broken(_) => Outcome::NoGateway,
                 ClientError::Refused(error) if error.code == code::UNKNOWN_NAME => Outcome::Usage,
-                ClientError::Refused(error) if matches!(error.code, code::REFUSED | code::NOT_UP) => {
+                ClientError::Refused(error)
+                    if matches!(error.code, code::REFUSED | code::NOT_UP | code::NO_COMMON_GROUND) =>
+                {
                     Outcome::Bad
                 }
                 ClientError::NotAllowed { .. } | ClientError::Garbage(_) | ClientError::Refused(_) => {
@@ -105,154 +113,14 @@ fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         _ => {}
     }
     let socket = socket::find(arguments.socket.as_deref())?;
-    let mut session = Session { client: Client::connect(&socket)?, json: arguments.json, screen: screen() };
-    match &arguments.command {
-        Command::Status => session.show(&Method::Status, show::status),
-        Command::Connections => {
-            session.show(&Method::Connections, |list: &Vec<_>, screen| show::connections(list, screen))
+    let client = Client::connect(&socket)?;
+    match arguments.command {
+        Command::Top { interval, count } => {
+            let options =
+                top::Options { interval: Duration::from_secs(interval), count, json: arguments.json };
+            top::run(client, &socket, &options, screen().colour)
         }
-        Command::Connection { name } => session.connection(name),
-        Command::Sas => session.show(&Method::Sas, |list: &Vec<_>, screen| show::sas(list, screen)),
-        Command::Ports => session.show(&Method::Ports, |list: &Vec<_>, screen| show::ports(list, screen)),
-        Command::Workers => {
-            session.show(&Method::Workers, |list: &Vec<_>, screen| show::workers(list, screen))
-        }
-        Command::Counters { all } => session.counters(*all),
-        Command::Reset { connection } => {
-            let connection = connection.clone();
-            session.tell(
-                &Method::Reset { connection },
-                "It is brought up anew; watch it with: crossgate connections",
-            )
-        }
-        Command::Rekey { connection, what } => {
-            let what = if what.ike { Rekey::Ike } else { Rekey::Child };
-            let connection = connection.clone();
-            session
-                .tell(&Method::Rekey { connection, what }, "The rekey has begun; see it with: crossgate sas")
-        }
-        Command::Apply { file } => session.apply(file),
-        Command::Log { follow, lines } => session.log(*follow, *lines),
-        Command::Check { .. } | Command::Completion { .. } => {
-            unreachable!("answered above, without a gateway")
-        }
-    }
-}
-
-/// A gateway being asked.
-struct Session {
-    client: Client,
-    json: bool,
-    screen: Screen,
-}
-
-impl Session {
-    /// Asks, and shows the answer.
-    fn show<T: serde::de::DeserializeOwned>(
-        &mut self,
-        method: &Method,
-        as_text: impl Fn(&T, Screen) -> String,
-    ) -> Result<Outcome, Failure> {
-        let answer = self.client.call(method)?;
-        if self.json {
-            print(&format!("{answer}\n"))?;
-        } else {
-            print(&as_text(&typed(&answer)?, self.screen))?;
-        }
-        Ok(Outcome::Good)
-    }
-
-    /// Tells it something that has no answer.
-    fn tell(&mut self, method: &Method, done: &str) -> Result<Outcome, Failure> {
-        let answer = self.client.call(method)?;
-        print(&if self.json { format!("{answer}\n") } else { format!("{done}\n") })?;
-        Ok(Outcome::Good)
-    }
-
-    fn connection(&mut self, name: &str) -> Result<Outcome, Failure> {
-        let answer = self.client.call(&Method::Connections)?;
-        let all: Vec<Connection> = typed(&answer)?;
-        let Some(index) = all.iter().position(|connection| connection.name == name) else {
-            let names: Vec<&str> = all.iter().map(|connection| connection.name.as_str()).collect();
-            let problem = format!("the gateway has no connection \"{name}\"");
-            let remedy = match names.is_empty() {
-                true => "apply a configuration that has it".to_owned(),
-                false => format!("name one of: {}", names.join(", ")),
-            };
-            return Err(Failure::Usage { problem, remedy });
-        };
-        let answer_sas = self.client.call(&Method::Sas)?;
-        let mut sas: Vec<Sa> = typed(&answer_sas)?;
-        sas.retain(|sa| sa.connection == name);
-        if self.json {
-            let mut shown = answer[index].clone();
-            let own = |sa: &&Value| sa["connection"] == name;
-            shown["sas"] = answer_sas.as_array().into_iter().flatten().filter(own).cloned().collect();
-            print(&format!("{shown}\n"))?;
-        } else {
-            print(&show::connection(&all[index], &sas, self.screen))?;
-        }
-        Ok(if all[index].state == "up" { Outcome::Good } else { Outcome::Bad })
-    }
-
-    /// Those that have moved, or all.
-    fn counters(&mut self, all: bool) -> Result<Outcome, Failure> {
-        let answer = self.client.call(&Method::Counters)?;
-        let counters: Vec<Counter> = typed(&answer)?;
-        let shown = |counter: &&Counter| all || counter.total > 0;
-        if self.json {
-            let shown: Vec<&Counter> = counters.iter().filter(shown).collect();
-            print(&format!("{}\n", json!(shown)))?;
-        } else {
-            print(&show::counters(counters.iter().filter(shown), self.screen))?;
-        }
-        Ok(Outcome::Good)
-    }
-
-    fn apply(&mut self, file: &Path) -> Result<Outcome, Failure> {
-        let file = std::path::absolute(file)?;
-        let Some(file) = file.to_str().map(str::to_owned) else {
-            let problem = format!("the path {} is not UTF-8", file.display());
-            return Err(Failure::Usage { problem, remedy: "rename the file".into() });
-        };
-        match self.client.call(&Method::Apply { file }) {
-            Ok(answer) if self.json => print(&format!("{answer}\n"))?,
-            Ok(answer) => print(&show::applied(&typed::<Applied>(&answer)?))?,
-            Err(ClientError::Refused(error)) if error.code == code::REFUSED && error.data.is_some() => {
-                let findings = error.data.unwrap_or_default();
-                print_findings(&findings, self.json)?;
-                if !self.json {
-                    print("Nothing has changed in the gateway.\n")?;
-                }
-                return Ok(Outcome::Bad);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        Ok(Outcome::Good)
-    }
-
-    /// The latest lines of the log, and then those that follow.
-    fn log(&mut self, follow: bool, lines: usize) -> Result<Outcome, Failure> {
-        let mut log = self.log_after(0, lines)?;
-        loop {
-            for line in &log.lines {
-                print(&if self.json { format!("{}\n", json!(line)) } else { show::log_line(line) })?;
-            }
-            if !follow {
-                return Ok(Outcome::Good);
-            }
-            std::thread::sleep(FOLLOW_EVERY);
-            let after = log.last;
-            log = self.log_after(after, FOLLOW_LINES)?;
-            let missed = log.lines.first().map_or(0, |line| line.number.saturating_sub(after + 1));
-            if missed > 0 {
-                writeln!(io::stderr(), "crossgate: {missed} lines of the log came too fast to be shown")?;
-            }
-        }
-    }
-
-    fn log_after(&mut self, after: u64, lines: usize) -> Result<Log, ClientError> {
-        typed(&self.client.call(&Method::Log { after, lines })?)
+        _ => Session { client, json: arguments.json, screen: screen() }.run(&arguments.command),
     }
 }
 
@@ -284,8 +152,3 @@ fn screen() -> Screen {
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     Screen { width, colour }
 }
-
-/// How often a followed log is asked for.
-const FOLLOW_EVERY: Duration = Duration::from_millis(300);
-/// More than is logged between two questions.
-const FOLLOW_LINES: usize = 1000;

@@ -11,6 +11,7 @@ use crossgate::fleet::{Fleet, Launched};
 use crossgate::gateway::{Gateway, Parts};
 use crossgate::pool::Pool;
 use crossgate::reactor::{End, Reactor};
+use crossgate::store::Store;
 use crossgate_config::{Config, Environment};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -133,9 +134,13 @@ fn run(arguments: &Arguments, config: Config, journal: Journal) -> anyhow::Resul
     if !core_affinity::set_for_current(control_core) {
         tracing::warn!(core = appliance.control_core.0, "the control thread could not be pinned to its core");
     }
+    let store = Store::open(&appliance.store);
+    if let Err(error) = &store {
+        tracing::error!("{error}: no history is kept; {}", error.remedy());
+    }
     let config_file = std::path::absolute(&arguments.config).context("the configuration's path")?;
     let parts =
-        Parts { config, config_file, fleet, workers, facts, buffers, sa_slots, kernel, pool, journal };
+        Parts { config, config_file, fleet, workers, facts, buffers, sa_slots, kernel, pool, journal, store };
     let mut gateway = Gateway::new(parts);
     gateway.start().context("applying the configuration")?;
     tracing::info!(name = %appliance.name, socket = %appliance.socket.display(), "the gateway runs");

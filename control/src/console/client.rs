@@ -85,8 +85,13 @@ impl Client {
     /// All but the two of [`Self::connect`].
     pub fn call(&mut self, method: &Method) -> Result<Value, ClientError> {
         self.last_id += 1;
-        self.stream.get_mut().write_all(&request(method, self.last_id))?;
-        let line = read_line(&mut self.stream, ANSWER_MAX_BYTES)?;
+        let sent = self.stream.get_mut().write_all(&request(method, self.last_id));
+        // A gateway without a place for us says so and hangs up, perhaps before it has our request.
+        let line = match (read_line(&mut self.stream, ANSWER_MAX_BYTES), sent) {
+            (Ok(line), _) => line,
+            (Err(_), Err(error)) => return Err(error.into()),
+            (Err(error), Ok(())) => return Err(error),
+        };
         result(&line, self.last_id)
     }
 }

@@ -2,21 +2,24 @@
 
 use std::path::Path;
 
+use crossgate_config::peer_config::{KeyText, PeerConfigError, System};
+use crossgate_config::{Choice as _, Config, Finding};
 use crossgate_ike::Command;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::protocol::{Applied, ErrorObject, Method, Rekey, Request, code};
-use super::server::Access;
+use super::protocol::{Applied, ErrorObject, Method, Past, Planned, PlannedStep, Rekey, Request, code};
+use super::server::{Access, Caller};
 use crate::gateway::Gateway;
-use crate::reconcile::ApplyError;
+use crate::reconcile::{ApplyError, Cause, Done, HistoryError, RollbackError, Step};
+use crate::store::{Entry, Occasion};
 
 impl Gateway {
     /// Answers one request of a client with these rights.
     ///
     /// # Errors
     /// What the client is told instead of a result.
-    pub fn answer(&mut self, access: Access, request: &Request) -> Result<Value, ErrorObject> {
+    pub fn answer(&mut self, caller: Caller, request: &Request) -> Result<Value, ErrorObject> {
         match method(request)? {
             Method::Status => result(&self.status()),
             Method::Connections => result(&self.connections()),
@@ -26,18 +29,68 @@ impl Gateway {
             Method::Counters => result(&self.counters()),
             Method::Log { after, lines } => result(&self.journal.read(after, lines.min(LOG_LINES_MAX))),
             Method::Reset { connection } => {
-                may_change(access)?;
+                may_change(caller)?;
                 self.reset(&connection)
             }
             Method::Rekey { connection, what } => {
-                may_change(access)?;
+                may_change(caller)?;
                 self.rekey(&connection, what)
             }
             Method::Apply { file } => {
-                may_change(access)?;
-                self.apply_for_client(Path::new(&file))
+                may_change(caller)?;
+                let cause = Cause { user_id: caller.user_id, occasion: Occasion::Apply };
+                self.apply_file(Path::new(&file), cause).map_or_else(|error| refused(&file, error), applied)
+            }
+            // It reads any file with the gateway's rights and tells what is wrong with it, so it is not for everybody.
+            Method::Diff { file } => {
+                may_change(caller)?;
+                self.plan_file(Path::new(&file)).map_or_else(|error| refused(&file, error), planned)
+            }
+            Method::Export => result(&self.config.to_toml()),
+            Method::History => self.history().map_err(no_history).and_then(|entries| result(&past(entries))),
+            Method::Past { number } => self.past(number),
+            Method::Rollback { number } => {
+                may_change(caller)?;
+                match self.roll_back(number, caller.user_id) {
+                    Ok(done) => applied(done),
+                    Err(RollbackError::Apply(error)) => refused("the history", error),
+                    Err(RollbackError::History(error)) => Err(no_history(error)),
+                }
+            }
+            Method::PeerConfig { connection, system, with_key } => {
+                if with_key {
+                    may_change(caller)?;
+                    tracing::info!(connection, user = caller.user_id, "the shared key is shown to a user");
+                }
+                let key_text = if with_key { KeyText::Written } else { KeyText::Placeholder };
+                peer_config(&self.config, &connection, &system, key_text)
+            }
+            Method::ResetGateway { gateway } => {
+                may_change(caller)?;
+                self.reset_gateway(&gateway)
             }
         }
+    }
+
+    fn past(&self, number: u64) -> Result<Value, ErrorObject> {
+        let entries = self.history().map_err(no_history)?;
+        let found = entries.into_iter().find(|(found, _)| *found == number);
+        let (_, entry) = found.ok_or_else(|| no_history(HistoryError::NoEntry(number)))?;
+        result(&entry.toml)
+    }
+
+    fn reset_gateway(&mut self, name: &str) -> Result<Value, ErrorObject> {
+        if !self.config.gateways().contains_key(name) {
+            let names: Vec<&str> = self.config.gateways().keys().map(|name| name.as_str()).collect();
+            let message = format!("no gateway {name:?}: there are {}", names.join(", "));
+            return Err(ErrorObject { code: code::UNKNOWN_NAME, message, data: None });
+        }
+        let of_gateway = self.config.connections().values().filter(|one| one.gateway.as_str() == name);
+        let names: Vec<String> = of_gateway.map(|connection| connection.name.to_string()).collect();
+        for connection in &names {
+            self.reset(connection)?;
+        }
+        result(&names)
     }
 
     fn reset(&mut self, name: &str) -> Result<Value, ErrorObject> {
@@ -68,30 +121,94 @@ impl Gateway {
         }
         Ok(Value::Null)
     }
-
-    fn apply_for_client(&mut self, file: &Path) -> Result<Value, ErrorObject> {
-        match self.apply_file(file) {
-            Ok((changes, warnings)) => {
-                result(&Applied { changes: changes.iter().map(ToString::to_string).collect(), warnings })
-            }
-            Err(error) => {
-                tracing::warn!(file = %file.display(), %error, "a configuration was refused; nothing has changed");
-                let message = format!("refused, nothing has changed: {error}");
-                let data = if let ApplyError::Findings(findings) = error { Some(findings.0) } else { None };
-                Err(ErrorObject { code: code::REFUSED, message, data })
-            }
-        }
-    }
 }
 
+fn peer_config(config: &Config, name: &str, system: &str, key: KeyText) -> Result<Value, ErrorObject> {
+    let connection = config.connections().get(name).ok_or_else(|| unknown(name))?;
+    let (_, system) = System::WORDS.iter().find(|(word, _)| *word == system).ok_or_else(|| {
+        let words: Vec<&str> = System::WORDS.iter().map(|(word, _)| *word).collect();
+        let message = format!("no system {system:?}: there are {}", words.join(", "));
+        ErrorObject { code: code::INVALID_PARAMS, message, data: None }
+    })?;
+    let written = config.peer_config(connection, *system, key);
+    let refused = |error: PeerConfigError| ErrorObject {
+        code: code::NO_COMMON_GROUND,
+        message: error.to_string(),
+        data: None,
+    };
+    result(&written.map_err(refused)?)
+}
+
+fn applied(done: Done) -> Result<Value, ErrorObject> {
+    let trouble = done.entry.as_ref().err().map(ToString::to_string);
+    let changes = done.changes.iter().map(ToString::to_string).collect();
+    result(&Applied { changes, warnings: done.warnings, entry: done.entry.ok(), trouble })
+}
+
+fn planned((steps, warnings): (Vec<Step>, Vec<Finding>)) -> Result<Value, ErrorObject> {
+    let step = |step: Step| PlannedStep { change: step.change.to_string(), details: step.details };
+    result(&Planned { steps: steps.into_iter().map(step).collect(), warnings })
+}
+
+fn past(entries: Vec<(u64, Entry)>) -> Vec<Past> {
+    let last = entries.last().map(|(number, _)| *number);
+    let word = |occasion: Occasion| match occasion {
+        Occasion::Start => "start",
+        Occasion::Reload => "reload",
+        Occasion::Apply => "apply",
+        Occasion::Rollback => "rollback",
+    };
+    let past = |(number, entry): (u64, Entry)| Past {
+        number,
+        at: entry.at,
+        user_id: entry.user_id,
+        occasion: word(entry.occasion).to_owned(),
+        origin: entry.origin,
+        latest: Some(number) == last,
+    };
+    entries.into_iter().map(past).collect()
+}
+
+fn refused(file: &str, error: ApplyError) -> Result<Value, ErrorObject> {
+    tracing::warn!(file, %error, "a configuration was refused; nothing has changed");
+    let message = format!("refused, nothing has changed: {error}");
+    let data = if let ApplyError::Findings(findings) = error { Some(findings.0) } else { None };
+    Err(ErrorObject { code: code::REFUSED, message, data })
+}
+
+fn no_history(error: HistoryError) -> ErrorObject {
+    let code = match error {
+        HistoryError::NoEntry(_) | HistoryError::NothingBefore => code::UNKNOWN_NAME,
+        HistoryError::NoStore { .. } | HistoryError::Store(_) => code::NO_STORE,
+    };
+    ErrorObject { code, message: error.to_string(), data: None }
+}
+
+const METHODS: &[&str] = &[
+    "status",
+    "connections",
+    "sas",
+    "ports",
+    "workers",
+    "counters",
+    "log",
+    "reset",
+    "reset_gateway",
+    "rekey",
+    "apply",
+    "diff",
+    "export",
+    "history",
+    "past",
+    "peer_config",
+    "rollback",
+];
 /// Most log lines in one answer.
 const LOG_LINES_MAX: usize = 2000;
 
 fn method(request: &Request) -> Result<Method, ErrorObject> {
-    let known =
-        ["status", "connections", "sas", "ports", "workers", "counters", "log", "reset", "rekey", "apply"];
-    if !known.contains(&request.method.as_str()) {
-        let message = format!("no method {:?}: there are {}", request.method, known.join(", "));
+    if !METHODS.contains(&request.method.as_str()) {
+        let message = format!("no method {:?}: there are {}", request.method, METHODS.join(", "));
         return Err(ErrorObject { code: code::NO_METHOD, message, data: None });
     }
     // Methods without parameters take none, an empty object or null.
@@ -106,8 +223,8 @@ fn method(request: &Request) -> Result<Method, ErrorObject> {
     })
 }
 
-fn may_change(access: Access) -> Result<(), ErrorObject> {
-    match access {
+fn may_change(caller: Caller) -> Result<(), ErrorObject> {
+    match caller.access {
         Access::Change => Ok(()),
         Access::Look => Err(ErrorObject {
             code: code::FORBIDDEN,
@@ -153,7 +270,8 @@ mod tests {
 
     #[test]
     fn only_owners_change() {
-        assert_eq!(may_change(Access::Look).unwrap_err().code, code::FORBIDDEN);
-        assert_eq!(may_change(Access::Change), Ok(()));
+        let may = |access| may_change(Caller { access, user_id: 1000 });
+        assert_eq!(may(Access::Look).unwrap_err().code, code::FORBIDDEN);
+        assert_eq!(may(Access::Change), Ok(()));
     }
 }

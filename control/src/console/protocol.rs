@@ -63,7 +63,7 @@ pub mod code {
     pub const NO_METHOD: i32 = -32601;
     /// The parameters are not the method's.
     pub const INVALID_PARAMS: i32 = -32602;
-    /// No such connection.
+    /// No such connection, gateway or entry of the history.
     pub const UNKNOWN_NAME: i32 = 1;
     /// The configuration was refused; nothing has changed.
     pub const REFUSED: i32 = 2;
@@ -71,6 +71,12 @@ pub mod code {
     pub const FORBIDDEN: i32 = 3;
     /// The connection has no SA for that.
     pub const NOT_UP: i32 = 4;
+    /// All places at the console are taken.
+    pub const NO_PLACE: i32 = 5;
+    /// The store of what survives a restart fails.
+    pub const NO_STORE: i32 = 6;
+    /// The other side's system lacks what the connection demands.
+    pub const NO_COMMON_GROUND: i32 = 7;
 }
 
 /// A method with its parameters, as the server dispatches it.
@@ -106,6 +112,41 @@ pub enum Method {
         /// Absolute path, as the gateway sees it.
         file: String,
     },
+    /// Answers [`Planned`]: what applying a file would do.
+    Diff {
+        /// Absolute path, as the gateway sees it.
+        file: String,
+    },
+    /// Answers the running configuration as TOML, a text.
+    Export,
+    /// Answers a list of [`Past`], the oldest first.
+    History,
+    /// Answers the TOML of one entry of the history, a text.
+    Past {
+        /// Its number.
+        number: u64,
+    },
+    /// Brings the gateway to an entry of the history. Answers [`Applied`].
+    Rollback {
+        /// Its number; by default the one before the latest.
+        #[serde(default)]
+        number: Option<u64>,
+    },
+    /// Answers the configuration of a connection's other side, a text.
+    PeerConfig {
+        /// The connection's name.
+        connection: String,
+        /// The other side's system, by the word of [`crossgate_config::peer_config::System`].
+        system: String,
+        /// Whether the shared key is written out, for those who may change the gateway.
+        #[serde(default)]
+        with_key: bool,
+    },
+    /// Deletes the SAs of all connections of a gateway and brings them up anew. Answers the names of the connections.
+    ResetGateway {
+        /// Its name.
+        gateway: String,
+    },
     /// Answers [`Log`]: lines after a number, the latest ones.
     Log {
         /// Only lines with greater numbers; 0 for all that are kept.
@@ -140,7 +181,10 @@ pub struct Status {
     pub uptime_s: u64,
     /// The file that it runs.
     pub config_file: String,
-    /// When that was applied.
+    /// Whether something else than that file runs, after a rollback.
+    #[serde(default)]
+    pub config_file_differs: bool,
+    /// When what runs was applied.
     pub applied_at: u64,
     /// Where packet memory comes from.
     pub memory: String,
@@ -328,6 +372,12 @@ pub struct Worker {
     pub idle: String,
     /// Share of cycles spent on packets since the start, in percent.
     pub busy_percent: f64,
+    /// Cycles spent on packets since the start.
+    #[serde(default)]
+    pub busy_cycles: u64,
+    /// Cycles spent waiting for packets since the start.
+    #[serde(default)]
+    pub idle_cycles: u64,
     /// Packets received.
     pub rx_packets: u64,
     /// Packets sent.
@@ -385,6 +435,47 @@ pub struct Applied {
     pub changes: Vec<String>,
     /// Warnings of the configuration.
     pub warnings: Vec<Finding>,
+    /// Number of its entry in the history.
+    #[serde(default)]
+    pub entry: Option<u64>,
+    /// Why it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// What applying a configuration would change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// In the order in which they would be carried out; empty if nothing differs.
+    pub steps: Vec<PlannedStep>,
+    /// Warnings of the configuration.
+    pub warnings: Vec<Finding>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// What would be done.
+    pub change: String,
+    /// The settings that differ, a line each.
+    pub details: Vec<String>,
+}
+
+/// A configuration that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Its number.
+    pub number: u64,
+    /// When, in seconds since 1970 UTC.
+    pub at: u64,
+    /// The user who asked for it.
+    pub user_id: u32,
+    /// `start`, `reload`, `apply` or `rollback`.
+    pub occasion: String,
+    /// Where it came from: a file, or an entry of the history.
+    pub origin: String,
+    /// Whether it is the latest.
+    pub latest: bool,
 }
 
 /// Lines of the gateway's log.

@@ -3,7 +3,9 @@
 use comfy_table::Cell;
 use crossgate_config::{Finding, Severity};
 
-use super::protocol::{Applied, Connection, Counter, LogLine, Port, Quantiles, Sa, Status, Worker};
+use super::protocol::{
+    Applied, Connection, Counter, LogLine, Past, Planned, Port, Quantiles, Sa, Status, Worker,
+};
 use super::table::{Mood, Screen, age, bytes, cell, clean, count, mbit_per_s, moody, text};
 
 /// The gateway as a whole.
@@ -17,10 +19,7 @@ pub fn status(status: &Status, screen: Screen) -> String {
         ("Gateway", cell(&status.name)),
         ("Program", cell(&program)),
         ("Running for", cell(&age(status.uptime_s))),
-        (
-            "Configuration",
-            cell(&format!("{}, applied {}", status.config_file, time(status.applied_at * 1000))),
-        ),
+        ("Configuration", cell(&configuration(status))),
         ("Connections", moody(&up, all_up)),
         ("Child SAs", cell(&status.child_sas.to_string())),
         ("Workers", cell(&format!("{}, AES-GCM by {}", status.workers, status.kernel))),
@@ -32,6 +31,14 @@ pub fn status(status: &Status, screen: Screen) -> String {
         facts.push(("Open commands", cell(&status.open_commands.to_string())));
     }
     text(&screen.facts(facts))
+}
+
+fn configuration(status: &Status) -> String {
+    let at = time(status.applied_at.saturating_mul(1000));
+    match status.config_file_differs {
+        false => format!("{}, applied {at}", status.config_file),
+        true => format!("rolled back {at}; {} differs from it", status.config_file),
+    }
 }
 
 /// All connections.
@@ -245,7 +252,44 @@ pub fn applied(applied: &Applied) -> String {
     if applied.changes.is_empty() {
         lines.push("Nothing differs from what runs.".into());
     }
+    if let Some(trouble) = &applied.trouble {
+        lines.push(format!("It is applied, but not in the history: {}", clean(trouble)));
+    }
     lines.join("\n") + "\n"
+}
+
+/// What applying a configuration would change.
+#[must_use]
+pub fn planned(planned: &Planned) -> String {
+    let mut lines: Vec<String> = planned.warnings.iter().map(finding).collect();
+    for (index, step) in planned.steps.iter().enumerate() {
+        lines.push(format!("{}. {}", index + 1, clean(&step.change)));
+        lines.extend(step.details.iter().map(|detail| format!("     {}", clean(detail))));
+    }
+    if planned.steps.is_empty() {
+        lines.push("Nothing differs from what runs.".into());
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The applied configurations, the latest first; `user_name` names a user.
+#[must_use]
+pub fn history(entries: &[Past], user_name: &dyn Fn(u32) -> String, screen: Screen) -> String {
+    if entries.is_empty() {
+        return "The history is empty.\n".into();
+    }
+    let mut table = screen.table(&[">NUMBER", "APPLIED", "BY", "HOW", "FROM"]);
+    for entry in entries.iter().rev() {
+        let number = if entry.latest { format!("* {}", entry.number) } else { entry.number.to_string() };
+        table.add_row([
+            cell(&number),
+            cell(&time(entry.at.saturating_mul(1000))),
+            cell(&user_name(entry.user_id)),
+            cell(&entry.occasion),
+            cell(&entry.origin),
+        ]);
+    }
+    text(&table)
 }
 
 /// Findings, and how many there are.

@@ -121,10 +121,22 @@ pub fn count(count: u64) -> String {
     }
 }
 
+/// A rate as `1.5 Gbit/s`.
+#[must_use]
+pub fn bits_per_s(bits: u64) -> String {
+    scaled(bits, 1000, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"])
+}
+
+/// A number in powers of a thousand, `1.5 G`, for columns whose heading has the unit.
+#[must_use]
+pub fn thousands(count: u64) -> String {
+    scaled(count, 1000, &["", "k", "M", "G", "T", "P", "E"])
+}
+
 /// A speed as `10 Gbit/s`.
 #[must_use]
 pub fn mbit_per_s(speed: u32) -> String {
-    scaled(u64::from(speed) * 1_000_000, 1000, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s"])
+    bits_per_s(u64::from(speed) * 1_000_000)
 }
 
 /// Seconds as `3d 4h`: the two largest units.

@@ -36,6 +36,8 @@ impl Fleet {
                     kernel: self.kernel.name().as_str().to_owned(),
                     idle: config.appliance().idle.word().to_owned(),
                     busy_percent: busy_percent(reader),
+                    busy_cycles: reader.stats.busy_cycles(),
+                    idle_cycles: reader.stats.idle_cycles(),
                     rx_packets: counters.get(Counter::RxPackets),
                     tx_packets: counters.get(Counter::TxPackets),
                     sealed_packets: counters.get(Counter::EspSealed),

@@ -27,6 +27,7 @@ impl Gateway {
             pid: std::process::id(),
             uptime_s: self.clock.now().saturating_since(self.started).as_secs(),
             config_file: self.config_file.display().to_string(),
+            config_file_differs: self.config_file_differs,
             applied_at: self.applied_at,
             memory: self.fleet.memory().to_string(),
             kernel: self.kernel.name().as_str().to_owned(),

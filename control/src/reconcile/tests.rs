@@ -103,6 +103,38 @@ fn a_connection_that_is_gone_is_removed() {
 }
 
 #[test]
+fn another_size_of_the_gateway_touches_no_connection() {
+    let second = FILE.replace("VpnGw1", "VpnGw3");
+    assert_eq!(changes(&second), [Change::Definitions]);
+    let steps = plan::steps(&config(FILE), &config(&second), &changes(&second));
+    assert_eq!(steps[0].details, ["virtual_network_gateway[gw].sku: \"VpnGw1\" -> \"VpnGw3\""]);
+}
+
+#[test]
+fn the_plan_tells_the_settings_behind_each_step_in_the_order_of_the_steps() {
+    let second = FILE
+        .replace("addresses = [\"10.1.0.1/24\"]", "addresses = [\"10.1.0.2/24\"]")
+        .replace("prefixes = [\"10.2.0.0/16\"]", "prefixes = [\"10.2.0.0/17\"]")
+        .replace("shared_key", "dpd_timeout_s = 30\nshared_key");
+    let second = format!(
+        "{second}[[local_network_gateway]]\nname = \"site-c\"\naddress = \"192.0.2.3\"\nprefixes = [\"10.3.0.0/16\"]\n\
+         [[connection]]\nname = \"to-c\"\ngateway = \"gw\"\nlocal_network_gateway = \"site-c\"\nshared_key = {{ env = \"KEY\" }}\n"
+    );
+    let steps = plan::steps(&config(FILE), &config(&second), &changes(&second));
+    let told: Vec<String> =
+        steps.iter().map(|step| format!("{}: {}", step.change, step.details.join("; "))).collect();
+    assert_eq!(
+        told,
+        [
+            "changed ports, networks or routes: virtual_network[net].addresses: [\"10.1.0.1/24\"] -> [\"10.1.0.2/24\"]",
+            "changed connection to-b: local_network_gateway[site-b].prefixes: [\"10.2.0.0/16\"] -> [\"10.2.0.0/17\"]; \
+             connection[to-b].dpd_timeout_s: 45 -> 30",
+            "added connection to-c: local_network_gateway[site-c]: new",
+        ]
+    );
+}
+
+#[test]
 fn what_is_fixed_while_the_gateway_runs_is_refused() {
     for (from, to) in [
         ("workers = [0]", "workers = [1]"),

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use crossgate_config::Choice as _;
+use crossgate_config::peer_config::System;
 
 /// Asks and tells a Crossgate VPN gateway.
 #[derive(Debug, Parser)]
@@ -48,10 +50,22 @@ pub(crate) enum Command {
         #[arg(long)]
         all: bool,
     },
-    /// Delete a connection's SAs and bring it up anew
+    /// A live view: rates of each connection, drops, load of the workers
+    #[command(after_help = "Examples:\n  crossgate top\n  \
+        crossgate --json top --count 60 | jq '.connections[] | {name, in_bits_per_s}'")]
+    Top {
+        /// Seconds between two looks
+        #[arg(short, long, default_value_t = 1, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=60))]
+        interval: u64,
+        /// End after so many rates; by default it goes on until q or Ctrl-C
+        #[arg(short = 'n', long, value_name = "NUMBER")]
+        count: Option<u64>,
+    },
+    /// Delete the SAs of a connection, or of a gateway's connections, and bring them up anew
+    #[command(after_help = "Examples:\n  crossgate reset a-to-b\n  crossgate reset --gateway gw")]
     Reset {
-        /// The connection's name
-        connection: String,
+        #[command(flatten)]
+        what: ResetWhat,
     },
     /// Replace a connection's SAs by fresh ones, without losing a packet
     Rekey {
@@ -65,6 +79,39 @@ pub(crate) enum Command {
     Apply {
         /// The file, readable by the gateway
         file: PathBuf,
+    },
+    /// What applying a configuration file would change, in the order in which it would be carried out; exit status 5 if anything
+    #[command(after_help = "Example:\n  crossgate diff gw.toml; [ $? -eq 5 ] && crossgate apply gw.toml")]
+    Diff {
+        /// The file, readable by the gateway
+        file: PathBuf,
+    },
+    /// The running configuration as TOML; secrets by reference
+    #[command(after_help = "Example:\n  crossgate export > gw.toml")]
+    Export,
+    /// The last 20 applied configurations, with who and when; or one of them as TOML
+    History {
+        /// Its number
+        number: Option<u64>,
+    },
+    /// Go back to the configuration before the latest, or to one of the history
+    #[command(after_help = "Examples:\n  crossgate rollback\n  crossgate history && crossgate rollback 17")]
+    Rollback {
+        /// Its number in the history
+        number: Option<u64>,
+    },
+    /// The other side's configuration for a connection, ready to paste
+    #[command(after_help = "Examples:\n  crossgate peer-config a-to-b --for cisco-ios\n  \
+        crossgate peer-config a-to-b --for strongswan --with-key > a-to-b.conf")]
+    PeerConfig {
+        /// The connection's name
+        connection: String,
+        /// The other side's system
+        #[arg(long = "for", value_name = "SYSTEM", value_parser = systems())]
+        system: String,
+        /// Write the shared key out; only for those who may change the gateway, who then keep the output secret
+        #[arg(long)]
+        with_key: bool,
     },
     /// Check a configuration file and the secrets it refers to; needs no gateway
     #[command(after_help = "Example, findings as FILE:LINE for an editor:\n  \
@@ -102,6 +149,22 @@ pub(crate) struct What {
     pub(crate) ike: bool,
 }
 
+/// What to reset.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ResetWhat {
+    /// The connection's name
+    pub(crate) connection: Option<String>,
+    /// All connections of this gateway
+    #[arg(long, value_name = "NAME")]
+    pub(crate) gateway: Option<String>,
+}
+
+/// Systems that the other side may be.
+fn systems() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(System::WORDS.iter().map(|(word, _)| *word))
+}
+
 /// Shells with a completion script.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Shell {
@@ -116,6 +179,7 @@ Exit status:
   2  wrong usage, or a name that the gateway does not know
   3  no gateway answers at the socket
   4  the gateway does not allow it, or does not speak this client's language
+  5  diff: something would change
 
 Examples:
   crossgate status

@@ -2,6 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll};
+use rustix::thread::{Uid, set_thread_uid};
 
 use super::*;
 
@@ -35,10 +36,12 @@ impl Lab {
             assert!(Instant::now() < deadline, "the server did not get there");
             self.poll.poll(&mut events, Some(Duration::from_millis(1))).unwrap();
             for event in &events {
-                self.server.ready(event.token(), self.poll.registry(), |access, request| {
-                    assert_eq!(access, Access::Change);
+                self.server.ready(event.token(), self.poll.registry(), |_, request| {
                     Ok(Value::String(request.method.clone()))
                 });
+            }
+            if self.server.more_to_accept {
+                self.server.tick(self.poll.registry(), Instant::now());
             }
         }
     }
@@ -161,4 +164,57 @@ fn a_client_that_asks_without_end_leaves_the_thread_in_between() {
         }
     }
     assert!(most <= CHUNKS_A_TURN * CHUNK_BYTES / line.len() + 1, "{most} in one turn");
+}
+
+/// `count` connections of user 65534 (nobody), who may look only. Needs root, as the end-to-end tests do.
+fn strangers(lab: &Lab, count: usize) -> Vec<std::os::unix::net::UnixStream> {
+    let directory = lab.path.parent().unwrap();
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&lab.path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let path = lab.path.clone();
+    let connect = move || {
+        // Linux gives each thread a user of its own; this one ends with the thread.
+        set_thread_uid(Uid::from_raw(65534)).unwrap();
+        (0..count).map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap()).collect()
+    };
+    std::thread::spawn(connect).join().unwrap()
+}
+
+fn asks_status(client: &mut std::os::unix::net::UnixStream) {
+    client.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n").unwrap();
+}
+
+#[test]
+fn a_crowd_that_only_looks_does_not_lock_the_owner_out() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let crowd = strangers(&lab, places::PLACES + 20);
+    lab.run_until(|server| server.clients.len() == places::LOOK_PLACES && !server.more_to_accept);
+    assert!(lab.server.clients.values().all(|client| client.caller.access == Access::Look));
+    assert_eq!(lab.server.clients.values().next().unwrap().caller.user_id, 65534);
+    let mut line = String::new();
+    BufReader::new(crowd.last().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("all places at the console are taken"), "{line}");
+    let mut owner = lab.connect();
+    asks_status(&mut owner);
+    let mut reader = BufReader::new(owner);
+    let mut line = String::new();
+    lab.run_until(|_| reader.read_line(&mut line).is_ok_and(|read| read > 0));
+    assert!(line.contains("\"result\":\"status\""), "{line}");
+}
+
+#[test]
+fn a_client_that_is_quiet_for_long_is_cut_off_and_one_that_asks_is_not() {
+    let mut lab = Lab::new();
+    let mut clients = [lab.connect(), lab.connect()];
+    lab.run_until(|server| server.clients.len() == 2);
+    let start = Instant::now();
+    lab.server.clients.values_mut().for_each(|client| client.active_at = start - QUIET_MAX);
+    asks_status(&mut clients[0]);
+    lab.run_until(|server| server.clients.values().any(|client| client.active_at >= start));
+    lab.server.tick(lab.poll.registry(), Instant::now() + LOOK_EVERY);
+    let left: Vec<_> = lab.server.clients.values().map(|client| client.active_at >= start).collect();
+    assert_eq!(left, [true]);
 }

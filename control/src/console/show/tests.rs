@@ -2,6 +2,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::*;
+use crate::console::protocol::PlannedStep;
 
 const PLAIN: Screen = Screen { width: None, colour: false };
 
@@ -170,8 +171,11 @@ fn changes_findings_and_log_lines_are_told() {
     };
     let error = Finding { severity: Severity::Error, ..warning.clone() };
     assert_eq!(applied(&Applied::default()), "Nothing differs from what runs.\n");
-    let change =
-        Applied { changes: vec!["connection a-to-b: added".into()], warnings: vec![warning.clone()] };
+    let change = Applied {
+        changes: vec!["connection a-to-b: added".into()],
+        warnings: vec![warning.clone()],
+        ..Applied::default()
+    };
     assert_eq!(applied(&change), "warning: gw.toml:3: appliance: p\n  remedy: r\nconnection a-to-b: added\n");
     assert_eq!(findings(&[]), "The configuration is accepted.\n");
     assert!(
@@ -185,4 +189,43 @@ fn changes_findings_and_log_lines_are_told() {
     assert_eq!(log_line(&line), "2023-11-14T22:13:20.123Z INFO  up \\u{1b}[31m\n");
     let never = LogLine { at_ms: u64::MAX, ..line };
     assert!(log_line(&never).starts_with("9999-12-31T23:59:59.999Z"));
+}
+
+#[test]
+fn a_plan_is_told_in_its_order_with_what_is_behind_each_step() {
+    assert_eq!(planned(&Planned::default()), "Nothing differs from what runs.\n");
+    let step = |change: &str, details: &[&str]| PlannedStep {
+        change: change.into(),
+        details: details.iter().map(|detail| (*detail).to_owned()).collect(),
+    };
+    let steps = vec![
+        step("removed connection a", &[]),
+        step("changed connection b", &["connection[b].mode: 1 -> 2"]),
+    ];
+    assert_eq!(
+        planned(&Planned { steps, warnings: Vec::new() }),
+        "1. removed connection a\n2. changed connection b\n     connection[b].mode: 1 -> 2\n"
+    );
+}
+
+#[test]
+fn the_history_shows_the_latest_first_and_who_applied_it() {
+    let entry = |number, latest| Past {
+        number,
+        at: 1_700_000_000 + number,
+        user_id: 7,
+        occasion: "apply".into(),
+        origin: "/etc/gw.toml".into(),
+        latest,
+    };
+    let name = |user_id: u32| format!("user{user_id}");
+    assert_eq!(
+        history(&[entry(4, false), entry(5, true)], &name, PLAIN),
+        "\
+NUMBER  APPLIED                   BY     HOW    FROM
+   * 5  2023-11-14T22:13:25.000Z  user7  apply  /etc/gw.toml
+     4  2023-11-14T22:13:24.000Z  user7  apply  /etc/gw.toml
+"
+    );
+    assert_eq!(history(&[], &name, PLAIN), "The history is empty.\n");
 }
