@@ -45,6 +45,8 @@ pub struct Plan {
     pub gateway_subnet: String,
     /// Its connections.
     pub connections: Vec<Connection>,
+    /// A whole file instead of what the above makes; `FOLDER` in it stands for the gateway's folder, where the connections' keys are.
+    pub instead: Option<String>,
 }
 
 /// One connection of a plan, with its local network gateway.
@@ -88,6 +90,7 @@ impl Plan {
             space: vec![format!("10.{number}.0.0/16"), format!("fd00:{number}::/48")],
             gateway_subnet: format!("10.{number}.255.0/27"),
             connections: vec![Connection::to_site(3 - number)],
+            instead: None,
         }
     }
 
@@ -120,6 +123,9 @@ impl Plan {
     /// The file's text, with the socket and the keys in `folder`.
     #[must_use]
     pub fn text(&self, folder: &Path) -> String {
+        if let Some(text) = &self.instead {
+            return text.replace("FOLDER", &folder.display().to_string());
+        }
         let Self { name, worker_core, wan_mtu_bytes, wan, lan, space, gateway_subnet, .. } = self;
         let public: Vec<&str> = wan.iter().filter_map(|address| address.split('/').next()).collect();
         let mut text = format!(
@@ -127,7 +133,8 @@ impl Plan {
 name = {name:?}
 workers = [{worker_core}]
 control_core = 0
-socket = \"{}/console.sock\"
+socket = \"{place}/console.sock\"
+store = \"{place}/store.redb\"
 
 [[port]]
 name = \"wan\"
@@ -154,9 +161,9 @@ vpn_type = \"RouteBased\"
 sku = \"VpnGw1\"
 public_addresses = {public:?}
 ",
-            folder.display(),
             self.driver.device(0, &self.wan_device),
             self.driver.device(1, &self.lan_device),
+            place = folder.display(),
         );
         for connection in &self.connections {
             connection.append(folder, &mut text);

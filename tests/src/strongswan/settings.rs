@@ -32,6 +32,8 @@ pub struct Settings {
     pub child_extra: String,
     /// More lines of the connection's section.
     pub connection_extra: String,
+    /// A whole `swanctl.conf` instead of what the above makes.
+    pub instead: Option<String>,
 }
 
 impl Default for Settings {
@@ -49,6 +51,7 @@ impl Default for Settings {
             dpd_delay_s: 0,
             child_extra: String::new(),
             connection_extra: String::new(),
+            instead: None,
         }
     }
 }
@@ -77,6 +80,9 @@ impl Settings {
     }
 
     fn connection(&self) -> String {
+        if let Some(text) = &self.instead {
+            return text.clone();
+        }
         let Self { local, remote, local_id, remote_id, shared_key, ike, esp, .. } = self;
         let (local_ts, remote_ts) = (self.local_prefixes.join(","), self.remote_prefixes.join(","));
         let Self { dpd_delay_s, child_extra, connection_extra, .. } = self;

@@ -1,0 +1,95 @@
+//! The other side's configuration that `crossgate peer-config` writes is started as it stands, and connects.
+
+use crossgate_tests::failure::Result;
+use crossgate_tests::gateway::{Gateway, Plan};
+use crossgate_tests::sites;
+use crossgate_tests::strongswan::{Settings, StrongSwan};
+use crossgate_tests::traffic::{ping, ping_until_answered};
+use std::time::Duration;
+
+/// The other side of the connection "peer", with its key.
+fn other_side(gateway: &Gateway<'_>, system: &str) -> String {
+    let written =
+        gateway.client(&["peer-config", "peer", "--for", system, "--with-key"]).expect("the client starts");
+    assert!(written.status.success(), "{}", written.output);
+    written.output
+}
+
+/// Starts strongSwan with what was written for it; both families pass.
+fn connects(plan: Plan) -> Result<()> {
+    let (site, peer) = sites::with_peer()?;
+    let gateway = Gateway::start(&site.gateway, plan)?;
+    let written = other_side(&gateway, "strongswan");
+    let strongswan =
+        StrongSwan::start(&peer.gateway, &Settings { instead: Some(written), ..Settings::default() })?;
+    gateway.is("peer", "up")?;
+    for (near, far) in [(site.ipv4(), peer.ipv4()), (peer.ipv6(), site.ipv6())] {
+        ping_until_answered(near, far.address, Duration::from_secs(20))?;
+        ping(near, far.address, 10, 500, false)?.all_answered()?;
+    }
+    strongswan.rekey_child()?;
+    ping(site.ipv4(), peer.ipv4().address, 10, 500, false)?.all_answered()?;
+    gateway.stop()
+}
+
+#[test]
+fn strongswan_connects_to_a_gateway_that_waits_with_every_default() {
+    connects(Plan::site(1).with_mode("ResponderOnly")).unwrap();
+}
+
+#[test]
+fn strongswan_is_called_under_a_policy_of_its_own() {
+    let plan = Plan::site(1)
+        .with_mode("InitiatorOnly")
+        .with_policy("ike_encryption", "\"AES256\"")
+        .with_policy("ike_integrity", "\"SHA512\"")
+        .with_policy("dh_group", "[\"Curve25519\", \"ECP256\"]")
+        .with_policy("ipsec_encryption", "[\"GCMAES128\", \"GCMAES256\"]")
+        .with_policy("pfs_group", "[\"ECP256\", \"None\"]");
+    connects(plan).unwrap();
+}
+
+#[test]
+fn strongswan_connects_with_names_and_a_key_that_needs_quoting() {
+    let mut plan = Plan::site(1);
+    plan.connections[0].identities = Some(("gw.example.org".to_owned(), "keyid:branch-7".to_owned()));
+    "0x#\"Rk4\\tZ8{wLp2}XsVb$Q9".clone_into(&mut plan.connections[0].shared_key);
+    connects(plan).unwrap();
+}
+
+#[test]
+fn another_crossgate_connects() {
+    let (one, two) = sites::both_ours().unwrap();
+    let first = Gateway::start(&one.gateway, Plan::site(1).with_mode("ResponderOnly")).unwrap();
+    // Its own files, where the lab looks for them; everything else stands as it was written.
+    let written = other_side(&first, "crossgate").replacen(
+        "[appliance]\n",
+        "[appliance]\nsocket = \"FOLDER/console.sock\"\nstore = \"FOLDER/store.redb\"\n",
+        1,
+    );
+    let second = Gateway::start(&two.gateway, Plan { instead: Some(written), ..Plan::site(2) }).unwrap();
+    first.is("peer", "up").unwrap();
+    second.is("peer", "up").unwrap();
+    for (near, far) in [(one.ipv4(), two.ipv4()), (two.ipv6(), one.ipv6())] {
+        ping_until_answered(near, far.address, Duration::from_secs(20)).unwrap();
+        ping(near, far.address, 10, 500, false).unwrap().all_answered().unwrap();
+    }
+    second.stop().unwrap();
+    first.stop().unwrap();
+}
+
+#[test]
+fn key_is_written_only_when_asked_for_and_unknown_words_are_refused() {
+    let (site, _peer) = sites::with_peer().unwrap();
+    let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
+    let written = gateway.client(&["peer-config", "peer", "--for", "strongswan"]).unwrap();
+    assert!(written.status.success(), "{}", written.output);
+    assert!(!written.output.contains(crossgate_tests::gateway::SHARED_KEY), "{}", written.output);
+    assert!(written.output.contains("REPLACE-WITH-THE-SHARED-KEY"), "{}", written.output);
+    for wrong in
+        [&["peer-config", "nobody", "--for", "strongswan"][..], &["peer-config", "peer", "--for", "abacus"]]
+    {
+        let refused = gateway.client(wrong).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{}", refused.output);
+    }
+}
