@@ -48,12 +48,6 @@ impl<'a> VlanView<'a> {
         be16(self.head, 0)
     }
 
-    /// The VLAN; none for a priority tag (0) or the reserved 4095.
-    #[must_use]
-    pub fn vlan(&self) -> Option<VlanId> {
-        VlanId::new(self.tci() & 0x0fff)
-    }
-
     /// Priority code point, 0 to 7.
     #[must_use]
     pub fn priority(&self) -> u8 {

@@ -187,6 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn beyond_the_last_number_of_64_bits_there_is_none() {
+        let mut window = ReplayWindow::new(64);
+        window.accept(u64::MAX - 10).expect("a leap");
+        let low = |sequence: u64| u32::try_from(sequence & 0xffff_ffff).expect("32 bits");
+        assert_eq!(window.extend(low(u64::MAX), Esn::On), Ok(u64::MAX));
+        window.accept(u64::MAX).expect("the last one");
+        assert_eq!(window.accept(u64::MAX), Err(Counter::EspReplayed));
+        assert_eq!(window.extend(5, Esn::On), Err(Counter::EspTooOld), "it would be of the 2^32nd subspace");
+        assert_eq!(window.extend(low(u64::MAX - 63), Esn::On), Ok(u64::MAX - 63));
+        assert_eq!(window.extend(low(u64::MAX - 64), Esn::On), Err(Counter::EspTooOld));
+    }
+
+    #[test]
     fn before_the_first_packet_nothing_is_of_a_former_subspace() {
         let window = ReplayWindow::new(64);
         assert_eq!(window.extend(u32::MAX, Esn::On), Err(Counter::EspTooOld));

@@ -1,9 +1,9 @@
-//! What a gateway tells senders, and what it sends unasked: ICMP errors, fragments, NAT keepalives, moved peers.
+//! What a gateway tells senders and control, and what it sends unasked: ICMP errors, NAT keepalives, moved peers.
 
-use crate::lab::{Gateway, HOST, LAN, OURS, Options, PEER, Site, WAN, across, frame, packet, pair};
+use crate::lab::{Gateway, HOST, LAN, OURS, Options, Site, WAN, across, forwarded, frame, packet, pair, spi};
 use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::header::Protocol;
-use crossgate_dataplane::message::Event;
+use crossgate_dataplane::message::{Command, Event};
 
 /// Puts a packet of the host through, and returns what the host got back.
 fn told(one: &mut Gateway, clear: &[u8]) -> Vec<u8> {
@@ -47,26 +47,68 @@ fn sender_hears_of_time_exceeded_and_too_big() {
 #[test]
 fn peer_that_moved_is_reported_once_a_second() {
     let [mut one, mut two] = pair(&Options { in_udp: true, ..Options::default() });
-    for number in 0..2 {
-        one.arrive(LAN, &frame(OURS[LAN], HOST, &across(Site(1), false, 64, number, 100)));
+    let elsewhere = std::net::SocketAddr::new(Site(1).public(false), 61000);
+    for passed_us in [0, 500_000, 600_000] {
+        two.now_us += passed_us;
+        for number in 0..2 {
+            one.arrive(LAN, &frame(OURS[LAN], HOST, &across(Site(1), false, 64, number, 100)));
+        }
+        one.run();
+        for esp in one.sent(WAN) {
+            let mut esp = forwarded(esp);
+            esp[34..36].copy_from_slice(&61000_u16.to_be_bytes());
+            two.arrive(WAN, &esp);
+        }
+        two.run();
+        assert_eq!(two.sent(LAN).len(), 2, "its packets pass all the same");
+        let moved = |event| if let Event::RemoteMoved { remote, .. } = event { Some(remote) } else { None };
+        let moved: Vec<_> = two.events().into_iter().filter_map(moved).collect();
+        // The clock of the test starts with a second: half a second later it is still the same one.
+        assert_eq!(moved, if passed_us == 500_000 { vec![] } else { vec![elsewhere] });
     }
+    let remote = elsewhere;
+    two.now_us += 5_000_000;
+    two.command(0, Command::SetRemote { spi: spi(Site(2), 0), remote });
+    one.arrive(LAN, &frame(OURS[LAN], HOST, &across(Site(1), false, 64, 7, 100)));
     one.run();
-    for mut esp in one.sent(WAN) {
-        esp[..6].copy_from_slice(&OURS[WAN].0);
-        esp[6..12].copy_from_slice(&PEER.0);
+    for esp in one.sent(WAN) {
+        let mut esp = forwarded(esp);
         esp[34..36].copy_from_slice(&61000_u16.to_be_bytes());
         two.arrive(WAN, &esp);
     }
     two.run();
-    let moved: Vec<_> = two
-        .events()
-        .into_iter()
-        .filter_map(|event| if let Event::RemoteMoved { remote, .. } = event { Some(remote) } else { None })
-        .collect();
-    assert_eq!(moved, [std::net::SocketAddr::new(Site(1).public(false), 61000)]);
-    assert_eq!(two.sent(LAN).len(), 2, "its packets pass all the same");
+    assert_eq!((two.sent(LAN).len(), two.events().len()), (1, 0), "control knows");
     one.finish();
     two.finish();
+}
+
+#[test]
+fn silent_sa_behind_a_nat_keeps_its_mapping_alive() {
+    for outer_v6 in [false, true] {
+        let keepalive = Some(std::time::Duration::from_secs(20));
+        let options = Options { outer_v6, in_udp: true, keepalive, ..Options::default() };
+        let [mut one, mut two] = pair(&options);
+        one.arrive(LAN, &frame(OURS[LAN], HOST, &across(Site(1), false, 64, 1, 100)));
+        one.run();
+        assert_eq!(one.sent(WAN).len(), 1);
+        one.moved();
+        let mut sent = Vec::new();
+        for _ in 0..590 {
+            one.now_us += 100_000;
+            one.run();
+            // Besides, the next hop is asked whether it is still there.
+            sent.extend(one.sent(WAN).into_iter().filter(|sent| sent.last() == Some(&0xff)));
+        }
+        assert_eq!(sent.len(), 2, "in 59 seconds, one every 20");
+        assert!(one.moved().contains(&(KeepaliveSent, 2)));
+        for keepalive in sent {
+            two.arrive(WAN, &forwarded(keepalive));
+        }
+        two.run();
+        assert_eq!(two.moved(), [(RxPackets, 2), (KeepaliveReceived, 2)]);
+        one.finish();
+        two.finish();
+    }
 }
 
 #[test]

@@ -79,6 +79,25 @@ impl Site {
     }
 }
 
+/// A gateway to be made: all but the site can be left as usual.
+pub(crate) struct Setup {
+    pub(crate) site: Site,
+    pub(crate) workers: u16,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) launch: Launch,
+    pub(crate) edit: fn(&mut Vec<Part>),
+}
+
+impl Setup {
+    pub(crate) fn of(site: Site) -> Self {
+        Self { site, workers: 1, forwarding: forwarding(site), launch: launch(), edit: |_| {} }
+    }
+
+    pub(crate) fn build(self) -> Gateway {
+        Gateway::make(self)
+    }
+}
+
 pub(crate) struct Gateway {
     pub(crate) site: Site,
     pub(crate) workers: Vec<Worker>,
@@ -93,13 +112,19 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn new(site: Site, workers: u16) -> Self {
-        Self::with(site, workers, forwarding(site))
+        Setup { workers, ..Setup::of(site) }.build()
     }
 
     pub(crate) fn with(site: Site, workers: u16, forwarding: Forwarding) -> Self {
-        let (parts, ports, wires, pool) = parts(workers);
+        Setup { workers, forwarding, ..Setup::of(site) }.build()
+    }
+
+    fn make(setup: Setup) -> Self {
+        let Setup { site, workers, forwarding, launch, edit } = setup;
+        let (mut parts, ports, wires, pool) = parts(workers);
+        edit(&mut parts);
         let thread = eal().register_thread().expect("an lcore id");
-        let made = WorkerSet::prepare(eal(), &launch(), parts).expect("workers");
+        let made = WorkerSet::prepare(eal(), &launch, parts).expect("workers");
         let (workers, handles) = made.into_iter().unzip();
         let mut gateway = Self {
             site,

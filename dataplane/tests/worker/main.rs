@@ -2,10 +2,15 @@
 
 mod lab;
 
+mod drops;
 mod errors;
 mod esp_bytes;
+mod exhaustion;
 mod local;
+mod neighbours;
+mod operations;
 mod policy;
+mod sequence;
 mod size;
 mod threads;
 mod tunnel;

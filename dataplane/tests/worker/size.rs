@@ -10,6 +10,7 @@ use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::forwarding::{MssClamp, Tunnel};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::checksum::Sum;
+use crossgate_dataplane::header::ipv4::write_checksum;
 
 #[test]
 fn path_below_what_ipv6_promises_gets_the_outer_packet_in_fragments() {
@@ -52,6 +53,30 @@ fn path_below_what_ipv6_promises_gets_the_outer_packet_in_fragments() {
             two.finish();
         }
     }
+}
+
+#[test]
+fn ipv4_that_may_be_cut_is_cut_before_it_is_sealed() {
+    let [mut one, mut two] = pair(&Options::default());
+    let mut clear = across(Site(1), false, 64, 0x77, 1460);
+    clear[6] = 0;
+    write_checksum(&mut clear[..20]);
+    one.arrive(LAN, &frame(OURS[LAN], HOST, &clear));
+    one.run();
+    let sent = one.sent(WAN);
+    assert!(sent.len() == 2 && sent.iter().all(|esp| esp.len() <= 1514 && esp[14 + 9] == 50));
+    let expected = [(RxPackets, 1), (TxPackets, 2), (Originated, 2), (Fragmented, 1), (EspSealed, 2)];
+    assert_eq!(one.moved(), expected);
+    for esp in sent {
+        two.arrive(WAN, &forwarded(esp));
+    }
+    two.run();
+    let pieces = two.sent(LAN);
+    let payload: Vec<u8> = pieces.iter().flat_map(|piece| &piece[34..]).copied().collect();
+    assert_eq!(payload, clear[20..], "the receiving host puts it together");
+    assert_eq!(two.moved(), [(RxPackets, 2), (TxPackets, 2), (EspOpened, 2)]);
+    one.finish();
+    two.finish();
 }
 
 /// A SYN with an MSS option.

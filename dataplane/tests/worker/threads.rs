@@ -10,7 +10,7 @@ use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::counter::Snapshot;
 use crossgate_dataplane::forwarding::InterfaceId;
 use crossgate_dataplane::message::{Command, NeighbourEntry};
-use crossgate_dataplane::worker::{LaunchError, WorkerHandle, WorkerSet};
+use crossgate_dataplane::worker::{Idle, Launch, LaunchError, WorkerHandle, WorkerSet};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const PACKETS: usize = 48;
@@ -93,6 +93,34 @@ fn threads_hand_over_in_order_and_end_with_all_queues_and_packets_back() {
 
 fn next_frame(wire: &mut dpdk_sys::Wire) -> Option<Vec<u8>> {
     wire.pull().map(|packet| packet.data().to_vec())
+}
+
+/// Turns without work that a worker makes in a fifth of a second, after it had as long to come to rest.
+fn idle_turns(idle: Idle) -> u64 {
+    let (parts, mut ports, wires, pool) = lab::parts(1);
+    let set = WorkerSet::launch(lab::eal(), &Launch { idle, ..lab::launch() }, parts).expect("a worker");
+    let turns = || set.handles[0].stats.idle_turns();
+    let window_ms = 200;
+    let begin_ms = set.now_ms();
+    until("rest", || set.now_ms() >= begin_ms + window_ms);
+    let before = turns();
+    until("the end of the window", || set.now_ms() >= begin_ms + 2 * window_ms);
+    let turns = turns() - before;
+    let (workers, handles) = set.stop();
+    drop((workers, handles));
+    ports.iter_mut().for_each(|port| port.stop().expect("all queues are back"));
+    drop(wires);
+    assert_eq!(pool.in_use(), 0);
+    turns
+}
+
+#[test]
+fn idle_worker_sleeps_where_it_may_and_polls_where_it_must_not() {
+    // The longest sleep is 200 us; the kernel may make it longer, never shorter. Whoever polls makes a turn in some microseconds.
+    let most = 200_000 / 200 + 10;
+    let (sleeping, polling) = (idle_turns(Idle::Adaptive), idle_turns(Idle::Poll));
+    assert!(sleeping > 0 && sleeping <= most, "{sleeping} turns");
+    assert!(polling > 4 * most, "{polling} turns");
 }
 
 #[test]
