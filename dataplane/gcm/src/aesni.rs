@@ -1,17 +1,18 @@
-//! AES-NI and PCLMULQDQ: one block a register. Entries for [`super::Kernel`]; the kernel text is in `burst.rs`.
+//! AES-NI, PCLMULQDQ and AVX's encoding (three operands, any alignment): one block a register. Entries for [`super::Kernel`]; the kernel text is in `burst.rs`.
 
+use std::arch::asm;
 use std::arch::x86_64::{
-    __m128i, _mm_add_epi32, _mm_aesenc_si128, _mm_aesenclast_si128, _mm_and_si128, _mm_clmulepi64_si128,
-    _mm_loadu_si128, _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_storeu_si128, _mm_xor_si128,
+    __m128i, _mm_aesenc_si128, _mm_aesenclast_si128, _mm_and_si128, _mm_clmulepi64_si128, _mm_loadu_si128,
+    _mm_shuffle_epi8, _mm_shuffle_epi32, _mm_storeu_si128, _mm_xor_si128,
 };
 
 use super::Job;
 use super::burst::{self, Open, Seal};
-use super::lanes::{Lanes, block};
-use super::limit::{self, Work};
+use super::lanes::{Lanes, Task, block};
+use super::limit::{Limit, Work};
 use super::material::Material;
 
-/// Proof that this CPU has AES-NI, PCLMULQDQ, SSSE3 and SSE4.1.
+/// Proof that this CPU has AES-NI, PCLMULQDQ and AVX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Aesni(());
 
@@ -19,45 +20,46 @@ impl Aesni {
     pub(super) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("aes")
             && is_x86_feature_detected!("pclmulqdq")
-            && is_x86_feature_detected!("ssse3")
-            && is_x86_feature_detected!("sse4.1"))
+            && is_x86_feature_detected!("avx"))
         .then_some(Self(()))
     }
 
     pub(super) fn seal(self, jobs: &mut [Job<'_>]) {
-        // SAFETY: the token proves the features.
-        unsafe { seal(self, jobs) }
+        burst::run::<_, Seal>(self, jobs);
     }
 
     pub(super) fn open(self, jobs: &mut [Job<'_>]) {
-        // SAFETY: the token proves the features.
-        unsafe { open(self, jobs) }
+        burst::run::<_, Open>(self, jobs);
     }
 
     pub(super) fn limit(self, key: &Material, blocks: usize, work: Work) {
-        // SAFETY: the token proves the features.
-        unsafe { limit(self, key, blocks, work) }
+        self.enter(Limit { key, blocks, work });
     }
 }
 
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn seal(token: Aesni, jobs: &mut [Job<'_>]) {
-    burst::run::<_, Seal>(token, jobs);
+#[target_feature(enable = "aes,pclmulqdq,avx")]
+#[inline(never)]
+fn enter<T: Task<Aesni>>(token: Aesni, task: T) {
+    task.run(token);
 }
 
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn open(token: Aesni, jobs: &mut [Job<'_>]) {
-    burst::run::<_, Open>(token, jobs);
-}
-
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn limit(token: Aesni, key: &Material, blocks: usize, work: Work) {
-    limit::run(token, key, blocks, work);
+#[target_feature(enable = "sse2")]
+#[inline]
+fn pin(mut v: __m128i) -> __m128i {
+    // SAFETY: no instruction, and the register is left as it was.
+    unsafe { asm!("/* {v} */", v = inout(xmm_reg) v, options(nomem, nostack, preserves_flags)) }
+    v
 }
 
 impl Lanes for Aesni {
     const COUNT: usize = 1;
     type V = __m128i;
+
+    #[inline(always)]
+    fn enter<T: Task<Self>>(self, task: T) {
+        // SAFETY: the token proves the features.
+        unsafe { enter(self, task) }
+    }
 
     #[inline(always)]
     fn broadcast(self, block: __m128i) -> __m128i {
@@ -72,6 +74,11 @@ impl Lanes for Aesni {
     #[inline(always)]
     fn lane(self, v: __m128i, _: usize) -> __m128i {
         v
+    }
+
+    #[inline(always)]
+    fn with_last(self, _: __m128i, block: __m128i) -> __m128i {
+        block
     }
 
     #[inline(always)]
@@ -97,6 +104,12 @@ impl Lanes for Aesni {
     }
 
     #[inline(always)]
+    fn pin(self, v: __m128i) -> __m128i {
+        // SAFETY: the token proves the feature.
+        unsafe { pin(v) }
+    }
+
+    #[inline(always)]
     fn xor(self, a: __m128i, b: __m128i) -> __m128i {
         // SAFETY: every x86-64 has SSE2.
         unsafe { _mm_xor_si128(a, b) }
@@ -109,14 +122,8 @@ impl Lanes for Aesni {
     }
 
     #[inline(always)]
-    fn add_words(self, a: __m128i, b: __m128i) -> __m128i {
-        // SAFETY: every x86-64 has SSE2.
-        unsafe { _mm_add_epi32(a, b) }
-    }
-
-    #[inline(always)]
     fn reverse_bytes(self, v: __m128i) -> __m128i {
-        // SAFETY: the token proves SSSE3.
+        // SAFETY: the token proves AVX, hence SSSE3.
         unsafe { _mm_shuffle_epi8(v, reversed()) }
     }
 

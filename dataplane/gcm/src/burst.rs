@@ -1,125 +1,157 @@
-//! How the SIMD kernels go through a burst, and what both ways through a packet share. Called by the kernels' entries.
+//! How the SIMD kernels go through a burst. Called by the kernels' entries.
 //!
-//! Packets of up to seven blocks wait in a bucket by size until there are enough of them for a group that fills all lanes
-//! ([`super::across`]); longer ones, and those that find no company, are done by themselves ([`super::along`]).
+//! Jobs are sorted by the registers that they take, and by the number of AES rounds where a burst has several: long ones go
+//! one after the other ([`super::long`]), short ones together with others of their size ([`super::short`]).
 
 use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_storeu_si128};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 
 use super::lanes::Lanes;
-use super::{Job, Verdict, across, along, portable};
+use super::long::Long;
+use super::material::POWERS;
+use super::short::Short;
+use super::{Job, Verdict, portable};
 
 /// Seal or open: which side of the cipher GHASH reads, and what becomes of the tag.
 pub(super) trait Direction {
-    /// Of what was read and what is written, the ciphertext.
-    fn ciphertext<L: Lanes>(before: L::V, after: L::V) -> L::V;
+    /// GHASH reads what is there before decryption, else what is there after encryption.
+    const OPENS: bool;
     /// Writes or checks the tag.
     fn finish(job: &mut Job<'_>, tag: __m128i);
     /// The whole job by the portable kernel.
     fn portable(job: &mut Job<'_>);
+
+    /// Of what was read and what is written, the ciphertext.
+    #[inline(always)]
+    fn ciphertext<L: Lanes>(before: L::V, after: L::V) -> L::V {
+        if Self::OPENS { before } else { after }
+    }
 }
 
 pub(super) struct Seal;
 pub(super) struct Open;
 
-/// Longest payload, in blocks, that goes side by side with others.
-const SHORT_BLOCKS: usize = 7;
-/// One bucket for each number of payload blocks and of AES rounds.
-const BUCKETS: usize = 3 * (SHORT_BLOCKS + 1);
-/// Jobs in the largest group: four registers of four lanes.
-const GROUP_MAX: usize = 16;
 /// Jobs that are looked at together.
-const CHUNK: usize = 64;
+const JOBS: usize = 64;
+/// The size of a long packet: short ones have at most eight registers, in any kernel.
+const LONG: usize = 8;
 
-/// Short jobs that wait for company, by bucket; indices into the chunk.
-struct Waiting {
-    jobs: [[u8; GROUP_MAX]; BUCKETS],
-    counts: [u8; BUCKETS],
+/// Numbers of jobs that are all alike.
+const ALL: [u8; JOBS] = {
+    let mut numbers = [0; JOBS];
+    let mut at = 0;
+    while at < JOBS {
+        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+        {
+            numbers[at] = at as u8;
+        }
+        at += 1;
+    }
+    numbers
+};
+
+/// What is worked on together: jobs of one number of AES rounds that take as many registers, or more than a chunk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    rounds: usize,
+    /// Registers of a short packet less one, else [`LONG`].
+    size: usize,
+}
+
+/// Numbers of jobs by the size of their kind.
+struct Lists {
+    numbers: [[u8; JOBS]; LONG + 1],
+    counts: [usize; LONG + 1],
 }
 
 /// Transforms all jobs.
-#[inline(always)]
 pub(super) fn run<L: Lanes, D: Direction>(lanes: L, jobs: &mut [Job<'_>]) {
-    for chunk in jobs.chunks_mut(CHUNK) {
-        let mut waiting = Waiting { jobs: [[0; GROUP_MAX]; BUCKETS], counts: [0; BUCKETS] };
-        for (index, at) in (0_u8..).zip(0..chunk.len()) {
-            let job = &mut chunk[at];
-            let blocks = job.length.div_ceil(16);
-            let Some(key) = job.key.simd() else {
-                D::portable(job);
-                continue;
-            };
-            if blocks > SHORT_BLOCKS {
-                along::run::<L, D>(lanes, job);
-                continue;
-            }
-            let bucket = (key.rounds() / 2 - 5) * (SHORT_BLOCKS + 1) + blocks;
-            let count = usize::from(waiting.counts[bucket]);
-            waiting.jobs[bucket][count] = index;
-            if count + 1 == L::COUNT * interleave(blocks) {
-                waiting.counts[bucket] = 0;
-                group::<L, D>(lanes, chunk, &waiting.jobs[bucket], blocks);
-            } else {
-                waiting.counts[bucket] += 1;
-            }
+    for jobs in jobs.chunks_mut(JOBS) {
+        match alike::<L>(jobs) {
+            Some(kind) => transform::<L, D>(lanes, jobs, kind.size, &ALL[..jobs.len()]),
+            None => mixed::<L, D>(lanes, jobs),
         }
-        leftovers::<L, D>(lanes, chunk, &waiting);
     }
 }
 
-/// Registers of packets in a group: enough for some eight chains of AES rounds, which is what hides their latency.
+/// The kind of all jobs, if they have one; asks the cache for their keys on the way. Sorting them would cost 12 of 55 cycles for a
+/// packet of 64 bytes.
 #[inline(always)]
-fn interleave(blocks: usize) -> usize {
-    match blocks {
-        0 | 1 => 4,
-        2..=5 => 2,
-        _ => 1,
-    }
-}
-
-#[inline(always)]
-fn group<L: Lanes, D: Direction>(lanes: L, chunk: &mut [Job<'_>], group: &[u8], blocks: usize) {
-    match blocks {
-        0 => across::run::<L, D, 1, 4>(lanes, chunk, group),
-        1 => across::run::<L, D, 2, 4>(lanes, chunk, group),
-        2 => across::run::<L, D, 3, 2>(lanes, chunk, group),
-        3 => across::run::<L, D, 4, 2>(lanes, chunk, group),
-        4 => across::run::<L, D, 5, 2>(lanes, chunk, group),
-        5 => across::run::<L, D, 6, 2>(lanes, chunk, group),
-        6 => across::run::<L, D, 7, 1>(lanes, chunk, group),
-        _ => across::run::<L, D, 8, 1>(lanes, chunk, group),
-    }
-}
-
-/// What did not fill a group: a register at a time, then packet by packet.
-#[inline(always)]
-fn leftovers<L: Lanes, D: Direction>(lanes: L, chunk: &mut [Job<'_>], waiting: &Waiting) {
-    for bucket in 0..BUCKETS {
-        let count = usize::from(waiting.counts[bucket]);
-        let jobs = &waiting.jobs[bucket][..count];
-        let mut registers = jobs.chunks_exact(L::COUNT);
-        for register in &mut registers {
-            match bucket % (SHORT_BLOCKS + 1) {
-                0 => across::run::<L, D, 1, 1>(lanes, chunk, register),
-                1 => across::run::<L, D, 2, 1>(lanes, chunk, register),
-                2 => across::run::<L, D, 3, 1>(lanes, chunk, register),
-                3 => across::run::<L, D, 4, 1>(lanes, chunk, register),
-                4 => across::run::<L, D, 5, 1>(lanes, chunk, register),
-                5 => across::run::<L, D, 6, 1>(lanes, chunk, register),
-                6 => across::run::<L, D, 7, 1>(lanes, chunk, register),
-                _ => across::run::<L, D, 8, 1>(lanes, chunk, register),
+fn alike<L: Lanes>(jobs: &[Job<'_>]) -> Option<Kind> {
+    let first = Kind::of::<L>(jobs.first()?)?;
+    let (mut alike, mut last) = (true, std::ptr::from_ref(jobs[0].key));
+    for job in jobs {
+        alike &= Kind::of::<L>(job) == Some(first);
+        if !std::ptr::eq(job.key, last) {
+            last = job.key;
+            if let Some(key) = job.key.simd() {
+                key.prefetch();
             }
         }
-        for &index in registers.remainder() {
-            along::run::<L, D>(lanes, &mut chunk[usize::from(index)]);
+    }
+    alike.then_some(first)
+}
+
+impl Kind {
+    /// A short packet has a counter block more than payload blocks, all of which fit into a chunk, and its blocks, the additional data and
+    /// the lengths have each a power of H. `None` if the job has no SIMD key.
+    #[inline(always)]
+    fn of<L: Lanes>(job: &Job<'_>) -> Option<Self> {
+        let blocks = job.length.div_ceil(16);
+        let short = blocks < L::CHUNK * L::COUNT && blocks + 2 <= POWERS;
+        let size = if short { blocks / L::COUNT } else { LONG };
+        Some(Self { rounds: job.key.simd()?.rounds(), size })
+    }
+}
+
+/// Jobs of several kinds.
+fn mixed<L: Lanes, D: Direction>(lanes: L, jobs: &mut [Job<'_>]) {
+    let mut done = 0;
+    for rounds in [14, 10, 12] {
+        if done == jobs.len() {
+            break;
+        }
+        let mut lists = Lists { numbers: [[0; JOBS]; LONG + 1], counts: [0; LONG + 1] };
+        for (number, job) in (0_u8..).zip(&*jobs) {
+            if let Some(kind) = Kind::of::<L>(job).filter(|kind| kind.rounds == rounds) {
+                lists.numbers[kind.size][lists.counts[kind.size]] = number;
+                lists.counts[kind.size] += 1;
+                done += 1;
+            }
+        }
+        for size in 0..=LONG {
+            let list = &lists.numbers[size][..lists.counts[size]];
+            if !list.is_empty() {
+                transform::<L, D>(lanes, jobs, size, list);
+            }
         }
     }
+    if done < jobs.len() {
+        jobs.iter_mut().filter(|job| job.key.simd().is_none()).for_each(D::portable);
+    }
+}
+
+/// Transforms the jobs that `list` names, all of them of that size and with as many AES rounds.
+fn transform<L: Lanes, D: Direction>(lanes: L, jobs: &mut [Job<'_>], size: usize, list: &[u8]) {
+    let jobs = NonNull::from(jobs).cast::<Job<'_>>();
+    let direction = PhantomData::<D>;
+    macro_rules! short {
+        ($($registers:literal: $together:literal),*) => {
+            match size + 1 {
+                $($registers if $registers <= L::CHUNK => {
+                    lanes.enter(Short::<_, $together, $registers> { jobs, list, direction });
+                })*
+                _ => lanes.enter(Long { jobs, list, direction }),
+            }
+        };
+    }
+    // As many together as give some eight chains of AES rounds.
+    short!(1: 2, 2: 2, 3: 2, 4: 2, 5: 1, 6: 1, 7: 1, 8: 1);
 }
 
 impl Direction for Seal {
-    #[inline(always)]
-    fn ciphertext<L: Lanes>(_: L::V, after: L::V) -> L::V {
-        after
-    }
+    const OPENS: bool = false;
 
     #[inline(always)]
     fn finish(job: &mut Job<'_>, tag: __m128i) {
@@ -133,10 +165,7 @@ impl Direction for Seal {
 }
 
 impl Direction for Open {
-    #[inline(always)]
-    fn ciphertext<L: Lanes>(before: L::V, _: L::V) -> L::V {
-        before
-    }
+    const OPENS: bool = true;
 
     /// Constant time: all 16 bytes are compared, whatever the first ones are.
     #[inline(always)]
@@ -156,52 +185,4 @@ impl Direction for Open {
     fn portable(job: &mut Job<'_>) {
         portable::open(std::slice::from_mut(job));
     }
-}
-
-/// Encrypts `G` times `N` registers of counter blocks, all interleaved; `round_key(g, round)` is the round key of register
-/// group `g`.
-#[inline(always)]
-pub(super) fn encrypt<L: Lanes, const N: usize, const G: usize>(
-    lanes: L,
-    state: &mut [[L::V; N]; G],
-    rounds: usize,
-    round_key: impl Fn(usize, usize) -> L::V,
-) {
-    for (g, group) in state.iter_mut().enumerate() {
-        let key = round_key(g, 0);
-        for v in group {
-            *v = lanes.xor(*v, key);
-        }
-    }
-    for round in 1..rounds {
-        for (g, group) in state.iter_mut().enumerate() {
-            let key = round_key(g, round);
-            for v in group {
-                *v = lanes.aes_round(*v, key);
-            }
-        }
-    }
-    for (g, group) in state.iter_mut().enumerate() {
-        let key = round_key(g, rounds);
-        for v in group {
-            *v = lanes.aes_last_round(*v, key);
-        }
-    }
-}
-
-/// A mask of the first `bytes` bytes of a block; 16 and more are all of it.
-#[inline(always)]
-pub(super) fn keep_bytes(bytes: usize) -> __m128i {
-    const EDGE: [u8; 32] = {
-        let mut edge = [0; 32];
-        let mut i = 0;
-        while i < 16 {
-            edge[i] = 0xff;
-            i += 1;
-        }
-        edge
-    };
-    let start = 16 - bytes.min(16);
-    // SAFETY: 16 bytes from any of the first 17 are inside the 32.
-    unsafe { _mm_loadu_si128(EDGE.as_ptr().add(start).cast()) }
 }

@@ -9,6 +9,13 @@ use std::arch::x86_64::__m128i;
 use super::aesni::Aesni;
 use super::lanes::{Lanes, halves};
 
+/// A power of `h` in each lane, and the XOR of its halves (in the low half), which Karatsuba's middle product needs.
+#[derive(Clone, Copy)]
+pub(super) struct Power<V> {
+    pub(super) whole: V,
+    pub(super) middle: V,
+}
+
 /// Sum of 256-bit products, a lane each, by Karatsuba's three parts: `low + (middle + low + high) * x^64 + high * x^128`.
 #[derive(Clone, Copy)]
 pub(super) struct Sum<V> {
@@ -20,24 +27,25 @@ pub(super) struct Sum<V> {
 impl<V: Copy> Sum<V> {
     #[inline(always)]
     pub(super) fn zero<L: Lanes<V = V>>(lanes: L) -> Self {
-        let zero = lanes.broadcast(halves(0, 0));
+        let zero = lanes.zero();
         Self { low: zero, middle: zero, high: zero }
     }
 
     /// Adds `block * power` in each lane. Both are byte-reversed.
     #[inline(always)]
-    pub(super) fn add_product<L: Lanes<V = V>>(&mut self, lanes: L, block: V, power: V) {
-        let block_halves = lanes.xor(block, lanes.swap_halves(block));
-        let power_halves = lanes.xor(power, lanes.swap_halves(power));
-        self.low = lanes.xor(self.low, lanes.multiply_low(block, power));
-        self.high = lanes.xor(self.high, lanes.multiply_high(block, power));
-        self.middle = lanes.xor(self.middle, lanes.multiply_low(block_halves, power_halves));
+    pub(super) fn add_product<L: Lanes<V = V>>(&mut self, lanes: L, block: V, power: Power<V>) {
+        let block_middle = lanes.xor(block, lanes.swap_halves(block));
+        self.low = lanes.xor(self.low, lanes.multiply_low(block, power.whole));
+        self.high = lanes.xor(self.high, lanes.multiply_high(block, power.whole));
+        self.middle = lanes.xor(self.middle, lanes.multiply_low(block_middle, power.middle));
     }
 
-    /// The sum of all lanes as a single one.
+    /// See [`Lanes::pin`].
     #[inline(always)]
-    pub(super) fn fold<L: Lanes<V = V>>(self, lanes: L) -> Sum<__m128i> {
-        Sum { low: lanes.fold(self.low), middle: lanes.fold(self.middle), high: lanes.fold(self.high) }
+    pub(super) fn pin<L: Lanes<V = V>>(&mut self, lanes: L) {
+        self.low = lanes.pin(self.low);
+        self.middle = lanes.pin(self.middle);
+        self.high = lanes.pin(self.high);
     }
 
     /// Reduces each lane to a (byte-reversed) block.
@@ -58,7 +66,8 @@ impl<V: Copy> Sum<V> {
 /// `a * b / x^128` for one block.
 #[inline(always)]
 pub(super) fn multiply(token: Aesni, a: __m128i, b: __m128i) -> __m128i {
+    let power = Power { whole: b, middle: token.xor(b, token.swap_halves(b)) };
     let mut sum = Sum::zero(token);
-    sum.add_product(token, a, b);
+    sum.add_product(token, a, power);
     sum.reduce(token)
 }

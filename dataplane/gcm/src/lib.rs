@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | `vaes512` | AVX-512, VAES, VPCLMULQDQ | four blocks a register |
 //! | `vaes256` | AVX2, VAES, VPCLMULQDQ | two blocks a register |
-//! | `aesni` | AES-NI, PCLMULQDQ | one block a register |
+//! | `aesni` | AES-NI, PCLMULQDQ, AVX | one block a register |
 //! | `portable` | whatever the `aes-gcm` crate finds | one packet at a time; the oracle for the others |
 
 #[cfg(target_arch = "x86_64")]
@@ -22,10 +22,12 @@ mod vaes512;
 mod burst;
 
 #[cfg(target_arch = "x86_64")]
-mod across;
+mod long;
 #[cfg(target_arch = "x86_64")]
-mod along;
+mod short;
 
+#[cfg(target_arch = "x86_64")]
+mod cipher;
 #[cfg(target_arch = "x86_64")]
 mod ghash;
 #[cfg(target_arch = "x86_64")]
@@ -34,6 +36,8 @@ mod lanes;
 mod limit;
 #[cfg(target_arch = "x86_64")]
 mod material;
+#[cfg(target_arch = "x86_64")]
+mod packet;
 
 mod portable;
 
@@ -80,7 +84,7 @@ pub enum KernelName {
     Vaes512,
     /// AVX2 with VAES and VPCLMULQDQ: two blocks an instruction.
     Vaes256,
-    /// AES-NI and PCLMULQDQ: one block an instruction.
+    /// AES-NI, PCLMULQDQ and AVX: one block an instruction.
     Aesni,
     /// The `aes-gcm` crate.
     Portable,
@@ -135,9 +139,12 @@ pub struct Job<'a> {
     payload: NonNull<u8>,
     /// At most [`MAX_PAYLOAD_BYTES`].
     length: usize,
-    /// The first counter block: the nonce, then 1 (SP 800-38D, 7.1).
-    counter: [u8; 16],
-    aad: Aad,
+    /// The nonce, then zeros where a counter block has its counter (SP 800-38D, 7.1).
+    nonce: [u8; 16],
+    /// Additional authenticated data, then zeros.
+    aad: [u8; 16],
+    /// Bits of payload and of additional data (SP 800-38D, 7.1, step 5, from right to left).
+    lengths: [u64; 2],
     verdict: Verdict,
     borrowed: PhantomData<&'a mut [u8]>,
 }
@@ -277,8 +284,8 @@ impl Key {
     }
 }
 
-// Eight cache lines, with no ninth for the choice of form.
-const _: () = assert!(size_of::<Key>() <= 512);
+// Twelve cache lines, with no thirteenth for the choice of form.
+const _: () = assert!(size_of::<Key>() <= 768);
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -314,11 +321,18 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn new(key: &'a Key, nonce: [u8; NONCE_BYTES], aad: Aad, data: &'a mut [u8]) -> Option<Self> {
         let length = data.len().checked_sub(TAG_BYTES).filter(|&length| length <= MAX_PAYLOAD_BYTES)?;
-        let mut counter = [0; 16];
-        counter[..NONCE_BYTES].copy_from_slice(&nonce);
-        counter[15] = 1;
-        let payload = NonNull::from(data).cast();
-        Some(Self { key, payload, length, counter, aad, verdict: Verdict::Pending, borrowed: PhantomData })
+        let mut block = [0; 16];
+        block[..NONCE_BYTES].copy_from_slice(&nonce);
+        Some(Self {
+            key,
+            payload: NonNull::from(data).cast(),
+            length,
+            nonce: block,
+            aad: aad.bytes,
+            lengths: [8 * length as u64, 8 * u64::from(aad.length)],
+            verdict: Verdict::Pending,
+            borrowed: PhantomData,
+        })
     }
 
     /// What [`Kernel::open`] found.
@@ -345,7 +359,12 @@ impl<'a> Job<'a> {
     }
 
     fn nonce(&self) -> [u8; NONCE_BYTES] {
-        std::array::from_fn(|i| self.counter[i])
+        std::array::from_fn(|i| self.nonce[i])
+    }
+
+    fn aad(&self) -> Aad {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 16 bytes")]
+        Aad { bytes: self.aad, length: (self.lengths[1] / 8) as u8 }
     }
 }
 

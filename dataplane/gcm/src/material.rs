@@ -1,38 +1,46 @@
-//! An expanded key as the SIMD kernels read it: powers of H and round keys, 8 cache lines. Made by [`super::Key::new`].
+//! An expanded key as the SIMD kernels read it: powers of H and round keys, 12 cache lines, of which a short packet touches 8. Made
+//! by [`super::Key::new`].
 
 use std::arch::x86_64::{
     __m128i, _mm_aeskeygenassist_si128, _mm_cvtsi128_si32, _mm_set1_epi32, _mm_storeu_si128,
 };
 
+use std::marker::PhantomData;
 use std::num::NonZeroU8;
 
 use zeroize::Zeroize;
 
 use super::aesni::Aesni;
-use super::ghash;
-use super::lanes::{Lanes, block};
+use super::ghash::{self, Power};
+use super::lanes::{Lanes, block, prefetch};
 
 /// Highest power of H at hand, so the most blocks that one reduction can serve.
 pub(super) const POWERS: usize = 16;
 const ROUND_KEYS: usize = 15;
 
 /// Powers of H, highest first: the powers of a run of blocks lie in memory in the order of the blocks, whatever the width of a
-/// register. A short packet touches the last of them and the round keys, side by side.
+/// register.
 #[repr(C, align(64))]
 pub(super) struct Material {
     powers: [[u8; 16]; POWERS],
+    /// The XOR of each power's halves, twice: what would else be made anew for each block (6 % of a long packet).
+    middles: [[u8; 16]; POWERS],
     round_keys: [[u8; 16]; ROUND_KEYS],
     rounds: NonZeroU8,
 }
 
 // A kernel may read a register's width from any power on: what lies behind the last power is still inside.
-const _: () = assert!(size_of::<Material>() == 512);
+const _: () = assert!(size_of::<Material>() == 768);
 
 impl Material {
     /// Expands a key of 16, 24 or 32 bytes.
     pub(super) fn new(token: Aesni, key: &[u8]) -> Self {
-        let mut material =
-            Self { powers: [[0; 16]; POWERS], round_keys: [[0; 16]; ROUND_KEYS], rounds: NonZeroU8::MIN };
+        let mut material = Self {
+            powers: [[0; 16]; POWERS],
+            middles: [[0; 16]; POWERS],
+            round_keys: [[0; 16]; ROUND_KEYS],
+            rounds: NonZeroU8::MIN,
+        };
         // SAFETY: the token proves the features.
         unsafe { material.expand(key) };
         // SAFETY: the token proves the features.
@@ -53,23 +61,28 @@ impl Material {
     /// Round key `round`, 0 to [`Material::rounds`].
     #[inline(always)]
     pub(super) fn round_key(&self, round: usize) -> __m128i {
-        block(&self.round_keys[round])
+        debug_assert!(round < ROUND_KEYS);
+        // SAFETY: no key has more rounds, and no caller asks for others than those of the key.
+        block(unsafe { self.round_keys.get_unchecked(round) })
     }
 
-    /// `h` to the power of `exponent`, 1 to [`POWERS`], byte-reversed (see [`super::ghash`]).
+    /// Descending powers from `exponent`, 1 to [`POWERS`], on, byte-reversed (see [`super::ghash`]).
     #[inline(always)]
-    pub(super) fn power(&self, exponent: usize) -> __m128i {
-        block(&self.powers[POWERS - exponent])
+    pub(super) fn powers_from(&self, exponent: usize) -> Powers<'_> {
+        debug_assert!((1..=POWERS).contains(&exponent));
+        Powers {
+            start: std::ptr::from_ref(self).cast::<u8>().wrapping_add(16 * (POWERS - exponent)),
+            key: PhantomData,
+        }
     }
 
-    /// Descending powers from `exponent` on, one a lane; behind the first power, anything.
+    /// Asks the cache for what a packet of at most eight blocks needs.
     #[inline(always)]
-    pub(super) fn powers<L: Lanes>(&self, lanes: L, exponent: usize) -> L::V {
-        assert!((1..=POWERS).contains(&exponent));
+    pub(super) fn prefetch(&self) {
         let start = std::ptr::from_ref(self).cast::<u8>();
-        // SAFETY: the powers come first in the struct, and from any of them on it has at least 16 + 240 more bytes, more than
-        // a register; the struct was fully initialised by `new`, but for padding behind `rounds`, which is out of reach.
-        unsafe { lanes.load(start.add(16 * (POWERS - exponent))) }
+        for line in [2, 3, 6, 7, 8, 9, 10, 11] {
+            prefetch(start.wrapping_add(64 * line));
+        }
     }
 
     /// FIPS 197, 5.2, word by word; constant time, for AESKEYGENASSIST looks up S-boxes without memory.
@@ -123,8 +136,9 @@ impl Material {
         bytes = shifted.to_le_bytes();
         let first = block(&bytes);
         let mut power = first;
-        for slot in self.powers.iter_mut().rev() {
-            store(slot, power);
+        for (whole, middle) in self.powers.iter_mut().zip(&mut self.middles).rev() {
+            store(whole, power);
+            store(middle, token.xor(power, token.swap_halves(power)));
             power = ghash::multiply(token, power, first);
         }
         bytes.zeroize();
@@ -132,9 +146,40 @@ impl Material {
     }
 }
 
+/// A place among the powers.
+#[derive(Clone, Copy)]
+pub(super) struct Powers<'a> {
+    /// Where the power is; its middle is as far behind as there are powers.
+    start: *const u8,
+    key: PhantomData<&'a Material>,
+}
+
+impl Powers<'_> {
+    /// Descending powers, one a lane, from `later` powers behind the first on. Behind the first power of all, anything.
+    #[inline(always)]
+    pub(super) fn at<L: Lanes>(self, lanes: L, later: usize) -> Power<L::V> {
+        self.load(lanes, self.start.wrapping_add(16 * later))
+    }
+
+    /// The power before the first.
+    #[inline(always)]
+    pub(super) fn before<L: Lanes>(self, lanes: L) -> Power<L::V> {
+        self.load(lanes, self.start.wrapping_sub(16))
+    }
+
+    #[inline(always)]
+    fn load<L: Lanes>(self, lanes: L, at: *const u8) -> Power<L::V> {
+        // SAFETY: the powers come first in the struct, then as many middles; from any of either on there are at least 16 + 240
+        // more bytes, more than a register; the struct was fully initialised by `new`, but for padding behind `rounds`, out of
+        // reach. Callers ask for powers that there are.
+        unsafe { Power { whole: lanes.load(at), middle: lanes.load(at.wrapping_add(16 * POWERS)) } }
+    }
+}
+
 impl Drop for Material {
     fn drop(&mut self) {
         self.powers.zeroize();
+        self.middles.zeroize();
         self.round_keys.zeroize();
     }
 }

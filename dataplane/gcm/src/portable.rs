@@ -18,7 +18,7 @@ pub(super) enum Context {
 /// Seals each job by itself.
 pub(super) fn seal(jobs: &mut [Job<'_>]) {
     for job in jobs {
-        let (nonce, aad) = (job.nonce(), job.aad);
+        let (nonce, aad) = (job.nonce(), job.aad());
         with_context(job.key, |context| {
             let (payload, tag) = job.parts();
             *tag = context.seal(&nonce, &aad, payload);
@@ -29,7 +29,7 @@ pub(super) fn seal(jobs: &mut [Job<'_>]) {
 /// Opens each job by itself.
 pub(super) fn open(jobs: &mut [Job<'_>]) {
     for job in jobs {
-        let (nonce, aad) = (job.nonce(), job.aad);
+        let (nonce, aad) = (job.nonce(), job.aad());
         let authentic = with_context(job.key, |context| {
             let (payload, tag) = job.parts();
             context.open(&nonce, &aad, payload, tag)

@@ -1,7 +1,8 @@
 //! AVX2 with VAES and VPCLMULQDQ: two blocks a register. Entries for [`super::Kernel`]; the kernel text is in `burst.rs`.
 
+use std::arch::asm;
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm256_add_epi32, _mm256_aesenc_epi128, _mm256_aesenclast_epi128, _mm256_and_si256,
+    __m128i, __m256i, _mm256_aesenc_epi128, _mm256_aesenclast_epi128, _mm256_and_si256,
     _mm256_broadcastsi128_si256, _mm256_castsi128_si256, _mm256_castsi256_si128, _mm256_clmulepi64_epi128,
     _mm256_extracti128_si256, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_shuffle_epi8,
     _mm256_shuffle_epi32, _mm256_storeu_si256, _mm256_xor_si256,
@@ -10,8 +11,8 @@ use std::arch::x86_64::{
 use super::Job;
 use super::aesni::{Aesni, reversed};
 use super::burst::{self, Open, Seal};
-use super::lanes::Lanes;
-use super::limit::{self, Work};
+use super::lanes::{Lanes, Task};
+use super::limit::{Limit, Work};
 use super::material::Material;
 
 /// Proof that this CPU has AVX2, VAES and VPCLMULQDQ (and what [`Aesni`] proves).
@@ -27,39 +28,41 @@ impl Vaes256 {
     }
 
     pub(super) fn seal(self, jobs: &mut [Job<'_>]) {
-        // SAFETY: the token proves the features.
-        unsafe { seal(self, jobs) }
+        burst::run::<_, Seal>(self, jobs);
     }
 
     pub(super) fn open(self, jobs: &mut [Job<'_>]) {
-        // SAFETY: the token proves the features.
-        unsafe { open(self, jobs) }
+        burst::run::<_, Open>(self, jobs);
     }
 
     pub(super) fn limit(self, key: &Material, blocks: usize, work: Work) {
-        // SAFETY: the token proves the features.
-        unsafe { limit(self, key, blocks, work) }
+        self.enter(Limit { key, blocks, work });
     }
 }
 
 #[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq")]
-fn seal(token: Vaes256, jobs: &mut [Job<'_>]) {
-    burst::run::<_, Seal>(token, jobs);
+#[inline(never)]
+fn enter<T: Task<Vaes256>>(token: Vaes256, task: T) {
+    task.run(token);
 }
 
-#[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq")]
-fn open(token: Vaes256, jobs: &mut [Job<'_>]) {
-    burst::run::<_, Open>(token, jobs);
-}
-
-#[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq")]
-fn limit(token: Vaes256, key: &Material, blocks: usize, work: Work) {
-    limit::run(token, key, blocks, work);
+#[target_feature(enable = "avx")]
+#[inline]
+fn pin(mut v: __m256i) -> __m256i {
+    // SAFETY: no instruction, and the register is left as it was.
+    unsafe { asm!("/* {v} */", v = inout(ymm_reg) v, options(nomem, nostack, preserves_flags)) }
+    v
 }
 
 impl Lanes for Vaes256 {
     const COUNT: usize = 2;
     type V = __m256i;
+
+    #[inline(always)]
+    fn enter<T: Task<Self>>(self, task: T) {
+        // SAFETY: the token proves the features.
+        unsafe { enter(self, task) }
+    }
 
     #[inline(always)]
     fn broadcast(self, block: __m128i) -> __m256i {
@@ -85,6 +88,12 @@ impl Lanes for Vaes256 {
     }
 
     #[inline(always)]
+    fn with_last(self, v: __m256i, block: __m128i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_inserti128_si256::<1>(v, block) }
+    }
+
+    #[inline(always)]
     fn single(self) -> Aesni {
         self.0
     }
@@ -107,6 +116,12 @@ impl Lanes for Vaes256 {
     }
 
     #[inline(always)]
+    fn pin(self, v: __m256i) -> __m256i {
+        // SAFETY: the token proves the feature.
+        unsafe { pin(v) }
+    }
+
+    #[inline(always)]
     fn xor(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the token proves AVX2.
         unsafe { _mm256_xor_si256(a, b) }
@@ -116,12 +131,6 @@ impl Lanes for Vaes256 {
     fn and(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the token proves AVX2.
         unsafe { _mm256_and_si256(a, b) }
-    }
-
-    #[inline(always)]
-    fn add_words(self, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the token proves AVX2.
-        unsafe { _mm256_add_epi32(a, b) }
     }
 
     #[inline(always)]

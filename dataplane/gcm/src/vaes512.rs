@@ -3,18 +3,20 @@
 //! What has run: the kernel text at four lanes, in the tests, on emulated registers. The instructions of this file have been
 //! compiled, but no CPU with AVX-512 has run them yet; there, the oracle tests pick this kernel up by themselves.
 
+use std::arch::asm;
 use std::arch::x86_64::{
-    __m128i, __m512i, _mm512_add_epi32, _mm512_aesenc_epi128, _mm512_aesenclast_epi128, _mm512_and_si512,
+    __m128i, __m512i, __mmask64, _mm512_aesenc_epi128, _mm512_aesenclast_epi128, _mm512_and_si512,
     _mm512_broadcast_i32x4, _mm512_castsi128_si512, _mm512_castsi512_si128, _mm512_clmulepi64_epi128,
-    _mm512_extracti32x4_epi32, _mm512_inserti32x4, _mm512_loadu_si512, _mm512_shuffle_epi8,
-    _mm512_shuffle_epi32, _mm512_storeu_si512, _mm512_xor_si512,
+    _mm512_extracti32x4_epi32, _mm512_inserti32x4, _mm512_loadu_si512, _mm512_mask_storeu_epi8,
+    _mm512_maskz_loadu_epi8, _mm512_shuffle_epi8, _mm512_shuffle_epi32, _mm512_storeu_si512,
+    _mm512_xor_si512,
 };
 
 use super::Job;
 use super::aesni::{Aesni, reversed};
 use super::burst::{self, Open, Seal};
-use super::lanes::Lanes;
-use super::limit::{self, Work};
+use super::lanes::{Lanes, Task};
+use super::limit::{Limit, Work};
 use super::material::Material;
 
 /// Proof that this CPU has AVX-512 F, BW and VL, VAES and VPCLMULQDQ (and what [`Aesni`] proves).
@@ -32,39 +34,41 @@ impl Vaes512 {
     }
 
     pub(super) fn seal(self, jobs: &mut [Job<'_>]) {
-        // SAFETY: the token proves the features.
-        unsafe { seal(self, jobs) }
+        burst::run::<_, Seal>(self, jobs);
     }
 
     pub(super) fn open(self, jobs: &mut [Job<'_>]) {
-        // SAFETY: the token proves the features.
-        unsafe { open(self, jobs) }
+        burst::run::<_, Open>(self, jobs);
     }
 
     pub(super) fn limit(self, key: &Material, blocks: usize, work: Work) {
-        // SAFETY: the token proves the features.
-        unsafe { limit(self, key, blocks, work) }
+        self.enter(Limit { key, blocks, work });
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq")]
-fn seal(token: Vaes512, jobs: &mut [Job<'_>]) {
-    burst::run::<_, Seal>(token, jobs);
+#[inline(never)]
+fn enter<T: Task<Vaes512>>(token: Vaes512, task: T) {
+    task.run(token);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq")]
-fn open(token: Vaes512, jobs: &mut [Job<'_>]) {
-    burst::run::<_, Open>(token, jobs);
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq")]
-fn limit(token: Vaes512, key: &Material, blocks: usize, work: Work) {
-    limit::run(token, key, blocks, work);
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn pin(mut v: __m512i) -> __m512i {
+    // SAFETY: no instruction, and the register is left as it was.
+    unsafe { asm!("/* {v} */", v = inout(zmm_reg) v, options(nomem, nostack, preserves_flags)) }
+    v
 }
 
 impl Lanes for Vaes512 {
     const COUNT: usize = 4;
     type V = __m512i;
+
+    #[inline(always)]
+    fn enter<T: Task<Self>>(self, task: T) {
+        // SAFETY: the token proves the features.
+        unsafe { enter(self, task) }
+    }
 
     #[inline(always)]
     fn broadcast(self, block: __m128i) -> __m512i {
@@ -97,6 +101,12 @@ impl Lanes for Vaes512 {
     }
 
     #[inline(always)]
+    fn with_last(self, v: __m512i, block: __m128i) -> __m512i {
+        // SAFETY: the token proves AVX-512.
+        unsafe { _mm512_inserti32x4::<3>(v, block) }
+    }
+
+    #[inline(always)]
     fn single(self) -> Aesni {
         self.0
     }
@@ -120,6 +130,26 @@ impl Lanes for Vaes512 {
     }
 
     #[inline(always)]
+    unsafe fn load_edge(self, payload: *const u8, at: usize, length: usize, count: usize) -> __m512i {
+        // SAFETY: the token proves AVX-512; bytes that are masked out are not read, the others belong to the payload.
+        unsafe { _mm512_maskz_loadu_epi8(first_bytes(at, length, count), payload.wrapping_add(at).cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_edge(self, payload: *mut u8, at: usize, length: usize, count: usize, v: __m512i) {
+        // SAFETY: the token proves AVX-512; bytes that are masked out are not written, the others belong to the payload.
+        unsafe {
+            _mm512_mask_storeu_epi8(payload.wrapping_add(at).cast(), first_bytes(at, length, count), v);
+        }
+    }
+
+    #[inline(always)]
+    fn pin(self, v: __m512i) -> __m512i {
+        // SAFETY: the token proves the feature.
+        unsafe { pin(v) }
+    }
+
+    #[inline(always)]
     fn xor(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the token proves AVX-512.
         unsafe { _mm512_xor_si512(a, b) }
@@ -129,12 +159,6 @@ impl Lanes for Vaes512 {
     fn and(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the token proves AVX-512.
         unsafe { _mm512_and_si512(a, b) }
-    }
-
-    #[inline(always)]
-    fn add_words(self, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the token proves AVX-512.
-        unsafe { _mm512_add_epi32(a, b) }
     }
 
     #[inline(always)]
@@ -172,6 +196,13 @@ impl Lanes for Vaes512 {
         // SAFETY: the token proves VPCLMULQDQ.
         unsafe { _mm512_clmulepi64_epi128::<0x11>(a, b) }
     }
+}
+
+/// A mask of the bytes from `at` on that belong to a payload of `length` bytes, at most `count` blocks of them.
+#[inline(always)]
+fn first_bytes(at: usize, length: usize, count: usize) -> __mmask64 {
+    let bytes = length.saturating_sub(at).min(16 * count);
+    if bytes == 0 { 0 } else { u64::MAX >> (64 - bytes) }
 }
 
 impl From<Vaes512> for Aesni {

@@ -4,7 +4,7 @@ use std::arch::x86_64::__m128i;
 use std::array::from_fn;
 
 use crate::aesni::Aesni;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Task};
 
 #[derive(Clone, Copy)]
 pub(super) struct Emulated512(pub(super) Aesni);
@@ -15,9 +15,19 @@ impl Emulated512 {
     }
 }
 
+#[target_feature(enable = "aes,pclmulqdq,avx")]
+fn enter<T: Task<Emulated512>>(token: Emulated512, task: T) {
+    task.run(token);
+}
+
 impl Lanes for Emulated512 {
     const COUNT: usize = 4;
     type V = [__m128i; 4];
+
+    fn enter<T: Task<Self>>(self, task: T) {
+        // SAFETY: the token proves AES-NI, PCLMULQDQ and AVX.
+        unsafe { enter(self, task) }
+    }
 
     fn broadcast(self, block: __m128i) -> Self::V {
         [block; 4]
@@ -29,6 +39,10 @@ impl Lanes for Emulated512 {
 
     fn lane(self, v: Self::V, i: usize) -> __m128i {
         v[i]
+    }
+
+    fn with_last(self, v: Self::V, block: __m128i) -> Self::V {
+        [v[0], v[1], v[2], block]
     }
 
     fn single(self) -> Aesni {
@@ -52,16 +66,16 @@ impl Lanes for Emulated512 {
         }
     }
 
+    fn pin(self, v: Self::V) -> Self::V {
+        v
+    }
+
     fn xor(self, a: Self::V, b: Self::V) -> Self::V {
         self.each(|token, i| token.xor(a[i], b[i]))
     }
 
     fn and(self, a: Self::V, b: Self::V) -> Self::V {
         self.each(|token, i| token.and(a[i], b[i]))
-    }
-
-    fn add_words(self, a: Self::V, b: Self::V) -> Self::V {
-        self.each(|token, i| token.add_words(a[i], b[i]))
     }
 
     fn reverse_bytes(self, v: Self::V) -> Self::V {
