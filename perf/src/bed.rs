@@ -55,6 +55,9 @@ const SITE: VrfId = VrfId(1);
 pub(crate) struct Bed {
     pub(crate) pool: Mempool,
     pub(crate) eal: Eal,
+    /// Where measured workers run: the last core that the process may use. The calling thread must not be pinned when this is found.
+    pub(crate) worker_core: usize,
+    other_core: Option<usize>,
     _registered: RegisteredThread,
 }
 
@@ -65,8 +68,16 @@ impl Bed {
             .context("start DPDK (it needs root; hugepages are taken where there are enough)")?;
         eprintln!("packets live in {}", eal.memory());
         let registered = eal.register_thread()?;
+        let cores: Vec<_> = core_affinity::get_core_ids().context("which cores there are")?;
+        let worker_core = cores.iter().map(|core| core.id).max().context("no core at all")?;
+        let other_core = cores.iter().map(|core| core.id).find(|core| *core != worker_core);
         let pool = Mempool::new(&eal, &MempoolOptions { packets, ..MempoolOptions::default() })?;
-        Ok(Self { pool, eal, _registered: registered })
+        Ok(Self { pool, eal, worker_core, other_core, _registered: registered })
+    }
+
+    /// The core for generator, sink and control thread while a worker is on its own.
+    pub(crate) fn other_core(&self) -> Result<usize> {
+        self.other_core.context("this needs two cores: one for the worker, one for the generator")
     }
 }
 

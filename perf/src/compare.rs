@@ -100,7 +100,8 @@ impl Files {
 
 /// Measures everything.
 pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<CompareRow>> {
-    let core = options.core.map_or_else(machine::last_core, Ok)?;
+    let bed = Bed::start(MEMORY_MIB, POOL_PACKETS)?;
+    let core = options.core.unwrap_or(bed.worker_core);
     let files = Files { directory: tempfile::tempdir()? };
     let mut notes = Vec::new();
     let peer = match secgw::build() {
@@ -110,7 +111,6 @@ pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<CompareRow>> 
             None
         }
     };
-    let bed = Bed::start(MEMORY_MIB, POOL_PACKETS)?;
     let compared =
         Compared { bed, peer, files, core, seconds: options.seconds, engines: engines(quick, options) };
     let mut rows = Vec::new();

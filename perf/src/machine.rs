@@ -23,12 +23,6 @@ pub(crate) fn tsc_hz() -> f64 {
     report_precision(cycles) / start.elapsed().as_secs_f64()
 }
 
-/// The last core that this process may use.
-pub(crate) fn last_core() -> Result<usize> {
-    let cores = core_affinity::get_core_ids().context("which cores there are")?;
-    cores.iter().map(|core| core.id).max().context("no core at all")
-}
-
 /// The calling thread on one core, until this is dropped.
 pub(crate) struct Pin {
     before: CpuSet,

@@ -17,7 +17,7 @@ use crossgate_dataplane::worker::Idle;
 use serde::Serialize;
 
 use crate::bed::stepped::Gateway;
-use crate::bed::threaded::{Clear, Outcome, Running, Sealed, Trial, other_core};
+use crate::bed::threaded::{Clear, Outcome, Running, Sealed, Trial};
 use crate::bed::traffic::Traffic;
 use crate::bed::{Bed, Direction, Family, LAN, Plan, Site, WAN};
 use crate::machine::{self, Pin, report_precision};
@@ -144,7 +144,7 @@ pub(crate) struct Searched<'a> {
 
 impl<'a> Searched<'a> {
     pub(crate) fn new(bed: &'a Bed, plan: Plan, direction: Direction, idle: Idle) -> Result<Self> {
-        let pin = Pin::to(other_core()?)?;
+        let pin = Pin::to(bed.other_core()?)?;
         let (site, peer) = match direction {
             Direction::Inbound => (Site(2), Site(1)),
             Direction::Outbound | Direction::Both => (Site(1), Site(2)),

@@ -72,8 +72,8 @@ struct Contender {
 
 /// Measures everything.
 pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<WorkerRow>> {
-    let _pin = Pin::to(machine::last_core()?)?;
     let bed = Bed::start(MEMORY_MIB, POOL_PACKETS)?;
+    let _pin = Pin::to(bed.worker_core)?;
     let mut bypass = Bypass::new(&bed)?;
     let sizes = match (options.sizes.is_empty(), quick) {
         (false, _) => options.sizes.clone(),

@@ -13,7 +13,7 @@ use dpdk_sys::{Burst, Port, Wire, tsc_cycles};
 use hdrhistogram::Histogram;
 
 use super::{Bed, Plan, Site, stepped};
-use crate::machine::{self, report_precision};
+use crate::machine::report_precision;
 
 /// Packets that a port holds for its worker, as a network card's ring would.
 const PORT_PACKETS: u32 = 2048;
@@ -33,23 +33,12 @@ pub(crate) struct Running {
     _ports: [Port; 2],
 }
 
-/// The core for the caller while a worker is on the last one.
-pub(crate) fn other_core() -> Result<usize> {
-    let last = machine::last_core()?;
-    let cores = core_affinity::get_core_ids().context("which cores there are")?;
-    cores
-        .iter()
-        .map(|core| core.id)
-        .find(|core| *core != last)
-        .context("this needs two cores: one for the worker, one for the generator")
-}
-
 impl Running {
     /// Starts it with tables and neighbours, without SAs.
     pub(crate) fn new(bed: &Bed, plan: Plan, site: Site, idle: Idle) -> Result<Self> {
         let [wan, lan] = [stepped::port(bed, PORT_PACKETS)?, stepped::port(bed, PORT_PACKETS)?];
         let part = Part {
-            core: Some(machine::last_core()?),
+            core: Some(bed.worker_core),
             rx: vec![(PortIndex(0), wan.rx), (PortIndex(1), lan.rx)],
             tx: vec![Some(wan.tx), Some(lan.tx)],
             pool: bed.pool.clone(),

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::many;
 use crate::bed::stepped::Gateway;
-use crate::bed::threaded::{Running, other_core};
+use crate::bed::threaded::Running;
 use crate::bed::{Bed, LAN, Plan, Site, WAN};
 use crate::machine::{self, Pin, report_precision};
 
@@ -61,7 +61,7 @@ impl Lifecycle {
 
 /// Measures them for the plan's SAs.
 pub(super) fn measure(bed: &Bed, plan: Plan) -> Result<Lifecycle> {
-    let _pin = Pin::to(other_core()?)?;
+    let _pin = Pin::to(bed.other_core()?)?;
     let sas = f64::from(plan.sas);
     let before = machine::resident_bytes()?;
     let mut running = Running::new(bed, plan, Site(1), Idle::Poll)?;

@@ -10,7 +10,7 @@ use super::INNER_BYTES;
 use crate::bed::stepped::{Bypass, Gateway};
 use crate::bed::{Bed, LAN, Plan, Site, WAN};
 use crate::engine::BURST_PACKETS;
-use crate::machine::{self, Pin, packets_f64, report_precision};
+use crate::machine::{Pin, packets_f64, report_precision};
 use crate::spread::Spread;
 
 /// Bursts whose mean is one figure.
@@ -20,7 +20,7 @@ const WARM_PACKETS: usize = 200_000;
 
 /// Net cycles per packet, outbound and inbound.
 pub(super) fn measure(bed: &Bed, plan: Plan, windows: usize) -> Result<[Spread; 2]> {
-    let _pin = Pin::to(machine::last_core()?)?;
+    let _pin = Pin::to(bed.worker_core)?;
     let mut gateways = [Gateway::new(bed, plan, Site(1))?, Gateway::new(bed, plan, Site(2))?];
     let mut bypass = Bypass::new(bed)?;
     let mut order = order(plan.sas);

@@ -18,7 +18,7 @@ use dpdk_sys::{Burst, Eal, Mempool, Port, PortOptions, RingPort, Wire, tsc_cycle
 use super::INNER_BYTES;
 use crate::bed::{Bed, Direction, LAN, Plan, Site, WAN};
 use crate::engine::BURST_PACKETS;
-use crate::machine::{self, Pin, report_precision};
+use crate::machine::{Pin, report_precision};
 use crate::spread::Spread;
 
 /// In-memory ports' room, in packets.
@@ -37,10 +37,7 @@ struct Set {
 
 /// Cycles per packet with one worker, and with two: of the slowest, over all packets.
 pub(super) fn measure(bed: &Bed, plan: Plan, direction: Direction, bursts: usize) -> Result<[Spread; 2]> {
-    let cores = core_affinity::get_core_ids().context("which cores there are")?;
-    ensure!(cores.len() >= 2, "this needs two cores");
-    let last = machine::last_core()?;
-    let other = cores.iter().map(|core| core.id).find(|core| *core != last).context("a second core")?;
+    let (last, other) = (bed.worker_core, bed.other_core()?);
     let one = run(bed, plan, direction, bursts, &[last])?;
     Ok([one, run(bed, plan, direction, bursts, &[last, other])?])
 }
