@@ -2,7 +2,8 @@
 #
 #   docker build -t crossgate .
 #   docker run --rm --privileged --network host -v /dev/hugepages:/dev/hugepages \
-#       -v /etc/crossgate:/etc/crossgate:ro -v /run/crossgate:/run/crossgate crossgate
+#       -v /etc/crossgate:/etc/crossgate:ro -v /run/crossgate:/run/crossgate \
+#       -v /var/lib/crossgate:/var/lib/crossgate crossgate
 #
 # DPDK needs the host's network devices and hugepages, hence --privileged and the host's network.
 

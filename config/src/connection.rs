@@ -14,7 +14,7 @@ use toml::de::DeValue;
 use crate::choice::Choice;
 use crate::document::Section;
 use crate::environment::Environment;
-use crate::gateway::VirtualNetworkGateway;
+use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::identity::Identity;
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
@@ -25,7 +25,6 @@ use crate::report::{Located, Place, Report};
 use crate::secret::{self, SharedKey};
 use crate::selectors::{Ends, TrafficSelectors};
 use crate::shelf::Shelf;
-use crate::sku::Sku;
 use crate::value::{Value, Wrong, wrong_type};
 
 /// What a connection leads to.
@@ -213,6 +212,7 @@ fn one<'a>(
     let connection_type = section.optional("type", report).map_or(ConnectionType::IPsec, |word| word.value);
     let shared_key = secret::read(section, "shared_key", around.environment, report);
     let mode = mode(section, peer, report);
+    check_dpd(section, gateway, report);
     let dpd_timeout_s = section.integer("dpd_timeout_s", DPD_TIMEOUT_S, DPD_TIMEOUT_S_DEFAULT, report);
     let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
     let policy = policy(section, gateway, report);
@@ -267,8 +267,7 @@ fn policy(
     report: &mut Report<'_>,
 ) -> Policy {
     let Some(section) = section.section("policy", report) else { return Policy::default() };
-    let plain = |gateway: &&VirtualNetworkGateway| gateway.sku == Sku::Basic;
-    if let Some(gateway) = gateway.filter(plain) {
+    if let Some(gateway) = gateway.filter(|gateway| !gateway.sku.takes_policy()) {
         let problem = format!("the gateway \"{}\" is of size Basic, which takes no policy", gateway.name);
         report.error(&section.place, problem, "leave the policy out, or take a larger sku");
     }
@@ -287,6 +286,11 @@ fn traffic_selectors(
         prefixes: found.peer.map_or(&[][..], |peer| &peer.prefixes),
     };
     ends.check_families(&section.place, report);
+    if let Some(gateway) = found.gateway {
+        let place = own.as_ref().map(|own| own.place.clone());
+        let flag = by_policy.as_ref().filter(|flag| flag.value).map(|flag| flag.place.clone());
+        check_selectors_allowed(gateway, place.as_ref(), flag.as_ref(), report);
+    }
     if let Some(flag) = by_policy.as_ref().filter(|flag| flag.value && own.is_some()) {
         let problem = "the connection has traffic_selectors of its own, which this would replace";
         report.error(&flag.place, problem, "leave one of the two out");
@@ -303,6 +307,42 @@ fn traffic_selectors(
             },
         ),
     )
+}
+
+/// Selectors of one's own are for route-based gateways that take a policy.
+fn check_selectors_allowed(
+    gateway: &VirtualNetworkGateway,
+    own: Option<&Place>,
+    by_policy: Option<&Place>,
+    report: &mut Report<'_>,
+) {
+    if gateway.vpn_type == VpnType::PolicyBased {
+        if let Some(place) = own {
+            let problem = format!(
+                "the gateway \"{}\" is PolicyBased: its selectors are the prefixes of both sides",
+                gateway.name
+            );
+            report.error(place, problem, "leave traffic_selectors out, or take vpn_type = \"RouteBased\"");
+        }
+    } else if let Some(place) = own.or(by_policy).filter(|_| !gateway.sku.takes_policy()) {
+        let problem = format!(
+            "the gateway \"{}\" is of size {}, whose selectors are any-to-any",
+            gateway.name,
+            gateway.sku.word()
+        );
+        report.error(place, problem, "leave them out, or take a larger sku");
+    }
+}
+
+/// Policy-based gateways have no dead peer detection that could be set.
+fn check_dpd(section: &Section<'_>, gateway: Option<&VirtualNetworkGateway>, report: &mut Report<'_>) {
+    let policy_based = gateway.filter(|gateway| gateway.vpn_type == VpnType::PolicyBased);
+    if let Some(gateway) = policy_based.filter(|_| section.has("dpd_timeout_s")) {
+        let problem =
+            format!("the gateway \"{}\" is PolicyBased, which takes no dpd_timeout_s", gateway.name);
+        let remedy = "leave the key out, or take vpn_type = \"RouteBased\"";
+        report.error(&section.place_of("dpd_timeout_s"), problem, remedy);
+    }
 }
 
 /// Our end: the gateway's first public address of the family of the peer's. The underlay has to lead to the peer.

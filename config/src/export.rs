@@ -16,7 +16,8 @@ use crate::prefix::{InterfaceAddress, StaticRoute};
 use crate::secret::SecretReference;
 use crate::selectors::Ends;
 use crate::{
-    Appliance, Config, Connection, LocalNetworkGateway, Name, Port, VirtualNetwork, VirtualNetworkGateway,
+    Appliance, Config, Connection, LocalNetworkGateway, Name, Port, Sku, VirtualNetwork,
+    VirtualNetworkGateway, VpnType,
 };
 
 /// Kinds of resources, in the order in which a file names them.
@@ -175,7 +176,20 @@ fn gateway(gateway: &VirtualNetworkGateway) -> Resource {
     settings.put("type", gateway.gateway_type.word());
     settings.put("vpn_type", gateway.vpn_type.word());
     settings.put("sku", gateway.sku.word());
+    if gateway.sku != Sku::Custom {
+        settings.put("generation", gateway.generation.word());
+    }
     settings.put("public_addresses", texts(&gateway.public_addresses));
+    if gateway.sku == Sku::Custom {
+        let limits = gateway.limits;
+        let mut put = |key, number: u32| settings.put_in("custom", key, i64::from(number));
+        put("tunnels", limits.tunnels);
+        put("sstp_sessions", limits.sstp_sessions);
+        put("ikev2_sessions", limits.ikev2_sessions);
+        if let Some(bandwidth) = limits.bandwidth_mbit_per_s {
+            put("bandwidth_mbit_per_s", bandwidth);
+        }
+    }
     settings.of(Kind::VirtualNetworkGateway, &gateway.name)
 }
 
@@ -199,7 +213,9 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     settings.put("local_id", text(&connection.local_id));
     settings.put("remote_id", text(&connection.remote_id));
     settings.put("mode", connection.mode.word());
-    settings.put("dpd_timeout_s", seconds(connection.dpd_timeout));
+    if config.gateway_of(connection).vpn_type == VpnType::RouteBased {
+        settings.put("dpd_timeout_s", seconds(connection.dpd_timeout));
+    }
     match connection.mss_clamp {
         MssClamp::Auto => settings.put("mss_clamp", "auto"),
         MssClamp::Off => settings.put("mss_clamp", "off"),

@@ -8,9 +8,9 @@ use crate::document::Section;
 use crate::name::Name;
 use crate::network::VirtualNetwork;
 use crate::port::Port;
-use crate::report::{Located, Report, alternatives};
+use crate::report::{Located, Place, Report, alternatives};
 use crate::shelf::Shelf;
-use crate::sku::Sku;
+use crate::sku::{self, Generation, Limits, Sku};
 
 /// What a gateway carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +55,10 @@ pub struct VirtualNetworkGateway {
     pub vpn_type: VpnType,
     /// Its size.
     pub sku: Sku,
+    /// Its generation; of no meaning for a custom size.
+    pub generation: Generation,
+    /// What it may have at most, by its size.
+    pub limits: Limits,
     /// Public addresses, at least one; each is an address of an underlay port.
     pub public_addresses: Vec<IpAddr>,
 }
@@ -79,8 +83,10 @@ pub(crate) fn read(
         }
         let network = section.required::<Name>("virtual_network", "\"site-a\"", report);
         let gateway_type = section.optional("type", report).map_or(GatewayType::Vpn, |found| found.value);
-        let (vpn_type, sku) = size(&mut section, report);
+        let (vpn_type, size) = size(&mut section, report);
+        let place = section.place_of("public_addresses");
         let public_addresses = public_addresses(&mut section, ports, report);
+        check_active_active(&public_addresses, size.sku, &place, report);
         if let Some(network) = &network {
             check_network(network, networks, report);
             let key = (network.value.clone(), gateway_type);
@@ -99,25 +105,92 @@ pub(crate) fn read(
         section.finish(report);
         let gateway = name.as_ref().zip(network).map(|(name, network)| {
             let (name, virtual_network) = (name.value.clone(), network.value);
-            VirtualNetworkGateway { name, virtual_network, gateway_type, vpn_type, sku, public_addresses }
+            let Size { sku, generation, limits } = size;
+            VirtualNetworkGateway {
+                name,
+                virtual_network,
+                gateway_type,
+                vpn_type,
+                sku,
+                generation,
+                limits,
+                public_addresses,
+            }
         });
         gateways.put(name, gateway);
     }
     gateways
 }
 
+/// A size with what follows from it.
+struct Size {
+    sku: Sku,
+    generation: Generation,
+    limits: Limits,
+}
+
 /// The kind and the size, which depend on each other.
-fn size(section: &mut Section<'_>, report: &mut Report<'_>) -> (VpnType, Sku) {
+fn size(section: &mut Section<'_>, report: &mut Report<'_>) -> (VpnType, Size) {
     let vpn_type = section.optional::<VpnType>("vpn_type", report);
     let sku = section.optional::<Sku>("sku", report);
     let kind = vpn_type.as_ref().map_or(VpnType::RouteBased, |found| found.value);
     let default = if kind == VpnType::PolicyBased { Sku::Basic } else { Sku::VpnGw1 };
-    let size = sku.as_ref().map_or(default, |found| found.value);
-    if let Some(sku) = sku.filter(|_| kind == VpnType::PolicyBased && size != Sku::Basic) {
-        let problem = format!("a gateway of size {} cannot be PolicyBased", size.word());
-        report.error(&sku.place, problem, "take sku = \"Basic\", or vpn_type = \"RouteBased\"");
+    let word = sku.as_ref().map_or(default, |found| found.value);
+    let place = sku.as_ref().map_or_else(|| section.place.clone(), |sku| sku.place.clone());
+    if sku.is_some() && kind == VpnType::PolicyBased && word != Sku::Basic {
+        let problem = format!("a gateway of size {} cannot be PolicyBased", word.word());
+        report.error(&place, problem, "take sku = \"Basic\", or vpn_type = \"RouteBased\"");
     }
+    let generation = section.optional::<Generation>("generation", report);
+    let custom = section.section("custom", report);
+    let size = match (word, custom) {
+        (Sku::Custom, Some(custom)) => {
+            if let Some(generation) = generation {
+                let problem = "a custom size has no generation";
+                report.error(&generation.place, problem, "leave the key out");
+            }
+            Size { sku: word, generation: Generation::One, limits: sku::read_custom(custom, report) }
+        }
+        (Sku::Custom, None) => {
+            let remedy = "add a table [virtual_network_gateway.custom] with tunnels = 500";
+            report.error(&place, "a custom size needs limits of its own", remedy);
+            built_in(default, None, report)
+        }
+        (_, custom) => {
+            if let Some(custom) = custom {
+                let problem =
+                    format!("limits of its own are for sku = \"custom\", and it is {}", word.word());
+                report.error(&custom.place, problem, "take sku = \"custom\", or leave the table out");
+            }
+            built_in(word, generation, report)
+        }
+    };
     (kind, size)
+}
+
+/// A built-in size, which exists in one generation or in both.
+fn built_in(sku: Sku, generation: Option<Located<Generation>>, report: &mut Report<'_>) -> Size {
+    let default = sku.default_generation();
+    let wanted = generation.as_ref().map_or(default, |found| found.value);
+    let row = sku.row(wanted).or_else(|| {
+        let place = &generation.as_ref()?.place;
+        let problem = format!("there is no {} of {}", sku.word(), wanted.word());
+        report.error(place, problem, format!("take generation = \"{}\", or another sku", default.word()));
+        sku.row(default)
+    });
+    let row = row.expect("each built-in size has a row for its default generation");
+    Size { sku, generation: row.generation, limits: row.limits }
+}
+
+/// Two public addresses of one family are for active-active gateways.
+fn check_active_active(addresses: &[IpAddr], sku: Sku, place: &Place, report: &mut Report<'_>) {
+    let several =
+        [true, false].iter().any(|ipv4| addresses.iter().filter(|a| a.is_ipv4() == *ipv4).count() > 1);
+    if several && !sku.is_active_active() {
+        let problem =
+            format!("a gateway of size {} cannot be active-active, with two public addresses", sku.word());
+        report.error(place, problem, "leave one address of each family, or take a larger sku");
+    }
 }
 
 fn public_addresses(section: &mut Section<'_>, ports: &Shelf<Port>, report: &mut Report<'_>) -> Vec<IpAddr> {

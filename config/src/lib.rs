@@ -19,6 +19,7 @@ mod export;
 mod finding;
 mod gateway;
 mod identity;
+pub mod import;
 mod local_network_gateway;
 mod name;
 mod network;
@@ -30,7 +31,7 @@ mod report;
 mod secret;
 mod selectors;
 mod shelf;
-mod sku;
+pub mod sku;
 mod value;
 
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ pub use port::{Device, Port};
 pub use prefix::{InterfaceAddress, StaticRoute};
 pub use secret::{SecretReference, SharedKey};
 pub use selectors::TrafficSelectors;
-pub use sku::Sku;
+pub use sku::{Generation, Limits, Sku};
 
 /// A configuration in which everything fits together. Made by [`Config::read`] and [`Config::parse`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -139,6 +139,10 @@ fn checked(
     } else if strength::estimate_bits(&key) < STRENGTH_MIN_BITS {
         report.error(place, "the key is easily guessed: it repeats itself or follows a pattern", GENERATE);
     } else {
+        if key.iter().any(|byte| b"-~".contains(byte)) {
+            let problem = "the key holds a hyphen or a tilde, which gateways of Azure do not take";
+            report.warning(place, problem, format!("take neither, if one of them is the peer; {GENERATE}"));
+        }
         return Some(SharedKey { key, reference });
     }
     None

@@ -87,6 +87,11 @@ impl Ends<'_> {
             ),
         };
         section.finish(report);
+        let pairs = selectors.local.len() * selectors.remote.len();
+        if pairs > PAIRS_MAX {
+            let problem = format!("{pairs} pairs of prefixes are more than {PAIRS_MAX}");
+            report.error(&place, problem, "join prefixes that lie side by side, or leave the table out");
+        }
         for (ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
             let has = |side: &[IpNet]| side.iter().any(|prefix| is_ipv4(prefix) == ipv4);
             let known = !selectors.local.is_empty() && !selectors.remote.is_empty();
@@ -124,6 +129,9 @@ fn side(
 fn is_ipv4(prefix: &IpNet) -> bool {
     matches!(prefix, IpNet::V4(_))
 }
+
+/// Azure's bound of trafficSelectorPolicies.
+const PAIRS_MAX: usize = 100;
 
 const EVERYTHING: [IpNet; 2] = [
     IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, 0)),

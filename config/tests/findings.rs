@@ -25,6 +25,7 @@ fn said_of(text: &str) -> String {
     let variable = |name: &str| {
         let value = match name {
             "PSK" => "q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mA",
+            "HYPHEN" => "q3G8vN1x-Zk0TtYw2bLr5HfPjC7sD9mA",
             "SHORT" => "Xk9mQ2vL7p",
             "LONG" => return Some(Zeroizing::new("Xk9mQ2vL7p".repeat(13))),
             "BLANK" => "Xk9mQ2vL7pR4wT8z B3nF",

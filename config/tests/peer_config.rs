@@ -89,7 +89,12 @@ fn without_being_asked_no_system_gets_the_key() {
 #[test]
 fn a_crossgate_accepts_what_is_written_for_it() {
     let directory = tempfile::tempdir().unwrap();
-    for text in [routed(), by_policy(), BASE.to_owned()] {
+    let custom = BASE.replace("sku = \"VpnGw1\"", "sku = \"custom\"").replace(
+        "public_addresses = [\"192.0.2.1\"]",
+        "public_addresses = [\"192.0.2.1\"]\n[virtual_network_gateway.custom]\ntunnels = 5",
+    );
+    let policy_based = BASE.replace("sku = \"VpnGw1\"", "vpn_type = \"PolicyBased\"");
+    for text in [routed(), by_policy(), BASE.to_owned(), custom, policy_based] {
         let said = written(&config(&text), System::Crossgate, KeyText::Written).unwrap();
         let file = directory.path().join("gw.toml");
         let key = directory.path().join("a-to-b.psk");

@@ -110,6 +110,20 @@ pub enum HistoryError {
     NothingBefore,
 }
 
+impl Change {
+    /// The same as something that is still to be done.
+    #[must_use]
+    pub fn planned(&self) -> String {
+        match self {
+            Self::Forwarding => "change ports, networks or routes".to_owned(),
+            Self::Add(name) => format!("add connection {name}"),
+            Self::Change(name) => format!("change connection {name}"),
+            Self::Remove(name) => format!("remove connection {name}"),
+            Self::Definitions => "change gateways or local network gateways, no connection".to_owned(),
+        }
+    }
+}
+
 impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -131,6 +145,7 @@ impl Gateway {
         let checked = Config::read(file, &Environment::of_process())?;
         let changes = self.apply(checked.config)?;
         self.config_file = file.to_owned();
+        self.config_file_differs = false;
         let entry = self.remember(cause, file.display().to_string());
         Ok(Done { changes, warnings: checked.warnings, entry })
     }
@@ -189,7 +204,6 @@ impl Gateway {
         let changes = differences(&self.config, &wanted);
         let prepared = self.prepare(&wanted, &changes)?;
         self.carry_out(wanted, &changes, prepared);
-        self.config_file_differs = false;
         Ok(changes)
     }
 

@@ -63,10 +63,57 @@ fn check_prints_every_finding_and_fails() {
 }
 
 #[test]
-fn wrong_usage_ends_with_2() {
-    for arguments in
-        [&[][..], &["frob"], &["connection"], &["rekey", "a", "--ike", "--child"], &["log", "-n", "many"]]
+fn skus_are_listed_without_a_gateway() {
+    let (status, shown, errors) = run(&["skus"]);
+    assert_eq!((status, errors.as_str()), (0, ""));
+    assert!(shown.lines().any(|line| line.starts_with("VpnGw5") && line.contains("10 Gbit/s")), "{shown}");
+    let (_, shown, _) = run(&["--json", "skus"]);
+    let rows: serde_json::Value = serde_json::from_str(&shown).expect("rows as JSON");
+    assert_eq!(rows[0]["sku"], "Basic", "{rows}");
+    assert_eq!(rows[3]["ikev2_sessions"], 250, "{rows}");
+}
+
+#[test]
+fn import_drafts_a_configuration_and_tells_what_is_missing_beside_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/import");
+    for file in ["site-to-site.json", "classic.xml"] {
+        let file = folder.join(file);
+        let file = file.to_str().expect("the path is text");
+        let (status, draft, told) = run(&["import", file]);
+        assert_eq!(status, 0, "{told}");
+        assert!(draft.contains("[[virtual_network_gateway]]"), "{draft}");
+        assert!(told.starts_with("Not taken over, or to be seen to:\n"), "{told}");
+        let (_, shown, told) = run(&["--json", "import", file]);
+        let answer: serde_json::Value = serde_json::from_str(&shown).expect("a draft as JSON");
+        assert_eq!((answer["toml"].as_str(), told.as_str()), (Some(draft.as_str()), ""));
+        assert!(answer["left_out"].as_array().is_some_and(|list| list.len() > 3), "{answer}");
+    }
+    let directory = temporary();
+    let garbage = directory.path().join("garbage");
+    std::fs::write(&garbage, b"\xff\xfe").expect("a temporary file can be written");
+    for (file, problem) in
+        [(garbage.to_str().expect("text"), "not UTF-8"), ("/nonexistent", "cannot be read")]
     {
+        let (status, draft, told) = run(&["import", file]);
+        assert_eq!((status, draft.as_str()), (1, ""), "{told}");
+        assert!(told.contains(problem), "{told}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for arguments in [
+        &[][..],
+        &["frob"],
+        &["connection"],
+        &["rekey", "a", "--ike", "--child"],
+        &["log", "-n", "many"],
+        &["reset"],
+        &["reset", "a", "--gateway", "gw"],
+        &["peer-config", "a"],
+        &["top", "--interval", "0"],
+        &["rollback", "latest"],
+    ] {
         let (status, output, errors) = run(arguments);
         assert_eq!((status, output.as_str()), (2, ""), "{arguments:?}");
         assert!(errors.contains("Usage: crossgate") || errors.contains("For more information"), "{errors}");
@@ -121,7 +168,26 @@ fn who_says_nothing_or_nonsense_at_the_socket_is_no_gateway() {
 fn the_completion_is_bash_that_knows_every_command() {
     let (status, script, errors) = run(&["completion", "bash"]);
     assert_eq!((status, errors.as_str()), (0, ""));
-    for word in ["status", "connections", "apply", "check", "rekey", "--socket", "--json"] {
+    for word in [
+        "status",
+        "connections",
+        "apply",
+        "check",
+        "rekey",
+        "top",
+        "diff",
+        "export",
+        "history",
+        "rollback",
+        "skus",
+        "import",
+        "peer-config",
+        "juniper-srx",
+        "--gateway",
+        "--with-key",
+        "--socket",
+        "--json",
+    ] {
         assert!(script.contains(word), "{word}");
     }
     let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().expect("bash is there");

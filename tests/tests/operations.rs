@@ -43,7 +43,7 @@ fn history_survives_a_kill_and_rollback_returns_to_what_was() {
 
     let differs = gateway.client(&["diff", path]).unwrap();
     assert_eq!(differs.status.code(), Some(5), "{}", differs.output);
-    let told = "1. changed connection peer\n     connection[peer].dpd_timeout_s: 45 -> 30\n";
+    let told = "1. change connection peer\n     connection[peer].dpd_timeout_s: 45 -> 30\n";
     assert_eq!(differs.output, told);
     assert_eq!(gateway.client(&["export"]).unwrap().output, first, "a comparison changes nothing");
 

@@ -19,7 +19,7 @@ use super::Choice as _;
 #[derive(Default)]
 pub(super) struct Rules {
     /// Connections of each gateway.
-    tunnels: BTreeMap<Name, usize>,
+    tunnels: BTreeMap<Name, u32>,
     /// The connection that each prefix, seen from a network, leads into.
     routes: BTreeMap<(Name, IpNet), Name>,
     /// The connection of each peer: our address, the peer's, the peer's identity.
@@ -39,7 +39,7 @@ impl Rules {
         *count += 1;
         let (limit, of) = match gateway.vpn_type {
             VpnType::PolicyBased => (1, "a policy-based gateway"),
-            VpnType::RouteBased => (gateway.sku.tunnels_max(), gateway.sku.word()),
+            VpnType::RouteBased => (gateway.limits.tunnels, gateway.sku.word()),
         };
         if *count == limit + 1 {
             let problem = format!(

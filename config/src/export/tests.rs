@@ -84,6 +84,11 @@ fn networks_ports_and_gateways_survive_their_export() {
             "port = \"lan\"",
             "port = \"lan\"\nvlan = 17\nroutes = [{ prefix = \"10.1.8.0/24\", next_hop = \"10.1.0.9\" }]",
         ),
+        ("sku = \"VpnGw1\"", "sku = \"VpnGw3AZ\"\ngeneration = \"Generation2\""),
+        (
+            "public_addresses = [\"192.0.2.1\"]",
+            "public_addresses = [\"192.0.2.1\"]\n[virtual_network_gateway.custom]\ntunnels = 7\nbandwidth_mbit_per_s = 100",
+        ),
         ("sku = \"VpnGw1\"", "vpn_type = \"PolicyBased\"\nsku = \"Basic\""),
         ("address = \"198.51.100.2\"", "address = \"192.0.2.77\""),
         ("public_addresses = [\"192.0.2.1\"]", "public_addresses = [\"2001:db8::1\", \"192.0.2.1\"]"),
@@ -93,7 +98,8 @@ fn networks_ports_and_gateways_survive_their_export() {
         ),
     ] {
         assert!(BASE.contains(from));
-        let changed = config(&BASE.replace(from, to));
+        let base = if to.contains("custom") { BASE.replace("VpnGw1", "custom") } else { BASE.to_owned() };
+        let changed = config(&base.replace(from, to));
         let exported = changed.to_toml();
         assert_eq!(config(&exported), changed, "{exported}");
     }

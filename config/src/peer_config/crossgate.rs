@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::{Far, PLACEHOLDER, Stop};
 use crate::choice::Choice;
 use crate::export::Kind;
-use crate::{Config, Identity};
+use crate::{Config, Identity, Sku};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let name = &far.name;
@@ -30,7 +30,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     network(far, out)?;
     writeln!(out, "[[virtual_network_gateway]]\nname = \"gw\"\nvirtual_network = \"site\"\ntype = \"Vpn\"")?;
     let gateway = far.config.gateway_of(connection);
-    writeln!(out, "vpn_type = \"{}\"\nsku = \"{}\"", gateway.vpn_type.word(), gateway.sku.word())?;
+    writeln!(out, "vpn_type = \"{}\"\nsku = \"{}\"", gateway.vpn_type.word(), size(gateway.sku).word())?;
     writeln!(out, "public_addresses = [\"{}\"]\n", address.addr())?;
     writeln!(out, "[[local_network_gateway]]\nname = \"{name}\"\naddress = \"{}\"", far.remote)?;
     writeln!(out, "prefixes = {}\n", quoted(far.remote_prefixes))?;
@@ -124,6 +124,11 @@ fn route(far: &Far<'_>, address: IpNet) -> Option<String> {
     let next_hop = address.trunc().hosts().find(|host| *host != address.addr())?;
     let prefix = if next_hop.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
     Some(format!("{{ prefix = \"{prefix}\", next_hop = \"{next_hop}\" }}"))
+}
+
+/// The other side's size: what the connection needs of it, not what our side has beyond that.
+fn size(ours: Sku) -> Sku {
+    if ours == Sku::Basic { Sku::Basic } else { Sku::VpnGw1 }
 }
 
 fn quoted(prefixes: &[IpNet]) -> String {

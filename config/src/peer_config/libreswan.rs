@@ -28,7 +28,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         ("right", far.remote.to_string()),
         ("rightid", right_id.clone()),
         ("ike", ike.join(",")),
-        ("phase2alg", esp(far)),
+        ("esp", esp(far)),
         ("pfs", if pfs(far).is_empty() { "no" } else { "yes" }.to_owned()),
         ("esn", if policy.ipsec.esn == Esn::Require { "yes" } else { "either" }.to_owned()),
         ("ikelifetime", format!("{}s", policy.ike_lifetime.as_secs())),
@@ -88,7 +88,8 @@ fn esp(far: &Far<'_>) -> String {
     });
     let ciphers = ciphers.collect::<Vec<_>>().join("+");
     let groups = pfs(far);
-    if groups.is_empty() { ciphers } else { format!("{ciphers}-{}", groups.join("+")) }
+    // The integrity algorithm has its place even where there is none: the group would be taken for it.
+    if groups.is_empty() { ciphers } else { format!("{ciphers}-none-{}", groups.join("+")) }
 }
 
 fn pfs(far: &Far<'_>) -> Vec<&'static str> {

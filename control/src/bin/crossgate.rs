@@ -11,7 +11,7 @@ mod socket;
 #[path = "crossgate/top.rs"]
 mod top;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,6 +42,7 @@ enum Failure {
     Client(ClientError),
     Output(io::Error),
     Usage { problem: String, remedy: String },
+    Refused { problem: String, remedy: String },
 }
 
 impl From<ClientError> for Failure {
@@ -69,6 +70,7 @@ fn complain(failure: &Failure) -> Outcome {
         Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Outcome::Good,
         Failure::Output(error) => (format!("the output cannot be written: {error}"), "", Outcome::Refused),
         Failure::Usage { problem, remedy } => (problem.clone(), remedy.as_str(), Outcome::Usage),
+        Failure::Refused { problem, remedy } => (problem.clone(), remedy.as_str(), Outcome::Bad),
         Failure::Client(error) => {
             let outcome = match error {
                 ClientError::NoGateway { .. } | ClientError::Broken(_) => Outcome::NoGateway,
@@ -100,6 +102,8 @@ fn complain(failure: &Failure) -> Outcome {
 fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     match &arguments.command {
         Command::Check { file } => return check(file, arguments.json),
+        Command::Skus => return skus(arguments.json),
+        Command::Import { file } => return import(file, arguments.json),
         Command::Completion { shell: Shell::Bash } => {
             let mut script = Vec::new();
             clap_complete::generate(
@@ -133,6 +137,36 @@ fn check(file: &Path, json: bool) -> Result<Outcome, Failure> {
     print_findings(&findings, json)?;
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if refused { Outcome::Bad } else { Outcome::Good })
+}
+
+/// The built-in sizes.
+fn skus(json: bool) -> Result<Outcome, Failure> {
+    let table = crossgate_config::sku::TABLE;
+    print(&if json { format!("{}\n", json!(table)) } else { show::skus(table, screen()) })?;
+    Ok(Outcome::Good)
+}
+
+/// Drafts a configuration; what is missing from it is told beside it.
+fn import(file: &Path, json: bool) -> Result<Outcome, Failure> {
+    let refused = |problem: String, remedy: &str| Failure::Refused { problem, remedy: remedy.to_owned() };
+    let unreadable = |error: io::Error| {
+        refused(format!("{} cannot be read: {error}", file.display()), "name a file that this user may read")
+    };
+    let limit = u64::try_from(crossgate_config::import::INPUT_MAX_BYTES).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    let open = std::fs::File::open(file).map_err(unreadable)?;
+    open.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| refused(format!("{} is not UTF-8 text", file.display()), "save it as UTF-8"))?;
+    let imported = crossgate_config::import::import(&text)
+        .map_err(|error| refused(format!("{}: {error}", file.display()), ""))?;
+    if json {
+        print(&format!("{}\n", json!(imported)))?;
+    } else {
+        print(&imported.toml)?;
+        io::stderr().lock().write_all(show::left_out(&imported.left_out).as_bytes())?;
+    }
+    Ok(Outcome::Good)
 }
 
 fn print_findings(findings: &[Finding], json: bool) -> Result<(), Failure> {

@@ -146,7 +146,7 @@ fn applied(done: Done) -> Result<Value, ErrorObject> {
 }
 
 fn planned((steps, warnings): (Vec<Step>, Vec<Finding>)) -> Result<Value, ErrorObject> {
-    let step = |step: Step| PlannedStep { change: step.change.to_string(), details: step.details };
+    let step = |step: Step| PlannedStep { change: step.change.planned(), details: step.details };
     result(&Planned { steps: steps.into_iter().map(step).collect(), warnings })
 }
 

@@ -1,7 +1,9 @@
 //! What the gateway answered, as text for people. Programs take the answers themselves (`--json`).
 
 use comfy_table::Cell;
-use crossgate_config::{Finding, Severity};
+use crossgate_config::import::LeftOut;
+use crossgate_config::sku::Row;
+use crossgate_config::{Choice as _, Finding, Severity};
 
 use super::protocol::{
     Applied, Connection, Counter, LogLine, Past, Planned, Port, Quantiles, Sa, Status, Worker,
@@ -310,6 +312,56 @@ pub fn findings(findings: &[Finding]) -> String {
         ),
     });
     lines.join("\n") + "\n"
+}
+
+/// The built-in sizes of gateways.
+#[must_use]
+pub fn skus(rows: &[Row], screen: Screen) -> String {
+    let headings = [
+        "SKU",
+        "GENERATION",
+        ">TUNNELS",
+        ">SSTP",
+        ">IKEV2",
+        ">ALL TUNNELS",
+        ">ONE TUNNEL",
+        "BGP",
+        "ACTIVE-ACTIVE",
+        "NAT",
+        "POLICY",
+        "POLICYBASED",
+    ];
+    let mut table = screen.table(&headings);
+    let speed = |mbit: Option<u32>| mbit.map_or_else(|| "-".to_owned(), mbit_per_s);
+    let yes = |has: bool| cell(if has { "yes" } else { "no" });
+    for row in rows {
+        table.add_row([
+            cell(row.sku.word()),
+            cell(row.generation.word()),
+            cell(&row.limits.tunnels.to_string()),
+            cell(&row.limits.sstp_sessions.to_string()),
+            cell(&row.limits.ikev2_sessions.to_string()),
+            cell(&speed(row.limits.bandwidth_mbit_per_s)),
+            cell(&speed(row.tunnel_mbit_per_s)),
+            yes(row.bgp),
+            yes(row.active_active),
+            yes(row.nat),
+            yes(row.custom_policy),
+            yes(row.policy_based),
+        ]);
+    }
+    text(&table)
+        + "These are Azure's limits of each size; the names with AZ mean the same. This version enforces the tunnels, the policy and the\n\
+           kind of each gateway; a size of your own: sku = \"custom\" with [virtual_network_gateway.custom].\n"
+}
+
+/// What an import could not take over.
+#[must_use]
+pub fn left_out(left_out: &[LeftOut]) -> String {
+    let lines = left_out.iter().map(|left| {
+        format!("{}: {}\n  remedy: {}\n", clean(&left.place), clean(&left.problem), clean(&left.remedy))
+    });
+    format!("Not taken over, or to be seen to:\n{}", lines.collect::<String>())
 }
 
 /// A finding on two lines.

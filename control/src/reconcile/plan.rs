@@ -57,7 +57,11 @@ fn is_behind(change: &Change, difference: &Difference, running: &Config, wanted:
     match difference.kind {
         Kind::Connection => *name == difference.name,
         Kind::LocalNetworkGateway => connections.any(|one| one.local_network_gateway == difference.name),
-        Kind::VirtualNetworkGateway => connections.any(|one| one.gateway == difference.name),
+        // Only a gateway that moves to another network touches its connections: they begin anew.
+        Kind::VirtualNetworkGateway => {
+            let moved = matches!(change, Change::Add(_)) && running.connections().contains_key(name);
+            moved && connections.any(|one| one.gateway == difference.name)
+        }
         Kind::Appliance | Kind::Port | Kind::VirtualNetwork => false,
     }
 }

@@ -122,14 +122,14 @@ fn the_plan_tells_the_settings_behind_each_step_in_the_order_of_the_steps() {
     );
     let steps = plan::steps(&config(FILE), &config(&second), &changes(&second));
     let told: Vec<String> =
-        steps.iter().map(|step| format!("{}: {}", step.change, step.details.join("; "))).collect();
+        steps.iter().map(|step| format!("{}: {}", step.change.planned(), step.details.join("; "))).collect();
     assert_eq!(
         told,
         [
-            "changed ports, networks or routes: virtual_network[net].addresses: [\"10.1.0.1/24\"] -> [\"10.1.0.2/24\"]",
-            "changed connection to-b: local_network_gateway[site-b].prefixes: [\"10.2.0.0/16\"] -> [\"10.2.0.0/17\"]; \
+            "change ports, networks or routes: virtual_network[net].addresses: [\"10.1.0.1/24\"] -> [\"10.1.0.2/24\"]",
+            "change connection to-b: local_network_gateway[site-b].prefixes: [\"10.2.0.0/16\"] -> [\"10.2.0.0/17\"]; \
              connection[to-b].dpd_timeout_s: 45 -> 30",
-            "added connection to-c: local_network_gateway[site-c]: new",
+            "add connection to-c: local_network_gateway[site-c]: new",
         ]
     );
 }

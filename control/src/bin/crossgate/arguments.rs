@@ -120,6 +120,15 @@ pub(crate) enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Sizes of gateways with their limits; needs no gateway
+    Skus,
+    /// Draft a configuration from an Azure Resource Manager template or a classic network configuration; needs no gateway
+    #[command(after_help = "What could not be taken over goes to standard error, or into the JSON.\n\n\
+        Example:\n  crossgate import template.json > gw.toml && crossgate check gw.toml")]
+    Import {
+        /// The template (JSON) or the network configuration (XML)
+        file: PathBuf,
+    },
     /// The gateway's log
     Log {
         /// Go on with what is logged from now on, until Ctrl-C

@@ -68,7 +68,11 @@ impl Session {
                 self.show(&method, |text: &String, _| text.clone())
             }
             Command::Log { follow, lines } => self.log(*follow, *lines),
-            Command::Top { .. } | Command::Check { .. } | Command::Completion { .. } => {
+            Command::Top { .. }
+            | Command::Check { .. }
+            | Command::Skus
+            | Command::Import { .. }
+            | Command::Completion { .. } => {
                 unreachable!("carried out elsewhere")
             }
         }

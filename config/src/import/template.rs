@@ -1,0 +1,384 @@
+//! Azure Resource Manager templates: networks, VPN gateways, local network gateways and their connections, with parameters and variables in
+//! simple cases. The facts are those of the resource types' API of 2024-05-01.
+
+use serde_json::Value;
+
+use super::draft::{Connection, Draft, Gateway, Network, Peer, quoted, shown};
+use super::expression::Scope;
+use super::policy::{self, unresolved};
+use super::{ImportError, Imported};
+
+pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
+    let template: Value =
+        serde_json::from_str(text).map_err(|error| ImportError::Unreadable(error.to_string()))?;
+    let scope = Scope::of(&template);
+    let mut resources = Vec::new();
+    collect(&template, "", &mut resources);
+    let mut draft = Draft::default();
+    for resource in &resources {
+        take(resource, &scope, &mut draft);
+    }
+    if draft.is_empty() {
+        return Err(ImportError::NothingThere(
+            "name a template with Microsoft.Network/virtualNetworkGateways, localNetworkGateways or connections",
+        ));
+    }
+    Ok(draft.finish())
+}
+
+/// A resource with its full type.
+struct Resource<'t> {
+    kind: String,
+    value: &'t Value,
+}
+
+/// The resources of a template, or of a resource, with their children. A list, or an object by symbolic name (language version 2.0). JSON has
+/// at most 128 levels, so this ends.
+fn collect<'t>(parent: &'t Value, parent_kind: &str, resources: &mut Vec<Resource<'t>>) {
+    let children: Vec<&Value> = match parent.get("resources") {
+        Some(Value::Array(list)) => list.iter().collect(),
+        Some(Value::Object(named)) => named.values().collect(),
+        _ => return,
+    };
+    for value in children {
+        let own = value.get("type").and_then(Value::as_str).unwrap_or_default();
+        // A child inside its parent has the last part of the type alone.
+        let kind = if parent_kind.is_empty() { own.to_owned() } else { format!("{parent_kind}/{own}") };
+        resources.push(Resource { kind: kind.clone(), value });
+        collect(value, &kind, resources);
+    }
+}
+
+fn take(resource: &Resource<'_>, scope: &Scope<'_>, draft: &mut Draft) {
+    let Some(name) = resource.value.get("name").and_then(|name| scope.text(name)) else {
+        let place = shown(&resource.kind);
+        return draft.leave_out(
+            place,
+            "the resource has no name that is known here",
+            "give its parameter a defaultValue",
+        );
+    };
+    let nothing = Value::Null;
+    let properties = resource.value.get("properties").unwrap_or(&nothing);
+    let one = One { name: &name, properties, scope };
+    match resource.kind.to_ascii_lowercase().as_str() {
+        "microsoft.network/virtualnetworks" => one.network(draft),
+        "microsoft.network/virtualnetworks/subnets" => one.subnet(draft),
+        "microsoft.network/virtualnetworkgateways" => one.gateway(resource.value, draft),
+        "microsoft.network/localnetworkgateways" => one.peer(draft),
+        "microsoft.network/connections" => one.connection(draft),
+        "microsoft.network/publicipaddresses" => {} // told with the ports: their addresses are known after the deployment only
+        _ => draft.leave_out(
+            format!("{}[{}]", shown(&resource.kind), shown(&name)),
+            "resources of this type have nothing like them here",
+            "see whether the gateway needs it",
+        ),
+    }
+}
+
+/// One resource.
+struct One<'t> {
+    name: &'t str,
+    properties: &'t Value,
+    scope: &'t Scope<'t>,
+}
+
+impl One<'_> {
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.properties.get(key).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.scope.text(self.get(key)?)
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        self.text(key).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    /// The texts of a list; those without a value are told.
+    fn texts(&self, list: Option<&Value>, place: &str, draft: &mut Draft) -> Vec<String> {
+        let Some(list) = list else { return Vec::new() };
+        let Some(Value::Array(items)) = self.scope.value(list) else {
+            unresolved(place, draft);
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for item in &items {
+            match self.scope.text(item) {
+                Some(text) => texts.push(text),
+                None => unresolved(place, draft),
+            }
+        }
+        texts
+    }
+
+    /// Tells each of `keys` that is there and says something.
+    fn leave_out(&self, kind: &str, keys: &[(&str, &str, &str)], draft: &mut Draft) {
+        for (key, problem, remedy) in keys {
+            let says = self.get(key).is_some_and(|value| match value {
+                Value::Bool(flag) => *flag,
+                Value::Array(list) => !list.is_empty(),
+                Value::Number(number) => number.as_i64() != Some(0),
+                _ => true,
+            });
+            if says {
+                draft.leave_out(format!("{kind}[{}].properties.{key}", self.name), *problem, *remedy);
+            }
+        }
+    }
+
+    fn network(&self, draft: &mut Draft) {
+        let name = draft.name("virtualNetworks", self.name);
+        let place = format!("virtualNetworks[{}].properties.addressSpace", self.name);
+        let space = self.get("addressSpace").and_then(|space| space.get("addressPrefixes"));
+        let texts = self.texts(space, &place, draft);
+        let address_space = draft.prefixes(&place, texts.iter().map(String::as_str));
+        let mut network = Network { name, address_space, gateway_subnet: None };
+        for subnet in self.get("subnets").and_then(Value::as_array).into_iter().flatten() {
+            let called = subnet.get("name").and_then(|name| self.scope.text(name));
+            if called.is_some_and(|name| name == GATEWAY_SUBNET) {
+                network.gateway_subnet = self.prefix_of(subnet.get("properties"), draft);
+            }
+        }
+        draft.networks.push(network);
+        let peerings = "peerings between networks are not supported by this version";
+        self.leave_out(
+            "virtualNetworks",
+            &[("virtualNetworkPeerings", peerings, "connect them by a tunnel")],
+            draft,
+        );
+    }
+
+    /// A subnet as a resource of its own, `network/GatewaySubnet`.
+    fn subnet(&self, draft: &mut Draft) {
+        let (network, subnet) = self.name.rsplit_once('/').unwrap_or(("", self.name));
+        if subnet != GATEWAY_SUBNET {
+            return; // other subnets are inside the address space, which is all that is asked for here
+        }
+        let prefix = self.prefix_of(Some(self.properties), draft);
+        let network = super::draft::plain(network);
+        let of_it = |one: &&mut Network| one.name == network || network == "unnamed";
+        match draft.networks.iter_mut().rev().find(of_it) {
+            Some(found) => found.gateway_subnet = prefix,
+            None => draft.leave_out(
+                self.name,
+                "the subnet's network is not in the template",
+                "add it to its network",
+            ),
+        }
+    }
+
+    fn prefix_of(&self, subnet: Option<&Value>, draft: &mut Draft) -> Option<ipnet::IpNet> {
+        let properties = subnet?;
+        let prefix = properties.get("addressPrefix").or_else(|| properties.get("addressPrefixes")?.get(0))?;
+        let place = format!("subnets[{GATEWAY_SUBNET}].properties.addressPrefix");
+        match self.scope.text(prefix) {
+            Some(text) => draft.prefixes(&place, std::iter::once(text.as_str())).pop(),
+            None => {
+                unresolved(&place, draft);
+                None
+            }
+        }
+    }
+
+    fn gateway(&self, resource: &Value, draft: &mut Draft) {
+        let place = format!("virtualNetworkGateways[{}]", self.name);
+        if self.text("gatewayType").is_some_and(|kind| !kind.eq_ignore_ascii_case("Vpn")) {
+            let problem = "gateways of private circuits are not supported by this version";
+            return draft.leave_out(place, problem, "leave it where it is");
+        }
+        let name = draft.name("virtualNetworkGateways", self.name);
+        let configurations = self.get("ipConfigurations").and_then(Value::as_array);
+        let subnet = configurations
+            .and_then(|list| list.first())
+            .and_then(|first| first.pointer("/properties/subnet/id"));
+        let network = subnet.and_then(|id| self.scope.text(id)).and_then(|id| network_of(&id));
+        let network = match network {
+            Some(network) => super::draft::plain(&network),
+            None => {
+                draft.leave_out(
+                    format!("{place}.ipConfigurations"),
+                    "the gateway's network is not known",
+                    "name it in virtual_network",
+                );
+                draft.networks.first().map_or_else(|| "CHANGE".to_owned(), |network| network.name.clone())
+            }
+        };
+        let sku = self.get("sku").or_else(|| resource.get("sku")).and_then(|sku| sku.get("name"));
+        let sku = sku.and_then(|sku| self.scope.text(sku));
+        let generation = self.text("vpnGatewayGeneration").filter(|word| word != "None");
+        let vpn_type = self.text("vpnType");
+        draft.gateways.push(Gateway { name, network, vpn_type, sku, generation, public_address: None });
+        self.leave_out("virtualNetworkGateways", GATEWAY_LEFT_OUT, draft);
+    }
+
+    fn peer(&self, draft: &mut Draft) {
+        let name = draft.name("localNetworkGateways", self.name);
+        let place = format!("localNetworkGateways[{}].properties", self.name);
+        let space = self.get("localNetworkAddressSpace").and_then(|space| space.get("addressPrefixes"));
+        let texts = self.texts(space, &format!("{place}.localNetworkAddressSpace"), draft);
+        let prefixes = draft.prefixes(&place, texts.iter().map(String::as_str));
+        let address = self.text("gatewayIpAddress").and_then(|text| text.parse().ok());
+        if let Some(fqdn) = self.text("fqdn") {
+            let problem = format!("peers by name ({}) are not supported by this version", shown(&fqdn));
+            draft.leave_out(
+                format!("{place}.fqdn"),
+                problem,
+                "write its address, or \"any\" with the connection's remote_id",
+            );
+        } else if address.is_none() {
+            draft.leave_out(
+                format!("{place}.gatewayIpAddress"),
+                "the peer's address is not known",
+                "write it in",
+            );
+        }
+        draft.peers.push(Peer { name, address, prefixes });
+        let bgp = "BGP is not supported by this version";
+        self.leave_out("localNetworkGateways", &[("bgpSettings", bgp, "list the peer's prefixes")], draft);
+    }
+
+    fn connection(&self, draft: &mut Draft) {
+        let place = format!("connections[{}]", self.name);
+        let kind = self.text("connectionType").unwrap_or_default();
+        if !kind.eq_ignore_ascii_case("IPsec") {
+            let problem = format!("connections of type {} are not supported by this version", shown(&kind));
+            return draft.leave_out(
+                place,
+                problem,
+                "take \"IPsec\" with a local network gateway that describes the other side",
+            );
+        }
+        if self.text("connectionProtocol").is_some_and(|word| word.eq_ignore_ascii_case("IKEv1")) {
+            draft.leave_out(
+                format!("{place}.properties.connectionProtocol"),
+                "it becomes IKEv2: there is no IKEv1 here",
+                "set the peer to IKEv2",
+            );
+        }
+        let end = |key: &str| {
+            let id = self.get(key)?.get("id").and_then(|id| self.scope.text(id))?;
+            Some(super::draft::plain(id.rsplit('/').next().unwrap_or_default()))
+        };
+        let (Some(gateway), Some(peer)) = (end("virtualNetworkGateway1"), end("localNetworkGateway2")) else {
+            return draft.leave_out(
+                place,
+                "the ends of the connection are not known",
+                "write the connection by hand",
+            );
+        };
+        let name = draft.name("connections", self.name);
+        let mut connection =
+            Connection { name, gateway, peer, settings: Vec::new(), policy: Vec::new(), selectors: None };
+        self.settings(&place, &mut connection, draft);
+        self.selectors(&place, &mut connection, draft);
+        let policies = self.get("ipsecPolicies").and_then(Value::as_array);
+        if let Some(first) = policies.and_then(|policies| policies.first()) {
+            let place = format!("{place}.properties.ipsecPolicies[0]");
+            policy::take(first, &place, self.scope, &mut connection, draft);
+        }
+        draft.leave_out(
+            format!("{place}.properties.sharedKey"),
+            "secrets are never taken over",
+            format!("write the key of both sides: (umask 077; cat > {}.psk)", connection.name),
+        );
+        draft.connections.push(connection);
+        self.leave_out("connections", CONNECTION_LEFT_OUT, draft);
+    }
+
+    fn settings(&self, place: &str, connection: &mut Connection, draft: &mut Draft) {
+        if let Some(mode) = self.text("connectionMode") {
+            connection.settings.push(("mode", quoted(&mode)));
+        }
+        if self.get("dpdTimeoutSeconds").is_some() {
+            match self.text("dpdTimeoutSeconds").and_then(|text| text.parse::<u32>().ok()) {
+                Some(0) => {} // Azure's word for the default
+                Some(seconds) => connection.settings.push(("dpd_timeout_s", seconds.to_string())),
+                None => unresolved(&format!("{place}.properties.dpdTimeoutSeconds"), draft),
+            }
+        }
+        let own = self
+            .get("trafficSelectorPolicies")
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty());
+        if self.flag("usePolicyBasedTrafficSelectors") && !own {
+            connection.settings.push(("use_policy_based_traffic_selectors", "true".to_owned()));
+        }
+    }
+
+    /// Our selectors pair every local prefix with every remote one, so several policies become one that holds them all.
+    fn selectors(&self, place: &str, connection: &mut Connection, draft: &mut Draft) {
+        let Some(policies) = self.get("trafficSelectorPolicies").and_then(Value::as_array) else { return };
+        let place = format!("{place}.properties.trafficSelectorPolicies");
+        let (mut locals, mut remotes) = (Vec::new(), Vec::new());
+        for policy in policies {
+            for (key, into) in [("localAddressRanges", &mut locals), ("remoteAddressRanges", &mut remotes)] {
+                let texts = self.texts(policy.get(key), &place, draft);
+                for prefix in draft.prefixes(&place, texts.iter().map(String::as_str)) {
+                    if !into.contains(&prefix) {
+                        into.push(prefix);
+                    }
+                }
+            }
+        }
+        if policies.len() > 1 {
+            let problem = "several policies become one: each local prefix with each remote one";
+            draft.leave_out(place, problem, "give each pair a connection of its own if that is too much");
+        }
+        if !locals.is_empty() && !remotes.is_empty() {
+            connection.selectors = Some((locals, remotes));
+        }
+    }
+}
+
+/// `.../virtualNetworks/NAME/subnets/GatewaySubnet`, or the id that `resourceId` makes (`Microsoft.Network/virtualNetworks/subnets/NAME/GatewaySubnet`).
+fn network_of(id: &str) -> Option<String> {
+    let parts: Vec<&str> = id.split('/').collect();
+    let subnet = parts.iter().rposition(|part| *part == GATEWAY_SUBNET)?;
+    let before = parts.get(subnet.checked_sub(1)?)?;
+    let network =
+        if before.eq_ignore_ascii_case("subnets") { parts.get(subnet.checked_sub(2)?)? } else { before };
+    Some((*network).to_owned())
+}
+
+const GATEWAY_SUBNET: &str = "GatewaySubnet";
+const NOT_YET: &str = "this version has nothing like it";
+const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
+    (
+        "activeActive",
+        NOT_YET,
+        "the gateway uses its first address; add a second gateway if the peer needs one",
+    ),
+    ("enableBgp", "BGP is not supported by this version", "list the peers' prefixes"),
+    (
+        "vpnClientConfiguration",
+        "point-to-site is not supported by this version",
+        "keep serving clients elsewhere",
+    ),
+    ("gatewayDefaultSite", NOT_YET, "add 0.0.0.0/0 to the prefixes of that local network gateway"),
+    ("customRoutes", "point-to-site is not supported by this version", "keep serving clients elsewhere"),
+    ("natRules", "NAT rules are not supported by this version", "give both sides addresses of their own"),
+    (
+        "disableIPSecReplayProtection",
+        "the replay check is never off here",
+        "widen replay_window_packets if packets arrive out of order",
+    ),
+    ("enablePrivateIpAddress", NOT_YET, "see whether the gateway needs it"),
+];
+const CONNECTION_LEFT_OUT: &[(&str, &str, &str)] = &[
+    ("enableBgp", "BGP is not supported by this version", "list the peer's prefixes"),
+    ("useLocalAzureIpAddress", NOT_YET, "see whether the connection needs it"),
+    (
+        "ingressNatRules",
+        "NAT rules are not supported by this version",
+        "give both sides addresses of their own",
+    ),
+    (
+        "egressNatRules",
+        "NAT rules are not supported by this version",
+        "give both sides addresses of their own",
+    ),
+    ("routingWeight", "weights are for circuits", "leave it out"),
+    ("expressRouteGatewayBypass", "private circuits are not supported by this version", "leave it out"),
+];

@@ -1,0 +1,120 @@
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use super::{ImportError, Imported, import};
+use crate::{Config, Environment, Source};
+
+const TEMPLATE: &str = include_str!("../../tests/import/site-to-site.json");
+const CLASSIC: &str = include_str!("../../tests/import/classic.xml");
+
+/// The draft and everything that is told, as a person reads it.
+fn told(imported: &Imported) -> String {
+    let mut text = imported.toml.clone();
+    text.push_str("=====\n");
+    for left in &imported.left_out {
+        writeln!(text, "{}: {}\n  remedy: {}", left.place, left.problem, left.remedy).unwrap();
+    }
+    text
+}
+
+/// Compares with the reviewed file, or writes it (`CROSSGATE_BLESS=1`).
+fn is_as_reviewed(name: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import").join(name);
+    if std::env::var_os("CROSSGATE_BLESS").is_some() {
+        std::fs::write(&file, text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&file).unwrap_or_default(), "{}", file.display());
+}
+
+/// What a check says of the draft once its keys are there.
+fn findings_of(imported: &Imported) -> String {
+    let variable = |_: &str| Some(Zeroizing::new("q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mA".to_owned()));
+    let environment = Environment { cores: BTreeSet::from([0, 1]), user_id: 0, variable: &variable };
+    let keys = imported.toml.replace("{ file = ", "{ env = ");
+    let source = Source { file: Path::new("draft.toml"), text: &keys };
+    Config::parse(source, &environment).err().map_or_else(String::new, |findings| findings.to_string())
+}
+
+#[test]
+fn a_template_becomes_a_configuration_and_a_list_of_what_is_missing() {
+    let imported = import(TEMPLATE).unwrap();
+    is_as_reviewed("site-to-site.txt", &told(&imported));
+    assert_eq!(findings_of(&imported), "");
+    assert!(!imported.toml.contains("sharedKey"), "{}", imported.toml);
+}
+
+#[test]
+fn a_classic_configuration_becomes_a_configuration_and_a_list_of_what_is_missing() {
+    let imported = import(CLASSIC).unwrap();
+    is_as_reviewed("classic.txt", &told(&imported));
+    assert_eq!(findings_of(&imported), "");
+}
+
+#[test]
+fn what_is_neither_is_refused_with_what_is_wanted() {
+    for text in
+        ["", "hello", "{", "[1, 2]", "{\"resources\": []}", "<a/>", "<NetworkConfiguration/>", "\u{0}"]
+    {
+        let error = import(text).unwrap_err();
+        assert!(
+            matches!(error, ImportError::Unreadable(_) | ImportError::NothingThere(_)),
+            "{text:?}: {error}"
+        );
+    }
+    assert_eq!(import(&" ".repeat(super::INPUT_MAX_BYTES + 1)), Err(ImportError::TooLarge));
+}
+
+#[test]
+fn input_that_is_made_to_run_away_ends() {
+    let deep_json = "[".repeat(200_000);
+    assert!(import(&deep_json).is_err());
+    let deep_xml = format!("{}{}", "<a>".repeat(20_000), "</a>".repeat(20_000));
+    assert!(import(&deep_xml).is_err());
+    let entities = "<!DOCTYPE a [<!ENTITY b \"xxxxxxxx\"><!ENTITY c \"&b;&b;&b;&b;\">]><a>&c;</a>";
+    assert!(import(entities).is_err());
+    // Variables that double each other, and one that means itself.
+    let mut variables = String::new();
+    for number in 1..40 {
+        let before = number - 1;
+        write!(variables, "\"v{number}\": \"[concat(variables('v{before}'), variables('v{before}'))]\", ")
+            .unwrap();
+    }
+    let text = format!(
+        "{{ \"variables\": {{ \"v0\": \"xxxxxxxx\", {variables} \"self\": \"[variables('self')]\" }}, \"resources\": [\
+         {{ \"type\": \"Microsoft.Network/localNetworkGateways\", \"name\": \"[variables('v39')]\", \"properties\": {{}} }},\
+         {{ \"type\": \"Microsoft.Network/localNetworkGateways\", \"name\": \"[variables('self')]\", \"properties\": {{}} }},\
+         {{ \"type\": \"Microsoft.Network/localNetworkGateways\", \"name\": \"b\", \"properties\": {{}} }} ] }}"
+    );
+    let imported = import(&text).unwrap();
+    assert_eq!(imported.left_out.iter().filter(|left| left.problem.contains("no name")).count(), 2);
+}
+
+#[test]
+fn hostile_names_stay_names() {
+    let text = "{ \"resources\": [ { \"type\": \"Microsoft.Network/localNetworkGateways\", \"name\": \"x\\\"]\\n[appliance]\\nname = \\\"y\", \
+                \"properties\": { \"gatewayIpAddress\": \"192.0.2.1\" } } ] }";
+    let imported = import(text).unwrap();
+    assert_eq!(imported.toml.matches("[appliance]").count(), 1, "{}", imported.toml);
+    assert!(toml::from_str::<toml::Table>(&imported.toml).is_ok(), "{}", imported.toml);
+}
+
+proptest! {
+    #[test]
+    fn damaged_input_never_panics_and_what_comes_out_is_toml(
+        classic in any::<bool>(), at in any::<prop::sample::Index>(), cut in 0_usize..40, put in "[\\[\\]{}<>'\",(a-z0)&;]{0,6}",
+    ) {
+        let text = if classic { CLASSIC } else { TEMPLATE };
+        let at = at.index(text.len());
+        let end = (at + cut).min(text.len());
+        if text.is_char_boundary(at) && text.is_char_boundary(end) {
+            let damaged = format!("{}{put}{}", &text[..at], &text[end..]);
+            if let Ok(imported) = import(&damaged) {
+                prop_assert!(toml::from_str::<toml::Table>(&imported.toml).is_ok(), "{}", imported.toml);
+            }
+        }
+    }
+}
