@@ -10,8 +10,8 @@ use crate::engine::{BURST_PACKETS, Engine, Packets};
 use crate::machine::report_precision;
 use crate::report::{Report, Row};
 
-/// Packet sizes: round ones, and what ESP makes of 64 and 1400 bytes of inner packet.
-const SIZES: &[usize] = &[64, 68, 128, 256, 512, 1024, 1400, 1404];
+/// Packet sizes: round ones, what ESP makes of 64 and 1400 bytes of inner packet, and a jumbo frame.
+const SIZES: &[usize] = &[64, 68, 128, 256, 512, 1024, 1400, 1404, 8900];
 const QUICK_SIZES: &[usize] = &[64, 256, 1400];
 /// Bursts between two changes of engine.
 const TURN_BURSTS: usize = 50;
