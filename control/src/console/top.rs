@@ -1,5 +1,5 @@
 //! `crossgate top`: what the gateway does right now. Two samples of its answers make rates ([`Rates`]), which are drawn on a terminal
-//! ([`draw`]) or printed as JSON. The client's loop (`bin/crossgate/top.rs`) takes the samples.
+//! ([`draw()`]) or printed as JSON. The client's loop (`bin/crossgate/top.rs`) takes the samples.
 
 mod draw;
 
