@@ -1,5 +1,6 @@
 //! Connections: one peer, its key, and what travels to it.
 
+mod ability;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -8,18 +9,19 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ability::{check_dpd, check_selectors_allowed, policy};
 use rules::Rules;
 use toml::de::DeValue;
 
 use crate::choice::Choice;
 use crate::document::Section;
 use crate::environment::Environment;
-use crate::gateway::{VirtualNetworkGateway, VpnType};
+use crate::gateway::VirtualNetworkGateway;
 use crate::identity::Identity;
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
 use crate::network::VirtualNetwork;
-use crate::policy::{self, Policy};
+use crate::policy::Policy;
 use crate::port::Port;
 use crate::report::{Located, Place, Report};
 use crate::secret::{self, SharedKey};
@@ -260,20 +262,6 @@ fn mode(
     mode
 }
 
-/// The connection's policy; gateways of size Basic and policy-based ones have none of their own.
-fn policy(
-    section: &mut Section<'_>,
-    gateway: Option<&VirtualNetworkGateway>,
-    report: &mut Report<'_>,
-) -> Policy {
-    let Some(section) = section.section("policy", report) else { return Policy::default() };
-    if let Some(gateway) = gateway.filter(|gateway| !gateway.sku.takes_policy()) {
-        let problem = format!("the gateway \"{}\" is of size Basic, which takes no policy", gateway.name);
-        report.error(&section.place, problem, "leave the policy out, or take a larger sku");
-    }
-    policy::read(section, report)
-}
-
 fn traffic_selectors(
     section: &mut Section<'_>,
     found: &Found<'_>,
@@ -307,42 +295,6 @@ fn traffic_selectors(
             },
         ),
     )
-}
-
-/// Selectors of one's own are for route-based gateways that take a policy.
-fn check_selectors_allowed(
-    gateway: &VirtualNetworkGateway,
-    own: Option<&Place>,
-    by_policy: Option<&Place>,
-    report: &mut Report<'_>,
-) {
-    if gateway.vpn_type == VpnType::PolicyBased {
-        if let Some(place) = own {
-            let problem = format!(
-                "the gateway \"{}\" is PolicyBased: its selectors are the prefixes of both sides",
-                gateway.name
-            );
-            report.error(place, problem, "leave traffic_selectors out, or take vpn_type = \"RouteBased\"");
-        }
-    } else if let Some(place) = own.or(by_policy).filter(|_| !gateway.sku.takes_policy()) {
-        let problem = format!(
-            "the gateway \"{}\" is of size {}, whose selectors are any-to-any",
-            gateway.name,
-            gateway.sku.word()
-        );
-        report.error(place, problem, "leave them out, or take a larger sku");
-    }
-}
-
-/// Policy-based gateways have no dead peer detection that could be set.
-fn check_dpd(section: &Section<'_>, gateway: Option<&VirtualNetworkGateway>, report: &mut Report<'_>) {
-    let policy_based = gateway.filter(|gateway| gateway.vpn_type == VpnType::PolicyBased);
-    if let Some(gateway) = policy_based.filter(|_| section.has("dpd_timeout_s")) {
-        let problem =
-            format!("the gateway \"{}\" is PolicyBased, which takes no dpd_timeout_s", gateway.name);
-        let remedy = "leave the key out, or take vpn_type = \"RouteBased\"";
-        report.error(&section.place_of("dpd_timeout_s"), problem, remedy);
-    }
 }
 
 /// Our end: the gateway's first public address of the family of the peer's. The underlay has to lead to the peer.
