@@ -8,6 +8,7 @@ use super::{Aad, Job, Kernel, KernelError, KernelName, Key, KeyLengthError, TAG_
 mod emulated;
 mod oracle;
 mod vectors;
+mod wycheproof;
 
 /// Seals `payload` alone and returns ciphertext and tag.
 fn seal_one(kernel: Kernel, key: &[u8], nonce: [u8; 12], aad: Aad, payload: &[u8]) -> Vec<u8> {

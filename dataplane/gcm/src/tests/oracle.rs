@@ -220,6 +220,11 @@ fn a_forged_packet_leaves_its_neighbours_alone() {
             let packets: Vec<_> = (0..32).map(|i| Packet::new(i, 32, length, i)).collect();
             check(&subject, &packets, &[0, 3, 17, 18, 31]);
         }
+        let mixed = [68, 1404, 0, 16, 84, 240, 479, 480, 481, 1404, 68, 31];
+        for forged in 0..mixed.len() {
+            let packets: Vec<_> = (0..mixed.len()).map(|i| Packet::new(i, 32, mixed[i], i)).collect();
+            check(&subject, &packets, &[forged]);
+        }
     }
 }
 
