@@ -9,13 +9,13 @@ use dpdk_sys::{Mbuf, Mempool};
 use crate::counter::Counter;
 use crate::forwarding::DontFragment;
 use crate::gcm::Aad;
-use crate::header::checksum::Sum;
+use crate::header::checksum::{self, Sum};
 use crate::header::esp::{HEADER_BYTES, IV_BYTES, TAG_BYTES, TRAILER_BYTES};
 use crate::header::ipv4::{self, Ipv4View};
 use crate::header::ipv6::{self, Ipv6View};
 use crate::header::{Protocol, be16, udp};
 use crate::packet::Family;
-use crate::sa::{DscpPolicy, Esn, Hot, Outer};
+use crate::sa::{DscpPolicy, Esn, Hot, Outer, TEMPLATE_BYTES};
 
 /// What the outer header takes over from the inner one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,19 +24,8 @@ pub(crate) struct Inner {
     pub(crate) family: Family,
     /// DSCP and ECN.
     pub(crate) traffic_class: u8,
-    /// The DF bit; set for IPv6.
+    /// The DF bit; set for IPv6. Once the tunnel is known, the outer header's ([`DontFragment::outer`]).
     pub(crate) dont_fragment: bool,
-}
-
-/// Where the sealed part stands in an encapsulated packet, and with what to seal it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sealing {
-    /// Offset of ciphertext and tag in the packet, in bytes.
-    pub(crate) at: u16,
-    /// Nonce: salt and IV.
-    pub(crate) nonce: [u8; 12],
-    /// SPI and sequence number.
-    pub(crate) aad: Aad,
 }
 
 /// Puts an inner packet (the mbuf's data) into ESP, not yet sealed:
@@ -45,56 +34,71 @@ pub(crate) struct Sealing {
 /// 2. IV, ESP header and outer header in front of it, the outer one from the SA's template,
 /// 3. in the outer header: lengths, DSCP and ECN, DF and identification, and over IPv4 the checksum.
 ///
-/// A UDP checksum over IPv6 needs the ciphertext: see [`finish`].
+/// A UDP checksum over IPv6 needs the ciphertext: see [`finish`]. Returns the offset of what is to be sealed, in bytes.
 ///
 /// # Errors
 /// The drop reason: `EspNoRoom` or `EspTooLong`; the packet is then not to be used any more.
-pub(crate) fn encapsulate(
-    mbuf: &mut Mbuf,
-    hot: &Hot,
-    inner: Inner,
-    df: DontFragment,
-    sequence: u64,
-) -> Result<Sealing, Counter> {
-    let inner_bytes = mbuf.data().len();
-    let pad_bytes = (inner_bytes + TRAILER_BYTES).next_multiple_of(4) - inner_bytes - TRAILER_BYTES;
-    let front = usize::from(hot.template_bytes) + 4 + IV_BYTES;
-    let total = front + inner_bytes + pad_bytes + TRAILER_BYTES + TAG_BYTES;
-    let total_bytes = u16::try_from(total).map_err(|_| Counter::EspTooLong)?;
+#[inline]
+pub(crate) fn encapsulate(mbuf: &mut Mbuf, hot: &Hot, inner: Inner, sequence: u64) -> Result<u16, Counter> {
+    let inner_bytes = u16::try_from(mbuf.data().len()).map_err(|_| Counter::EspTooLong)?;
     let front_bytes = u16::from(hot.template_bytes) + 4 + 8;
-    let tail_bytes =
-        total_bytes - front_bytes - u16::try_from(inner_bytes).map_err(|_| Counter::EspTooLong)?;
+    let pad_bytes = inner_bytes.wrapping_add(2).wrapping_neg() & 3; // trailer included, a multiple of four
+    let tail_bytes = pad_bytes + 2 + 16;
+    let total_bytes = front_bytes
+        .checked_add(tail_bytes)
+        .and_then(|around| around.checked_add(inner_bytes))
+        .ok_or(Counter::EspTooLong)?;
     let tail = mbuf.append(tail_bytes).ok_or(Counter::EspNoRoom)?;
-    for (value, byte) in (1..).zip(&mut tail[..pad_bytes]) {
-        *byte = value;
-    }
-    tail[pad_bytes] = pad_bytes.to_le_bytes()[0]; // at most 3
-    tail[pad_bytes + 1] = match inner.family {
+    let next = match inner.family {
         Family::V4 => Protocol::IPV4.0,
         Family::V6 => Protocol::IPV6.0,
     };
-    let head = mbuf.prepend(front_bytes).ok_or(Counter::EspNoRoom)?;
-    let (outer, esp) = head.split_at_mut(usize::from(hot.template_bytes));
-    outer.copy_from_slice(&hot.template[..usize::from(hot.template_bytes)]);
-    let iv = sequence.to_be_bytes();
-    esp[..4].copy_from_slice(&iv[4..]);
-    esp[4..].copy_from_slice(&iv);
-    let traffic_class = outer_traffic_class(hot.dscp, inner.traffic_class);
+    // One store for all: padding 1, 2, 3, its length, next header; the tag will overwrite the rest.
+    let trailer = TRAILERS[usize::from(pad_bytes)] | u64::from(next) << (8 * pad_bytes + 8);
+    *tail.first_chunk_mut().ok_or(Counter::EspNoRoom)? = trailer.to_le_bytes();
+    let (traffic_class, df) = (outer_traffic_class(hot.dscp, inner.traffic_class), inner.dont_fragment);
+    // Lengths of template and front are constants in each arm, so that they are written by a few wide stores.
     match hot.outer {
-        Outer::V4 => write_v4(outer, total_bytes, traffic_class, df.outer(inner.dont_fragment), sequence),
+        Outer::V4 => {
+            let outer = front::<24, 36>(mbuf, hot, sequence)?;
+            write_v4(outer, hot.sum, total_bytes, traffic_class, df, sequence);
+        }
         Outer::V4Udp => {
-            write_v4(outer, total_bytes, traffic_class, df.outer(inner.dont_fragment), sequence);
+            let outer = front::<32, 44>(mbuf, hot, sequence)?;
+            write_v4(outer, hot.sum, total_bytes, traffic_class, df, sequence);
             write_udp_bytes(&mut outer[ipv4::HEADER_BYTES..], total_bytes - 20);
         }
-        Outer::V6 => write_v6(outer, total_bytes - 40, traffic_class),
+        Outer::V6 => {
+            let outer = front::<44, 56>(mbuf, hot, sequence)?;
+            write_v6(outer, total_bytes - 40, traffic_class);
+        }
         Outer::V6Udp => {
+            let outer = front::<52, 64>(mbuf, hot, sequence)?;
             write_v6(outer, total_bytes - 40, traffic_class);
             write_udp_bytes(&mut outer[ipv6::HEADER_BYTES..], total_bytes - 40);
         }
     }
-    let spi_at = outer.len() - 4;
-    let spi = [outer[spi_at], outer[spi_at + 1], outer[spi_at + 2], outer[spi_at + 3]];
-    Ok(Sealing { at: front_bytes, nonce: nonce(hot.salt, iv), aad: aad(spi, sequence, hot.esn) })
+    Ok(front_bytes)
+}
+
+/// The SA's template, sequence number and IV, in front of the packet; returns the outer header.
+#[inline]
+fn front<'a, const TEMPLATE: usize, const FRONT: usize>(
+    mbuf: &'a mut Mbuf,
+    hot: &Hot,
+    sequence: u64,
+) -> Result<&'a mut [u8; TEMPLATE], Counter> {
+    const { assert!(FRONT == TEMPLATE + 12 && TEMPLATE <= TEMPLATE_BYTES) };
+    let front_bytes = const { FRONT.to_le_bytes()[0] as u16 }; // at most 64
+    let head = mbuf.prepend(front_bytes).ok_or(Counter::EspNoRoom)?;
+    let (outer, esp) = head.split_first_chunk_mut::<TEMPLATE>().ok_or(Counter::EspNoRoom)?;
+    let esp: &mut [u8; 12] = esp.first_chunk_mut().ok_or(Counter::EspNoRoom)?;
+    let template: &[u8; TEMPLATE] = hot.template.first_chunk().ok_or(Counter::EspNoRoom)?;
+    *outer = *template;
+    let iv = sequence.to_be_bytes();
+    esp[..4].copy_from_slice(&iv[4..]);
+    esp[4..].copy_from_slice(&iv);
+    Ok(outer)
 }
 
 /// What remains after sealing: the UDP checksum where the outer header is IPv6. RFC 6936 allows zero only where both ends
@@ -116,7 +120,8 @@ pub(crate) fn keepalive(hot: &Hot, pool: &Mempool) -> Option<Mbuf> {
     packet[..headers].copy_from_slice(hot.template.get(..headers)?);
     match hot.outer {
         Outer::V4Udp => {
-            write_v4(&mut packet, 29, 0, false, 0);
+            let outer = packet.first_chunk_mut()?;
+            write_v4::<{ ipv4::HEADER_BYTES }>(outer, hot.sum, 29, 0, false, 0);
             write_udp_bytes(&mut packet[ipv4::HEADER_BYTES..], 9);
         }
         Outer::V6Udp => {
@@ -132,13 +137,11 @@ pub(crate) fn keepalive(hot: &Hot, pool: &Mempool) -> Option<Mbuf> {
 
 /// What an authentic payload holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stripped {
+pub(crate) struct Stripped<'a> {
     /// Family of the inner packet.
     pub(crate) family: Family,
-    /// Its length in bytes, by its own header.
-    pub(crate) inner_bytes: u16,
-    /// Its DSCP and ECN.
-    pub(crate) traffic_class: u8,
+    /// The packet, as long as its own header says.
+    pub(crate) packet: &'a [u8],
 }
 
 /// Finds the inner packet in a decrypted payload: padding and trailer checked (RFC 4303, 2.4 to 2.6), padding for
@@ -146,7 +149,8 @@ pub(crate) struct Stripped {
 ///
 /// # Errors
 /// The drop reason: `EspBadPadding`, `EspDummy`, `EspBadNextHeader`, `EspInnerMalformed`.
-pub(crate) fn strip(payload: &[u8]) -> Result<Stripped, Counter> {
+#[inline]
+pub(crate) fn strip(payload: &[u8]) -> Result<Stripped<'_>, Counter> {
     let (body, trailer) = payload.split_last_chunk::<TRAILER_BYTES>().ok_or(Counter::EspBadPadding)?;
     let pad_bytes = usize::from(trailer[0]);
     let inner_bytes = body.len().checked_sub(pad_bytes).ok_or(Counter::EspBadPadding)?;
@@ -157,13 +161,11 @@ pub(crate) fn strip(payload: &[u8]) -> Result<Stripped, Counter> {
     match Protocol(trailer[1]) {
         Protocol::IPV4 => {
             let view = Ipv4View::new(inner).map_err(|_| Counter::EspInnerMalformed)?;
-            let (inner_bytes, traffic_class) = (view.total_bytes(), view.traffic_class());
-            Ok(Stripped { family: Family::V4, inner_bytes, traffic_class })
+            Ok(Stripped { family: Family::V4, packet: view.packet() })
         }
         Protocol::IPV6 => {
             let view = Ipv6View::new(inner).map_err(|_| Counter::EspInnerMalformed)?;
-            let inner_bytes = u16::try_from(view.packet().len()).map_err(|_| Counter::EspInnerMalformed)?;
-            Ok(Stripped { family: Family::V6, inner_bytes, traffic_class: view.traffic_class() })
+            Ok(Stripped { family: Family::V6, packet: view.packet() })
         }
         Protocol::NO_NEXT_HEADER => Err(Counter::EspDummy),
         _ => Err(Counter::EspBadNextHeader),
@@ -174,6 +176,7 @@ pub(crate) fn strip(payload: &[u8]) -> Result<Stripped, Counter> {
 ///
 /// # Errors
 /// `EcnIllegal`: the outer header says "congestion experienced" and the inner sender does not understand it.
+#[inline]
 pub(crate) fn inner_traffic_class(outer: u8, inner: u8) -> Result<u8, Counter> {
     match (inner & ECN, outer & ECN) {
         (NOT_ECT, CE) => Err(Counter::EcnIllegal),
@@ -185,12 +188,14 @@ pub(crate) fn inner_traffic_class(outer: u8, inner: u8) -> Result<u8, Counter> {
 }
 
 /// Nonce of AES-GCM (RFC 4106, 4).
+#[inline]
 pub(crate) fn nonce(salt: [u8; 4], iv: [u8; IV_BYTES]) -> [u8; 12] {
     let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (salt, iv);
     [a, b, c, d, e, f, g, h, i, j, k, l]
 }
 
 /// Additional authenticated data (RFC 4106, 5): SPI and sequence number, of which 64 bits under ESN.
+#[inline]
 pub(crate) fn aad(spi: [u8; 4], sequence: u64, esn: Esn) -> Aad {
     let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (spi, sequence.to_be_bytes());
     match esn {
@@ -208,12 +213,29 @@ fn outer_traffic_class(policy: DscpPolicy, inner: u8) -> u8 {
 }
 
 /// The identification is the sequence number's low 16 bits: unique for as long as 64K packets are under way (RFC 6864).
-fn write_v4(outer: &mut [u8], total_bytes: u16, traffic_class: u8, dont_fragment: bool, sequence: u64) {
+/// `sum` is the template's, to which the words written here are added (RFC 1071).
+#[inline]
+fn write_v4<const N: usize>(
+    outer: &mut [u8; N],
+    sum: u32,
+    total_bytes: u16,
+    traffic_class: u8,
+    dont_fragment: bool,
+    sequence: u64,
+) {
+    let [.., high, low] = sequence.to_be_bytes();
+    let identification = u16::from_be_bytes([high, low]);
+    let flags: u16 = if dont_fragment { 0x4000 } else { 0 };
+    let sum = sum
+        + u32::from(traffic_class)
+        + u32::from(total_bytes)
+        + u32::from(identification)
+        + u32::from(flags);
     outer[1] = traffic_class;
     outer[2..4].copy_from_slice(&total_bytes.to_be_bytes());
-    outer[4..6].copy_from_slice(&sequence.to_be_bytes()[6..]);
-    outer[6] = if dont_fragment { 0x40 } else { 0 };
-    ipv4::write_checksum(&mut outer[..ipv4::HEADER_BYTES]);
+    outer[4..6].copy_from_slice(&identification.to_be_bytes());
+    outer[6..8].copy_from_slice(&flags.to_be_bytes());
+    outer[10..12].copy_from_slice(&checksum::fold(sum).to_be_bytes());
 }
 
 fn write_v6(outer: &mut [u8], payload_bytes: u16, traffic_class: u8) {
@@ -237,7 +259,7 @@ pub(crate) fn traffic_class(bytes: &[u8]) -> u8 {
 
 impl DontFragment {
     /// The outer DF bit.
-    fn outer(self, inner: bool) -> bool {
+    pub(crate) fn outer(self, inner: bool) -> bool {
         match self {
             Self::Copy => inner,
             Self::Set => true,
@@ -249,6 +271,9 @@ impl DontFragment {
 const _: () = assert!(HEADER_BYTES + IV_BYTES == 16 && TAG_BYTES == 16);
 
 const KEEPALIVE: u8 = 0xff;
+
+/// Padding and its length, for 0 to 3 bytes of padding, first byte lowest (RFC 4303, 2.4).
+const TRAILERS: [u64; 4] = [0, 0x0101, 0x02_0201, 0x0303_0201];
 
 /// The ECN field and its values (RFC 3168, 5).
 const ECN: u8 = 3;

@@ -52,7 +52,8 @@ impl Handover {
     /// Adds what others sent here to `sealed`, as far as there is room.
     pub(crate) fn receive(&self, sealed: &mut Batch<Sealed>, counters: &mut Local) {
         for ring in &self.from {
-            while !sealed.is_full() {
+            // `is_empty` first: cheaper than an empty `pop`, which ends in a fence.
+            while !ring.is_empty() && !sealed.is_full() {
                 let Some(packet) = ring.pop() else { break };
                 counters.count(Counter::HandoverReceived);
                 put(sealed, packet, counters);

@@ -25,6 +25,8 @@ pub mod header;
 
 pub mod forwarding;
 
+mod flow;
+
 pub mod route;
 
 pub mod selector;

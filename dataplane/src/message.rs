@@ -296,7 +296,8 @@ impl ControlEnd {
 
 impl WorkerEnd {
     pub(crate) fn next_command(&mut self) -> Option<(CommandId, Command)> {
-        self.rings.commands.pop()
+        // Cheaper than an empty `pop`, which ends in a fence.
+        if self.rings.commands.is_empty() { None } else { self.rings.commands.pop() }
     }
 
     /// Never fails: control keeps count of what is unanswered. If it did not, the acknowledgement would be dropped here rather than
@@ -311,6 +312,6 @@ impl WorkerEnd {
     }
 
     pub(crate) fn next_injection(&mut self) -> Option<Inject> {
-        self.rings.injections.pop()
+        if self.rings.injections.is_empty() { None } else { self.rings.injections.pop() }
     }
 }

@@ -13,6 +13,7 @@ use crate::forwarding::InterfaceId;
 use crate::header::ethernet::Mac;
 use crate::message::NeighbourEntry;
 
+pub(crate) use frame::LINK_BYTES;
 pub use frame::{FRAME_BYTES, announcement, link_header, solicitation};
 pub use hear::{Heard, Link};
 use table::{Entry, Key, Table};
@@ -121,6 +122,7 @@ pub struct Neighbours<P> {
     waiting: Waiting<P>,
     swept_us: u64,
     random: u64,
+    epoch: u32,
 }
 
 impl<P> Neighbours<P> {
@@ -132,7 +134,14 @@ impl<P> Neighbours<P> {
             waiting: Waiting::new(limits.unresolved),
             swept_us: 0,
             random: seed | 1,
+            epoch: 0,
         }
+    }
+
+    /// Changes whenever an address that [`Neighbours::mac`] told is no longer what it would tell: whoever keeps one compares.
+    #[inline]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// The MAC address to send to, if it is known well enough to be used. Using a stale one starts its probing.
@@ -297,6 +306,9 @@ impl<P> Neighbours<P> {
         let lasts_us = REACHABLE_US / 2 + self.next_random() % REACHABLE_US;
         let entry = self.table.entry_mut(at);
         let (before, interface) = (entry.state, entry.key.interface);
+        if entry.mac != mac && !matches!(before, State::Incomplete(_)) {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
         entry.mac = mac;
         entry.state = state;
         entry.deadline_us = now_us.saturating_add(lasts_us);
@@ -333,6 +345,7 @@ impl<P> Neighbours<P> {
     }
 
     fn remove(&mut self, at: u32, act: &mut impl FnMut(Action<P>)) {
+        self.epoch = self.epoch.wrapping_add(1);
         if let Some(entry) = self.table.remove(at)
             && let State::Incomplete(slot) = entry.state
         {
@@ -354,6 +367,7 @@ impl<P> Neighbours<P> {
                 (entry.state == State::Stale || is_lapsed) && now_us.saturating_sub(entry.used_us) >= RETRY_US
             });
             if is_spare {
+                self.epoch = self.epoch.wrapping_add(1);
                 self.table.remove(at);
                 return true;
             }

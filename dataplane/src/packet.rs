@@ -11,10 +11,11 @@ use crate::esp::Inner;
 use crate::forwarding::{InterfaceId, TunnelId, VrfId};
 use crate::header::ipv4::Ipv4View;
 use crate::header::ipv6::Ipv6View;
-use crate::header::{Protocol, be16};
+use crate::header::{Protocol, be16, udp};
 use crate::icmp::Delivery;
 use crate::pmtu::Fit;
 use crate::selector::Flow;
+use crate::spi::SaSlot;
 
 /// IP version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,21 +54,28 @@ pub(crate) struct Sealed {
     pub(crate) mbuf: Mbuf,
     /// Offset of the ESP header, in bytes.
     pub(crate) esp_at: u16,
-    /// Source address, and port if it came in UDP.
-    pub(crate) remote: IpAddr,
-    pub(crate) remote_port: Option<u16>,
+    /// Whether a UDP header stands right before it.
+    pub(crate) in_udp: bool,
 }
 
 impl Sealed {
+    /// Source address and port, if it came in UDP.
     pub(crate) fn socket(&self) -> Option<SocketAddr> {
-        self.remote_port.map(|port| SocketAddr::new(self.remote, port))
+        let data = self.mbuf.data();
+        let udp_at = usize::from(self.esp_at).checked_sub(udp::HEADER_BYTES).filter(|_| self.in_udp)?;
+        let port = be16(data.get(udp_at..udp_at + 2)?, 0);
+        let source: IpAddr = match data.first()? >> 4 {
+            4 => Ipv4View::with_checksum_known(data).ok()?.source().into(),
+            _ => IpAddr::from(*data.get(8..24)?.first_chunk::<16>()?),
+        };
+        Some(SocketAddr::new(source, port))
     }
 }
 
 /// A received ESP packet whose SA is known and whose number is not old: to be opened.
 pub(crate) struct Opening {
     pub(crate) packet: Sealed,
-    pub(crate) slot: usize,
+    pub(crate) slot: SaSlot,
     pub(crate) sequence: u64,
 }
 
@@ -75,21 +83,10 @@ pub(crate) struct Opening {
 pub(crate) struct Entering {
     pub(crate) mbuf: Mbuf,
     pub(crate) tunnel: TunnelId,
+    /// With the outer header's DF bit in the place of its own.
     pub(crate) inner: Inner,
-    pub(crate) sequence: Sequence,
     /// [`Fit::Whole`], or [`Fit::FragmentOuter`].
     pub(crate) fit: Fit,
-}
-
-/// The sequence number of a packet on its way into a tunnel: taken when the whole burst is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sequence {
-    /// Not asked for yet.
-    NotAsked,
-    /// This one.
-    Taken(u64),
-    /// None to be had: the packet is to be dropped under this reason.
-    Refused(Counter),
 }
 
 /// A whole IP packet that is to leave on an interface.

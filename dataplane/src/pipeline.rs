@@ -1,8 +1,11 @@
 //! The packet path, top to bottom: what a worker does with a burst. Each stage handles the whole burst before the next begins, and
 //! moves every packet on to a later stage's list, out (sent, punted, handed over), or into a named counter.
 //!
+//! A packet of a known flow takes a shortcut past the parts that looked its way up before: same lists, same order.
+//!
 //! | stage | file | takes, gives |
 //! | --- | --- | --- |
+//! | shortcut | `pipeline/shortcut.rs` | plain packets, of receive and open; by `flow.rs` to `sealed`, `entering`, or out; the others stay |
 //! | receive | `pipeline/receive.rs` | frames; to `sealed` (ESP for us), `clear`, IKE to control, answers ARP and ND |
 //! | open | `pipeline/open.rs` | `sealed`; SPI, home worker, replay, AES-GCM, ESP off, selectors; to `clear` |
 //! | route | `pipeline/route.rs` | `clear`; route, selectors, TTL, size; to `entering` a tunnel, `leaving`, ICMP errors |
@@ -16,7 +19,8 @@ mod local;
 mod open;
 mod receive;
 mod route;
-mod seal;
+pub(crate) mod seal;
+mod shortcut;
 
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use std::sync::Arc;
 use dpdk_sys::{Burst, Mbuf, Mempool, Reassembler};
 
 use crate::counter::{Counter, Local};
+use crate::flow::{FlowTable, Now};
 use crate::forwarding::{Forwarding, PortIndex, TunnelId, VrfId};
 use crate::gcm::Kernel;
 use crate::handover::Handover;
@@ -33,17 +38,16 @@ use crate::icmp::TokenBucket;
 use crate::message::{Event, Full, WorkerEnd};
 use crate::neighbour::Neighbours;
 use crate::packet::{
-    Batch, Clear, Entering, Leaving, Opening, Origin, Sealed, describe_v4, describe_v6, discard, put,
+    Batch, Clear, Entering, Leaving, Origin, Sealed, describe_v4, describe_v6, discard, put,
 };
 use crate::sa::{InboundSa, OutboundSa};
 use leave::Transmit;
+use seal::Outbound;
 
 /// The lists between the stages; empty between two bursts.
 #[derive(Default)]
 pub(crate) struct Lists {
-    pub(crate) arrived: Burst,
     pub(crate) sealed: Batch<Sealed>,
-    opening: Batch<Opening>,
     pub(crate) clear: Batch<Clear>,
     errors: Batch<Clear>,
     entering: Batch<Entering>,
@@ -53,16 +57,28 @@ pub(crate) struct Lists {
 /// SAs, neighbours: what a worker looks up and changes.
 pub(crate) struct Tables {
     pub(crate) inbound: Box<[Option<Box<InboundSa>>]>,
-    pub(crate) outbound: Box<[Option<Arc<OutboundSa>>]>,
+    pub(crate) outbound: Box<[Outbound]>,
     /// When control was last told that a tunnel has no SA, in seconds.
     pub(crate) asked_s: Box<[u32]>,
     pub(crate) neighbours: Neighbours<Mbuf>,
+    /// What the tables say about flows that were here before.
+    pub(crate) flows: FlowTable,
+    /// Counts snapshots, and tunnels that came up or went down: what flows depend on. A new SA for the old one is not such a change.
+    pub(crate) snapshot: u32,
 }
 
 impl Tables {
-    /// The SA that seals for a tunnel at present.
+    /// The SA to seal with for a tunnel.
+    #[inline]
     pub(crate) fn outbound_of(&self, tunnel: TunnelId) -> Option<&OutboundSa> {
-        self.outbound.get(usize::try_from(tunnel.0).ok()?)?.as_deref()
+        self.outbound.get(usize::try_from(tunnel.0).ok()?)?.sa().map(|sa| &**sa)
+    }
+
+    /// What the validity of remembered things is measured by.
+    #[inline]
+    pub(crate) fn now(&self, us: u64) -> Now {
+        // Both only grow, so the sum changes whenever one of them does.
+        Now { us, epoch: self.snapshot.wrapping_add(self.neighbours.epoch()), snapshot: self.snapshot }
     }
 }
 
@@ -88,14 +104,20 @@ pub(crate) struct Context {
 }
 
 /// A burst of frames of one port, all the way.
-pub(crate) fn frames(port: PortIndex, lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
-    receive::receive(port, lists, &mut tables.neighbours, cx);
+pub(crate) fn frames(
+    port: PortIndex,
+    arrived: &mut Burst,
+    lists: &mut Lists,
+    tables: &mut Tables,
+    cx: &mut Context,
+) {
+    receive::receive(port, arrived, lists, tables, cx);
     onward(lists, tables, cx);
 }
 
 /// What the stages after receiving do: also for packets that another worker handed over, or that control injected.
 pub(crate) fn onward(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
-    open::open(lists, &mut tables.inbound, cx);
+    open::open(lists, tables, cx);
     route::route(lists, tables, cx);
     seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
     leave::leave(&mut lists.leaving, &mut tables.neighbours, cx);
@@ -159,8 +181,12 @@ impl Context {
 }
 
 /// Cuts what is behind the first `bytes` bytes.
+#[inline]
 fn trim_to(mbuf: &mut Mbuf, bytes: usize) {
     let excess = mbuf.data().len().saturating_sub(bytes);
+    if excess == 0 {
+        return;
+    }
     let trimmed = u16::try_from(excess).ok().and_then(|excess| mbuf.trim(excess));
     debug_assert!(trimmed.is_some(), "a contiguous packet can be trimmed to what it holds");
 }

@@ -14,7 +14,7 @@ mod replay;
 pub use inbound::{InboundParameters, InboundSa, InboundStats};
 pub use lifetime::{Expiry, Lifetime, Limits};
 pub use outbound::{DscpPolicy, OutboundParameters, OutboundSa};
-pub(crate) use outbound::{Hot, Outer};
+pub(crate) use outbound::{Hot, Outer, TEMPLATE_BYTES};
 pub use replay::{ReplayWindow, WINDOW_MAX_PACKETS, WINDOW_MIN_PACKETS};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

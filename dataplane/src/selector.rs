@@ -143,6 +143,12 @@ pub struct Selectors {
 }
 
 impl Selectors {
+    /// Whether every packet between two addresses meets the same fate, whatever its protocol and ports.
+    #[must_use]
+    pub fn look_at_addresses_only(&self) -> bool {
+        self.local.iter().chain(&self.remote).all(|s| s.protocol.is_none() && s.ports == Ports::Any)
+    }
+
     /// Whether a packet from our side may enter the tunnel.
     #[must_use]
     pub fn matches_outbound(&self, flow: &Flow) -> bool {

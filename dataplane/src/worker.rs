@@ -17,10 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dpdk_sys::{Eal, Mempool, Reassembler, RxQueue, TxQueue, tsc_cycles};
+use dpdk_sys::{Burst, Eal, Mempool, Reassembler, RxQueue, TxQueue, tsc_cycles};
 
 use crate::counter::{Counter, Counters, Local};
 use crate::esp;
+use crate::flow::FlowTable;
 use crate::forwarding::{Forwarding, PortIndex};
 use crate::gcm::Kernel;
 use crate::handover::Handover;
@@ -28,6 +29,7 @@ use crate::icmp::TokenBucket;
 use crate::message::WorkerEnd;
 use crate::neighbour::{self, Neighbours};
 use crate::pipeline::leave::Transmit;
+use crate::pipeline::seal::Outbound;
 use crate::pipeline::{self, Context, Lists, Tables};
 
 /// What a worker does when there is nothing to do.
@@ -77,8 +79,13 @@ pub struct Worker {
     keepalive_hand: usize,
     keepalive_us: u64,
     fragments_us: u64,
+    clock_cycles: u64,
 }
 
+/// Age at which the clock is read again, in TSC cycles: some tens of microseconds.
+const CLOCK_CYCLES: u64 = 100_000;
+/// Flows that a worker remembers for each tunnel: some host pairs each way.
+const FLOWS_PER_TUNNEL: u32 = 4;
 /// Packets that one step takes from control's ring: no more than a list holds.
 const INJECTIONS: usize = 32;
 /// Tunnels looked at for a keepalive, at most once in so many microseconds.
@@ -116,9 +123,11 @@ impl Worker {
         let (slots, tunnels) = (sizes.inbound_sas as usize, sizes.tunnels as usize);
         let tables = Tables {
             inbound: std::iter::repeat_with(|| None).take(slots).collect(),
-            outbound: std::iter::repeat_with(|| None).take(tunnels).collect(),
+            outbound: std::iter::repeat_with(Outbound::new).take(tunnels).collect(),
             asked_s: vec![0; tunnels].into_boxed_slice(),
             neighbours: Neighbours::new(sizes.neighbours, parts.seed),
+            flows: FlowTable::new(sizes.tunnels.saturating_mul(FLOWS_PER_TUNNEL), parts.seed),
+            snapshot: 0,
         };
         let cx = Context {
             forwarding: Arc::new(Forwarding::empty()),
@@ -148,13 +157,19 @@ impl Worker {
             keepalive_hand: 0,
             keepalive_us: 0,
             fragments_us: 0,
+            clock_cycles: 0,
         }
     }
 
     /// One turn at the present time. Returns how many packets it handled.
     pub fn step(&mut self) -> usize {
-        let now_us = u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.step_at(now_us)
+        // Timers are milliseconds long: under load the clock is read once in several turns, the cycle counter tells when.
+        let cycles = tsc_cycles();
+        if cycles.wrapping_sub(self.clock_cycles) >= CLOCK_CYCLES {
+            self.clock_cycles = cycles;
+            self.cx.now_us = u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        }
+        self.step_at(self.cx.now_us)
     }
 
     /// One turn at a time of the caller's, in microseconds, which must not go back: for tests in virtual time.
@@ -178,13 +193,14 @@ impl Worker {
         if !lists.sealed.is_empty() {
             pipeline::onward(lists, tables, cx);
         }
+        let mut burst = Burst::new();
         for (port, queue) in rx.iter_mut() {
-            let arrived = usize::from(queue.rx_burst(&mut lists.arrived));
+            let arrived = usize::from(queue.rx_burst(&mut burst));
             if arrived == 0 {
                 continue;
             }
             let burst_began = tsc_cycles();
-            pipeline::frames(*port, lists, tables, cx);
+            pipeline::frames(*port, &mut burst, lists, tables, cx);
             cx.transmit.flush(&mut cx.counters);
             histograms.record(arrived as u64, tsc_cycles().saturating_sub(burst_began));
             handled += arrived;
@@ -250,7 +266,7 @@ impl Worker {
             let at = self.keepalive_hand;
             self.keepalive_hand = (at + 1) % tables.outbound.len();
             let Some(sa) =
-                tables.outbound[at].as_ref().filter(|sa| at % workers == me && sa.keepalive_is_due(now_ms))
+                tables.outbound[at].sa().filter(|sa| at % workers == me && sa.keepalive_is_due(now_ms))
             else {
                 continue;
             };

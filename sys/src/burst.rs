@@ -22,16 +22,19 @@ pub struct Burst {
 
 impl Burst {
     /// An empty burst.
+    #[inline]
     pub const fn new() -> Self {
         Self { slots: [const { MaybeUninit::uninit() }; BURST_PACKETS], len: 0 }
     }
 
     /// Whether no further packet fits.
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.len == BURST_PACKETS
     }
 
     /// How many more packets fit.
+    #[inline]
     pub fn free_slots(&self) -> usize {
         BURST_PACKETS - self.len
     }
@@ -40,6 +43,7 @@ impl Burst {
     ///
     /// # Errors
     /// Full: the packet comes back.
+    #[inline]
     pub fn push(&mut self, packet: Mbuf) -> Result<(), Mbuf> {
         match self.slots.get_mut(self.len) {
             Some(slot) => {
@@ -52,6 +56,7 @@ impl Burst {
     }
 
     /// Takes the last packet out.
+    #[inline]
     pub fn pop(&mut self) -> Option<Mbuf> {
         self.len = self.len.checked_sub(1)?;
         // SAFETY: the slot was live, and `len` no longer covers it: this is its only owner.
@@ -106,12 +111,14 @@ impl Burst {
     }
 
     /// Takes everything out, first packet first; what the iterator does not yield goes back to its pool.
+    #[inline]
     pub fn drain(&mut self) -> Drain<'_> {
         let len = mem::replace(&mut self.len, 0);
         Drain { burst: self, next: 0, len }
     }
 
     /// Gives the packets from `len` on back to their pools, in one call.
+    #[inline]
     pub fn truncate(&mut self, len: usize) {
         if len < self.len {
             let count = self.len - len;
@@ -122,11 +129,13 @@ impl Burst {
     }
 
     /// Gives all packets back to their pools, in one call.
+    #[inline]
     pub fn clear(&mut self) {
         self.truncate(0);
     }
 
     /// Where DPDK writes further packets, and how many fit.
+    #[inline]
     pub(crate) fn spare_mut(&mut self) -> (*mut *mut rte_mbuf, u16) {
         // At most 64, so the conversion cannot cut.
         let room = u16::try_from(self.free_slots()).unwrap_or(0);
@@ -143,6 +152,7 @@ impl Burst {
     }
 
     /// The live packets as DPDK reads them, and their number.
+    #[inline]
     pub(crate) fn live_mut(&mut self) -> (*mut *mut rte_mbuf, u16) {
         (self.slots.as_mut_ptr().cast(), u16::try_from(self.len).unwrap_or(0))
     }
@@ -186,6 +196,7 @@ impl Drop for Burst {
 impl Deref for Burst {
     type Target = [Mbuf];
 
+    #[inline]
     fn deref(&self) -> &[Mbuf] {
         // SAFETY: the first `len` slots are live.
         unsafe { slice::from_raw_parts(self.slots.as_ptr().cast(), self.len) }
@@ -193,6 +204,7 @@ impl Deref for Burst {
 }
 
 impl DerefMut for Burst {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [Mbuf] {
         // SAFETY: the first `len` slots are live, and `&mut self` makes this the only access.
         unsafe { slice::from_raw_parts_mut(self.slots.as_mut_ptr().cast(), self.len) }
@@ -218,6 +230,7 @@ pub struct Drain<'a> {
 impl Iterator for Drain<'_> {
     type Item = Mbuf;
 
+    #[inline]
     fn next(&mut self) -> Option<Mbuf> {
         if self.next == self.len {
             return None;
@@ -227,6 +240,7 @@ impl Iterator for Drain<'_> {
         Some(unsafe { self.burst.slots[self.next - 1].assume_init_read() })
     }
 
+    #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.len - self.next, Some(self.len - self.next))
     }
@@ -235,6 +249,7 @@ impl Iterator for Drain<'_> {
 impl ExactSizeIterator for Drain<'_> {}
 
 impl Drop for Drain<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.next < self.len {
             // SAFETY: the slots from `next` to the old length are live and nobody's but ours.

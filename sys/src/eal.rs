@@ -155,6 +155,7 @@ pub fn version() -> String {
 }
 
 /// The time stamp counter, in cycles.
+#[inline]
 pub fn tsc_cycles() -> u64 {
     // SAFETY: reads a register.
     unsafe { ffi::rte_rdtsc() }

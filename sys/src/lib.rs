@@ -15,6 +15,7 @@ mod layout;
 mod mbuf;
 mod mempool;
 mod port;
+mod prefetch;
 mod queue;
 mod ring_port;
 
@@ -28,5 +29,6 @@ pub use frag::{
 pub use mbuf::{Checksum, ChecksumRequest, HEADROOM_BYTES, Mbuf};
 pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Mac, Port, PortLimit, PortOffloads, PortOptions, PortReport, PortStats, Started};
+pub use prefetch::prefetch;
 pub use queue::{RxQueue, TxQueue};
 pub use ring_port::{RingPort, Wire};

@@ -55,28 +55,33 @@ impl Mbuf {
     ///
     /// # Safety
     /// `raw` is a live mbuf (with a live chain) that nobody else owns.
+    #[inline]
     pub(crate) unsafe fn from_raw(raw: NonNull<rte_mbuf>) -> Self {
         Self(raw)
     }
 
     /// Gives the buffer away without freeing it.
+    #[inline]
     pub(crate) fn into_raw(self) -> NonNull<rte_mbuf> {
         let raw = self.0;
         mem::forget(self);
         raw
     }
 
+    #[inline]
     fn head(&self) -> &rte_mbuf {
         // SAFETY: an owned mbuf is live until it is dropped, and `&self` forbids writers.
         unsafe { self.0.as_ref() }
     }
 
+    #[inline]
     fn head_mut(&mut self) -> &mut rte_mbuf {
         // SAFETY: an owned mbuf is live until it is dropped, and `&mut self` makes this the only access.
         unsafe { self.0.as_mut() }
     }
 
     /// The first segment's bytes: the whole packet unless [`is_contiguous`](Self::is_contiguous) says no.
+    #[inline]
     pub fn data(&self) -> &[u8] {
         let head = self.head();
         // SAFETY: DPDK keeps `data_off + data_len <= buf_len`, and so does every method here; the buffer is ours.
@@ -86,6 +91,7 @@ impl Mbuf {
     }
 
     /// The first segment's bytes, to change.
+    #[inline]
     pub fn data_mut(&mut self) -> &mut [u8] {
         let head = self.head_mut();
         // SAFETY: as in `data`, and `&mut self` makes this the only access.
@@ -98,28 +104,34 @@ impl Mbuf {
     }
 
     /// Bytes in all segments.
+    #[inline]
     pub fn len_bytes(&self) -> u32 {
         self.head().pkt_len
     }
 
     /// Whether the packet has no bytes.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len_bytes() == 0
     }
 
     /// Whether one segment holds the whole packet.
+    #[inline]
     pub fn is_contiguous(&self) -> bool {
         self.head().nb_segs == 1
     }
 
     /// Free bytes in front of the data.
+    #[inline]
     pub fn headroom_bytes(&self) -> u16 {
         self.head().data_off
     }
 
     /// Free bytes behind the data of the last segment (for a contiguous packet: behind its data).
+    #[inline]
     pub fn tailroom_bytes(&self) -> u16 {
-        let last = self.last();
+        // The link to the next segment lies in another cache line: only chained packets look at it.
+        let last = if self.is_contiguous() { self.head() } else { self.last() };
         last.buf_len - last.data_off - last.data_len
     }
 
@@ -133,6 +145,7 @@ impl Mbuf {
     }
 
     /// Grows the packet at the front and returns the new bytes, whatever they held. `None`: the headroom is too small.
+    #[inline]
     pub fn prepend(&mut self, bytes: u16) -> Option<&mut [u8]> {
         let head = self.head_mut();
         let (data_off, data_len) = (head.data_off.checked_sub(bytes)?, head.data_len.checked_add(bytes)?);
@@ -144,6 +157,7 @@ impl Mbuf {
 
     /// Grows a contiguous packet at the end and returns the new bytes, whatever they held. `None`: the tailroom is too
     /// small, or the packet has several segments.
+    #[inline]
     pub fn append(&mut self, bytes: u16) -> Option<&mut [u8]> {
         if !self.is_contiguous() || bytes > self.tailroom_bytes() {
             return None;
@@ -157,6 +171,7 @@ impl Mbuf {
 
     /// Cuts bytes off the front. `None`: the first segment has fewer, and nothing changed.
     #[must_use = "None means that nothing was cut"]
+    #[inline]
     pub fn adjust(&mut self, bytes: u16) -> Option<()> {
         let head = self.head_mut();
         head.data_len = head.data_len.checked_sub(bytes)?;
@@ -166,6 +181,7 @@ impl Mbuf {
     }
 
     /// Cuts bytes off the end of a contiguous packet. `None`: it has fewer or several segments, and nothing changed.
+    #[inline]
     #[must_use = "None means that nothing was cut"]
     pub fn trim(&mut self, bytes: u16) -> Option<()> {
         if !self.is_contiguous() {
@@ -209,20 +225,21 @@ impl Mbuf {
     }
 
     /// Asks the CPU for the first cache line of the data; a hint without effect on what is read.
+    #[inline]
     pub fn prefetch_data(&self) {
         let head = self.head();
         let start = head.buf_addr.cast::<u8>().wrapping_add(head.data_off.into());
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch never faults, whatever the address.
-        unsafe {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(start.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = start;
+        crate::prefetch::line(start);
+    }
+
+    /// Like [`Mbuf::prefetch_data`], for the mbuf itself.
+    #[inline]
+    pub fn prefetch(&self) {
+        crate::prefetch::line(self.0.as_ptr().cast());
     }
 
     /// The number of the port that received it (`Port::id`).
+    #[inline]
     pub fn port_number(&self) -> u16 {
         self.head().port
     }
@@ -233,12 +250,14 @@ impl Mbuf {
     }
 
     /// The tag control information that the device took out of the frame (IEEE 802.1Q), if it did.
+    #[inline]
     pub fn stripped_vlan_tci(&self) -> Option<u16> {
         let head = self.head();
         (head.ol_flags & ffi::SHIM_RX_VLAN_STRIPPED != 0).then_some(head.vlan_tci)
     }
 
     /// The IPv4 header's checksum as the device saw it.
+    #[inline]
     pub fn ip_checksum(&self) -> Checksum {
         match self.head().ol_flags & ffi::SHIM_RX_IP_CKSUM_MASK {
             ffi::SHIM_RX_IP_CKSUM_GOOD => Checksum::Good,
@@ -249,6 +268,7 @@ impl Mbuf {
     }
 
     /// The TCP or UDP checksum as the device saw it.
+    #[inline]
     pub fn l4_checksum(&self) -> Checksum {
         match self.head().ol_flags & ffi::SHIM_RX_L4_CKSUM_MASK {
             ffi::SHIM_RX_L4_CKSUM_GOOD => Checksum::Good,
@@ -285,19 +305,22 @@ impl Mbuf {
 
     /// Forgets what the receiving device found and what was asked of the sending one. For a packet whose headers were
     /// rewritten, so that no finding about the old ones outlives them.
+    #[inline]
     pub fn clear_offloads(&mut self) {
         let head = self.head_mut();
+        // Without flags nobody looks at `tx_offload`, which lies in another cache line.
         head.ol_flags = 0;
-        head.tx_offload = 0;
         head.packet_type = 0;
     }
 
+    #[inline]
     pub(crate) fn as_ptr(&self) -> *mut rte_mbuf {
         self.0.as_ptr()
     }
 }
 
 impl Drop for Mbuf {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: the buffer is live and ours alone, and nobody sees it after this.
         unsafe { ffi::rte_pktmbuf_free(self.0.as_ptr()) }

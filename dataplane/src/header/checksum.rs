@@ -54,7 +54,7 @@ impl Sum {
         }
         let mut last = [0; 4];
         last[..rest.len()].copy_from_slice(rest);
-        Self(fold(sum) + u64::from(u32::from_be_bytes(last)))
+        Self(carry(sum) + u64::from(u32::from_be_bytes(last)))
     }
 
     /// The checksum field for what was added, with the field itself zero (or not added).
@@ -70,25 +70,40 @@ impl Sum {
     }
 
     fn fold16(self) -> u16 {
-        let sum = fold(fold(self.0));
+        let sum = carry(carry(self.0));
         let sum = (sum >> 16) + (sum & 0xffff);
         let sum = (sum >> 16) + (sum & 0xffff);
         u16::try_from(sum).unwrap_or(u16::MAX) // two folds of 33 bits leave 16
     }
 }
 
+/// The checksum field for a sum of 16-bit words, none of them the field itself (RFC 1071).
+#[must_use]
+pub const fn fold(sum: u32) -> u16 {
+    let sum = (sum >> 16) + (sum & 0xffff);
+    // Two folds leave 16 bits; `try_from` is not const.
+    let [_, _, high, low] = (!((sum >> 16) + (sum & 0xffff))).to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
+
 /// One carry round of 64 bits into 33.
-const fn fold(sum: u64) -> u64 {
+const fn carry(sum: u64) -> u64 {
     (sum >> 32) + (sum & 0xffff_ffff)
+}
+
+/// Whether an IPv4 header without options, checksum included, adds up.
+#[inline]
+#[must_use]
+pub fn is_valid_header(head: &[u8; 20]) -> bool {
+    // The sum is the same in either byte order, but for the order of its own bytes (RFC 1071, 2 (B)): no swaps.
+    let word =
+        |at: usize| u64::from(u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
+    Sum(word(0) + word(4) + word(8) + word(12) + word(16)).is_valid()
 }
 
 /// The checksum after one aligned 16-bit word of what it covers changed (RFC 1624, equation 3). A wrong checksum
 /// stays exactly as wrong.
 #[must_use]
 pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
-    let sum = !checksum as u32 + !old as u32 + new as u32;
-    let sum = (sum >> 16) + (sum & 0xffff);
-    // Two folds leave 16 bits; `try_from` is not const.
-    let [_, _, high, low] = (!((sum >> 16) + (sum & 0xffff))).to_be_bytes();
-    u16::from_be_bytes([high, low])
+    fold(!checksum as u32 + !old as u32 + new as u32)
 }

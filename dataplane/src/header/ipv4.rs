@@ -30,7 +30,11 @@ impl<'a> Ipv4View<'a> {
     /// The drop reason: `Ipv4Runt`, `Ipv4BadVersion`, `Ipv4BadHeaderLength`, `Ipv4BadTotalLength`, `Ipv4BadChecksum`.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Counter> {
         let view = Self::with_checksum_known(bytes)?;
-        if !Sum::new().plus(&bytes[..view.header_bytes()]).is_valid() {
+        let is_valid = match view.header_bytes() {
+            HEADER_BYTES => checksum::is_valid_header(view.head),
+            length => Sum::new().plus(&bytes[..length]).is_valid(),
+        };
+        if !is_valid {
             return Err(Counter::Ipv4BadChecksum);
         }
         Ok(view)

@@ -131,6 +131,19 @@ impl<'a> Ipv6View<'a> {
     }
 }
 
+/// Whether a header of this number is one of those that stand between the fixed header and the upper layer.
+#[must_use]
+pub fn is_extension(protocol: Protocol) -> bool {
+    matches!(
+        protocol,
+        Protocol::HOP_BY_HOP
+            | Protocol::ROUTING
+            | Protocol::DESTINATION_OPTIONS
+            | Protocol::AH
+            | Protocol::FRAGMENT
+    )
+}
+
 fn walk(packet: &[u8], first: Protocol) -> Option<Upper> {
     let mut upper = Upper { protocol: first, at: HEADER_BYTES, fragment: None };
     for _ in 0..=MAXIMUM_EXTENSIONS {

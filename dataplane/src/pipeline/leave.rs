@@ -6,6 +6,7 @@ use dpdk_sys::{Burst, FragmentError, Mbuf, TxQueue, fragment_ipv4, fragment_ipv6
 
 use super::Context;
 use crate::counter::{Counter, Local};
+use crate::flow::Egress;
 use crate::forwarding::{Interface, InterfaceId, PortIndex};
 use crate::header::ethernet::{EtherType, Mac};
 use crate::message::{Event, Full, Punt};
@@ -20,11 +21,13 @@ pub(crate) struct Transmit {
 struct Outgoing {
     queue: TxQueue,
     burst: Burst,
+    /// Bytes in `burst`.
+    bytes: u64,
 }
 
 impl Transmit {
     pub(crate) fn new(queues: Vec<Option<TxQueue>>) -> Self {
-        let outgoing = |queue| Outgoing { queue, burst: Burst::new() };
+        let outgoing = |queue| Outgoing { queue, burst: Burst::new(), bytes: 0 };
         Self { queues: queues.into_iter().map(|queue| queue.map(outgoing)).collect() }
     }
 
@@ -42,8 +45,10 @@ impl Transmit {
         if outgoing.burst.is_full() {
             outgoing.flush(counters);
         }
-        if let Err(frame) = outgoing.burst.push(frame) {
-            discard(frame, Counter::TxRingFull, counters);
+        let bytes = u64::from(frame.len_bytes());
+        match outgoing.burst.push(frame) {
+            Ok(()) => outgoing.bytes += bytes,
+            Err(frame) => discard(frame, Counter::TxRingFull, counters),
         }
     }
 
@@ -60,11 +65,10 @@ impl Outgoing {
         if self.burst.is_empty() {
             return;
         }
-        let bytes = |burst: &Burst| burst.iter().map(|frame| u64::from(frame.len_bytes())).sum::<u64>();
-        let before = bytes(&self.burst);
         let sent = self.queue.tx_burst(&mut self.burst);
+        let unsent = self.burst.iter().map(|frame| u64::from(frame.len_bytes())).sum::<u64>();
         counters.add(Counter::TxPackets, u64::from(sent));
-        counters.add(Counter::TxBytes, before - bytes(&self.burst));
+        counters.add(Counter::TxBytes, std::mem::take(&mut self.bytes) - unsent);
         for frame in self.burst.drain() {
             discard(frame, Counter::TxRingFull, counters);
         }
@@ -144,6 +148,15 @@ impl Context {
                 false
             }
         }
+    }
+
+    /// Puts a known link header on and sends.
+    #[inline]
+    pub(super) fn send_by(&mut self, mut mbuf: Mbuf, egress: &Egress) {
+        if egress.put(&mut mbuf).is_none() {
+            return discard(mbuf, Counter::EspNoRoom, &mut self.counters);
+        }
+        self.transmit.send(egress.port, mbuf, &mut self.counters);
     }
 
     /// Puts the link header on and sends.

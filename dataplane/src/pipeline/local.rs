@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use dpdk_sys::{Reassembly, tsc_cycles};
+use dpdk_sys::{Mbuf, Reassembly, tsc_cycles};
 
 use super::route::{self, PORT_UNREACHABLE};
 use super::{Context, Lists, push_own, trim_to};
@@ -38,7 +38,7 @@ pub(super) fn underlay(packet: Clear, interface: InterfaceId, lists: &mut Lists,
         return;
     }
     match packet.flow.protocol {
-        Protocol::ESP => sealed(packet, header_bytes, None, lists, cx),
+        Protocol::ESP => sealed(packet.mbuf, header_bytes, false, lists, cx),
         Protocol::UDP => datagram(packet, header_bytes, interface, lists, cx),
         Protocol::ICMP | Protocol::ICMPV6 => control(packet, lists, cx),
         _ => discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters),
@@ -97,10 +97,18 @@ fn reassemble(packet: Clear, cx: &mut Context) -> Option<Clear> {
     }
 }
 
-fn sealed(packet: Clear, esp_at: usize, remote_port: Option<u16>, lists: &mut Lists, cx: &mut Context) {
+/// Puts an ESP packet, whose ESP header is at `esp_at` in the outer packet, on the list of those to be opened.
+pub(super) fn sealed(mbuf: Mbuf, esp_at: usize, in_udp: bool, lists: &mut Lists, cx: &mut Context) {
     let esp_at = u16::try_from(esp_at).unwrap_or(u16::MAX); // of a header within 64 KiB
-    let packet = Sealed { mbuf: packet.mbuf, esp_at, remote: packet.flow.source, remote_port };
-    put(&mut lists.sealed, packet, &mut cx.counters);
+    put(&mut lists.sealed, Sealed { mbuf, esp_at, in_udp }, &mut cx.counters);
+}
+
+/// Whether a UDP datagram is ESP: where that begins and ends in it.
+pub(super) fn esp_in_udp(datagram: &[u8]) -> Option<(usize, usize)> {
+    let udp = UdpView::new(datagram).ok().filter(|udp| udp.destination_port() == NAT_T_PORT)?;
+    let payload = udp.payload();
+    let is_esp = payload != [KEEPALIVE] && !payload.starts_with(&NON_ESP_MARKER);
+    is_esp.then(|| (udp::HEADER_BYTES, usize::from(udp.length_bytes())))
 }
 
 /// UDP: RFC 3948, 2 tells ESP, IKE and keepalives apart.
@@ -121,9 +129,9 @@ fn datagram(packet: Clear, at: usize, interface: InterfaceId, lists: &mut Lists,
         (NAT_T_PORT, _) if payload.starts_with(&NON_ESP_MARKER) => payload_at + NON_ESP_MARKER.len(),
         (NAT_T_PORT, _) => {
             // The tag vouches for the packet; the UDP checksum adds nothing (RFC 3948, 2.1).
-            let mut packet = packet;
-            trim_to(&mut packet.mbuf, end);
-            return sealed(packet, payload_at, Some(remote_port), lists, cx);
+            let mut mbuf = packet.mbuf;
+            trim_to(&mut mbuf, end);
+            return sealed(mbuf, payload_at, true, lists, cx);
         }
         _ => return refuse_datagram(packet, &mut lists.errors, cx),
     };

@@ -6,12 +6,14 @@
 //! 4. padding and trailer off, ECN, traffic selectors, and whether the source may be out of this tunnel.
 
 use arrayvec::ArrayVec;
-use dpdk_sys::BURST_PACKETS;
+use dpdk_sys::{BURST_PACKETS, Mbuf};
 
 use super::receive::{forwardable_v4, forwardable_v6};
-use super::{Context, Lists, trim_to};
+use super::shortcut::{self, Plain, Run, Way};
+use super::{Context, Lists, Tables, trim_to};
 use crate::counter::Counter;
 use crate::esp;
+use crate::forwarding::TunnelId;
 use crate::gcm::{Job, Verdict};
 use crate::header::esp::{EspView, HEADER_BYTES, IV_BYTES, TAG_BYTES};
 use crate::header::ipv4::{self, Ipv4View};
@@ -20,20 +22,55 @@ use crate::icmp::Delivery;
 use crate::message::Event;
 use crate::packet::{Batch, Clear, Family, Opening, Origin, Sealed, describe_v4, describe_v6, discard, put};
 use crate::sa::{Direction, Expiry, InboundSa};
+use crate::spi::{SaSlot, Spi};
 
 type Inbound = [Option<Box<InboundSa>>];
 
 const FRONT_BYTES: usize = HEADER_BYTES + IV_BYTES;
 
-pub(super) fn open(lists: &mut Lists, inbound: &mut Inbound, cx: &mut Context) {
+pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     if lists.sealed.is_empty() {
         return;
     }
-    find(&mut lists.sealed, &mut lists.opening, inbound, cx);
-    let verdicts = decrypt(&mut lists.opening, inbound, cx);
-    for (packet, verdict) in lists.opening.drain(..).zip(verdicts) {
-        if let Some(clear) = accept(packet, verdict, inbound, cx) {
-            put(&mut lists.clear, clear, &mut cx.counters);
+    prefetch(&lists.sealed, &tables.inbound);
+    let mut opening = Batch::new();
+    find(&mut lists.sealed, &mut opening, &mut tables.inbound, cx);
+    let authentic = decrypt(&mut opening, &tables.inbound, cx);
+    let (mut run, mut opened) = (Run::default(), Opened::default());
+    for (at, packet) in opening.drain(..).enumerate() {
+        let Some((packet, tunnel)) = accept(packet, authentic >> at & 1 == 1, &mut opened, tables, cx) else {
+            continue;
+        };
+        match decapsulate(packet) {
+            Ok(inner) => onward(inner, tunnel, &mut run, lists, tables, cx),
+            Err((mbuf, reason)) => discard(mbuf, reason, &mut cx.counters),
+        }
+    }
+    opened.publish(&tables.inbound, cx);
+}
+
+/// Has an SA's lines under way when they are needed: one look at all slots, one at all SAs.
+fn prefetch(sealed: &Batch<Sealed>, inbound: &Inbound) {
+    let mut slots: ArrayVec<&Option<Box<InboundSa>>, BURST_PACKETS> = ArrayVec::new();
+    let mut last = None;
+    for packet in sealed {
+        let spi = packet.mbuf.data().get(usize::from(packet.esp_at)..).and_then(|esp| esp.first_chunk());
+        let spi = spi.and_then(|spi| Spi::new(u32::from_be_bytes(*spi)));
+        if spi == last {
+            continue;
+        }
+        last = spi;
+        if let Some(slot) = spi.and_then(|spi| inbound.get(spi.slot().index())) {
+            dpdk_sys::prefetch(slot);
+            slots.push(slot);
+        }
+    }
+    if slots.len() > 1 {
+        for sa in slots.iter().filter_map(|slot| slot.as_deref()) {
+            dpdk_sys::prefetch(sa);
+        }
+        for sa in slots.iter().filter_map(|slot| slot.as_deref()) {
+            sa.prefetch();
         }
     }
 }
@@ -49,19 +86,22 @@ fn find(sealed: &mut Batch<Sealed>, opening: &mut Batch<Opening>, inbound: &mut 
                 continue;
             }
         };
-        let home = spi.bucket().home(cx.workers);
+        // A division that most gateways need not make.
+        let home = if cx.workers.get() == 1 { cx.handover.me() } else { spi.bucket().home(cx.workers) };
         if home != cx.handover.me() {
             cx.handover.send(home, packet, &mut cx.counters);
             continue;
         }
-        let slot = spi.slot().index();
-        let sa = inbound.get_mut(slot).and_then(Option::as_mut).filter(|sa| sa.spi == spi);
+        let sa = inbound.get_mut(spi.slot().index()).and_then(Option::as_mut).filter(|sa| sa.spi == spi);
         let Some(sa) = sa else {
             discard(packet.mbuf, Counter::EspUnknownSpi, &mut cx.counters);
             continue;
         };
-        match admit(sa, sequence_low, packet.remote_port.is_some()) {
-            Ok(sequence) => put(opening, Opening { packet, slot, sequence }, &mut cx.counters),
+        match admit(sa, sequence_low, packet.in_udp) {
+            Ok(sequence) => {
+                let slot = spi.slot();
+                put(opening, Opening { packet, slot, sequence }, &mut cx.counters);
+            }
             Err(reason) => discard(packet.mbuf, reason, &mut cx.counters),
         }
     }
@@ -81,17 +121,13 @@ fn admit(sa: &InboundSa, sequence_low: u32, in_udp: bool) -> Result<u64, Counter
     sequence.inspect_err(|_| sa.count_replayed())
 }
 
-/// Step 2. A packet for which no job could be made counts as forged.
-fn decrypt(
-    opening: &mut Batch<Opening>,
-    inbound: &Inbound,
-    cx: &Context,
-) -> ArrayVec<Verdict, BURST_PACKETS> {
-    let mut verdicts: ArrayVec<Verdict, BURST_PACKETS> = opening.iter().map(|_| Verdict::Forged).collect();
+/// Step 2. Says by bit which packets are authentic; one for which no job could be made is not.
+fn decrypt(opening: &mut Batch<Opening>, inbound: &Inbound, cx: &Context) -> u64 {
+    const { assert!(BURST_PACKETS <= 64) };
     let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
-    let mut places: ArrayVec<usize, BURST_PACKETS> = ArrayVec::new();
-    for (place, packet) in opening.iter_mut().enumerate() {
-        let Some(sa) = inbound.get(packet.slot).and_then(Option::as_ref) else { continue };
+    let mut places: ArrayVec<u8, BURST_PACKETS> = ArrayVec::new();
+    for (place, packet) in (0..).zip(opening.iter_mut()) {
+        let Some(sa) = inbound.get(packet.slot.index()).and_then(Option::as_ref) else { continue };
         let esp = packet.packet.mbuf.data_mut().get_mut(usize::from(packet.packet.esp_at)..);
         let Some((front, sealed)) = esp.and_then(|esp| esp.split_first_chunk_mut::<FRONT_BYTES>()) else {
             continue;
@@ -104,20 +140,57 @@ fn decrypt(
         }
     }
     cx.kernel.open(&mut jobs);
-    for (job, place) in jobs.iter().zip(places) {
-        verdicts[place] = job.verdict();
-    }
-    verdicts
+    let bit = |(job, place): (&Job<'_>, u8)| u64::from(job.verdict() == Verdict::Authentic) << place;
+    jobs.iter().zip(places).map(bit).sum()
 }
 
-/// Steps 3 and 4.
-fn accept(opening: Opening, verdict: Verdict, inbound: &mut Inbound, cx: &mut Context) -> Option<Clear> {
+/// What was opened of the SA at hand, to be told when another one comes or the burst ends.
+#[derive(Default)]
+struct Opened {
+    slot: Option<SaSlot>,
+    packets: u64,
+    bytes: u64,
+}
+
+impl Opened {
+    #[inline]
+    fn count(&mut self, slot: SaSlot, bytes: u64, inbound: &Inbound, cx: &Context) {
+        if self.slot != Some(slot) {
+            self.tell(inbound, cx);
+            self.slot = Some(slot);
+        }
+        self.packets += 1;
+        self.bytes += bytes;
+    }
+
+    fn tell(&self, inbound: &Inbound, cx: &Context) {
+        let sa = self.slot.and_then(|slot| inbound.get(slot.index())?.as_deref());
+        if let Some(sa) = sa {
+            sa.publish(cx.now_ms());
+        }
+    }
+
+    fn publish(self, inbound: &Inbound, cx: &mut Context) {
+        self.tell(inbound, cx);
+        cx.counters.add(Counter::EspOpened, self.packets);
+        cx.counters.add(Counter::EspOpenedBytes, self.bytes);
+    }
+}
+
+/// Step 3. The packet, and its tunnel.
+fn accept(
+    opening: Opening,
+    authentic: bool,
+    opened: &mut Opened,
+    tables: &mut Tables,
+    cx: &mut Context,
+) -> Option<(Sealed, TunnelId)> {
     let Opening { packet, slot, sequence } = opening;
-    let Some(sa) = inbound.get_mut(slot).and_then(Option::as_mut) else {
+    let Some(sa) = tables.inbound.get_mut(slot.index()).and_then(Option::as_mut) else {
         discard(packet.mbuf, Counter::EspUnknownSpi, &mut cx.counters);
         return None;
     };
-    if verdict != Verdict::Authentic {
+    if !authentic {
         sa.count_forged();
         discard(packet.mbuf, Counter::EspAuthFailed, &mut cx.counters);
         return None;
@@ -132,23 +205,17 @@ fn accept(opening: Opening, verdict: Verdict, inbound: &mut Inbound, cx: &mut Co
         discard(packet.mbuf, Counter::SaExpiredInbound, &mut cx.counters);
         return None;
     }
-    count(&packet, sa, is_newest, cx);
+    let around = usize::from(packet.esp_at) + FRONT_BYTES + TAG_BYTES;
+    let bytes = packet.mbuf.data().len().saturating_sub(around) as u64;
+    count(&packet, bytes, sa, is_newest, cx);
     let tunnel = sa.tunnel;
-    match decapsulate(packet, tunnel, cx) {
-        Ok(clear) => Some(clear),
-        Err((mbuf, reason)) => {
-            discard(mbuf, reason, &mut cx.counters);
-            None
-        }
-    }
+    opened.count(slot, bytes, &tables.inbound, cx);
+    Some((packet, tunnel))
 }
 
 /// Counts an authentic packet and tells control what that brought about.
-fn count(packet: &Sealed, sa: &mut InboundSa, is_newest: bool, cx: &mut Context) {
-    let around = usize::from(packet.esp_at) + FRONT_BYTES + TAG_BYTES;
-    let bytes = packet.mbuf.data().len().saturating_sub(around) as u64;
-    cx.counters.count(Counter::EspOpened);
-    cx.counters.add(Counter::EspOpenedBytes, bytes);
+#[inline]
+fn count(packet: &Sealed, bytes: u64, sa: &mut InboundSa, is_newest: bool, cx: &mut Context) {
     let (tunnel, spi) = (sa.tunnel, sa.spi);
     if let Some(expiry) = sa.account(bytes) {
         cx.tell(Event::Expired { direction: Direction::Inbound, tunnel, spi, expiry });
@@ -164,15 +231,16 @@ fn count(packet: &Sealed, sa: &mut InboundSa, is_newest: bool, cx: &mut Context)
     {
         cx.tell(Event::RemoteMoved { tunnel, spi, remote });
     }
-    sa.publish(cx.now_ms());
 }
 
-/// Takes the inner packet out and checks it against the tunnel's selectors.
-fn decapsulate(
-    packet: Sealed,
-    tunnel: crate::forwarding::TunnelId,
-    cx: &mut Context,
-) -> Result<Clear, (dpdk_sys::Mbuf, Counter)> {
+/// What was inside an authentic packet: the mbuf's data is the inner packet, header checked.
+struct Inside {
+    mbuf: Mbuf,
+    family: Family,
+}
+
+/// Step 4, first half: takes the inner packet out.
+fn decapsulate(packet: Sealed) -> Result<Inside, (Mbuf, Counter)> {
     let Sealed { mut mbuf, esp_at, .. } = packet;
     let outer = esp::traffic_class(mbuf.data());
     let front = usize::from(esp_at) + FRONT_BYTES;
@@ -182,19 +250,47 @@ fn decapsulate(
         Ok(stripped) => stripped,
         Err(reason) => return Err((mbuf, reason)),
     };
-    let traffic_class = match esp::inner_traffic_class(outer, stripped.traffic_class) {
+    let (family, inner_bytes) = (stripped.family, stripped.packet.len());
+    let inner = esp::traffic_class(stripped.packet);
+    let traffic_class = match esp::inner_traffic_class(outer, inner) {
         Ok(traffic_class) => traffic_class,
         Err(reason) => return Err((mbuf, reason)),
     };
     if u16::try_from(front).ok().and_then(|front| mbuf.adjust(front)).is_none() {
         return Err((mbuf, Counter::EspInnerMalformed));
     }
-    trim_to(&mut mbuf, usize::from(stripped.inner_bytes));
+    trim_to(&mut mbuf, inner_bytes);
     mbuf.clear_offloads();
-    if traffic_class != stripped.traffic_class {
-        set_traffic_class(mbuf.data_mut(), stripped.family, traffic_class);
+    if traffic_class != inner {
+        set_traffic_class(mbuf.data_mut(), family, traffic_class);
     }
-    let checked = match stripped.family {
+    Ok(Inside { mbuf, family })
+}
+
+/// Step 4, second half: checks the inner packet against the tunnel's selectors, unless its flow is known.
+fn onward(
+    inside: Inside,
+    tunnel: TunnelId,
+    run: &mut Run,
+    lists: &mut Lists,
+    tables: &mut Tables,
+    cx: &mut Context,
+) {
+    let Inside { mut mbuf, family } = inside;
+    if let Some(plain) = Plain::new(mbuf.data(), Way::Tunnel(tunnel), true) {
+        match shortcut::take(mbuf, 0, &plain, run, lists, tables, cx) {
+            Ok(()) => return,
+            Err(rest) => mbuf = rest,
+        }
+    }
+    match check(mbuf, family, tunnel, cx) {
+        Ok(clear) => put(&mut lists.clear, clear, &mut cx.counters),
+        Err((mbuf, reason)) => discard(mbuf, reason, &mut cx.counters),
+    }
+}
+
+fn check(mbuf: Mbuf, family: Family, tunnel: TunnelId, cx: &Context) -> Result<Clear, (Mbuf, Counter)> {
+    let checked = match family {
         Family::V4 => Ipv4View::with_checksum_known(mbuf.data())
             .and_then(|view| forwardable_v4(&view, Delivery::Unicast).map(|()| describe_v4(&view))),
         Family::V6 => Ipv6View::new(mbuf.data())

@@ -3,9 +3,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use dpdk_sys::{Checksum, Mbuf};
+use arrayvec::ArrayVec;
+use dpdk_sys::{BURST_PACKETS, Burst, Checksum, Mbuf};
 
-use super::{Context, Lists, local, trim_to};
+use super::shortcut::{self, Plain, Run, Way};
+use super::{Context, Lists, Tables, local, trim_to};
 use crate::counter::Counter;
 use crate::forwarding::{Forwarding, InterfaceId, NextHop, PortIndex, VrfId};
 use crate::header::Protocol;
@@ -30,27 +32,95 @@ struct Frame {
 
 pub(super) fn receive(
     port: PortIndex,
+    arrived: &mut Burst,
+    lists: &mut Lists,
+    tables: &mut Tables,
+    cx: &mut Context,
+) {
+    for mbuf in arrived.iter() {
+        mbuf.prefetch_data();
+    }
+    // All headers before the first lookup, so that the places of their flows are under way.
+    let mut plains: ArrayVec<Option<(Plain, u16)>, BURST_PACKETS> = ArrayVec::new();
+    let (mut bytes, mut last, mut latest) = (0, None, 0);
+    for mbuf in arrived.iter() {
+        bytes += u64::from(mbuf.len_bytes());
+        let plain = plain(mbuf, port, &mut last, &cx.forwarding);
+        if let Some((plain, _)) = &plain
+            && latest != plain.key().gist()
+        {
+            latest = plain.key().gist();
+            tables.flows.prefetch(plain.key());
+        }
+        plains.push(plain);
+    }
+    cx.counters.add(Counter::RxPackets, arrived.len() as u64);
+    cx.counters.add(Counter::RxBytes, bytes);
+    let mut run = Run::default();
+    for (mbuf, plain) in arrived.drain().zip(&plains) {
+        let rest = match plain {
+            Some((plain, link_bytes)) => {
+                shortcut::take(mbuf, *link_bytes, plain, &mut run, lists, tables, cx).err()
+            }
+            None => Some(mbuf),
+        };
+        if let Some(mbuf) = rest {
+            general(mbuf, port, lists, &mut tables.neighbours, cx);
+        }
+    }
+}
+
+/// An interface of the port that frames come from, by its VLAN.
+struct Arrival {
+    vlan: Option<VlanId>,
+    interface: InterfaceId,
+    mac: Mac,
+}
+
+/// For the shortcut: a plain packet in a unicast frame to us, and the length of its link header. `last` spares looking the interface
+/// of every frame up.
+#[inline]
+fn plain(
+    mbuf: &Mbuf,
+    port: PortIndex,
+    last: &mut Option<Arrival>,
+    forwarding: &Forwarding,
+) -> Option<(Plain, u16)> {
+    let ethernet = EthernetView::new(mbuf.data()).ok().filter(|_| mbuf.is_contiguous())?;
+    let (vlan, ether_type, link_bytes) = tag(&ethernet, mbuf.stripped_vlan_tci()).ok()?;
+    let packet = mbuf.data().get(link_bytes..)?;
+    let version = packet.first()? >> 4;
+    if !matches!((ether_type, version), (EtherType::IPV4, 4) | (EtherType::IPV6, 6)) {
+        return None;
+    }
+    if last.as_ref().is_none_or(|last| last.vlan != vlan) {
+        let interface = forwarding.interface_at(port, vlan)?;
+        let mac = forwarding.interface(interface)?.mac;
+        *last = Some(Arrival { vlan, interface, mac });
+    }
+    let arrival = last.as_ref().filter(|arrival| arrival.mac == ethernet.destination())?;
+    let checksum_known = mbuf.ip_checksum() == Checksum::Good;
+    let plain = Plain::new(packet, Way::Interface(arrival.interface), checksum_known)?;
+    Some((plain, u16::try_from(link_bytes).ok()?))
+}
+
+/// A frame that the shortcut did not take.
+fn general(
+    mbuf: Mbuf,
+    port: PortIndex,
     lists: &mut Lists,
     neighbours: &mut Neighbours<Mbuf>,
     cx: &mut Context,
 ) {
-    let mut arrived = std::mem::take(&mut lists.arrived);
-    for mbuf in arrived.drain() {
-        cx.counters.count(Counter::RxPackets);
-        cx.counters.add(Counter::RxBytes, u64::from(mbuf.len_bytes()));
-        let frame = match link(&mbuf, port, &cx.forwarding) {
-            Ok(frame) => frame,
-            Err(reason) => {
-                discard(mbuf, reason, &mut cx.counters);
-                continue;
-            }
-        };
-        match frame.ether_type {
-            EtherType::IPV4 => ipv4(mbuf, &frame, lists, cx),
-            EtherType::IPV6 => ipv6(mbuf, &frame, lists, neighbours, cx),
-            EtherType::ARP => arp(mbuf, &frame, neighbours, cx),
-            _ => discard(mbuf, Counter::EthernetUnknownType, &mut cx.counters),
-        }
+    let frame = match link(&mbuf, port, &cx.forwarding) {
+        Ok(frame) => frame,
+        Err(reason) => return discard(mbuf, reason, &mut cx.counters),
+    };
+    match frame.ether_type {
+        EtherType::IPV4 => ipv4(mbuf, &frame, lists, cx),
+        EtherType::IPV6 => ipv6(mbuf, &frame, lists, neighbours, cx),
+        EtherType::ARP => arp(mbuf, &frame, neighbours, cx),
+        _ => discard(mbuf, Counter::EthernetUnknownType, &mut cx.counters),
     }
 }
 
@@ -215,8 +285,15 @@ pub(super) fn forwardable_v4(view: &Ipv4View<'_>, delivery: Delivery) -> Result<
     if view.header_bytes() != ipv4::HEADER_BYTES {
         return Err(Counter::Ipv4Options);
     }
-    let (source, destination) = (view.source(), view.destination());
-    if delivery == Delivery::Group || destination.is_multicast() || destination == Ipv4Addr::BROADCAST {
+    if delivery == Delivery::Group {
+        return Err(Counter::Ipv4Multicast);
+    }
+    addresses_v4(view.source(), view.destination())
+}
+
+/// The part of [`forwardable_v4`] that addresses alone decide.
+pub(super) fn addresses_v4(source: Ipv4Addr, destination: Ipv4Addr) -> Result<(), Counter> {
+    if destination.is_multicast() || destination == Ipv4Addr::BROADCAST {
         return Err(Counter::Ipv4Multicast);
     }
     let is_bad_source = source.is_multicast() || source.is_loopback() || source.octets()[0] == 0;
@@ -229,8 +306,15 @@ pub(super) fn forwardable_v4(view: &Ipv4View<'_>, delivery: Delivery) -> Result<
 
 /// Like [`forwardable_v4`] (RFC 4291, 2.5 to 2.7).
 pub(super) fn forwardable_v6(view: &Ipv6View<'_>, delivery: Delivery) -> Result<(), Counter> {
-    let (source, destination) = (view.source(), view.destination());
-    if delivery == Delivery::Group || destination.is_multicast() {
+    if delivery == Delivery::Group {
+        return Err(Counter::Ipv6Multicast);
+    }
+    addresses_v6(view.source(), view.destination())
+}
+
+/// The part of [`forwardable_v6`] that addresses alone decide.
+pub(super) fn addresses_v6(source: Ipv6Addr, destination: Ipv6Addr) -> Result<(), Counter> {
+    if destination.is_multicast() {
         return Err(Counter::Ipv6Multicast);
     }
     let is_bad = |address: Ipv6Addr| address.is_unspecified() || address.is_loopback();

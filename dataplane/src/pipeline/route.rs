@@ -7,7 +7,8 @@ use dpdk_sys::Burst;
 
 use super::{Context, Lists, Tables, leave, local, push_own, seal};
 use crate::counter::Counter;
-use crate::forwarding::{InterfaceId, MssClamp, NextHop, TunnelId};
+use crate::esp::Inner;
+use crate::forwarding::{Forwarding, InterfaceId, MssClamp, NextHop, TunnelId, VrfId};
 use crate::header::Protocol;
 use crate::header::icmp::{self, Icmp};
 use crate::header::icmpv6::{self, Icmpv6};
@@ -15,8 +16,9 @@ use crate::header::ipv4;
 use crate::header::ipv6;
 use crate::icmp::{Delivery, ERROR_V4_BYTES, ERROR_V6_BYTES, error_v4, error_v6};
 use crate::message::Event;
-use crate::packet::{Batch, Clear, Entering, Family, Leaving, Origin, Sequence, discard, put};
+use crate::packet::{Batch, Clear, Entering, Family, Leaving, Origin, discard, put};
 use crate::pmtu::{self, Fit};
+use crate::selector::Flow;
 
 /// What an ICMP error tells, for both families.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,9 @@ pub(super) fn route(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     for packet in clear.drain(..) {
         one(packet, errors, entering, leaving, tables, cx);
     }
+    if errors.is_empty() {
+        return;
+    }
     let mut again = std::mem::take(errors);
     for packet in again.drain(..) {
         one(packet, errors, entering, leaving, tables, cx);
@@ -61,7 +66,7 @@ fn one(
     if let Origin::Tunnel(tunnel) = packet.origin {
         clamp_arrived(&mut packet, tunnel, tables, cx);
     }
-    let next = match next_hop(&packet, cx) {
+    let next = match next_hop(&cx.forwarding, packet.vrf, packet.origin, &packet.flow) {
         Ok(NextHop::Local(_)) if packet.flow.protocol == Protocol::UDP => {
             return local::refuse_datagram(packet, errors, cx);
         }
@@ -70,7 +75,7 @@ fn one(
             let (source, destination) = (answer.flow.destination, answer.flow.source);
             packet = Clear { origin: Origin::Ourselves, ..answer };
             (packet.flow.source, packet.flow.destination) = (source, destination);
-            next_hop(&packet, cx)
+            next_hop(&cx.forwarding, packet.vrf, packet.origin, &packet.flow)
         }
         next => next,
     };
@@ -89,16 +94,20 @@ fn one(
 }
 
 /// The route, and the check that a packet in clear text does not pretend to come out of a tunnel (RFC 4301, 5.2).
-fn next_hop(packet: &Clear, cx: &Context) -> Result<NextHop, Counter> {
-    let forwarding = &cx.forwarding;
-    match packet.origin {
+pub(super) fn next_hop(
+    forwarding: &Forwarding,
+    vrf: VrfId,
+    origin: Origin,
+    flow: &Flow,
+) -> Result<NextHop, Counter> {
+    match origin {
         Origin::Interface(interface, _) => {
-            if matches!(forwarding.route(packet.vrf, packet.flow.source), NextHop::Tunnel(_)) {
+            if matches!(forwarding.route(vrf, flow.source), NextHop::Tunnel(_)) {
                 return Err(Counter::ClearText);
             }
-            Ok(forwarding.route_from(interface, packet.flow.destination))
+            Ok(forwarding.route_from(interface, flow.destination))
         }
-        Origin::Tunnel(_) | Origin::Ourselves => Ok(forwarding.route(packet.vrf, packet.flow.destination)),
+        Origin::Tunnel(_) | Origin::Ourselves => Ok(forwarding.route(vrf, flow.destination)),
     }
 }
 
@@ -158,14 +167,15 @@ fn enter(
         }
         Family::V6 => pmtu::fit_v6(bytes, inner_mtu_bytes),
     };
-    let (inner, sequence) = (packet.inner, Sequence::NotAsked);
+    let dont_fragment = fit != Fit::FragmentOuter && tunnel.dont_fragment.outer(packet.inner.dont_fragment);
+    let inner = Inner { dont_fragment, ..packet.inner };
     match fit {
         Fit::TooBig(mtu_bytes) => refuse(packet, Counter::TooBig, too_big(mtu_bytes), errors, cx),
         Fit::Whole | Fit::FragmentOuter => {
             if entering.is_full() {
                 seal::seal(entering, leaving, tables, cx);
             }
-            let packet = Entering { mbuf: packet.mbuf, tunnel: id, inner, sequence, fit };
+            let packet = Entering { mbuf: packet.mbuf, tunnel: id, inner, fit };
             put(entering, packet, &mut cx.counters);
         }
         Fit::FragmentInner(mtu_bytes) => {
@@ -178,7 +188,7 @@ fn enter(
                     seal::seal(entering, leaving, tables, cx);
                 }
                 let fit = Fit::Whole;
-                put(entering, Entering { mbuf, tunnel: id, inner, sequence, fit }, &mut cx.counters);
+                put(entering, Entering { mbuf, tunnel: id, inner, fit }, &mut cx.counters);
             }
         }
     }

@@ -3,32 +3,92 @@
 //! 1. sequence numbers: for each SA of the burst all that it needs, by one atomic add,
 //! 2. ESP and outer headers on,
 //! 3. AES-GCM over the whole burst,
-//! 4. the outer packet's route in the underlay; in fragments, where not even the least packet of its family would fit whole.
+//! 4. out: by the tunnel's remembered port and link header, else by the outer packet's route in the underlay; in fragments, where not even the
+//!    least packet of its family would fit whole.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use dpdk_sys::{BURST_PACKETS, Burst, Mbuf};
 
-use super::{Context, Tables};
+use super::{Context, Tables, leave};
 use crate::counter::Counter;
-use crate::esp::{self, Sealing};
-use crate::forwarding::{DontFragment, NextHop, TunnelId, VrfId};
+use crate::esp::{self, Inner};
+use crate::flow::{Egress, Now};
+use crate::forwarding::{Forwarding, NextHop, TunnelId, VrfId};
 use crate::gcm::Job;
 use crate::message::Event;
 use crate::neighbour::Neighbours;
-use crate::packet::{Batch, Entering, Leaving, Sequence, discard, put};
+use crate::packet::{Batch, Entering, Family, Leaving, discard, put};
 use crate::pmtu::Fit;
-use crate::sa::{Direction, Expiry, OutboundSa};
+use crate::sa::{Direction, Expiry, OutboundSa, Outer};
 
-type Outbound = [Option<Arc<OutboundSa>>];
+/// A tunnel's place in a worker's table: its SA, how its packets leave, and what the burst at hand wants of it. One cache line.
+#[repr(align(64))]
+pub(crate) struct Outbound {
+    sa: Option<Arc<OutboundSa>>,
+    egress: Egress,
+    /// Packets of this burst that still need a number, and the ESP payload bytes of those that asked.
+    wanted: Cell<u16>,
+    granted: Cell<u16>,
+    bytes: Cell<u32>,
+    next: Cell<u64>,
+}
 
-/// A packet with ESP and outer headers on, and its SA.
-struct Ready<'a> {
-    mbuf: Mbuf,
-    sa: &'a OutboundSa,
-    sealing: Sealing,
-    fit: Fit,
+const _: () = assert!(size_of::<Outbound>() == 64, "a tunnel's place is one cache line");
+
+impl Outbound {
+    /// Without an SA.
+    pub(crate) const fn new() -> Self {
+        Self {
+            sa: None,
+            egress: Egress::NONE,
+            wanted: Cell::new(0),
+            granted: Cell::new(0),
+            bytes: Cell::new(0),
+            next: Cell::new(0),
+        }
+    }
+
+    /// The SA to seal with.
+    pub(crate) fn sa(&self) -> Option<&Arc<OutboundSa>> {
+        self.sa.as_ref()
+    }
+
+    /// Puts another SA in; the former one comes back.
+    pub(crate) fn replace(&mut self, sa: Arc<OutboundSa>) -> Option<Arc<OutboundSa>> {
+        self.egress = Egress::NONE; // the peer may be elsewhere now
+        self.sa.replace(sa)
+    }
+
+    /// Takes the SA out, provided that it is the right one.
+    pub(crate) fn take_if(&mut self, is_it: impl FnOnce(&OutboundSa) -> bool) -> Option<Arc<OutboundSa>> {
+        self.sa.take_if(|sa| is_it(sa))
+    }
+
+    /// The next of the numbers that the burst was granted.
+    #[inline]
+    fn number(&self) -> Result<u64, Counter> {
+        match self.granted.get().checked_sub(1) {
+            Some(left) => {
+                self.granted.set(left);
+                let next = self.next.get();
+                self.next.set(next + 1);
+                Ok(next)
+            }
+            None => Err(self.refusal()),
+        }
+    }
+
+    #[cold]
+    fn refusal(&self) -> Counter {
+        match self.sa.as_ref().map(|sa| sa.refusal()) {
+            None => Counter::TunnelDown,
+            Some(Expiry::Sequence) => Counter::SequenceExhausted,
+            Some(_) => Counter::SaExpiredOutbound,
+        }
+    }
 }
 
 pub(super) fn seal(
@@ -40,29 +100,128 @@ pub(super) fn seal(
     if entering.is_empty() {
         return;
     }
-    take_sequences(entering, &tables.outbound, cx);
-    let mut ready: ArrayVec<Ready<'_>, BURST_PACKETS> = ArrayVec::new();
-    for packet in entering.drain(..) {
-        match encapsulate(packet, &tables.outbound, cx) {
-            Ok(packet) => ready.push(packet),
-            Err((mbuf, reason)) => discard(mbuf, reason, &mut cx.counters),
+    take_numbers(entering, &tables.outbound, cx);
+    let mut refused = ArrayVec::new();
+    encapsulate(entering, &tables.outbound, &mut refused, cx);
+    for (at, packet) in (0..).zip(entering.drain(..)) {
+        match refused.iter().find(|(place, _)| *place == at) {
+            Some(&(_, reason)) => discard(packet.mbuf, reason, &mut cx.counters),
+            None => send(packet, leaving, tables, cx),
         }
-    }
-    encrypt(&mut ready, cx);
-    for Ready { mut mbuf, sa, fit, .. } in ready {
-        esp::finish(&mut mbuf, sa.hot.outer);
-        if fit == Fit::FragmentOuter {
-            in_fragments(mbuf, sa, leaving, &mut tables.neighbours, cx);
-            continue;
-        }
-        if leaving.is_full() {
-            super::leave::leave(leaving, &mut tables.neighbours, cx);
-        }
-        outer_route(mbuf, sa, leaving, cx);
     }
 }
 
+fn at(tunnel: TunnelId) -> usize {
+    usize::try_from(tunnel.0).unwrap_or(usize::MAX)
+}
+
+/// Step 1. Two looks at the burst, so that an SA's lines are under way when they are needed.
+fn take_numbers(entering: &Batch<Entering>, outbound: &[Outbound], cx: &mut Context) {
+    let mut tunnels: ArrayVec<&Outbound, BURST_PACKETS> = ArrayVec::new();
+    for packet in entering {
+        let Some(place) = outbound.get(at(packet.tunnel)) else { continue };
+        let bytes = u32::from(u16::try_from(packet.mbuf.len_bytes()).unwrap_or(u16::MAX));
+        if place.wanted.get() == 0 {
+            place.bytes.set(0);
+            tunnels.push(place);
+            if let Some(sa) = &place.sa {
+                dpdk_sys::prefetch(&sa.hot);
+            }
+        }
+        place.wanted.set(place.wanted.get() + 1);
+        place.bytes.set(place.bytes.get() + (bytes + 2).next_multiple_of(4));
+    }
+    if tunnels.len() > 1 {
+        for sa in tunnels.iter().filter_map(|place| place.sa.as_ref()) {
+            sa.prefetch();
+        }
+    }
+    for place in tunnels {
+        let wanted = place.wanted.replace(0);
+        place.granted.set(0);
+        let Some(sa) = &place.sa else { continue };
+        let grant = sa.reserve(u32::from(wanted));
+        place.next.set(grant.first);
+        place.granted.set(u16::try_from(grant.granted).unwrap_or(wanted));
+        let bytes = u64::from(place.bytes.get());
+        let over = if grant.granted > 0 { sa.account(bytes, cx.now_ms()) } else { None };
+        for expiry in [grant.reached, over].into_iter().flatten() {
+            let (direction, tunnel, spi) = (Direction::Outbound, sa.tunnel(), sa.spi());
+            cx.tell(Event::Expired { direction, tunnel, spi, expiry });
+        }
+    }
+}
+
+/// Steps 2 and 3. Says which packets, by their place, cannot be sent and why.
+fn encapsulate(
+    entering: &mut Batch<Entering>,
+    outbound: &[Outbound],
+    refused: &mut ArrayVec<(u8, Counter), BURST_PACKETS>,
+    cx: &mut Context,
+) {
+    let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
+    let mut bytes = 0;
+    for (place, Entering { mbuf, tunnel, inner, .. }) in (0..).zip(entering.iter_mut()) {
+        let inner_bytes = u64::from(mbuf.len_bytes());
+        match job(mbuf, *inner, outbound.get(at(*tunnel))) {
+            Ok(job) => {
+                bytes += inner_bytes;
+                jobs.push(job);
+            }
+            Err(reason) => refused.push((place, reason)),
+        }
+    }
+    cx.counters.add(Counter::EspSealed, jobs.len() as u64);
+    cx.counters.add(Counter::EspSealedBytes, bytes);
+    cx.kernel.seal(&mut jobs);
+}
+
+#[inline(always)] // a job that is returned through memory is read back in other pieces than it was written: 10 cycles a packet
+fn job<'a>(mbuf: &'a mut Mbuf, inner: Inner, place: Option<&'a Outbound>) -> Result<Job<'a>, Counter> {
+    let Some((place, sa)) = place.and_then(|place| Some((place, place.sa.as_deref()?))) else {
+        return Err(Counter::TunnelDown);
+    };
+    let (sequence, hot) = (place.number()?, &sa.hot);
+    let sealed_at = esp::encapsulate(mbuf, hot, inner, sequence)?;
+    let sealed = mbuf.data_mut().get_mut(usize::from(sealed_at)..).unwrap_or_default();
+    let aad = esp::aad(hot.spi_bytes(), sequence, hot.esn);
+    let job = Job::new(&hot.key, esp::nonce(hot.salt, sequence.to_be_bytes()), aad, sealed);
+    // Nothing may leave unsealed: `encapsulate` made room for the tag, and no packet exceeds 64 KiB.
+    Ok(job.expect("an encapsulated packet has a tag and at most 65535 bytes"))
+}
+
+/// Step 4.
+#[inline]
+fn send(packet: Entering, leaving: &mut Batch<Leaving>, tables: &mut Tables, cx: &mut Context) {
+    let Entering { mut mbuf, tunnel, fit, .. } = packet;
+    let now = tables.now(cx.now_us);
+    let Tables { outbound, neighbours, .. } = tables;
+    let Some(Outbound { sa: Some(sa), egress, .. }) = outbound.get_mut(at(tunnel)) else {
+        return discard(mbuf, Counter::TunnelDown, &mut cx.counters);
+    };
+    if sa.hot.outer == Outer::V6Udp {
+        esp::finish(&mut mbuf, sa.hot.outer);
+    }
+    if fit == Fit::FragmentOuter {
+        return in_fragments(mbuf, sa, leaving, neighbours, cx);
+    }
+    if !egress.is_valid(now) {
+        *egress = find_egress(sa, &cx.forwarding, neighbours, now).unwrap_or(Egress::NONE);
+    }
+    if egress.is_valid(now) && mbuf.len_bytes() <= u32::from(egress.mtu_bytes) {
+        if !leaving.is_empty() {
+            leave::leave(leaving, neighbours, cx); // what came before
+        }
+        return cx.send_by(mbuf, egress);
+    }
+    if leaving.is_full() {
+        leave::leave(leaving, neighbours, cx);
+    }
+    outer_route(mbuf, sa, leaving, cx);
+}
+
 /// A path that takes less than IP promises to carry: the ESP packet itself is cut (RFC 4303, 3.3.4), and its peer puts it together before opening it.
+#[cold]
 fn in_fragments(
     mbuf: Mbuf,
     sa: &OutboundSa,
@@ -76,93 +235,31 @@ fn in_fragments(
     }
     for piece in pieces.drain() {
         if leaving.is_full() {
-            super::leave::leave(leaving, neighbours, cx);
+            leave::leave(leaving, neighbours, cx);
         }
         outer_route(piece, sa, leaving, cx);
     }
 }
 
-fn sa_of(outbound: &Outbound, tunnel: TunnelId) -> Option<&OutboundSa> {
-    outbound.get(usize::try_from(tunnel.0).ok()?)?.as_deref()
-}
-
-/// Step 1.
-fn take_sequences(entering: &mut Batch<Entering>, outbound: &Outbound, cx: &mut Context) {
-    for at in 0..entering.len() {
-        if entering[at].sequence != Sequence::NotAsked {
-            continue;
-        }
-        let tunnel = entering[at].tunnel;
-        let same = |packet: &&mut Entering| packet.tunnel == tunnel;
-        let Some(sa) = sa_of(outbound, tunnel) else {
-            for packet in entering[at..].iter_mut().filter(same) {
-                packet.sequence = Sequence::Refused(Counter::TunnelDown);
-            }
-            continue;
-        };
-        let (mut packets, mut bytes) = (0_u32, 0_u64);
-        for packet in entering[at..].iter_mut().filter(same) {
-            packets += 1;
-            bytes += (packet.mbuf.data().len() + 2).next_multiple_of(4) as u64;
-        }
-        let grant = sa.reserve(packets);
-        let refused = match grant.refused {
-            Some(Expiry::Sequence) => Counter::SequenceExhausted,
-            _ => Counter::SaExpiredOutbound,
-        };
-        let mut numbers = grant.first..grant.first + u64::from(grant.granted);
-        for packet in entering[at..].iter_mut().filter(same) {
-            packet.sequence = numbers.next().map_or(Sequence::Refused(refused), Sequence::Taken);
-        }
-        let over = if grant.granted > 0 { sa.account(bytes, cx.now_ms()) } else { None };
-        for expiry in [grant.reached, over].into_iter().flatten() {
-            let (direction, spi) = (Direction::Outbound, sa.spi());
-            cx.tell(Event::Expired { direction, tunnel, spi, expiry });
-        }
-    }
-}
-
-/// Step 2.
-fn encapsulate<'a>(
-    packet: Entering,
-    outbound: &'a Outbound,
-    cx: &mut Context,
-) -> Result<Ready<'a>, (Mbuf, Counter)> {
-    let Entering { mut mbuf, tunnel, inner, sequence, fit } = packet;
-    let sequence = match sequence {
-        Sequence::Taken(sequence) => sequence,
-        Sequence::Refused(reason) => return Err((mbuf, reason)),
-        Sequence::NotAsked => return Err((mbuf, Counter::TunnelDown)),
+/// How the SA's packets leave; `None` while the neighbour's address is not known, or if there is no way.
+#[cold]
+fn find_egress(
+    sa: &OutboundSa,
+    forwarding: &Forwarding,
+    neighbours: &mut Neighbours<Mbuf>,
+    now: Now,
+) -> Option<Egress> {
+    let remote = sa.hot.remote();
+    let (interface, next_hop) = match forwarding.route(VrfId::UNDERLAY, remote) {
+        NextHop::Connected(interface) => (interface, remote),
+        NextHop::Via(interface, next_hop) => (interface, next_hop),
+        NextHop::Unreachable | NextHop::Blackhole | NextHop::Local(_) | NextHop::Tunnel(_) => return None,
     };
-    let Some(sa) = sa_of(outbound, tunnel) else { return Err((mbuf, Counter::TunnelDown)) };
-    let df = match fit {
-        Fit::FragmentOuter => DontFragment::Clear,
-        _ => cx.forwarding.tunnel(tunnel).map_or(DontFragment::Copy, |tunnel| tunnel.dont_fragment),
-    };
-    let bytes = mbuf.data().len() as u64;
-    match esp::encapsulate(&mut mbuf, &sa.hot, inner, df, sequence) {
-        Ok(sealing) => {
-            cx.counters.count(Counter::EspSealed);
-            cx.counters.add(Counter::EspSealedBytes, bytes);
-            Ok(Ready { mbuf, sa, sealing, fit })
-        }
-        Err(reason) => Err((mbuf, reason)),
-    }
+    let family = if remote.is_ipv4() { Family::V4 } else { Family::V6 };
+    Egress::find(interface, next_hop, family, forwarding, neighbours, now)
 }
 
-/// Step 3.
-fn encrypt(ready: &mut ArrayVec<Ready<'_>, BURST_PACKETS>, cx: &Context) {
-    let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
-    for Ready { mbuf, sa, sealing, .. } in ready {
-        let sealed = &mut mbuf.data_mut()[usize::from(sealing.at)..];
-        let job = Job::new(&sa.hot.key, sealing.nonce, sealing.aad, sealed);
-        // Nothing may leave unsealed: `encapsulate` made room for the tag, and no packet exceeds 64 KiB.
-        jobs.push(job.expect("an encapsulated packet has a tag and at most 65535 bytes"));
-    }
-    cx.kernel.seal(&mut jobs);
-}
-
-/// Step 4. Never into a tunnel again.
+/// The outer packet's route. Never into a tunnel again.
 fn outer_route(mbuf: Mbuf, sa: &OutboundSa, leaving: &mut Batch<Leaving>, cx: &mut Context) {
     let remote = sa.hot.remote();
     match cx.forwarding.route(VrfId::UNDERLAY, remote) {

@@ -71,6 +71,13 @@ impl ReplayWindow {
         high.map(|high| u64::from(high) << 32 | u64::from(low))
     }
 
+    /// Asks the CPU for the bits around the top.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        let (word, _) = self.place(self.top);
+        dpdk_sys::prefetch(&self.ring[word]);
+    }
+
     /// Whether a packet of that number could still be accepted.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ impl Worker {
         match command {
             Command::SetForwarding(forwarding) => {
                 let old = std::mem::replace(&mut self.cx.forwarding, forwarding);
+                tables.snapshot = tables.snapshot.wrapping_add(1);
                 let new = Arc::clone(&self.cx.forwarding);
                 let cx = &mut self.cx;
                 // An identifier may stand for another network now: what waited for a neighbour there must not leave here.
@@ -34,13 +35,18 @@ impl Worker {
             Command::InstallOutbound(sa) => {
                 let place = usize::try_from(sa.tunnel().0).ok().and_then(|at| tables.outbound.get_mut(at));
                 match place {
-                    Some(place) => place.replace(sa).map_or(Replaced::Nothing, Replaced::Outbound),
+                    Some(place) => {
+                        let old = place.replace(sa);
+                        tables.snapshot = tables.snapshot.wrapping_add(u32::from(old.is_none()));
+                        old.map_or(Replaced::Nothing, Replaced::Outbound)
+                    }
                     None => Replaced::Refused(Command::InstallOutbound(sa)),
                 }
             }
             Command::RemoveOutbound { tunnel, spi } => {
                 let place = usize::try_from(tunnel.0).ok().and_then(|at| tables.outbound.get_mut(at));
                 let sa = place.and_then(|place| place.take_if(|sa| sa.spi() == spi));
+                tables.snapshot = tables.snapshot.wrapping_add(u32::from(sa.is_some()));
                 sa.map_or(Replaced::Nothing, Replaced::Outbound)
             }
             Command::InstallInbound(sa) => match tables.inbound.get_mut(sa.spi().slot().index()) {

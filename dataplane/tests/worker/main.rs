@@ -6,6 +6,7 @@ mod drops;
 mod errors;
 mod esp_bytes;
 mod exhaustion;
+mod known_flows;
 mod local;
 mod neighbours;
 mod operations;
