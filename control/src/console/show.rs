@@ -1,13 +1,12 @@
 //! What the gateway answered, as text for people. Programs take the answers themselves (`--json`).
 
-use comfy_table::Cell;
-use crossgate_config::import::LeftOut;
-use crossgate_config::sku::Row;
-use crossgate_config::{Choice as _, Finding, Severity};
+mod configuration;
 
-use super::protocol::{
-    Applied, Connection, Counter, LogLine, Past, Planned, Port, Quantiles, Sa, Status, Worker,
-};
+use comfy_table::Cell;
+
+use super::protocol::{Connection, Counter, LogLine, Port, Quantiles, Sa, Status, Worker};
+pub use configuration::{applied, findings, history, left_out, planned, skus};
+
 use super::table::{Mood, Screen, age, bytes, cell, clean, count, mbit_per_s, moody, text};
 
 /// The gateway as a whole.
@@ -244,130 +243,6 @@ pub fn counters<'c>(counters: impl IntoIterator<Item = &'c Counter>, screen: Scr
         ]);
     }
     if table.is_empty() { "No counter has moved.\n".into() } else { text(&table) }
-}
-
-/// What applying a configuration changed.
-#[must_use]
-pub fn applied(applied: &Applied) -> String {
-    let mut lines: Vec<String> = applied.warnings.iter().map(finding).collect();
-    lines.extend(applied.changes.iter().map(|change| clean(change)));
-    if applied.changes.is_empty() {
-        lines.push("Nothing differs from what runs.".into());
-    }
-    if let Some(trouble) = &applied.trouble {
-        lines.push(format!("It is applied, but not in the history: {}", clean(trouble)));
-    }
-    lines.join("\n") + "\n"
-}
-
-/// What applying a configuration would change.
-#[must_use]
-pub fn planned(planned: &Planned) -> String {
-    let mut lines: Vec<String> = planned.warnings.iter().map(finding).collect();
-    for (index, step) in planned.steps.iter().enumerate() {
-        lines.push(format!("{}. {}", index + 1, clean(&step.change)));
-        lines.extend(step.details.iter().map(|detail| format!("     {}", clean(detail))));
-    }
-    if planned.steps.is_empty() {
-        lines.push("Nothing differs from what runs.".into());
-    }
-    lines.join("\n") + "\n"
-}
-
-/// The applied configurations, the latest first; `user_name` names a user.
-#[must_use]
-pub fn history(entries: &[Past], user_name: &dyn Fn(u32) -> String, screen: Screen) -> String {
-    if entries.is_empty() {
-        return "The history is empty.\n".into();
-    }
-    let mut table = screen.table(&[">NUMBER", "APPLIED", "BY", "HOW", "FROM"]);
-    for entry in entries.iter().rev() {
-        let number = if entry.latest { format!("* {}", entry.number) } else { entry.number.to_string() };
-        table.add_row([
-            cell(&number),
-            cell(&time(entry.at.saturating_mul(1000))),
-            cell(&user_name(entry.user_id)),
-            cell(&entry.occasion),
-            cell(&entry.origin),
-        ]);
-    }
-    text(&table)
-}
-
-/// Findings, and how many there are.
-#[must_use]
-pub fn findings(findings: &[Finding]) -> String {
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    let plural = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
-    let mut lines: Vec<String> = findings.iter().map(finding).collect();
-    let warnings = findings.len() - errors;
-    lines.push(match (errors, warnings) {
-        (0, 0) => "The configuration is accepted.".into(),
-        (0, _) => format!("The configuration is accepted, with {}.", plural(warnings, "warning")),
-        (_, 0) => format!("The configuration is refused: {}.", plural(errors, "error")),
-        _ => format!(
-            "The configuration is refused: {}, {}.",
-            plural(errors, "error"),
-            plural(warnings, "warning")
-        ),
-    });
-    lines.join("\n") + "\n"
-}
-
-/// The built-in sizes of gateways.
-#[must_use]
-pub fn skus(rows: &[Row], screen: Screen) -> String {
-    let headings = [
-        "SKU",
-        "GENERATION",
-        ">TUNNELS",
-        ">SSTP",
-        ">IKEV2",
-        ">ALL TUNNELS",
-        ">ONE TUNNEL",
-        "BGP",
-        "ACTIVE-ACTIVE",
-        "NAT",
-        "POLICY",
-        "POLICYBASED",
-    ];
-    let mut table = screen.table(&headings);
-    let speed = |mbit: Option<u32>| mbit.map_or_else(|| "-".to_owned(), mbit_per_s);
-    let yes = |has: bool| cell(if has { "yes" } else { "no" });
-    for row in rows {
-        table.add_row([
-            cell(row.sku.word()),
-            cell(row.generation.word()),
-            cell(&row.limits.tunnels.to_string()),
-            cell(&row.limits.sstp_sessions.to_string()),
-            cell(&row.limits.ikev2_sessions.to_string()),
-            cell(&speed(row.limits.bandwidth_mbit_per_s)),
-            cell(&speed(row.tunnel_mbit_per_s)),
-            yes(row.bgp),
-            yes(row.active_active),
-            yes(row.nat),
-            yes(row.custom_policy),
-            yes(row.policy_based),
-        ]);
-    }
-    text(&table)
-        + "These are Azure's limits of each size; the names with AZ mean the same. This version enforces the tunnels, the policy and the\n\
-           kind of each gateway; a size of your own: sku = \"custom\" with [virtual_network_gateway.custom].\n"
-}
-
-/// What an import could not take over.
-#[must_use]
-pub fn left_out(left_out: &[LeftOut]) -> String {
-    let lines = left_out.iter().map(|left| {
-        format!("{}: {}\n  remedy: {}\n", clean(&left.place), clean(&left.problem), clean(&left.remedy))
-    });
-    format!("Not taken over, or to be seen to:\n{}", lines.collect::<String>())
-}
-
-/// A finding on two lines.
-fn finding(finding: &Finding) -> String {
-    let shown = finding.to_string();
-    shown.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
 /// A line of the log.

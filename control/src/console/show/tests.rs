@@ -1,8 +1,9 @@
+use crossgate_config::{Finding, Severity};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::*;
-use crate::console::protocol::PlannedStep;
+use crate::console::protocol::{Applied, Past, Planned, PlannedStep};
 
 const PLAIN: Screen = Screen { width: None, colour: false };
 
@@ -228,4 +229,14 @@ NUMBER  APPLIED                   BY     HOW    FROM
 "
     );
     assert_eq!(history(&[], &name, PLAIN), "The history is empty.\n");
+}
+
+#[test]
+fn the_sizes_fit_a_terminal_of_80_columns() {
+    let shown = skus(crossgate_config::sku::TABLE, Screen { width: Some(80), colour: false });
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    assert!(
+        shown.contains("\nVpnGw3           2         30   128   1000    2500  1500  yes  yes   yes\n"),
+        "{shown}"
+    );
 }
