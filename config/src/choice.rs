@@ -10,6 +10,14 @@ pub trait Choice: Copy + PartialEq + Sized + 'static {
     /// Words that mean something elsewhere and are refused here, with what is wrong and what to do.
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[];
 
+    /// Values that are taken where a policy names them, with a warning: what is wrong with them, and what to do. They are not suggested.
+    const WEAK: &'static [(Self, &'static str, &'static str)] = &[];
+
+    /// Why this value is weak, and what to do, if it is.
+    fn weakness(self) -> Option<(&'static str, &'static str)> {
+        Self::WEAK.iter().find(|(weak, _, _)| *weak == self).map(|(_, problem, remedy)| (*problem, *remedy))
+    }
+
     /// The word that stands for this value.
     ///
     /// # Panics

@@ -17,7 +17,7 @@ use crate::report::{Located, Place, Report};
 /// One proposal for the IKE SA (RFC 7296, 3.3): any one of each list. Lists are in order of preference.
 ///
 /// Combined-mode and other ciphers never meet in one proposal (RFC 7296, 3.3): `encryption` holds either only AES-GCM
-/// and then `integrity` is empty, or only AES-CBC and then it is not.
+/// and then `integrity` is empty, or only CBC modes and then it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IkeProposal {
     /// Ciphers; at least one.
@@ -139,6 +139,9 @@ fn words<T: Choice>(section: &mut Section<'_>, key: &'static str, report: &mut R
     }
     let mut sound: Vec<T> = Vec::new();
     for Located { value, place } in section.one_or_list::<T>(key, report).unwrap_or_default() {
+        if let Some((problem, remedy)) = value.weakness() {
+            report.warning(&place, format!("{} is weak: {problem}", value.word()), remedy);
+        }
         if sound.contains(&value) {
             report.error(&place, format!("{} is listed twice", value.word()), "leave one of them out");
         } else {

@@ -150,7 +150,7 @@ impl<T: Choice> Value for T {
         // The first word of a value stands for it; the others are spellings.
         let mut main: Vec<(&str, Self)> = Vec::new();
         for (word, choice) in Self::WORDS {
-            if !main.iter().any(|(_, known)| known == choice) {
+            if choice.weakness().is_none() && !main.iter().any(|(_, known)| known == choice) {
                 main.push((word, *choice));
             }
         }

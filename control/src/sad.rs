@@ -18,6 +18,7 @@ use crossgate_dataplane::sa::{
     Limits, OutboundParameters, OutboundSa,
 };
 use crossgate_dataplane::spi::Spi;
+use crossgate_ike::crypto::suite::EspSuite;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{
     ChildId, ChildSa, ConnectionId, Encapsulation as IkeEncapsulation, EspHalf, OutboundUse, Path,
@@ -79,6 +80,9 @@ pub struct Sad {
 /// Why a negotiated pair cannot be installed: a defect of ours, since only what the data plane has is negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InstallError {
+    /// The data plane seals with AES-GCM alone.
+    #[error("the data plane cannot do {0}")]
+    Suite(EspSuite),
     /// The key is none of AES-GCM's.
     #[error("the keying material has {0} bytes, which is no AES-GCM key with its salt")]
     KeyLength(usize),
@@ -103,6 +107,9 @@ impl Sad {
         policy: DataPolicy,
         workers: &mut Workers,
     ) -> Result<Ticket, InstallError> {
+        if !matches!(child.suite, EspSuite::AesGcm16(_)) {
+            return Err(InstallError::Suite(child.suite));
+        }
         let endpoints =
             Endpoints::new(child.path.local.ip(), child.path.remote.ip()).ok_or(InstallError::Families)?;
         let encapsulation = encapsulation(&child.path);

@@ -1,4 +1,4 @@
-//! Azure's `ipsecPolicies` in our words. The names are the same; what is too weak for us is left out and told, and our default stands in its place.
+//! Azure's `ipsecPolicies` in our words. The names are the same; what we do not speak is left out and told, and our default stands in its place.
 
 use serde_json::Value;
 
@@ -92,9 +92,8 @@ fn word<T: Choice>(text: &str) -> Taken {
 fn ike_integrity(text: &str) -> Taken {
     match text.to_ascii_uppercase().as_str() {
         "GCMAES256" => Taken::As("GCMAES256"),
+        "GCMAES192" => Taken::As("GCMAES192"),
         "GCMAES128" => Taken::As("GCMAES128"),
-        "SHA1" => Taken::Refused("SHA-1 is too weak for new tunnels", "SHA384 or SHA256"),
-        "MD5" => Taken::Refused("MD5 is broken (RFC 8247)", "SHA384 or SHA256"),
         _ => word::<IkeIntegrity>(text),
     }
 }

@@ -38,13 +38,21 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
 }
 
 fn ike_proposal(proposal: &IkeProposal, name: &str, out: &mut String) -> Result<(), Stop> {
-    let ciphers = proposal.encryption.iter().map(|cipher| match cipher {
-        IkeEncryption::GcmAes128 => "aes-gcm-128",
-        IkeEncryption::GcmAes256 => "aes-gcm-256",
-        IkeEncryption::Aes128 => "aes-cbc-128",
-        IkeEncryption::Aes192 => "aes-cbc-192",
-        IkeEncryption::Aes256 => "aes-cbc-256",
-    });
+    let cipher = |cipher: &IkeEncryption| match cipher {
+        IkeEncryption::GcmAes128 => Some("aes-gcm-128"),
+        IkeEncryption::GcmAes192 => None,
+        IkeEncryption::GcmAes256 => Some("aes-gcm-256"),
+        IkeEncryption::Aes128 => Some("aes-cbc-128"),
+        IkeEncryption::Aes192 => Some("aes-cbc-192"),
+        IkeEncryption::Aes256 => Some("aes-cbc-256"),
+        IkeEncryption::TripleDes => Some("3des"),
+        IkeEncryption::Des => Some("des"),
+    };
+    let ciphers: Vec<&str> = proposal.encryption.iter().filter_map(cipher).collect();
+    if ciphers.is_empty() {
+        let what = "ike_encryption";
+        return Err(PeerConfigError::NoCommonGround { system: "cisco-ios", what, remedy: "GCMAES256" }.into());
+    }
     let hashes: Vec<&str> = proposal
         .prf
         .iter()
@@ -52,6 +60,8 @@ fn ike_proposal(proposal: &IkeProposal, name: &str, out: &mut String) -> Result<
             Prf::HmacSha256 => "sha256",
             Prf::HmacSha384 => "sha384",
             Prf::HmacSha512 => "sha512",
+            Prf::HmacSha1 => "sha1",
+            Prf::HmacMd5 => "md5",
         })
         .collect();
     let groups: Vec<String> = proposal.dh_groups.iter().filter_map(|dh| numbered_group(*dh, "")).collect();
@@ -59,7 +69,7 @@ fn ike_proposal(proposal: &IkeProposal, name: &str, out: &mut String) -> Result<
         return Err(no_group("dh_group").into());
     }
     writeln!(out, "crypto ikev2 proposal {name}")?;
-    writeln!(out, " encryption {}", ciphers.collect::<Vec<_>>().join(" "))?;
+    writeln!(out, " encryption {}", ciphers.join(" "))?;
     if proposal.integrity.is_empty() {
         writeln!(out, " prf {}", hashes.join(" "))?;
     } else {

@@ -43,6 +43,12 @@ fn ike_proposals(far: &Far<'_>, name: &str, out: &mut String) -> Result<Vec<Stri
             let line = format!("set security ike proposal {own}");
             let cipher = match cipher {
                 IkeEncryption::GcmAes128 => "aes-128-gcm",
+                IkeEncryption::GcmAes192 => {
+                    let (system, what) = ("juniper-srx", "ike_encryption");
+                    return Err(PeerConfigError::NoCommonGround { system, what, remedy: "GCMAES256" }.into());
+                }
+                IkeEncryption::TripleDes => "3des-cbc",
+                IkeEncryption::Des => "des-cbc",
                 IkeEncryption::GcmAes256 => "aes-256-gcm",
                 IkeEncryption::Aes128 => "aes-128-cbc",
                 IkeEncryption::Aes192 => "aes-192-cbc",
@@ -51,6 +57,8 @@ fn ike_proposals(far: &Far<'_>, name: &str, out: &mut String) -> Result<Vec<Stri
             let hash = match proposal.prf.first() {
                 Some(Prf::HmacSha384) => "sha-384",
                 Some(Prf::HmacSha512) => "sha-512",
+                Some(Prf::HmacSha1) => "sha1",
+                Some(Prf::HmacMd5) => "md5",
                 Some(Prf::HmacSha256) | None => "sha-256",
             };
             writeln!(out, "{line} authentication-method pre-shared-keys\n{line} dh-group {group}")?;

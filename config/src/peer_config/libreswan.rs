@@ -64,6 +64,9 @@ fn secret(far: &Far<'_>) -> String {
 fn ike_proposal(proposal: &IkeProposal) -> String {
     let ciphers = proposal.encryption.iter().map(|cipher| match cipher {
         IkeEncryption::GcmAes128 => "aes_gcm128",
+        IkeEncryption::TripleDes => "3des",
+        IkeEncryption::Des => "des",
+        IkeEncryption::GcmAes192 => "aes_gcm192",
         IkeEncryption::GcmAes256 => "aes_gcm256",
         IkeEncryption::Aes128 => "aes128",
         IkeEncryption::Aes192 => "aes192",
@@ -73,6 +76,8 @@ fn ike_proposal(proposal: &IkeProposal) -> String {
         IkeIntegrity::Sha256 => "sha2_256",
         IkeIntegrity::Sha384 => "sha2_384",
         IkeIntegrity::Sha512 => "sha2_512",
+        IkeIntegrity::Sha1 => "sha1",
+        IkeIntegrity::Md5 => "md5",
     };
     let hashes = proposal.prf.iter().map(|prf: &Prf| hash(&prf.integrity()));
     let groups = proposal.dh_groups.iter().map(|dh| group(*dh));
@@ -99,6 +104,10 @@ fn pfs(far: &Far<'_>) -> Vec<&'static str> {
 
 fn group(group: DhGroup) -> &'static str {
     match group {
+        DhGroup::Modp768 => "dh1",
+        DhGroup::Modp1024 => "dh2",
+        DhGroup::Modp1536 => "dh5",
+        DhGroup::Modp2048Subgroup256 => "dh24",
         DhGroup::Modp2048 => "dh14",
         DhGroup::Modp3072 => "dh15",
         DhGroup::Modp4096 => "dh16",

@@ -62,6 +62,9 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
 fn ike_proposal(proposal: &IkeProposal) -> String {
     let ciphers = proposal.encryption.iter().map(|cipher| match cipher {
         IkeEncryption::GcmAes128 => "aes128gcm16",
+        IkeEncryption::TripleDes => "3des",
+        IkeEncryption::Des => "des",
+        IkeEncryption::GcmAes192 => "aes192gcm16",
         IkeEncryption::GcmAes256 => "aes256gcm16",
         IkeEncryption::Aes128 => "aes128",
         IkeEncryption::Aes192 => "aes192",
@@ -71,11 +74,15 @@ fn ike_proposal(proposal: &IkeProposal) -> String {
         IkeIntegrity::Sha256 => "sha256",
         IkeIntegrity::Sha384 => "sha384",
         IkeIntegrity::Sha512 => "sha512",
+        IkeIntegrity::Sha1 => "sha1",
+        IkeIntegrity::Md5 => "md5",
     });
     let prfs = proposal.prf.iter().map(|prf| match prf {
         Prf::HmacSha256 => "prfsha256",
         Prf::HmacSha384 => "prfsha384",
         Prf::HmacSha512 => "prfsha512",
+        Prf::HmacSha1 => "prfsha1",
+        Prf::HmacMd5 => "prfmd5",
     });
     let groups = proposal.dh_groups.iter().map(|dh| group(*dh));
     ciphers.chain(integrity).chain(prfs).chain(groups).collect::<Vec<_>>().join("-")
@@ -112,6 +119,10 @@ fn esp_proposals(far: &Far<'_>) -> String {
 
 fn group(group: DhGroup) -> &'static str {
     match group {
+        DhGroup::Modp768 => "modp768",
+        DhGroup::Modp1024 => "modp1024",
+        DhGroup::Modp1536 => "modp1536",
+        DhGroup::Modp2048Subgroup256 => "modp2048s256",
         DhGroup::Modp2048 => "modp2048",
         DhGroup::Modp3072 => "modp3072",
         DhGroup::Modp4096 => "modp4096",

@@ -72,6 +72,9 @@ fn ike_group(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
             let line = format!("{group} proposal {number}");
             let cipher = match cipher {
                 IkeEncryption::GcmAes128 => "aes128gcm128",
+                IkeEncryption::TripleDes => "3des",
+                IkeEncryption::Des => "des",
+                IkeEncryption::GcmAes192 => "aes192gcm128",
                 IkeEncryption::GcmAes256 => "aes256gcm128",
                 IkeEncryption::Aes128 => "aes128",
                 IkeEncryption::Aes192 => "aes192",
@@ -81,6 +84,8 @@ fn ike_group(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
                 Prf::HmacSha256 => "sha256",
                 Prf::HmacSha384 => "sha384",
                 Prf::HmacSha512 => "sha512",
+                Prf::HmacSha1 => "sha1",
+                Prf::HmacMd5 => "md5",
             };
             writeln!(out, "{line} dh-group '{}'\n{line} encryption '{cipher}'", dh.number())?;
             writeln!(out, "{line} hash '{hash}'\n{line} prf 'prf{hash}'")?;

@@ -1,4 +1,5 @@
-//! Algorithms by Azure's names, and the names that Azure has and this gateway refuses.
+//! Algorithms by Azure's names: those that are offered by default, those that are taken with a warning where a policy names them, and those that this
+//! gateway refuses.
 
 use crate::choice::Choice;
 
@@ -7,6 +8,8 @@ use crate::choice::Choice;
 pub enum IkeEncryption {
     /// AES-GCM with a 16-byte tag and a 128-bit key (RFC 5282).
     GcmAes128,
+    /// AES-GCM with a 16-byte tag and a 192-bit key (RFC 5282).
+    GcmAes192,
     /// AES-GCM with a 16-byte tag and a 256-bit key (RFC 5282).
     GcmAes256,
     /// AES-CBC with a 128-bit key (RFC 3602).
@@ -15,31 +18,38 @@ pub enum IkeEncryption {
     Aes192,
     /// AES-CBC with a 256-bit key (RFC 3602).
     Aes256,
+    /// Triple DES in CBC mode (RFC 2451). Weak.
+    TripleDes,
+    /// DES in CBC mode (RFC 2405). Weak.
+    Des,
 }
 
 impl IkeEncryption {
     /// Whether the cipher protects integrity by itself.
     #[must_use]
     pub fn is_combined_mode(self) -> bool {
-        matches!(self, Self::GcmAes128 | Self::GcmAes256)
+        matches!(self, Self::GcmAes128 | Self::GcmAes192 | Self::GcmAes256)
     }
 }
 
 impl Choice for IkeEncryption {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("GCMAES256", Self::GcmAes256),
+        ("GCMAES192", Self::GcmAes192),
         ("GCMAES128", Self::GcmAes128),
         ("AES256", Self::Aes256),
         ("AES192", Self::Aes192),
         ("AES128", Self::Aes128),
+        ("DES3", Self::TripleDes),
+        ("DES", Self::Des),
     ];
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        ("DES3", "triple DES has 64-bit blocks and is too weak (RFC 8247)", TAKE_GCM),
-        ("DES", "DES has 56-bit keys and is broken (RFC 8247)", TAKE_GCM),
+    const WEAK: &'static [(Self, &'static str, &'static str)] = &[
+        (Self::TripleDes, "triple DES has 64-bit blocks (RFC 8247)", TAKE_GCM),
+        (Self::Des, "DES has 56-bit keys and is broken (RFC 8247)", TAKE_GCM),
     ];
 }
 
-/// Integrity of the IKE SA beside AES-CBC (`ike_integrity`).
+/// Integrity of the IKE SA beside a CBC mode (`ike_integrity`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IkeIntegrity {
     /// `AUTH_HMAC_SHA2_256_128` (RFC 4868).
@@ -48,11 +58,20 @@ pub enum IkeIntegrity {
     Sha384,
     /// `AUTH_HMAC_SHA2_512_256` (RFC 4868).
     Sha512,
+    /// `AUTH_HMAC_SHA1_96` (RFC 2404). Weak.
+    Sha1,
+    /// `AUTH_HMAC_MD5_96` (RFC 2403). Weak.
+    Md5,
 }
 
 impl Choice for IkeIntegrity {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("SHA384", Self::Sha384), ("SHA256", Self::Sha256), ("SHA512", Self::Sha512)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("SHA384", Self::Sha384),
+        ("SHA256", Self::Sha256),
+        ("SHA512", Self::Sha512),
+        ("SHA1", Self::Sha1),
+        ("MD5", Self::Md5),
+    ];
 }
 
 /// A pseudo-random function (RFC 4868). The configuration names it by `ike_integrity`.
@@ -64,6 +83,10 @@ pub enum Prf {
     HmacSha384,
     /// `PRF_HMAC_SHA2_512`.
     HmacSha512,
+    /// `PRF_HMAC_SHA1`. Weak.
+    HmacSha1,
+    /// `PRF_HMAC_MD5`. Weak.
+    HmacMd5,
 }
 
 impl Prf {
@@ -74,6 +97,8 @@ impl Prf {
             Self::HmacSha256 => IkeIntegrity::Sha256,
             Self::HmacSha384 => IkeIntegrity::Sha384,
             Self::HmacSha512 => IkeIntegrity::Sha512,
+            Self::HmacSha1 => IkeIntegrity::Sha1,
+            Self::HmacMd5 => IkeIntegrity::Md5,
         }
     }
 }
@@ -84,6 +109,8 @@ impl From<IkeIntegrity> for Prf {
             IkeIntegrity::Sha256 => Self::HmacSha256,
             IkeIntegrity::Sha384 => Self::HmacSha384,
             IkeIntegrity::Sha512 => Self::HmacSha512,
+            IkeIntegrity::Sha1 => Self::HmacSha1,
+            IkeIntegrity::Md5 => Self::HmacMd5,
         }
     }
 }
@@ -105,6 +132,14 @@ pub enum DhGroup {
     Ecp521,
     /// Group 31, Curve25519 (RFC 8031).
     Curve25519,
+    /// Group 1, MODP 768 (RFC 2409). Weak.
+    Modp768,
+    /// Group 2, MODP 1024 (RFC 2409). Weak.
+    Modp1024,
+    /// Group 5, MODP 1536 (RFC 3526). Weak.
+    Modp1536,
+    /// Group 24, MODP 2048 with a subgroup of 256 bits (RFC 5114). Weak.
+    Modp2048Subgroup256,
 }
 
 impl DhGroup {
@@ -112,6 +147,10 @@ impl DhGroup {
     #[must_use]
     pub fn number(self) -> u16 {
         match self {
+            Self::Modp768 => 1,
+            Self::Modp1024 => 2,
+            Self::Modp1536 => 5,
+            Self::Modp2048Subgroup256 => 24,
             Self::Modp2048 => 14,
             Self::Modp3072 => 15,
             Self::Modp4096 => 16,
@@ -133,12 +172,18 @@ impl Choice for DhGroup {
         ("DHGroup2048", Self::Modp2048),
         ("DHGroup15", Self::Modp3072),
         ("DHGroup16", Self::Modp4096),
+        ("DHGroup24", Self::Modp2048Subgroup256),
+        ("DHGroup5", Self::Modp1536),
+        ("DHGroup2", Self::Modp1024),
+        ("DHGroup1", Self::Modp768),
     ];
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        ("DHGroup1", "MODP 768 is broken (RFC 8247)", TAKE_ECP),
-        ("DHGroup2", "MODP 1024 is within reach of large attackers (RFC 8247)", TAKE_ECP),
-        ("DHGroup24", "the subgroup of MODP 2048-256 is of unknown origin and weak (RFC 8247)", TAKE_ECP),
-        ("None", "an IKE SA cannot do without a key exchange", TAKE_ECP),
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] =
+        &[("None", "an IKE SA cannot do without a key exchange", TAKE_ECP)];
+    const WEAK: &'static [(Self, &'static str, &'static str)] = &[
+        (Self::Modp768, MODP_768, TAKE_ECP),
+        (Self::Modp1024, MODP_1024, TAKE_ECP),
+        (Self::Modp1536, MODP_1536, TAKE_ECP),
+        (Self::Modp2048Subgroup256, MODP_2048_256, TAKE_ECP),
     ];
 }
 
@@ -162,12 +207,18 @@ impl Choice for PfsGroup {
         ("PFS15", Self::Group(DhGroup::Modp3072)),
         ("PFS16", Self::Group(DhGroup::Modp4096)),
         ("None", Self::None),
+        ("PFS24", Self::Group(DhGroup::Modp2048Subgroup256)),
+        ("PFS5", Self::Group(DhGroup::Modp1536)),
+        ("PFS2", Self::Group(DhGroup::Modp1024)),
+        ("PFS1", Self::Group(DhGroup::Modp768)),
     ];
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        ("PFS1", "MODP 768 is broken (RFC 8247)", TAKE_ECP),
-        ("PFS2", "MODP 1024 is within reach of large attackers (RFC 8247)", TAKE_ECP),
-        ("PFS24", "the subgroup of MODP 2048-256 is of unknown origin and weak (RFC 8247)", TAKE_ECP),
-        ("PFSMM", "the group of the IKE SA has to be named", "name the group of dh_group"),
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] =
+        &[("PFSMM", "the group of the IKE SA has to be named", "name the group of dh_group")];
+    const WEAK: &'static [(Self, &'static str, &'static str)] = &[
+        (Self::Group(DhGroup::Modp768), MODP_768, TAKE_ECP),
+        (Self::Group(DhGroup::Modp1024), MODP_1024, TAKE_ECP),
+        (Self::Group(DhGroup::Modp1536), MODP_1536, TAKE_ECP),
+        (Self::Group(DhGroup::Modp2048Subgroup256), MODP_2048_256, TAKE_ECP),
     ];
 }
 
@@ -195,6 +246,10 @@ impl Choice for IpsecEncryption {
     ];
 }
 
+const MODP_768: &str = "MODP 768 is broken (RFC 8247)";
+const MODP_1024: &str = "MODP 1024 is within reach of large attackers (RFC 8247)";
+const MODP_1536: &str = "MODP 1536 is within reach of the largest attackers (RFC 8247)";
+const MODP_2048_256: &str = "the subgroup of MODP 2048-256 is of unknown origin (RFC 8247)";
 const ONLY_GCM: &str = "the data plane seals with AES-GCM alone";
 const TAKE_GCM: &str = "take \"GCMAES256\" (or \"GCMAES128\")";
 const TAKE_ECP: &str = "take \"ECP384\" (or \"ECP256\", \"Curve25519\", \"DHGroup14\")";
@@ -206,6 +261,8 @@ pub(super) enum IkeIntegrityWord {
     Sha256,
     Sha384,
     Sha512,
+    Sha1,
+    Md5,
     Gcm,
 }
 
@@ -215,6 +272,8 @@ impl IkeIntegrityWord {
             Self::Sha256 => Some(IkeIntegrity::Sha256),
             Self::Sha384 => Some(IkeIntegrity::Sha384),
             Self::Sha512 => Some(IkeIntegrity::Sha512),
+            Self::Sha1 => Some(IkeIntegrity::Sha1),
+            Self::Md5 => Some(IkeIntegrity::Md5),
             Self::Gcm => None,
         }
     }
@@ -226,11 +285,14 @@ impl Choice for IkeIntegrityWord {
         ("SHA256", Self::Sha256),
         ("SHA512", Self::Sha512),
         ("GCMAES256", Self::Gcm),
+        ("GCMAES192", Self::Gcm),
         ("GCMAES128", Self::Gcm),
+        ("SHA1", Self::Sha1),
+        ("MD5", Self::Md5),
     ];
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        ("SHA1", "SHA-1 is too weak for new tunnels", TAKE_SHA2),
-        ("MD5", "MD5 is broken (RFC 8247)", TAKE_SHA2),
+    const WEAK: &'static [(Self, &'static str, &'static str)] = &[
+        (Self::Sha1, "SHA-1 is on its way out (RFC 8247)", TAKE_SHA2),
+        (Self::Md5, "MD5 is broken (RFC 8247)", TAKE_SHA2),
     ];
 }
 

@@ -156,16 +156,13 @@ impl Sealer {
     }
 
     fn put_iv(&mut self, out: &mut Vec<u8>, random: &mut dyn FnMut(&mut [u8])) {
-        match self.cipher {
-            IkeCipher::AesGcm16(_) => {
-                out.extend_from_slice(&self.next_iv.to_be_bytes());
-                self.next_iv = self.next_iv.checked_add(1).expect("message IDs end long before 2^64 IVs");
-            }
-            IkeCipher::AesCbc(..) => {
-                let mut iv = [0; crate::crypto::cipher::BLOCK_BYTES];
-                random(&mut iv);
-                out.extend_from_slice(&iv);
-            }
+        if self.cipher.has_counter_iv() {
+            out.extend_from_slice(&self.next_iv.to_be_bytes());
+            self.next_iv = self.next_iv.checked_add(1).expect("message IDs end long before 2^64 IVs");
+        } else {
+            let from = out.len();
+            out.resize(from + self.cipher.iv_bytes(), 0);
+            random(&mut out[from..]);
         }
     }
 }

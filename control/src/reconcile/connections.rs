@@ -85,6 +85,8 @@ fn ike_suites(proposal: &IkeProposal) -> Vec<IkeSuite> {
                     ConfigPrf::HmacSha256 => Prf::HmacSha2_256,
                     ConfigPrf::HmacSha384 => Prf::HmacSha2_384,
                     ConfigPrf::HmacSha512 => Prf::HmacSha2_512,
+                    ConfigPrf::HmacSha1 => Prf::HmacSha1,
+                    ConfigPrf::HmacMd5 => Prf::HmacMd5,
                 };
                 suites.extend(proposal.dh_groups.iter().map(|dh| IkeSuite {
                     cipher,
@@ -98,20 +100,29 @@ fn ike_suites(proposal: &IkeProposal) -> Vec<IkeSuite> {
 }
 
 fn ciphers(encryption: IkeEncryption, integrity: &[IkeIntegrity]) -> Vec<IkeCipher> {
-    let cbc = |bits: KeyBits| {
-        let with = |integrity: &IkeIntegrity| match integrity {
-            IkeIntegrity::Sha256 => IkeCipher::AesCbc(bits, Integrity::HmacSha2_256_128),
-            IkeIntegrity::Sha384 => IkeCipher::AesCbc(bits, Integrity::HmacSha2_384_192),
-            IkeIntegrity::Sha512 => IkeCipher::AesCbc(bits, Integrity::HmacSha2_512_256),
-        };
-        integrity.iter().map(with).collect()
+    let with = |cipher: &dyn Fn(Integrity) -> IkeCipher| {
+        integrity.iter().map(|integrity| cipher(self::integrity(*integrity))).collect()
     };
+    let cbc = |bits: KeyBits| with(&|integrity| IkeCipher::AesCbc(bits, integrity));
     match encryption {
+        IkeEncryption::TripleDes => with(&IkeCipher::TripleDesCbc),
+        IkeEncryption::Des => with(&IkeCipher::DesCbc),
+        IkeEncryption::GcmAes192 => vec![IkeCipher::AesGcm16(KeyBits::B192)],
         IkeEncryption::GcmAes128 => vec![IkeCipher::AesGcm16(KeyBits::B128)],
         IkeEncryption::GcmAes256 => vec![IkeCipher::AesGcm16(KeyBits::B256)],
         IkeEncryption::Aes128 => cbc(KeyBits::B128),
         IkeEncryption::Aes192 => cbc(KeyBits::B192),
         IkeEncryption::Aes256 => cbc(KeyBits::B256),
+    }
+}
+
+fn integrity(integrity: IkeIntegrity) -> Integrity {
+    match integrity {
+        IkeIntegrity::Sha1 => Integrity::HmacSha1_96,
+        IkeIntegrity::Md5 => Integrity::HmacMd5_96,
+        IkeIntegrity::Sha256 => Integrity::HmacSha2_256_128,
+        IkeIntegrity::Sha384 => Integrity::HmacSha2_384_192,
+        IkeIntegrity::Sha512 => Integrity::HmacSha2_512_256,
     }
 }
 
@@ -135,6 +146,10 @@ fn pfs_groups(policy: &Policy) -> Vec<Group> {
 
 fn group(dh: DhGroup) -> Group {
     match dh {
+        DhGroup::Modp768 => Group::Modp768,
+        DhGroup::Modp1024 => Group::Modp1024,
+        DhGroup::Modp1536 => Group::Modp1536,
+        DhGroup::Modp2048Subgroup256 => Group::Modp2048Subgroup256,
         DhGroup::Modp2048 => Group::Modp2048,
         DhGroup::Modp3072 => Group::Modp3072,
         DhGroup::Modp4096 => Group::Modp4096,

@@ -1,4 +1,4 @@
-//! Encryption and integrity of IKE messages: AES-GCM (RFC 5282) and AES-CBC with HMAC (RFC 7296, 3.14; RFC 4868).
+//! Encryption and integrity of IKE messages: AES-GCM (RFC 5282), and AES, triple DES or DES in CBC mode with HMAC (RFC 7296, 3.14; RFC 4868).
 //!
 //! Called by [`crate::protect`] alone, which decides what is covered: here a message is `head` (covered, not encrypted)
 //! and content.
@@ -18,7 +18,9 @@ pub const GCM_IV_BYTES: usize = 8;
 /// Bytes of the tag behind AES-GCM content (RFC 5282, 3).
 pub const GCM_TAG_BYTES: usize = 16;
 /// Bytes of an AES block, and of the IV of AES-CBC (RFC 3602, 3).
-pub const BLOCK_BYTES: usize = 16;
+const AES_BLOCK_BYTES: usize = 16;
+/// Bytes of a DES block, and of the IV of DES-CBC (RFC 2405, 2).
+const DES_BLOCK_BYTES: usize = 8;
 
 /// The content cannot be opened: forged, damaged or under other keys. Says no more, since nothing of it is authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +31,19 @@ impl IkeCipher {
     pub fn iv_bytes(self) -> usize {
         match self {
             Self::AesGcm16(_) => GCM_IV_BYTES,
-            Self::AesCbc(..) => BLOCK_BYTES,
+            Self::AesCbc(..) => AES_BLOCK_BYTES,
+            Self::TripleDesCbc(_) | Self::DesCbc(_) => DES_BLOCK_BYTES,
         }
+    }
+
+    /// Whether the IV is a counter (RFC 5282, 3.1); otherwise it must not be foreseen (RFC 3602, 3).
+    pub fn has_counter_iv(self) -> bool {
+        matches!(self, Self::AesGcm16(_))
     }
 
     /// Bytes behind the encrypted content.
     pub fn icv_bytes(self) -> usize {
-        match self {
-            Self::AesGcm16(_) => GCM_TAG_BYTES,
-            Self::AesCbc(_, integrity) => integrity.icv_bytes(),
-        }
+        self.integrity().map_or(GCM_TAG_BYTES, Integrity::icv_bytes)
     }
 
     /// Bytes that `content_bytes` become once the Pad Length byte is added and blocks are filled (RFC 7296, 3.14; a
@@ -46,7 +51,9 @@ impl IkeCipher {
     pub fn padded_bytes(self, content_bytes: usize) -> usize {
         match self {
             Self::AesGcm16(_) => content_bytes + 1,
-            Self::AesCbc(..) => (content_bytes + 1).next_multiple_of(BLOCK_BYTES),
+            Self::AesCbc(..) | Self::TripleDesCbc(_) | Self::DesCbc(_) => {
+                (content_bytes + 1).next_multiple_of(self.iv_bytes())
+            }
         }
     }
 
@@ -68,13 +75,19 @@ impl IkeCipher {
                 };
                 message.extend_from_slice(&tag);
             }
-            Self::AesCbc(bits, integrity) => {
-                let (iv, content) = message[head_bytes..].split_at_mut(BLOCK_BYTES);
+            Self::AesCbc(_, integrity) | Self::TripleDesCbc(integrity) | Self::DesCbc(integrity) => {
+                let (iv, content) = message[head_bytes..].split_at_mut(self.iv_bytes());
                 let key = keys.encryption.expose();
-                match bits {
-                    KeyBits::B128 => cbc_encrypt::<cbc::Encryptor<aes::Aes128>>(key, iv, content),
-                    KeyBits::B192 => cbc_encrypt::<cbc::Encryptor<aes::Aes192>>(key, iv, content),
-                    KeyBits::B256 => cbc_encrypt::<cbc::Encryptor<aes::Aes256>>(key, iv, content),
+                match self {
+                    Self::AesCbc(KeyBits::B128, _) => {
+                        cbc_encrypt::<cbc::Encryptor<aes::Aes128>>(key, iv, content);
+                    }
+                    Self::AesCbc(KeyBits::B192, _) => {
+                        cbc_encrypt::<cbc::Encryptor<aes::Aes192>>(key, iv, content);
+                    }
+                    Self::TripleDesCbc(_) => cbc_encrypt::<cbc::Encryptor<des::TdesEde3>>(key, iv, content),
+                    Self::DesCbc(_) => cbc_encrypt::<cbc::Encryptor<des::Des>>(key, iv, content),
+                    _ => cbc_encrypt::<cbc::Encryptor<aes::Aes256>>(key, iv, content),
                 }
                 let mac = integrity.prf().compute(keys.integrity.expose(), &[message]);
                 message.extend_from_slice(&mac.expose()[..integrity.icv_bytes()]);
@@ -104,17 +117,25 @@ impl IkeCipher {
                 }
                 Ok(content)
             }
-            Self::AesCbc(bits, integrity) => {
+            Self::AesCbc(_, integrity) | Self::TripleDesCbc(integrity) | Self::DesCbc(integrity) => {
                 verify(integrity, keys, &[head, iv, content], icv)?;
-                if !content.len().is_multiple_of(BLOCK_BYTES) {
+                if !content.len().is_multiple_of(self.iv_bytes()) {
                     return Err(NotAuthentic);
                 }
                 let key = keys.encryption.expose();
                 let mut content = content.to_vec();
-                match bits {
-                    KeyBits::B128 => cbc_decrypt::<cbc::Decryptor<aes::Aes128>>(key, iv, &mut content),
-                    KeyBits::B192 => cbc_decrypt::<cbc::Decryptor<aes::Aes192>>(key, iv, &mut content),
-                    KeyBits::B256 => cbc_decrypt::<cbc::Decryptor<aes::Aes256>>(key, iv, &mut content),
+                match self {
+                    Self::AesCbc(KeyBits::B128, _) => {
+                        cbc_decrypt::<cbc::Decryptor<aes::Aes128>>(key, iv, &mut content);
+                    }
+                    Self::AesCbc(KeyBits::B192, _) => {
+                        cbc_decrypt::<cbc::Decryptor<aes::Aes192>>(key, iv, &mut content);
+                    }
+                    Self::TripleDesCbc(_) => {
+                        cbc_decrypt::<cbc::Decryptor<des::TdesEde3>>(key, iv, &mut content);
+                    }
+                    Self::DesCbc(_) => cbc_decrypt::<cbc::Decryptor<des::Des>>(key, iv, &mut content),
+                    _ => cbc_decrypt::<cbc::Decryptor<aes::Aes256>>(key, iv, &mut content),
                 }
                 Ok(content)
             }
@@ -158,23 +179,17 @@ where
     cipher.decrypt_inout_detached(&Array::from(*nonce), aad, content.into(), &tag).map_err(|_| NotAuthentic)
 }
 
-fn cbc_encrypt<M: BlockModeEncrypt<BlockSize = aes_gcm::aead::consts::U16> + KeyIvInit>(
-    key: &[u8],
-    iv: &[u8],
-    content: &mut [u8],
-) {
-    let (blocks, []) = Array::slice_as_chunks_mut(content) else {
+fn cbc_encrypt<M: BlockModeEncrypt + KeyIvInit>(key: &[u8], iv: &[u8], content: &mut [u8]) {
+    let (blocks, []) = Array::<u8, M::BlockSize>::slice_as_chunks_mut(content) else {
         panic!("the content is padded to whole blocks")
     };
     M::new_from_slices(key, iv).expect("key and IV have the suite's lengths").encrypt_blocks(blocks);
 }
 
-fn cbc_decrypt<M: BlockModeDecrypt<BlockSize = aes_gcm::aead::consts::U16> + KeyIvInit>(
-    key: &[u8],
-    iv: &[u8],
-    content: &mut [u8],
-) {
-    let (blocks, []) = Array::slice_as_chunks_mut(content) else { panic!("whole blocks were checked") };
+fn cbc_decrypt<M: BlockModeDecrypt + KeyIvInit>(key: &[u8], iv: &[u8], content: &mut [u8]) {
+    let (blocks, []) = Array::<u8, M::BlockSize>::slice_as_chunks_mut(content) else {
+        panic!("whole blocks were checked")
+    };
     M::new_from_slices(key, iv).expect("key and IV have the suite's lengths").decrypt_blocks(blocks);
 }
 

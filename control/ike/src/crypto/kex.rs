@@ -1,4 +1,4 @@
-//! Key exchange methods (RFC 7296, 3.4): MODP (RFC 3526), ECP (RFC 5903) and Curve25519 (RFC 8031).
+//! Key exchange methods (RFC 7296, 3.4): MODP (RFC 2409, 3526, 5114), ECP (RFC 5903) and Curve25519 (RFC 8031).
 //!
 //! A [`PrivateValue`] is drawn where the randomness is; its public value and the agreement are slow maths that the caller
 //! may run on another thread. Every public value from a peer is checked before it is used.
@@ -19,12 +19,20 @@ mod primes;
 /// A key exchange method that this gateway speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Group {
+    /// Group 1. Broken.
+    Modp768,
+    /// Group 2. Weak.
+    Modp1024,
+    /// Group 5. Weak.
+    Modp1536,
     /// Group 14.
     Modp2048,
     /// Group 15.
     Modp3072,
     /// Group 16.
     Modp4096,
+    /// Group 24, with a subgroup of 256 bits. Of unknown origin.
+    Modp2048Subgroup256,
     /// Group 19, NIST P-256.
     Ecp256,
     /// Group 20, NIST P-384.
@@ -37,10 +45,14 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
+        Self::Modp768,
+        Self::Modp1024,
+        Self::Modp1536,
         Self::Modp2048,
         Self::Modp3072,
         Self::Modp4096,
+        Self::Modp2048Subgroup256,
         Self::Ecp256,
         Self::Ecp384,
         Self::Ecp521,
@@ -50,6 +62,10 @@ impl Group {
     /// Its number on the wire.
     pub fn id(self) -> GroupId {
         match self {
+            Self::Modp768 => GroupId::MODP_768,
+            Self::Modp1024 => GroupId::MODP_1024,
+            Self::Modp1536 => GroupId::MODP_1536,
+            Self::Modp2048Subgroup256 => GroupId::MODP_2048_256,
             Self::Modp2048 => GroupId::MODP_2048,
             Self::Modp3072 => GroupId::MODP_3072,
             Self::Modp4096 => GroupId::MODP_4096,
@@ -69,7 +85,10 @@ impl Group {
     /// x and y (RFC 5903, 7), Curve25519 values are u (RFC 8031, 3.1).
     pub fn public_bytes(self) -> usize {
         match self {
-            Self::Modp2048 => 256,
+            Self::Modp768 => 96,
+            Self::Modp1024 => 128,
+            Self::Modp1536 => 192,
+            Self::Modp2048 | Self::Modp2048Subgroup256 => 256,
             Self::Modp3072 => 384,
             Self::Modp4096 => 512,
             Self::Ecp256 => 64,
@@ -105,7 +124,7 @@ pub enum KexError {
         /// Bytes that came.
         got: usize,
     },
-    /// 0, 1, p - 1 or above for MODP (RFC 6989, 2.1); a point that is not on the curve (RFC 6989, 2.3).
+    /// 0, 1, p - 1 or above for MODP (RFC 6989, 2.1), or outside the subgroup where there is one (RFC 6989, 2.2); a point that is not on the curve (RFC 6989, 2.3).
     #[error("the public value is not an element of {group}")]
     NotInGroup {
         /// The group.
@@ -137,7 +156,13 @@ impl PrivateValue {
     /// Draws a private value; quick. `random` fills its argument from a cryptographically secure generator.
     pub fn draw(group: Group, random: &mut dyn FnMut(&mut [u8])) -> Self {
         let value = match group {
-            Group::Modp2048 | Group::Modp3072 | Group::Modp4096 => Value::Modp(modp::draw(group, random)),
+            Group::Modp768
+            | Group::Modp1024
+            | Group::Modp1536
+            | Group::Modp2048
+            | Group::Modp3072
+            | Group::Modp4096
+            | Group::Modp2048Subgroup256 => Value::Modp(modp::draw(group, random)),
             Group::Ecp256 => Value::Ecp256(ecp::draw(random, 0xff)),
             Group::Ecp384 => Value::Ecp384(ecp::draw(random, 0xff)),
             Group::Ecp521 => Value::Ecp521(ecp::draw(random, 0x01)),

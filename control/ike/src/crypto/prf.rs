@@ -1,8 +1,10 @@
-//! Pseudorandom functions and prf+ (RFC 7296, 2.13; RFC 4868).
+//! Pseudorandom functions and prf+ (RFC 7296, 2.13; RFC 2104, 4868).
 //!
 //! Used by [`super::keys`], by AUTH and by [`super::cipher`] for integrity.
 
 use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use std::fmt;
 
@@ -15,6 +17,10 @@ const MAX_BLOCKS: usize = 255;
 /// A pseudorandom function.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Prf {
+    /// PRF_HMAC_MD5. Weak.
+    HmacMd5,
+    /// PRF_HMAC_SHA1. Weak.
+    HmacSha1,
     /// PRF_HMAC_SHA2_256.
     HmacSha2_256,
     /// PRF_HMAC_SHA2_384.
@@ -27,6 +33,8 @@ impl Prf {
     /// Its number on the wire.
     pub fn id(self) -> PrfId {
         match self {
+            Self::HmacMd5 => PrfId::HMAC_MD5,
+            Self::HmacSha1 => PrfId::HMAC_SHA1,
             Self::HmacSha2_256 => PrfId::HMAC_SHA2_256,
             Self::HmacSha2_384 => PrfId::HMAC_SHA2_384,
             Self::HmacSha2_512 => PrfId::HMAC_SHA2_512,
@@ -36,6 +44,8 @@ impl Prf {
     /// Length of its output, and of the keys it prefers, in bytes.
     pub fn output_bytes(self) -> usize {
         match self {
+            Self::HmacMd5 => 16,
+            Self::HmacSha1 => 20,
             Self::HmacSha2_256 => 32,
             Self::HmacSha2_384 => 48,
             Self::HmacSha2_512 => 64,
@@ -45,6 +55,8 @@ impl Prf {
     /// prf(key, data), where data is the parts one after the other.
     pub fn compute(self, key: &[u8], data: &[&[u8]]) -> Secret<Vec<u8>> {
         match self {
+            Self::HmacMd5 => hmac::<Hmac<Md5>>(key, data),
+            Self::HmacSha1 => hmac::<Hmac<Sha1>>(key, data),
             Self::HmacSha2_256 => hmac::<Hmac<Sha256>>(key, data),
             Self::HmacSha2_384 => hmac::<Hmac<Sha384>>(key, data),
             Self::HmacSha2_512 => hmac::<Hmac<Sha512>>(key, data),

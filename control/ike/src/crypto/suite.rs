@@ -34,13 +34,27 @@ pub enum IkeCipher {
     AesGcm16(KeyBits),
     /// AES-CBC and then HMAC over the whole message (RFC 3602; RFC 4868).
     AesCbc(KeyBits, Integrity),
+    /// Triple DES in CBC mode (RFC 2451), with HMAC. Weak: 64-bit blocks.
+    TripleDesCbc(Integrity),
+    /// DES in CBC mode (RFC 2405), with HMAC. Broken: 56-bit keys.
+    DesCbc(Integrity),
 }
 
-/// How packets of a Child SA are protected: combined modes only.
+/// How packets of a Child SA are protected. What a data plane cannot do must not stand in a policy.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EspSuite {
     /// AES-GCM with a 16-byte tag (RFC 4106).
     AesGcm16(KeyBits),
+    /// ChaCha20-Poly1305 (RFC 7634).
+    ChaCha20Poly1305,
+    /// AES-CBC (RFC 3602) with HMAC.
+    AesCbc(KeyBits, Integrity),
+    /// Triple DES in CBC mode (RFC 2451) with HMAC. Weak: 64-bit blocks.
+    TripleDesCbc(Integrity),
+    /// DES in CBC mode (RFC 2405) with HMAC. Broken: 56-bit keys.
+    DesCbc(Integrity),
+    /// No encryption (RFC 2410), integrity alone.
+    Null(Integrity),
 }
 
 /// Length of an AES key.
@@ -54,9 +68,13 @@ pub enum KeyBits {
     B256,
 }
 
-/// Integrity algorithm beside a cipher that has none of its own (RFC 4868).
+/// Integrity algorithm beside a cipher that has none of its own (RFC 4868; RFC 2403, 2404).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Integrity {
+    /// HMAC-MD5, first 12 bytes. Weak.
+    HmacMd5_96,
+    /// HMAC-SHA-1, first 12 bytes. Weak.
+    HmacSha1_96,
     /// HMAC-SHA-256, first 16 bytes.
     HmacSha2_256_128,
     /// HMAC-SHA-384, first 24 bytes.
@@ -76,6 +94,12 @@ pub enum Esn {
 
 /// Bytes of the salt that follows an AES-GCM key in the keying material (RFC 5282, 7.1; RFC 4106, 8.1).
 pub const GCM_SALT_BYTES: usize = 4;
+/// Bytes of a ChaCha20 key and the salt that follows it (RFC 7634, 2).
+const CHACHA20_KEY_BYTES: usize = 32 + 4;
+/// Bytes of a DES key, parity bits included (RFC 2405, 2.2).
+const DES_KEY_BYTES: usize = 8;
+/// Bytes of a triple DES key: three DES keys (RFC 2451, 2.2).
+const TRIPLE_DES_KEY_BYTES: usize = 3 * DES_KEY_BYTES;
 
 impl KeyBits {
     /// As in the Key Length attribute.
@@ -97,6 +121,8 @@ impl Integrity {
     /// Its number on the wire.
     pub fn id(self) -> IntegrityId {
         match self {
+            Self::HmacMd5_96 => IntegrityId::HMAC_MD5_96,
+            Self::HmacSha1_96 => IntegrityId::HMAC_SHA1_96,
             Self::HmacSha2_256_128 => IntegrityId::HMAC_SHA2_256_128,
             Self::HmacSha2_384_192 => IntegrityId::HMAC_SHA2_384_192,
             Self::HmacSha2_512_256 => IntegrityId::HMAC_SHA2_512_256,
@@ -106,15 +132,27 @@ impl Integrity {
     /// The HMAC that it truncates; its key is as long as that HMAC's output (RFC 4868, 2.1.1).
     pub fn prf(self) -> Prf {
         match self {
+            Self::HmacMd5_96 => Prf::HmacMd5,
+            Self::HmacSha1_96 => Prf::HmacSha1,
             Self::HmacSha2_256_128 => Prf::HmacSha2_256,
             Self::HmacSha2_384_192 => Prf::HmacSha2_384,
             Self::HmacSha2_512_256 => Prf::HmacSha2_512,
         }
     }
 
-    /// Length of the integrity check value: half of the HMAC.
+    /// Length of the integrity check value: 96 bits (RFC 2403, 2404), or half of the HMAC (RFC 4868).
     pub fn icv_bytes(self) -> usize {
-        self.prf().output_bytes() / 2
+        match self {
+            Self::HmacMd5_96 | Self::HmacSha1_96 => 12,
+            Self::HmacSha2_256_128 | Self::HmacSha2_384_192 | Self::HmacSha2_512_256 => {
+                self.prf().output_bytes() / 2
+            }
+        }
+    }
+
+    /// Length of its key: that of the HMAC's output.
+    pub fn key_bytes(self) -> usize {
+        self.prf().output_bytes()
     }
 }
 
@@ -124,25 +162,34 @@ impl IkeCipher {
         match self {
             Self::AesGcm16(bits) => bits.bytes() + GCM_SALT_BYTES,
             Self::AesCbc(bits, _) => bits.bytes(),
+            Self::TripleDesCbc(_) => TRIPLE_DES_KEY_BYTES,
+            Self::DesCbc(_) => DES_KEY_BYTES,
         }
     }
 
     /// Length of SK_ai and SK_ar: none for AES-GCM.
     pub fn integrity_key_bytes(self) -> usize {
+        self.integrity().map_or(0, Integrity::key_bytes)
+    }
+
+    /// The integrity algorithm beside it: none for AES-GCM.
+    pub fn integrity(self) -> Option<Integrity> {
         match self {
-            Self::AesGcm16(_) => 0,
-            Self::AesCbc(_, integrity) => integrity.prf().output_bytes(),
+            Self::AesGcm16(_) => None,
+            Self::AesCbc(_, integrity) | Self::TripleDesCbc(integrity) | Self::DesCbc(integrity) => {
+                Some(integrity)
+            }
         }
     }
 
     fn transforms(self) -> Vec<Transform> {
-        match self {
-            Self::AesGcm16(bits) => vec![encryption(EncryptionId::AES_GCM_16, bits)],
-            Self::AesCbc(bits, integrity) => vec![
-                encryption(EncryptionId::AES_CBC, bits),
-                Transform::new(TransformType::INTEG, integrity.id().0),
-            ],
-        }
+        let cipher = match self {
+            Self::AesGcm16(bits) => encryption(EncryptionId::AES_GCM_16, bits),
+            Self::AesCbc(bits, _) => encryption(EncryptionId::AES_CBC, bits),
+            Self::TripleDesCbc(_) => Transform::new(TransformType::ENCR, EncryptionId::TRIPLE_DES.0),
+            Self::DesCbc(_) => Transform::new(TransformType::ENCR, EncryptionId::DES.0),
+        };
+        with_integrity(cipher, self.integrity())
     }
 }
 
@@ -158,18 +205,51 @@ impl IkeSuite {
 }
 
 impl EspSuite {
-    /// Length of the keying material of one direction: the key and its salt.
+    /// Length of the keying material of one direction: the cipher's key with its salt, then the integrity key (RFC 7296, 2.17).
     pub fn key_bytes(self) -> usize {
+        self.encryption_key_bytes() + self.integrity().map_or(0, Integrity::key_bytes)
+    }
+
+    /// Length of the cipher's share, which comes first: the key and, for combined modes, its salt.
+    pub fn encryption_key_bytes(self) -> usize {
         match self {
             Self::AesGcm16(bits) => bits.bytes() + GCM_SALT_BYTES,
+            Self::ChaCha20Poly1305 => CHACHA20_KEY_BYTES,
+            Self::AesCbc(bits, _) => bits.bytes(),
+            Self::TripleDesCbc(_) => TRIPLE_DES_KEY_BYTES,
+            Self::DesCbc(_) => DES_KEY_BYTES,
+            Self::Null(_) => 0,
         }
     }
 
-    fn transform(self) -> Transform {
+    /// The integrity algorithm beside the cipher: none for combined modes.
+    pub fn integrity(self) -> Option<Integrity> {
         match self {
-            Self::AesGcm16(bits) => encryption(EncryptionId::AES_GCM_16, bits),
+            Self::AesGcm16(_) | Self::ChaCha20Poly1305 => None,
+            Self::AesCbc(_, integrity)
+            | Self::TripleDesCbc(integrity)
+            | Self::DesCbc(integrity)
+            | Self::Null(integrity) => Some(integrity),
         }
     }
+
+    fn transforms(self) -> Vec<Transform> {
+        let plain = |id: EncryptionId| Transform::new(TransformType::ENCR, id.0);
+        let cipher = match self {
+            Self::AesGcm16(bits) => encryption(EncryptionId::AES_GCM_16, bits),
+            Self::ChaCha20Poly1305 => plain(EncryptionId::CHACHA20_POLY1305),
+            Self::AesCbc(bits, _) => encryption(EncryptionId::AES_CBC, bits),
+            Self::TripleDesCbc(_) => plain(EncryptionId::TRIPLE_DES),
+            Self::DesCbc(_) => plain(EncryptionId::DES),
+            Self::Null(_) => plain(EncryptionId::NULL),
+        };
+        with_integrity(cipher, self.integrity())
+    }
+}
+
+fn with_integrity(cipher: Transform, integrity: Option<Integrity>) -> Vec<Transform> {
+    let integrity = integrity.map(|integrity| Transform::new(TransformType::INTEG, integrity.id().0));
+    [cipher].into_iter().chain(integrity).collect()
 }
 
 impl Esn {
@@ -191,6 +271,8 @@ impl fmt::Display for IkeCipher {
         match self {
             Self::AesGcm16(bits) => write!(f, "AES_GCM_16_{}", bits.bits()),
             Self::AesCbc(bits, integrity) => write!(f, "AES_CBC_{}/{}", bits.bits(), integrity.id()),
+            Self::TripleDesCbc(integrity) => write!(f, "3DES_CBC/{}", integrity.id()),
+            Self::DesCbc(integrity) => write!(f, "DES_CBC/{}", integrity.id()),
         }
     }
 }
@@ -199,6 +281,11 @@ impl fmt::Display for EspSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AesGcm16(bits) => write!(f, "AES_GCM_16_{}", bits.bits()),
+            Self::ChaCha20Poly1305 => f.write_str("CHACHA20_POLY1305"),
+            Self::AesCbc(bits, integrity) => write!(f, "AES_CBC_{}/{}", bits.bits(), integrity.id()),
+            Self::TripleDesCbc(integrity) => write!(f, "3DES_CBC/{}", integrity.id()),
+            Self::DesCbc(integrity) => write!(f, "DES_CBC/{}", integrity.id()),
+            Self::Null(integrity) => write!(f, "NULL/{}", integrity.id()),
         }
     }
 }

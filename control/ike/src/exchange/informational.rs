@@ -42,7 +42,12 @@ pub(crate) fn on_request(state: &mut Established, message: &Message, cx: &mut Cx
 
 /// The peer no longer receives under `spi`. Returns our SPI of the pair, unless our own delete of it is under way (RFC 7296, 1.4.1).
 fn on_child_deleted(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Option<Spi> {
-    let child = state.children.iter().find(|child| child.outbound == spi)?;
+    let Some(child) = state.children.iter().find(|child| child.outbound == spi) else {
+        if let Some(Pending::Child(request)) = &mut state.pending {
+            request.note_deleted(spi);
+        }
+        return None;
+    };
     let (id, policy, phase, inbound) = (child.id, child.policy, child.phase, child.inbound);
     let crossed = matches!(&state.pending, Some(Pending::DeleteChild(ours, _)) if *ours == id);
     let reason = match phase {

@@ -231,6 +231,14 @@ const CBC: [Cbc; 6] = [
     },
 ];
 
+const ALL_INTEGRITY: [Integrity; 5] = [
+    Integrity::HmacMd5_96,
+    Integrity::HmacSha1_96,
+    Integrity::HmacSha2_256_128,
+    Integrity::HmacSha2_384_192,
+    Integrity::HmacSha2_512_256,
+];
+
 impl Gcm {
     fn cipher(&self) -> IkeCipher {
         IkeCipher::AesGcm16(self.bits)
@@ -270,9 +278,7 @@ fn forged_gcm_cases_of_nist_do_not_open() {
 #[test]
 fn cbc_cases_of_nist_seal_and_open_under_every_integrity() {
     for (number, case) in CBC.iter().enumerate() {
-        for integrity in
-            [Integrity::HmacSha2_256_128, Integrity::HmacSha2_384_192, Integrity::HmacSha2_512_256]
-        {
+        for integrity in ALL_INTEGRITY {
             let cipher = IkeCipher::AesCbc(case.bits, integrity);
             let integrity_key = vec![7; cipher.integrity_key_bytes()];
             let keys = MessageKeys {
@@ -290,6 +296,49 @@ fn cbc_cases_of_nist_seal_and_open_under_every_integrity() {
                 Ok(case.plain),
                 "case {number}"
             );
+        }
+    }
+}
+
+/// Cipher, key, IV, plain text and cipher text.
+type DesCase<'a> = (IkeCipher, &'a [u8], [u8; 8], &'a [u8], [u8; 24]);
+
+/// FIPS PUB 81, table C1 (DES-CBC); the triple DES value is OpenSSL's.
+#[test]
+fn des_and_triple_des_cases_seal_and_open_under_every_integrity() {
+    let des = hex!("0123456789abcdef");
+    let triple = hex!("0123456789abcdef23456789abcdef01456789abcdef0123");
+    for integrity in ALL_INTEGRITY {
+        let cases: [DesCase<'_>; 2] = [
+            (
+                IkeCipher::DesCbc(integrity),
+                &des,
+                hex!("1234567890abcdef"),
+                b"Now is the time for all ",
+                hex!("e5c7cdde872bf27c43e934008c389c0f683788499a7c05f6"),
+            ),
+            (
+                IkeCipher::TripleDesCbc(integrity),
+                &triple,
+                hex!("f69f2445df4f9b17"),
+                b"The quick brown fox jump",
+                hex!("63693c3d378a862f8051ae7c2934a296aa6c3102b6e5b79e"),
+            ),
+        ];
+        for (cipher, key, iv, plain, sealed) in cases {
+            assert_eq!((cipher.encryption_key_bytes(), cipher.iv_bytes()), (key.len(), 8));
+            assert_eq!((cipher.padded_bytes(7), cipher.padded_bytes(8)), (8, 16));
+            let keys = MessageKeys {
+                encryption: Secret::from(key),
+                integrity: Secret::new(vec![7; cipher.integrity_key_bytes()]),
+            };
+            let mut message = [b"head".as_slice(), &iv, plain].concat();
+            cipher.seal(&keys, &mut message, 4);
+            assert_eq!(message[12..36], sealed, "{cipher}");
+            assert_eq!(message.len(), 36 + integrity.icv_bytes(), "{cipher}");
+            assert_eq!(cipher.open(&keys, b"head", &message[4..]).as_deref(), Ok(plain), "{cipher}");
+            message[20] ^= 1;
+            assert_eq!(cipher.open(&keys, b"head", &message[4..]), Err(NotAuthentic), "{cipher}");
         }
     }
 }

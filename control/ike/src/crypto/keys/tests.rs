@@ -76,3 +76,17 @@ fn child_keys_with_and_without_forward_secrecy() {
             .matches(&hex!("79fba67cb26cd1132d853d284b54f7786784e51f1586d3d6b22e86491bcace6c26ff6fba"))
     );
 }
+
+#[test]
+fn the_integrity_key_of_esp_follows_the_ciphers_in_each_direction() {
+    let ike = IkeKeys::derive(SUITE, &shared(), NONCES, SPIS);
+    let keys = |esp| ChildKeys::derive(SUITE.prf, &ike.derive, esp, None, NONCES);
+    let esp = EspSuite::AesCbc(KeyBits::B128, Integrity::HmacSha1_96);
+    assert_eq!((esp.encryption_key_bytes(), esp.key_bytes()), (16, 36));
+    // As long as AES-GCM-256 with its salt, hence cut at the same places.
+    let same = keys(EspSuite::AesGcm16(KeyBits::B256));
+    assert!(keys(esp).initiator == same.initiator && keys(esp).responder == same.responder);
+    assert_eq!(EspSuite::Null(Integrity::HmacMd5_96).encryption_key_bytes(), 0);
+    assert_eq!(EspSuite::ChaCha20Poly1305.key_bytes(), 36);
+    assert_eq!(EspSuite::TripleDesCbc(Integrity::HmacSha2_256_128).key_bytes(), 24 + 32);
+}

@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use super::{Esn, EspSuite, Group, IkeCipher, IkeSuite};
+use super::{Esn, EspSuite, Group, IkeCipher, IkeSuite, Integrity};
 use crate::wire::{GroupId, IkeSpi, Proposal, ProtocolId, Transform, TransformType};
 
 /// What was chosen for an IKE SA.
@@ -77,11 +77,7 @@ pub fn ike_proposals(preference: &[IkeSuite], spi: Option<IkeSpi>) -> Vec<Propos
 
 /// Ciphers that may share a proposal: those with the same integrity algorithm, or without one.
 fn same_class(a: IkeCipher, b: IkeCipher) -> bool {
-    match (a, b) {
-        (IkeCipher::AesGcm16(_), IkeCipher::AesGcm16(_)) => true,
-        (IkeCipher::AesCbc(_, a), IkeCipher::AesCbc(_, b)) => a == b,
-        _ => false,
-    }
+    a.integrity() == b.integrity()
 }
 
 /// All transforms of `suites`, if together they allow exactly these suites.
@@ -98,15 +94,40 @@ fn merged(suites: &[IkeSuite]) -> Option<Vec<Transform>> {
     (combinations == suites.len()).then_some(transforms)
 }
 
-/// The proposal for a Child SA: every suite with every group and every ESN value, in the order of preference.
+/// The proposals for a Child SA: every suite with every group and every ESN value, in the order of preference. Suites with the same integrity algorithm,
+/// or with none beside the cipher, share a proposal (RFC 7296, 3.3).
 ///
 /// `groups` is empty without perfect forward secrecy, and always in IKE_AUTH (RFC 7296, 1.2). `esn` is not empty
 /// (RFC 7296, 3.3.3). `spi` is our inbound SPI.
 pub fn esp_proposals(preference: &[EspSuite], groups: &[Group], esn: &[Esn], spi: u32) -> Vec<Proposal> {
-    let mut transforms: Vec<Transform> = preference.iter().map(|suite| suite.transform()).collect();
-    transforms.extend(groups.iter().map(|group| Transform::new(TransformType::DH, group.id().0)));
-    transforms.extend(esn.iter().map(|esn| Transform::new(TransformType::ESN, esn.id().0)));
-    vec![Proposal { number: 1, protocol: ProtocolId::ESP, spi: spi.to_be_bytes().to_vec(), transforms }]
+    let mut classes: Vec<Option<Integrity>> = Vec::new();
+    for class in preference.iter().map(|suite| suite.integrity()) {
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    let of_class = |class: Option<Integrity>| {
+        let mut transforms: Vec<Transform> = Vec::new();
+        let suites = preference.iter().filter(|suite| suite.integrity() == class);
+        for transform in suites.flat_map(|suite| suite.transforms()) {
+            if !transforms.contains(&transform) {
+                transforms.push(transform);
+            }
+        }
+        transforms.extend(groups.iter().map(|group| Transform::new(TransformType::DH, group.id().0)));
+        transforms.extend(esn.iter().map(|esn| Transform::new(TransformType::ESN, esn.id().0)));
+        transforms.sort_by_key(|transform| transform.kind); // stable: preferences keep their order
+        transforms
+    };
+    (1..=u8::MAX)
+        .zip(classes)
+        .map(|(number, class)| Proposal {
+            number,
+            protocol: ProtocolId::ESP,
+            spi: spi.to_be_bytes().to_vec(),
+            transforms: of_class(class),
+        })
+        .collect()
 }
 
 /// The first suite of `preference` that a proposal offers; those with the group of the KE payload (`ke`) go first, since
@@ -204,7 +225,7 @@ fn combinations<'a>(
 }
 
 fn esp_transforms(suite: EspSuite, group: Option<Group>, esn: Esn) -> Vec<Transform> {
-    let mut transforms = vec![suite.transform()];
+    let mut transforms = suite.transforms();
     transforms.extend(group.map(|group| Transform::new(TransformType::DH, group.id().0)));
     transforms.push(Transform::new(TransformType::ESN, esn.id().0));
     transforms

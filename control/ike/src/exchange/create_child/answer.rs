@@ -120,9 +120,12 @@ fn agree(state: &mut Established, message: &Message, cx: &mut Cx<'_>) -> Result<
 /// The pair that the peer wants to rekey, by the SPI that it receives under (RFC 7296, 2.25.1).
 fn rekeyed(state: &Established, notify: &Notify) -> Result<ChildId, IkeError> {
     let spi = notify.child_spi().ok_or(IkeError::ChildNotFound)?;
-    let child =
-        state.children.iter().find(|child| child.outbound == Spi(spi)).ok_or(IkeError::ChildNotFound)?;
-    if child.is_live() { Ok(child.id) } else { Err(IkeError::Collision) }
+    match state.children.iter().find(|child| child.outbound == Spi(spi)) {
+        Some(child) if child.is_live() => Ok(child.id),
+        // It may be the one that the peer just made for us, while we compute its keys.
+        None if !matches!(state.pending, Some(Pending::Child(_))) => Err(IkeError::ChildNotFound),
+        _ => Err(IkeError::Collision),
+    }
 }
 
 /// The shared secret for our answer is computed.

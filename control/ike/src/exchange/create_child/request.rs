@@ -20,6 +20,8 @@ use crate::wire::{GroupId, KeyExchangeData, Message, Notify, NotifyType, Payload
 
 /// Most groups that a request tries.
 const MAX_GROUPS: u32 = 3;
+/// Most deletes that are remembered while a request is under way.
+const MAX_DELETED: usize = 16;
 /// Wait before a pair that could not be replaced, or that the peer is making, is looked at again.
 const AGAIN_WAIT: Duration = Duration::from_secs(10);
 
@@ -36,6 +38,8 @@ pub(crate) struct ChildRequest {
     pub(crate) serial: Option<u64>,
     /// The peer's answer, while the shared secret is computed.
     answered: Option<(EspChoice, Message)>,
+    /// SPIs of the peer that it deleted while its answer was on its way: one of them may be the new pair's.
+    deleted: Vec<Spi>,
     /// The pair that the peer made in place of the same one meanwhile.
     pub(super) rival: Option<(ChildId, Lowest)>,
 }
@@ -43,6 +47,13 @@ pub(crate) struct ChildRequest {
 impl ChildRequest {
     pub(crate) const fn stage(&self) -> Stage {
         if self.replaces.is_some() { Stage::RekeyChild } else { Stage::NewChild }
+    }
+
+    /// The peer deletes a pair that is not here: perhaps the one that this request asks for, if its answer came late.
+    pub(crate) fn note_deleted(&mut self, spi: Spi) {
+        if self.deleted.len() < MAX_DELETED {
+            self.deleted.push(spi);
+        }
     }
 
     fn task(&self) -> Task {
@@ -93,6 +104,7 @@ fn begin(state: &mut Established, policy: usize, replaces: Option<ChildId>, cx: 
         tries: 0,
         serial: None,
         answered: None,
+        deleted: Vec::new(),
         rival: None,
     };
     match state.config.children[policy].pfs_groups.first() {
@@ -282,6 +294,9 @@ fn complete(
         Ok(found) => found,
         Err(error) => return reject(state, &request, error, cx),
     };
+    if request.deleted.contains(&agreed.outbound) {
+        return already_deleted(state, &request, cx);
+    }
     let ours = lowest(&request.nonce, nonce);
     let rival =
         request.rival.clone().map(|(_, theirs)| theirs).or_else(|| rival_being_answered(state, &request));
@@ -307,15 +322,28 @@ fn complete(
     {
         answer.lost = true;
     }
-    if let Some(other) = request.rival.and_then(|(other, _)| state.child_mut(other)) {
+    if let Some(other) = request.rival.as_ref().and_then(|(other, _)| state.child_mut(*other)) {
         other.lost = true;
         cx.note_child(What::Collision, id);
     }
+    delete_replaced(state, &request);
+}
+
+fn delete_replaced(state: &mut Established, request: &ChildRequest) {
     if let Some(old) = request.replaces.and_then(|old| state.child_mut(old)) {
         old.phase = Phase::Deleting;
         old.sends = false;
         let old = old.id;
         state.want(Task::DeleteChild(old, RemoveReason::Replaced));
+    }
+}
+
+/// The peer made the pair and deleted it again before its answer came through. What it replaced is nothing to the peer any more.
+fn already_deleted(state: &mut Established, request: &ChildRequest, cx: &mut Cx<'_>) {
+    cx.env.release_spi(request.spi);
+    delete_replaced(state, request);
+    if !state.has_live(request.policy) {
+        state.want(Task::NewChild { policy: request.policy });
     }
 }
 

@@ -49,16 +49,44 @@ fn selectors_are_narrowed_to_what_both_allow() {
 
 #[test]
 fn every_group_and_cipher_connects() {
+    use crate::crypto::suite::Integrity;
     let ciphers = [
-        IkeCipher::AesGcm16(KeyBits::B128),
-        IkeCipher::AesCbc(KeyBits::B256, crate::crypto::suite::Integrity::HmacSha2_384_192),
+        (IkeCipher::AesGcm16(KeyBits::B128), Prf::HmacSha2_512),
+        (IkeCipher::AesGcm16(KeyBits::B192), Prf::HmacSha1),
+        (IkeCipher::AesCbc(KeyBits::B256, Integrity::HmacSha2_384_192), Prf::HmacSha2_384),
+        (IkeCipher::AesCbc(KeyBits::B192, Integrity::HmacSha1_96), Prf::HmacMd5),
+        (IkeCipher::TripleDesCbc(Integrity::HmacSha2_256_128), Prf::HmacSha2_256),
+        (IkeCipher::DesCbc(Integrity::HmacMd5_96), Prf::HmacSha1),
     ];
     for group in Group::ALL {
-        for cipher in ciphers {
-            let suite = IkeSuite { cipher, prf: Prf::HmacSha2_512, group };
+        for (cipher, prf) in ciphers {
+            let suite = IkeSuite { cipher, prf, group };
             Pair::connected(1, Link::LAN, |_, config| config.ike_suites = vec![suite])
                 .assert_up(&format!("{suite}"));
         }
+    }
+}
+
+#[test]
+fn every_esp_suite_is_negotiated_and_keyed_alike_on_both_sides() {
+    use crate::crypto::suite::Integrity;
+    let suites = [
+        EspSuite::AesGcm16(KeyBits::B192),
+        EspSuite::ChaCha20Poly1305,
+        EspSuite::AesCbc(KeyBits::B128, Integrity::HmacSha1_96),
+        EspSuite::AesCbc(KeyBits::B256, Integrity::HmacSha2_256_128),
+        EspSuite::TripleDesCbc(Integrity::HmacSha1_96),
+        EspSuite::DesCbc(Integrity::HmacMd5_96),
+        EspSuite::Null(Integrity::HmacSha2_512_256),
+    ];
+    for suite in suites {
+        // The initiator offers all, in several proposals; the responder takes one.
+        let pair = Pair::connected(1, Link::LAN, |index, config| {
+            config.children[0].esp_suites = if index == 0 { suites.to_vec() } else { vec![suite] };
+        });
+        pair.assert_up(&format!("{suite}"));
+        let sa = pair.sides[0].plane.sends_on(CONNECTION, 0).unwrap();
+        assert_eq!((sa.suite, sa.inbound.key.expose().len()), (suite, suite.key_bytes()));
     }
 }
 

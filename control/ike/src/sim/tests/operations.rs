@@ -21,7 +21,7 @@ impl Setting {
             _ => [Mode::InitiatorOnly, Mode::ResponderOnly],
         };
         let pfs = if seed % 5 < 2 { vec![Group::Curve25519] } else { Vec::new() };
-        Self { modes, policies: if seed % 3 == 0 { 2 } else { 1 }, pfs }
+        Self { modes, policies: if seed.is_multiple_of(3) { 2 } else { 1 }, pfs }
     }
 
     fn config(&self, index: usize) -> ConnectionConfig {

@@ -108,7 +108,34 @@ struct Modp {
     power_of_minus_2: [u8; 32],
 }
 
-const MODP: [Modp; 3] = [
+const MODP: [Modp; 6] = [
+    Modp {
+        group: Group::Modp768,
+        exponent_bytes: 32,
+        prime: hex!("b52ba6a3026520a6c49d37e4587601801bee500123b3259b6bf03e7cecc3e63d"),
+        public: hex!("91251c97eb43fdb078f05f5a634f12a067389fcc420d181f8173d1ed25521998"),
+        shared: hex!("bbb7c6cc79ad9d20772e346b6c1570337777a8c8c4db800fef43b5f1d44299ee"),
+        power_of_5: hex!("fd36879993fd1bedaca62113f2275a39dbc443fb76a9bbe20d8a48d1bc37e5e6"),
+        power_of_minus_2: hex!("91251c97eb43fdb078f05f5a634f12a067389fcc420d181f8173d1ed25521998"),
+    },
+    Modp {
+        group: Group::Modp1024,
+        exponent_bytes: 32,
+        prime: hex!("3f35a3f5f6c4376a744acad409bb22f8d897f949d2311d885adaa890981b67a0"),
+        public: hex!("9e32ccbc23f45c52dff77810c4bd9e2a9b90eceb7ad59edbe54aa2c6485aaae3"),
+        shared: hex!("fb340d171ad61a2c68bf9ab115f9ddaba8ebc0303b57c319861d37e97983b108"),
+        power_of_5: hex!("3745452a1c8aa709c3d6e0f4b9e7cbbe4d636fe7f4768c4ce53a739e1f9ccfda"),
+        power_of_minus_2: hex!("9e32ccbc23f45c52dff77810c4bd9e2a9b90eceb7ad59edbe54aa2c6485aaae3"),
+    },
+    Modp {
+        group: Group::Modp1536,
+        exponent_bytes: 32,
+        prime: hex!("64fcc83ec403930bf18393dbc883ccaa1fbb08ac876f77f7aa99748ca945019b"),
+        public: hex!("e704583413eb1db0d556b38a6de94cb0742e451b339a4d44cb45c9fe985070b9"),
+        shared: hex!("553cb3da53b8c297422c70cd73b92357c6fbd2280ef63c25c088182e4460d051"),
+        power_of_5: hex!("14909f52ff019718e5ec42c70491fbd73f1daefb972293a68526ccde955dbd0d"),
+        power_of_minus_2: hex!("e704583413eb1db0d556b38a6de94cb0742e451b339a4d44cb45c9fe985070b9"),
+    },
     Modp {
         group: Group::Modp2048,
         exponent_bytes: 40,
@@ -159,6 +186,9 @@ fn exponent(start: u8, step: u8, bytes: u8) -> Vec<u8> {
 
 fn prime(group: Group) -> Vec<u8> {
     let digits = match group {
+        Group::Modp768 => primes::MODP_768,
+        Group::Modp1024 => primes::MODP_1024,
+        Group::Modp1536 => primes::MODP_1536,
         Group::Modp2048 => primes::MODP_2048,
         Group::Modp3072 => primes::MODP_3072,
         _ => primes::MODP_4096,
@@ -230,6 +260,44 @@ fn modp_powers_are_those_of_python() {
         assert_eq!(sha(&agree(group, &a, &small(group, 5)).unwrap()), power_of_5, "{group}");
         assert_eq!(sha(&agree(group, &a, &minus(p, 2)).unwrap()), power_of_minus_2, "{group}");
     }
+}
+
+/// RFC 5114, appendix A.3; the long values by their SHA-256.
+#[test]
+fn subgroup_pair_of_rfc_5114() {
+    let group = Group::Modp2048Subgroup256;
+    let private = [
+        hex!("0881382cdb87660c6dc13e614938d5b9c8b2f248581cc5e31b35454397fce50e"),
+        hex!("7d62a7e3ef36de617b13d1afb82c780d83a23bd4ee6705645121f371f546a53d"),
+    ]
+    .map(|private| [&[0; 8], private.as_slice()].concat());
+    let public = private.each_ref().map(|x| PrivateValue::draw(group, &mut fixed(x)).public_value());
+    let sha = |value: &[u8]| <[u8; 32]>::from(Sha256::digest(value));
+    assert_eq!(
+        public.each_ref().map(|value| sha(value)),
+        [
+            hex!("ba101a638cd0382ded9814bbf575c26ac8bb2a7e0977ec68ac964ecc4b62a6c4"),
+            hex!("f6c9bb57f3f682a66969bcf5471b2ba364c834dd833278e09536028d6c72553e"),
+        ]
+    );
+    for (own, other) in [(0, 1), (1, 0)] {
+        let shared = agree(group, &private[own], &public[other]).unwrap();
+        assert_eq!(sha(&shared), hex!("01eb7b326b9093eea16968f04915ea1097194caee5bc657dba57bb69c6b7613d"));
+    }
+}
+
+#[test]
+fn subgroup_values_outside_it_are_refused() {
+    let group = Group::Modp2048Subgroup256;
+    let private = vec![9; 40];
+    for value in [0, 1, 2, 5] {
+        assert_eq!(
+            agree(group, &private, &small(group, value)),
+            Err(KexError::NotInGroup { group }),
+            "{value}"
+        );
+    }
+    assert_eq!(agree(group, &private, &[0xff; 256]), Err(KexError::NotInGroup { group }));
 }
 
 #[test]

@@ -78,3 +78,35 @@ fn esp_takes_suite_group_and_esn_of_both_sides() {
     assert!(choose_esp(&[gcm], &[], &[Esn::On], &plain, None).is_none());
     assert!(choose_esp(&[gcm], &[], &both, &esp_proposals(&[gcm], &[], &both, 255), None).is_none());
 }
+
+#[test]
+fn esp_suites_with_and_without_integrity_are_offered_apart() {
+    let sha1 = EspSuite::AesCbc(KeyBits::B256, Integrity::HmacSha1_96);
+    let sha2 = EspSuite::AesCbc(KeyBits::B128, Integrity::HmacSha2_256_128);
+    let preference = [
+        EspSuite::AesGcm16(KeyBits::B256),
+        EspSuite::ChaCha20Poly1305,
+        sha1,
+        sha2,
+        EspSuite::Null(Integrity::HmacSha1_96),
+    ];
+    let offered = esp_proposals(&preference, &[Group::Ecp256], &[Esn::Off], 0x1234);
+    let count = |proposal: &Proposal, kind| proposal.transforms.iter().filter(|t| t.kind == kind).count();
+    let shape: Vec<_> = offered
+        .iter()
+        .map(|p| (p.number, count(p, TransformType::ENCR), count(p, TransformType::INTEG)))
+        .collect();
+    assert_eq!(shape, [(1, 2, 0), (2, 2, 1), (3, 1, 1)]);
+    for suite in preference {
+        let choice = choose_esp(&[suite], &[Group::Ecp256], &[Esn::Off], &offered, None).unwrap();
+        assert_eq!(
+            accept_esp(&preference, &[Group::Ecp256], &[Esn::Off], &[choice.proposal]).unwrap().suite,
+            suite
+        );
+    }
+    let mixed = EspSuite::AesCbc(KeyBits::B256, Integrity::HmacSha2_256_128);
+    assert!(
+        choose_esp(&[mixed], &[Group::Ecp256], &[Esn::Off], &offered, None).is_none(),
+        "not offered together"
+    );
+}
