@@ -36,8 +36,8 @@ mod tests {
     use crate::appliance::{Idle, Memory};
     use crate::connection::{ConnectionMode, ConnectionType};
     use crate::gateway::{GatewayType, VpnType};
-    use crate::policy::Esn;
     use crate::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup};
+    use crate::policy::{AdditionalKeyExchange, Esn};
     use crate::sku::Sku;
 
     /// Each value that a word stands for has a word that stands for it, and no word stands for two things.
@@ -60,6 +60,7 @@ mod tests {
         words_are_sound::<VpnType>();
         words_are_sound::<Sku>();
         words_are_sound::<Esn>();
+        words_are_sound::<AdditionalKeyExchange>();
         words_are_sound::<IkeEncryption>();
         words_are_sound::<IkeIntegrity>();
         words_are_sound::<DhGroup>();

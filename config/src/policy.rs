@@ -41,6 +41,19 @@ pub struct IpsecProposal {
     pub esn: Esn,
 }
 
+/// A key exchange besides the group's, mixed into the IKE SA's keys where the peer can (RFC 9370).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AdditionalKeyExchange {
+    /// ML-KEM-768 (FIPS 203): safe from quantum computers.
+    MlKem768,
+    /// The group alone.
+    None,
+}
+
+impl Choice for AdditionalKeyExchange {
+    const WORDS: &'static [(&'static str, Self)] = &[("MLKEM768", Self::MlKem768), ("None", Self::None)];
+}
+
 /// Extended sequence numbers (RFC 4304).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Esn {
@@ -62,6 +75,8 @@ impl Choice for Esn {
 pub struct Policy {
     /// Proposals for the IKE SA in order of preference; one or two.
     pub ike: Vec<IkeProposal>,
+    /// What is mixed into the IKE SA's keys besides, if the peer can.
+    pub additional_key_exchange: AdditionalKeyExchange,
     /// The proposal for Child SAs.
     pub ipsec: IpsecProposal,
     /// A Child SA is rekeyed before it is this old; 300 s to 172,799 s.
@@ -81,6 +96,7 @@ impl Default for Policy {
         let (ike, ipsec) = proposals(Words::default());
         Self {
             ike,
+            additional_key_exchange: ADDITIONAL_KEY_EXCHANGE_DEFAULT,
             ipsec,
             sa_lifetime: Duration::from_secs(SA_LIFETIME_S_DEFAULT.into()),
             sa_data_size_kib: SA_DATA_SIZE_KIB_DEFAULT,
@@ -102,6 +118,9 @@ pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy 
     check_ike(&words, &section.place, report);
     let (ike, mut ipsec) = proposals(words);
     ipsec.esn = section.optional("esn", report).map_or(Esn::Prefer, |esn| esn.value);
+    let additional_key_exchange = section
+        .optional("additional_key_exchange", report)
+        .map_or(ADDITIONAL_KEY_EXCHANGE_DEFAULT, |method| method.value);
     let sa_lifetime_s = section.integer("sa_lifetime_s", LIFETIME_S, SA_LIFETIME_S_DEFAULT, report);
     let ike_lifetime_s = section.integer("ike_lifetime_s", LIFETIME_S, IKE_LIFETIME_S_DEFAULT, report);
     let sa_data_size_kib =
@@ -110,6 +129,7 @@ pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy 
     section.finish(report);
     Policy {
         ike,
+        additional_key_exchange,
         ipsec,
         sa_lifetime: Duration::from_secs(sa_lifetime_s.into()),
         sa_data_size_kib,
@@ -249,6 +269,8 @@ const DH_GROUPS: &[DhGroup] = &[
 ];
 const IPSEC_ENCRYPTION: &[IpsecEncryption] = &[IpsecEncryption::GcmAes256, IpsecEncryption::GcmAes128];
 
+/// Off: a peer that knows nothing of RFC 9370 should pass over the proposals with it, but some refuse the whole message.
+const ADDITIONAL_KEY_EXCHANGE_DEFAULT: AdditionalKeyExchange = AdditionalKeyExchange::None;
 /// Azure's bounds of saLifeTimeSeconds.
 const LIFETIME_S: RangeInclusive<u32> = 300..=172_799;
 const SA_LIFETIME_S_DEFAULT: u32 = 27_000;

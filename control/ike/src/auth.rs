@@ -15,7 +15,7 @@ pub struct AuthVerified(());
 
 /// What one side signs: its own first message, the other's nonce, and prf(SK_p, its identification) (RFC 7296, 2.15).
 ///
-/// `message` is the IKE_SA_INIT message that this side sent, as it was on the wire and without a non-ESP marker; of
+/// `intermediate` is what IKE_INTERMEDIATE exchanges add, nothing without them (RFC 9242, 3.3.2). `message` is the IKE_SA_INIT message that this side sent, as it was on the wire and without a non-ESP marker; of
 /// several (cookies, another group) the last. `sk_p` and `id` are this side's; the identification as it was sent.
 pub fn signed_octets(
     prf: Prf,
@@ -23,7 +23,8 @@ pub fn signed_octets(
     nonce_of_other: &[u8],
     sk_p: &Secret<Vec<u8>>,
     id: &Identification,
+    intermediate: &[u8],
 ) -> Vec<u8> {
     let maced_id = prf.compute(sk_p.expose(), &[&id.body()]);
-    [message, nonce_of_other, maced_id.expose()].concat()
+    [message, nonce_of_other, maced_id.expose(), intermediate].concat()
 }

@@ -31,6 +31,8 @@ pub struct ConnectionConfig {
     pub psk: Arc<Secret<Vec<u8>>>,
     /// Algorithms for the IKE SA, the most wanted first, at least one.
     pub ike_suites: Vec<IkeSuite>,
+    /// Whether keys of the IKE SA come from ML-KEM-768, too, if the peer can (RFC 9370): offered first, and taken before anything without.
+    pub post_quantum: bool,
     /// Policies for Child SAs, at least one; the first is negotiated within IKE_AUTH.
     pub children: Vec<ChildConfig>,
     /// Who begins.
@@ -271,6 +273,7 @@ impl ConnectionConfig {
             && self.remote_id == other.remote_id
             && self.psk == other.psk
             && self.ike_suites == other.ike_suites
+            && self.post_quantum == other.post_quantum
             && self.force_encapsulation == other.force_encapsulation
     }
 }

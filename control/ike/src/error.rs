@@ -32,6 +32,8 @@ pub enum Blame {
 pub enum Stage {
     /// IKE_SA_INIT.
     Init,
+    /// IKE_INTERMEDIATE: an additional key exchange.
+    Intermediate,
     /// IKE_AUTH.
     Auth,
     /// CREATE_CHILD_SA for a new Child SA.
@@ -50,6 +52,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Init => "IKE_SA_INIT",
+            Self::Intermediate => "IKE_INTERMEDIATE",
             Self::Auth => "IKE_AUTH",
             Self::NewChild => "CREATE_CHILD_SA (new Child SA)",
             Self::RekeyChild => "CREATE_CHILD_SA (child rekey)",

@@ -4,4 +4,5 @@ pub(crate) mod auth;
 pub(crate) mod create_child;
 pub(crate) mod informational;
 pub(crate) mod init;
+pub(crate) mod intermediate;
 pub(crate) mod rekey_ike;

@@ -53,10 +53,7 @@ impl Job {
                 Outcome::Public(private, public)
             }
             Work::Agree(private, peer) => Outcome::Agreed(private.agree(&peer)),
-            Work::Answer(private, peer) => {
-                let public = private.public_value();
-                Outcome::Answered(private.agree(&peer).map(|shared| (public, shared)))
-            }
+            Work::Answer(private, peer) => Outcome::Answered(private.answer(&peer)),
         };
         JobResult { ike: self.ike, serial: self.serial, outcome }
     }

@@ -167,6 +167,19 @@ impl Sealer {
     }
 }
 
+/// What IKE_INTERMEDIATE covers of a message (RFC 9242, 3.3.2): the header and SK's own header as if nothing but the payloads were in it, then the payloads.
+pub(crate) fn intermediate_octets(message: &Message) -> Result<zeroize::Zeroizing<Vec<u8>>, TooLong> {
+    let content = content(message)?;
+    let first = message.payloads.first().map_or(PayloadType::NONE, Payload::kind);
+    let length = u16::try_from(SK_HEAD_BYTES + content.len()).map_err(|_| TooLong { what: "payload" })?;
+    let mut octets =
+        zeroize::Zeroizing::new(wire::start(&message.header, PayloadType::SK, usize::from(length))?);
+    octets.extend_from_slice(&[first.0, 0]);
+    octets.extend_from_slice(&length.to_be_bytes());
+    octets.extend_from_slice(&content);
+    Ok(octets)
+}
+
 /// All payloads of `message`, as they are encrypted.
 fn content(message: &Message) -> Result<zeroize::Zeroizing<Vec<u8>>, TooLong> {
     let mut content = zeroize::Zeroizing::new(Vec::new());

@@ -13,6 +13,7 @@ use crate::established::{Closing, Established};
 use crate::event::{ChildId, ConnectionId, DownReason, IkeId};
 use crate::exchange::auth::{AuthAwaited, AuthSent};
 use crate::exchange::init::{InitAnswering, InitPreparing, InitSent, InitSharing};
+use crate::exchange::intermediate::Intermediate;
 use crate::job::JobResult;
 use crate::notice::What;
 use crate::status::IkeStatus;
@@ -42,6 +43,8 @@ pub(crate) enum State {
     InitSent(Box<InitSent>),
     /// Initiator: the shared secret is being computed.
     InitSharing(Box<InitSharing>),
+    /// Initiator: an additional key exchange is under way.
+    Intermediate(Box<Intermediate>),
     /// Initiator: IKE_AUTH is out.
     AuthSent(Box<AuthSent>),
     /// Responder: the answer to IKE_SA_INIT is being computed.
@@ -68,6 +71,7 @@ impl IkeSa {
     pub(crate) fn on_datagram(&mut self, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) {
         self.step(cx, |state, cx| match state {
             State::InitSent(state) => state.on_datagram(arrived, cx),
+            State::Intermediate(state) => state.on_datagram(arrived, header, cx),
             State::AuthSent(state) => state.on_datagram(arrived, header, cx),
             State::AuthAwaited(state) => state.on_datagram(arrived, header, cx),
             State::Established(state) => state.on_datagram(arrived, header, cx),
@@ -82,6 +86,7 @@ impl IkeSa {
     pub(crate) fn on_timeout(&mut self, cx: &mut Cx<'_>) {
         self.step(cx, |state, cx| match state {
             State::InitSent(state) => state.on_timeout(cx),
+            State::Intermediate(state) => state.on_timeout(cx),
             State::AuthSent(state) => state.on_timeout(cx),
             State::InitAnswering(state) => state.on_timeout(cx),
             State::AuthAwaited(state) => state.on_timeout(cx),
@@ -96,6 +101,8 @@ impl IkeSa {
             State::InitPreparing(state) => state.on_computed(result, cx),
             State::InitSharing(state) => state.on_computed(result, cx),
             State::InitAnswering(state) => state.on_computed(result, cx),
+            State::Intermediate(state) => state.on_computed(result, cx),
+            State::AuthAwaited(state) => state.on_computed(result, cx),
             State::Established(state) => state.on_computed(result, cx),
             other => other,
         });
@@ -203,6 +210,7 @@ impl IkeSa {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::InitSent(state) => Some(state.deadline()),
+            State::Intermediate(state) => state.deadline(),
             State::AuthSent(state) => state.secured.window.deadline(),
             State::InitAnswering(state) => Some(state.expires_at),
             State::AuthAwaited(state) => Some(state.expires_at),
@@ -217,6 +225,7 @@ impl IkeSa {
             State::InitPreparing(state) => Some(state.config.id),
             State::InitSent(state) => Some(state.config.id),
             State::InitSharing(state) => Some(state.sent.config.id),
+            State::Intermediate(state) => Some(state.config.id),
             State::AuthSent(state) => Some(state.config.id),
             State::Established(state) => Some(state.config.id),
             State::Closing(state) => state.connection,
@@ -245,7 +254,10 @@ impl IkeSa {
     }
 
     pub(crate) const fn is_before_auth(&self) -> bool {
-        matches!(self.state, State::InitPreparing(_) | State::InitSent(_) | State::InitSharing(_))
+        matches!(
+            self.state,
+            State::InitPreparing(_) | State::InitSent(_) | State::InitSharing(_) | State::Intermediate(_)
+        )
     }
 
     pub(crate) fn established_at(&self) -> Option<Instant> {
@@ -276,6 +288,7 @@ impl IkeSa {
     /// SPIs of initiator and responder, once both are known.
     pub(crate) fn spis(&self) -> (IkeSpi, IkeSpi) {
         match &self.state {
+            State::Intermediate(state) => state.secured.spis,
             State::AuthSent(state) => state.secured.spis,
             State::AuthAwaited(state) => state.secured.spis,
             State::Established(state) => state.secured.spis,
@@ -286,6 +299,7 @@ impl IkeSa {
 
     pub(crate) fn status(&self, config: &ConnectionConfig) -> IkeStatus {
         let secured = match &self.state {
+            State::Intermediate(state) => Some(&state.secured),
             State::AuthSent(state) => Some(&state.secured),
             State::AuthAwaited(state) => Some(&state.secured),
             State::Established(state) => Some(&state.secured),
@@ -316,6 +330,7 @@ impl State {
         match self {
             Self::InitPreparing(_) | Self::InitSent(_) => "IKE_SA_INIT sent",
             Self::InitSharing(_) => "computing keys",
+            Self::Intermediate(_) => "IKE_INTERMEDIATE sent",
             Self::AuthSent(_) => "IKE_AUTH sent",
             Self::InitAnswering(_) | Self::AuthAwaited(_) => "half open",
             Self::Established(_) => "established",

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::crypto::keys::{IkeKeys, MessageKeys};
+use crate::crypto::keys::{IkeKeys, IkeSpis, MessageKeys, Nonces};
 use crate::crypto::prf::Prf;
 use crate::crypto::suite::IkeSuite;
 use crate::error::Stage;
 use crate::event::Path;
 use crate::notice::What;
-use crate::protect::{FragmentError, OpenError, Opened, Opener, Reassembler, Sealer};
+use crate::protect::{FragmentError, OpenError, Opened, Opener, Reassembler, Sealer, intermediate_octets};
 use crate::sa::{Arrived, Cx};
 use crate::secret::Secret;
 use crate::window::{Arrival, Due, Retransmission, Window};
@@ -29,6 +29,8 @@ pub(crate) struct Secured {
     pub(crate) keys: IkeKeys,
     sealer: Sealer,
     opener: Opener,
+    /// Opens repeats of the last message under the keys before the present ones.
+    previous: Option<Opener>,
     requests: Reassembler,
     responses: Reassembler,
     pub(crate) window: Window,
@@ -83,6 +85,7 @@ impl Secured {
             keys,
             sealer: Sealer::new(suite.cipher, ours),
             opener: Opener::new(suite.cipher, theirs),
+            previous: None,
             requests: Reassembler::default(),
             responses: Reassembler::default(),
             window: Window::default(),
@@ -117,6 +120,9 @@ impl Secured {
                 cx.note_from(What::DropMalformed, arrived.remote);
                 return Received::Nothing;
             }
+            Err(OpenError::NotAuthentic) if arrival == Arrival::Repeat && self.is_previous(arrived) => {
+                return self.repeat(cx);
+            }
             Err(OpenError::NotAuthentic) => {
                 cx.note_from(What::DropUnauthentic, arrived.remote);
                 return Received::Nothing;
@@ -142,6 +148,47 @@ impl Secured {
                     }
                 }
             }
+        }
+    }
+
+    fn is_previous(&self, arrived: &Arrived<'_>) -> bool {
+        match self.previous.as_ref().map(|opener| opener.open(arrived.bytes)) {
+            Some(Ok(Opened::Fragment(fragment))) => fragment.number == 1,
+            Some(Ok(Opened::Message(_))) => true,
+            _ => false,
+        }
+    }
+
+    /// Mixes another shared secret into all keys (RFC 9370, 2.2.2).
+    pub(crate) fn mix(&mut self, shared: &Secret<Vec<u8>>, nonces: Nonces<'_>) {
+        let spis = IkeSpis { initiator: self.spis.0, responder: self.spis.1 };
+        let keys = self.keys.rekey(self.suite, shared, nonces, spis);
+        let window = std::mem::take(&mut self.window);
+        let fresh = Self::rekeyed(self.spis, self.role, keys, self.path, self.fragments);
+        let old = std::mem::replace(self, Self { window, ..fresh });
+        self.previous = Some(old.opener);
+    }
+
+    /// What IKE_INTERMEDIATE adds to AUTH for one message of `sender` (RFC 9242, 3.3.2).
+    pub(crate) fn intermediate_octets(&self, sender: Role, message: &Message) -> Secret<Vec<u8>> {
+        let covered =
+            intermediate_octets(message).expect("a message that was sealed or opened fits its length fields");
+        self.prf().compute(self.keys.prove(sender).expose(), &[&covered])
+    }
+
+    /// The header of our next request or answer.
+    pub(crate) fn header(&self, exchange: ExchangeType, kind: MessageKind) -> Header {
+        let id = match kind {
+            MessageKind::Request => self.window.next_id(),
+            MessageKind::Response => self.window.expected(),
+        };
+        Header {
+            initiator_spi: self.spis.0,
+            responder_spi: self.spis.1,
+            exchange,
+            sender: self.role,
+            kind,
+            id: MessageId(id),
         }
     }
 
@@ -186,6 +233,7 @@ impl Secured {
         let datagrams = self.seal(exchange, MessageKind::Response, self.window.expected(), payloads, cx);
         self.send(&datagrams, cx);
         self.window.answer(datagrams);
+        self.previous = None;
     }
 
     /// Sends our request again if it is time.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossgate_config::policy::algorithm::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf as ConfigPrf,
 };
-use crossgate_config::policy::{Esn as ConfigEsn, IkeProposal, Policy};
+use crossgate_config::policy::{AdditionalKeyExchange, Esn as ConfigEsn, IkeProposal, Policy};
 use crossgate_config::{Config, Connection, ConnectionMode, Identity as ConfigIdentity, PeerAddress};
 use crossgate_ike::config::{ChildConfig, ConnectionConfig, Dpd, EsnPolicy, Lifetime, Mode};
 use crossgate_ike::crypto::suite::{EspSuite, Group, IkeCipher, IkeSuite, Integrity, KeyBits, Prf};
@@ -33,6 +33,7 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         remote_id: Some(identity(&connection.remote_id)),
         psk: Arc::new(Secret::new(connection.shared_key.expose().to_vec())),
         ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
+        post_quantum: policy.additional_key_exchange == AdditionalKeyExchange::MlKem768,
         children: vec![child(connection)],
         mode: match connection.mode {
             ConnectionMode::Default if config.peer_of(connection).address == PeerAddress::Any => {

@@ -12,6 +12,8 @@ use crate::wire::GroupId;
 
 mod ecp;
 
+mod ml_kem;
+
 mod modp;
 
 mod primes;
@@ -41,10 +43,12 @@ pub enum Group {
     Ecp521,
     /// Group 31, X25519.
     Curve25519,
+    /// Method 36, ML-KEM-768 (FIPS 203): beside another group only, as an additional key exchange (RFC 9370).
+    MlKem768,
 }
 
 impl Group {
-    /// Every group.
+    /// Every group that can stand alone.
     pub const ALL: [Self; 11] = [
         Self::Modp768,
         Self::Modp1024,
@@ -73,16 +77,17 @@ impl Group {
             Self::Ecp384 => GroupId::ECP_384,
             Self::Ecp521 => GroupId::ECP_521,
             Self::Curve25519 => GroupId::CURVE25519,
+            Self::MlKem768 => GroupId::ML_KEM_768,
         }
     }
 
-    /// The group with that number, if we speak it.
+    /// The group with that number, if we speak it and it can stand alone.
     pub fn from_id(id: GroupId) -> Option<Self> {
         Self::ALL.into_iter().find(|group| group.id() == id)
     }
 
     /// Exact length of a public value in bytes: MODP values are padded to their prime (RFC 7296, 3.4), ECP values are
-    /// x and y (RFC 5903, 7), Curve25519 values are u (RFC 8031, 3.1).
+    /// x and y (RFC 5903, 7), Curve25519 values are u (RFC 8031, 3.1). For ML-KEM it is the initiator's; the responder's ciphertext has its own length.
     pub fn public_bytes(self) -> usize {
         match self {
             Self::Modp768 => 96,
@@ -95,7 +100,13 @@ impl Group {
             Self::Ecp384 => 96,
             Self::Ecp521 => 132,
             Self::Curve25519 => 32,
+            Self::MlKem768 => ml_kem::ENCAPSULATION_KEY_BYTES,
         }
+    }
+
+    /// Exact length of what the responder answers with.
+    fn answer_bytes(self) -> usize {
+        if self == Self::MlKem768 { ml_kem::CIPHERTEXT_BYTES } else { self.public_bytes() }
     }
 }
 
@@ -150,6 +161,7 @@ enum Value {
     Ecp384(p384::SecretKey),
     Ecp521(p521::SecretKey),
     Curve25519(Box<x25519_dalek::StaticSecret>),
+    MlKem(Secret<Vec<u8>>),
 }
 
 impl PrivateValue {
@@ -171,6 +183,7 @@ impl PrivateValue {
                 random(bytes.as_mut_slice());
                 Value::Curve25519(Box::new(x25519_dalek::StaticSecret::from(*bytes)))
             }
+            Group::MlKem768 => Value::MlKem(ml_kem::draw(random)),
         };
         Self { group, value }
     }
@@ -188,15 +201,32 @@ impl PrivateValue {
             Value::Ecp384(key) => ecp::public_value(key),
             Value::Ecp521(key) => ecp::public_value(key),
             Value::Curve25519(secret) => x25519_dalek::PublicKey::from(secret.as_ref()).to_bytes().to_vec(),
+            Value::MlKem(seed) => ml_kem::encapsulation_key(seed),
         }
     }
 
-    /// The shared secret g^ir with a peer's public value; slow. As long as the group says, zeros in front included.
+    /// What the responder answers to an initiator's public value, and the shared secret; slow.
+    ///
+    /// # Errors
+    /// [`KexError`] when the value is not one of the group.
+    pub fn answer(self, peer: &[u8]) -> Result<(Vec<u8>, Secret<Vec<u8>>), KexError> {
+        if let Value::MlKem(seed) = &self.value {
+            let (group, expected) = (self.group, self.group.public_bytes());
+            if peer.len() != expected {
+                return Err(KexError::Length { group, expected, got: peer.len() });
+            }
+            return ml_kem::encapsulate(seed, peer).ok_or(KexError::NotInGroup { group });
+        }
+        let public = self.public_value();
+        self.agree(peer).map(|shared| (public, shared))
+    }
+
+    /// The shared secret g^ir with what the peer sent, the responder's if it is ML-KEM; slow. As long as the group says, zeros in front included.
     ///
     /// # Errors
     /// [`KexError`] when the value is not one of the group.
     pub fn agree(self, peer: &[u8]) -> Result<Secret<Vec<u8>>, KexError> {
-        let (group, expected) = (self.group, self.group.public_bytes());
+        let (group, expected) = (self.group, self.group.answer_bytes());
         if peer.len() != expected {
             return Err(KexError::Length { group, expected, got: peer.len() });
         }
@@ -206,6 +236,7 @@ impl PrivateValue {
             Value::Ecp384(key) => ecp::agree(key, peer),
             Value::Ecp521(key) => ecp::agree(key, peer),
             Value::Curve25519(secret) => return curve25519(secret, peer),
+            Value::MlKem(seed) => ml_kem::decapsulate(seed, peer),
         };
         shared.ok_or(KexError::NotInGroup { group })
     }

@@ -12,8 +12,8 @@ pub mod negotiate;
 pub use super::kex::Group;
 pub use super::prf::Prf;
 pub use negotiate::{
-    EspChoice, IkeChoice, NotOurs, accept_esp, accept_ike, choose_esp, choose_ike, esp_proposals,
-    ike_proposals,
+    EspChoice, IkeChoice, NotOurs, accept_esp, accept_ike, accept_ike_with, choose_esp, choose_ike,
+    choose_ike_with, esp_proposals, ike_proposals, with_additional,
 };
 
 /// Everything negotiated for an IKE SA.

@@ -29,6 +29,8 @@ pub(crate) struct Transcript {
     pub(crate) answer: Vec<u8>,
     pub(crate) nonce_initiator: Vec<u8>,
     pub(crate) nonce_responder: Vec<u8>,
+    /// What IKE_INTERMEDIATE adds to what is signed: empty without it.
+    pub(crate) intermediate: Vec<u8>,
 }
 
 impl Transcript {

@@ -49,6 +49,7 @@ mod handshake;
 mod load;
 mod mutated;
 mod operations;
+mod post_quantum;
 mod reasons;
 mod rekey;
 mod roles;

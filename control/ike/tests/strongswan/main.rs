@@ -241,7 +241,7 @@ fn auth_by_shared_key_is_what_strongswan_sent_and_verifies() {
             (recording.capture.init_response, &init_request, &keys.prove_responder, id_r, &response),
         ];
         for (init, other, sk_p, id, message) in sides {
-            let octets = signed_octets(prf, init, other.nonce().unwrap(), sk_p, id);
+            let octets = signed_octets(prf, init, other.nonce().unwrap(), sk_p, id, &[]);
             let sent = message.auth().unwrap();
             assert_eq!(psk::authenticate(prf, &key, &octets), *sent, "{name}");
             assert!(psk::verify(prf, &key, &octets, sent).is_some(), "{name}");

@@ -59,6 +59,53 @@ fn x25519_pair_of_rfc_7748() {
 }
 
 #[test]
+fn ml_kem_gives_both_sides_one_secret_and_refuses_what_is_no_key() {
+    let group = Group::MlKem768;
+    let initiator = || PrivateValue::draw(group, &mut counting(1));
+    let responder = || PrivateValue::draw(group, &mut counting(2));
+    let key = initiator().public_value();
+    assert_eq!(key.len(), 1184);
+    let (ciphertext, shared) = responder().answer(&key).unwrap();
+    assert_eq!((ciphertext.len(), shared.expose().len()), (1088, 32));
+    assert_eq!(initiator().agree(&ciphertext).unwrap(), shared);
+    let mut changed = ciphertext.clone();
+    changed[7] ^= 1;
+    assert_ne!(initiator().agree(&changed).unwrap(), shared, "implicit rejection");
+    assert!(matches!(initiator().agree(&ciphertext[1..]), Err(KexError::Length { .. })));
+    assert!(matches!(responder().answer(&key[1..]), Err(KexError::Length { .. })));
+    // Coefficients of 4095 are above the modulus.
+    let not = Err(KexError::NotInGroup { group });
+    assert_eq!(responder().answer(&[0xff; 1184]).map(|_| ()), not);
+    assert_eq!(Group::from_id(group.id()), None, "never alone");
+}
+
+/// The accumulated vectors of ML-KEM-768 that Go's `crypto/mlkem` publishes: a hundred times key, ciphertext, secret and the secret of a random ciphertext,
+/// all from one SHAKE128 and hashed by another.
+#[test]
+fn ml_kem_gives_the_accumulated_vectors() {
+    use shake::{ExtendableOutput, Shake128, Update, XofReader};
+    let group = Group::MlKem768;
+    let mut input = Shake128::default().finalize_xof();
+    let mut hash = Shake128::default();
+    let (mut seed, mut m, mut random) = ([0; 64], [0; 64], [0; 1088]);
+    for _ in 0..100 {
+        input.read(&mut seed);
+        let key = PrivateValue::draw(group, &mut fixed(&seed)).public_value();
+        hash.update(&key);
+        input.read(&mut m[..32]);
+        let (ciphertext, shared) = PrivateValue::draw(group, &mut fixed(&m)).answer(&key).unwrap();
+        hash.update(&ciphertext);
+        hash.update(shared.expose());
+        assert_eq!(PrivateValue::draw(group, &mut fixed(&seed)).agree(&ciphertext).unwrap(), shared);
+        input.read(&mut random);
+        hash.update(PrivateValue::draw(group, &mut fixed(&seed)).agree(&random).unwrap().expose());
+    }
+    let mut digest = [0; 32];
+    hash.finalize_xof().read(&mut digest);
+    assert_eq!(digest, hex!("1114b1b6699ed191734fa339376afa7e285c9e6acf6ff0177d346696ce564415"));
+}
+
+#[test]
 fn values_outside_the_group_are_refused() {
     for group in Group::ALL {
         let refuse = |peer: &[u8]| PrivateValue::draw(group, &mut counting(3)).agree(peer).unwrap_err();

@@ -45,6 +45,7 @@ pub(crate) fn begin(
         &transcript.nonce_responder,
         secured.keys.prove(Role::Initiator),
         &id,
+        &transcript.intermediate,
     );
     let auth = psk::authenticate(secured.prf(), &config.psk, &signed);
     let mut payloads = vec![Payload::IdInitiator(id)];
@@ -118,6 +119,7 @@ impl AuthSent {
             &self.transcript.nonce_initiator,
             self.secured.keys.prove(Role::Responder),
             id,
+            &self.transcript.intermediate,
         );
         let verified =
             psk::verify(self.secured.prf(), &self.config.psk, &signed, auth).ok_or(IkeError::WrongKey)?;

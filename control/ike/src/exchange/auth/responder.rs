@@ -13,6 +13,7 @@ use crate::error::{IkeError, Stage};
 use crate::established::{Closing, Established, error_payload};
 use crate::event::{ConnectionId, Event, OutboundUse, Role, Spi};
 use crate::exchange::init::Transcript;
+use crate::exchange::intermediate::Mixing;
 use crate::identity::Identity;
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, State};
@@ -28,6 +29,8 @@ pub(crate) struct AuthAwaited {
     pub(crate) transcript: Transcript,
     /// Connections that the peer may be of.
     pub(crate) candidates: Vec<ConnectionId>,
+    /// Whether an additional key exchange comes before.
+    pub(crate) mixing: Mixing,
     pub(crate) expires_at: Instant,
 }
 
@@ -51,6 +54,14 @@ impl AuthAwaited {
                 cx.note(What::AnswerRepeated);
                 cx.transmit(arrived.local, arrived.remote, self.transcript.answer.clone());
             }
+            return State::AuthAwaited(self);
+        }
+        if !matches!(self.mixing, Mixing::Done) {
+            return self.on_intermediate(arrived, header, cx);
+        }
+        if header.exchange == ExchangeType::IKE_INTERMEDIATE {
+            // Nothing but a repeat, to be answered again.
+            let _ = self.secured.receive(arrived, header, cx);
             return State::AuthAwaited(self);
         }
         if header.exchange != ExchangeType::IKE_AUTH || header.kind == MessageKind::Response {
@@ -118,6 +129,7 @@ impl AuthAwaited {
             &self.transcript.nonce_responder,
             self.secured.keys.prove(Role::Initiator),
             id,
+            &self.transcript.intermediate,
         );
         let proof = psk::verify(self.secured.prf(), &config.psk, &signed, auth).ok_or(IkeError::WrongKey)?;
         Ok((proof, Arc::clone(config), id.clone()))
@@ -142,6 +154,7 @@ impl AuthAwaited {
             &transcript.nonce_initiator,
             state.secured.keys.prove(Role::Responder),
             &ours,
+            &transcript.intermediate,
         );
         let auth = psk::authenticate(state.secured.prf(), &state.config.psk, &signed);
         let mut payloads = vec![Payload::IdResponder(ours), Payload::Authentication(auth)];

@@ -7,13 +7,13 @@ use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
 use crate::config::ConnectionConfig;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
-use crate::crypto::suite::{IkeSuite, accept_ike, ike_proposals};
+use crate::crypto::suite::{IkeSuite, accept_ike, accept_ike_with, ike_proposals, with_additional};
 use crate::effect::Effect;
 use crate::endpoint::IKE_PORT;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
 use crate::event::{DownReason, Encapsulation, IkeId, Path};
-use crate::exchange::auth;
+use crate::exchange::{auth, intermediate};
 use crate::job::{JobResult, Outcome, Work};
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, IkeSa, State};
@@ -70,6 +70,8 @@ pub(crate) struct InitSharing {
     nonce: Vec<u8>,
     path: Path,
     fragments: bool,
+    /// An additional key exchange follows.
+    is_mixed: bool,
 }
 
 /// What is left of [`InitSent`] once its private value is used.
@@ -131,7 +133,12 @@ fn send(
     if let Some(cookie) = &attempt.cookie {
         payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
     }
-    payloads.push(Payload::SecurityAssociation(ike_proposals(&config.ike_suites, None)));
+    let mut proposals = ike_proposals(&config.ike_suites, None);
+    if config.post_quantum {
+        proposals = with_additional(proposals, Group::MlKem768);
+        payloads.push(Payload::Notify(Notify::new(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, Vec::new())));
+    }
+    payloads.push(Payload::SecurityAssociation(proposals));
     payloads
         .push(Payload::KeyExchange(KeyExchangeData { group: private.group().id(), public: public.clone() }));
     payloads.push(Payload::Nonce(attempt.nonce.clone()));
@@ -234,7 +241,11 @@ impl InitSent {
             cx.note_from(What::DropUnexpected, arrived.remote);
             return State::InitSent(self);
         };
-        let choice = accept_ike(&self.config.ike_suites, sa).ok();
+        let may_mix =
+            self.config.post_quantum && message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
+        let mixed = accept_ike_with(&self.config.ike_suites, sa, Group::MlKem768).ok().filter(|_| may_mix);
+        let is_mixed = mixed.is_some();
+        let choice = mixed.or_else(|| accept_ike(&self.config.ike_suites, sa).ok());
         let choice = choice
             .filter(|choice| choice.suite.group.id() == ke.group && ke.group == self.private.group().id());
         let Some(choice) = choice.filter(|_| header.responder_spi != IkeSpi::NONE) else {
@@ -259,6 +270,7 @@ impl InitSent {
             nonce: nonce.clone(),
             path,
             fragments: message.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
+            is_mixed,
         }))
     }
 }
@@ -276,10 +288,14 @@ impl InitSharing {
             answer: self.answer,
             nonce_initiator: self.sent.nonce,
             nonce_responder: self.nonce,
+            intermediate: Vec::new(),
         };
         let spis = (self.sent.spi, self.responder_spi);
         let keys = IkeKeys::derive(self.suite, &shared, transcript.nonces(), spi_pair(spis));
         let secured = Secured::new(spis, Role::Initiator, keys, self.path, self.fragments);
+        if self.is_mixed {
+            return intermediate::begin(secured, self.sent.config, transcript, cx);
+        }
         auth::begin(secured, self.sent.config, transcript, cx)
     }
 }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
-use crate::crypto::kex::PrivateValue;
+use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
-use crate::crypto::suite::{IkeSuite, choose_ike};
+use crate::crypto::suite::{IkeSuite, choose_ike, choose_ike_with};
 use crate::effect::Effect;
 use crate::endpoint::Endpoint;
 use crate::environment::{Environment, Instant};
 use crate::error::{IkeError, Stage};
 use crate::event::{ConnectionId, Encapsulation, IkeId, Path};
 use crate::exchange::auth;
+use crate::exchange::intermediate::Mixing;
 use crate::job::{JobResult, Outcome, Work};
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, IkeSa, State};
@@ -34,6 +35,8 @@ pub(crate) struct InitAnswering {
     candidates: Vec<ConnectionId>,
     path: Path,
     fragments: bool,
+    /// An additional key exchange follows.
+    is_mixed: bool,
     /// When the maths took too long.
     pub(crate) expires_at: Instant,
 }
@@ -74,8 +77,15 @@ pub(crate) fn accept(
     let mut candidates: Vec<_> = cx.connections.values().filter(|c| c.may_answer(local, remote)).collect();
     // A peer with a known address before those from anywhere.
     candidates.sort_by_key(|candidate| candidate.config.remote_address.is_none());
+    let mut is_mixed = false;
+    let can_mix = message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
     for candidate in &candidates {
-        if let Some(choice) = choose_ike(&candidate.config.ike_suites, sa, ke.group) {
+        let suites = &candidate.config.ike_suites;
+        let mixed = (can_mix && candidate.config.post_quantum)
+            .then(|| choose_ike_with(suites, sa, ke.group, Group::MlKem768))
+            .flatten();
+        is_mixed = if chosen.is_none() { mixed.is_some() } else { is_mixed };
+        if let Some(choice) = mixed.or_else(|| choose_ike(suites, sa, ke.group)) {
             let first = &*chosen.get_or_insert_with(|| choice.clone());
             if candidate.config.ike_suites.contains(&first.suite) {
                 fitting.push(candidate.config.id);
@@ -120,6 +130,7 @@ pub(crate) fn accept(
         candidates: fitting,
         path,
         fragments: message.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
+        is_mixed,
         expires_at: now + cx.settings.half_open_timeout,
     };
     let first_message = Some((arrived.remote, message.header.initiator_spi));
@@ -186,6 +197,10 @@ impl InitAnswering {
             Payload::KeyExchange(KeyExchangeData { group: self.suite.group.id(), public }),
             Payload::Nonce(self.nonces.1.clone()),
         ];
+        if self.is_mixed {
+            payloads
+                .push(Payload::Notify(Notify::new(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, Vec::new())));
+        }
         payloads.extend(nat_payloads(self.spis, local, remote, force));
         let header = header(self.spis, Role::Responder, MessageKind::Response);
         let answer = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
@@ -196,6 +211,7 @@ impl InitAnswering {
             answer,
             nonce_initiator: self.nonces.0,
             nonce_responder: self.nonces.1,
+            intermediate: Vec::new(),
         };
         let keys = IkeKeys::derive(self.suite, shared, transcript.nonces(), spi_pair(self.spis));
         let secured = Secured::new(self.spis, Role::Responder, keys, self.path, self.fragments);
@@ -203,6 +219,7 @@ impl InitAnswering {
             secured,
             transcript,
             candidates: self.candidates,
+            mixing: if self.is_mixed { Mixing::Awaited } else { Mixing::Done },
             expires_at: self.expires_at,
         }))
     }

@@ -11,6 +11,7 @@ struct Setting {
     modes: [Mode; 2],
     policies: usize,
     pfs: Vec<Group>,
+    post_quantum: bool,
 }
 
 impl Setting {
@@ -21,11 +22,15 @@ impl Setting {
             _ => [Mode::InitiatorOnly, Mode::ResponderOnly],
         };
         let pfs = if seed % 5 < 2 { vec![Group::Curve25519] } else { Vec::new() };
-        Self { modes, policies: if seed.is_multiple_of(3) { 2 } else { 1 }, pfs }
+        Self { modes, policies: if seed.is_multiple_of(3) { 2 } else { 1 }, pfs, post_quantum: seed % 7 == 3 }
     }
 
     fn config(&self, index: usize) -> ConnectionConfig {
-        let mut config = ConnectionConfig { mode: self.modes[index], ..connection(index) };
+        let mut config = ConnectionConfig {
+            mode: self.modes[index],
+            post_quantum: self.post_quantum,
+            ..connection(index)
+        };
         config.children[0].pfs_groups.clone_from(&self.pfs);
         if self.policies == 2 {
             second_policy(index, &mut config);

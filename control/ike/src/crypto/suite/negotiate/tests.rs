@@ -110,3 +110,21 @@ fn esp_suites_with_and_without_integrity_are_offered_apart() {
         "not offered together"
     );
 }
+
+#[test]
+fn an_additional_key_exchange_is_offered_first_and_only_taken_by_those_who_know_it() {
+    let offered = with_additional(ike_proposals(&[GCM, CBC], None), Group::MlKem768);
+    assert_eq!(offered.iter().map(|proposal| proposal.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let ke = GroupId::ECP_384;
+    let plain = choose_ike(&[GCM], &offered, ke).unwrap();
+    assert_eq!(plain.proposal.number, 3, "a peer that does not know the kind passes over the first two");
+    assert!(accept_ike_with(&[GCM, CBC], std::slice::from_ref(&plain.proposal), Group::MlKem768).is_err());
+    let mixed = choose_ike_with(&[GCM], &offered, ke, Group::MlKem768).unwrap();
+    assert_eq!((mixed.suite, mixed.proposal.number), (GCM, 1));
+    assert_eq!(
+        accept_ike_with(&[CBC, GCM], std::slice::from_ref(&mixed.proposal), Group::MlKem768).unwrap().suite,
+        GCM
+    );
+    assert!(accept_ike(&[CBC, GCM], &[mixed.proposal]).is_err(), "not what was chosen");
+    assert!(choose_ike_with(&[GCM], &ike_proposals(&[GCM], None), ke, Group::MlKem768).is_none());
+}
