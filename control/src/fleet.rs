@@ -54,6 +54,21 @@ pub enum FleetError {
         #[source]
         error: dpdk_sys::Error,
     },
+    /// A port on which some workers could not send.
+    #[error(
+        "port {name} ({device}): {queues} transmit queues for {workers} workers, of which each needs its own: name {queues} in \
+         appliance.workers, or give the device more (net_af_packet: qpairs={workers}; net_af_xdp: queue_count={workers})"
+    )]
+    Queues {
+        /// Its name.
+        name: Name,
+        /// What DPDK was told to open.
+        device: String,
+        /// The transmit queues that it has.
+        queues: u16,
+        /// The workers that were asked for.
+        workers: u16,
+    },
     /// The workers' threads.
     #[error(transparent)]
     Workers(#[from] LaunchError),
@@ -278,6 +293,10 @@ fn open_port(
     };
     let started = port.start(&options, pool).map_err(failed)?;
     let report = started.report.clone();
+    if report.tx_queues < workers {
+        let (name, queues) = (wanted.name.clone(), report.tx_queues);
+        return Err(FleetError::Queues { name, device, queues, workers });
+    }
     for limit in &report.limits {
         tracing::info!(port = %wanted.name, "{limit}");
     }

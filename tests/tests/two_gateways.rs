@@ -49,6 +49,30 @@ fn two_gateways_use_plain_esp_with_extended_sequence_numbers() {
 }
 
 #[test]
+fn two_workers_share_a_tunnel_where_each_has_its_queues() {
+    let (one, two) = sites::both_ours().unwrap();
+    let second = Gateway::start(&two.gateway, Plan::site(2)).unwrap();
+    let with_two = |arguments: &str| Plan {
+        worker_cores: vec![0, 1],
+        device_arguments: arguments.to_owned(),
+        ..Plan::site(1)
+    };
+    // A packet that one worker opens must not depend on the other to leave: that is refused, and not found out later.
+    let refused = Gateway::start(&one.gateway, with_two("")).err().map(|error| error.to_string());
+    assert!(refused.as_ref().is_some_and(|text| text.contains("qpairs=2")), "{refused:?}");
+
+    let first = Gateway::start(&one.gateway, with_two(",qpairs=2")).unwrap();
+    first.is("peer", "up").unwrap();
+    exchange_by_esp(&one, &two).unwrap();
+    for counter in ["tx_no_queue", "esp_too_old", "esp_replayed", "esp_auth_failed"] {
+        assert_eq!(first.counter(counter).unwrap(), 0, "{counter}: {}", first.state());
+        assert_eq!(second.counter(counter).unwrap(), 0, "{counter}: {}", second.state());
+    }
+    first.stop().unwrap();
+    second.stop().unwrap();
+}
+
+#[test]
 fn tunnel_over_ipv6_carries_both_families() {
     let (one, two) = sites::both_ours().unwrap();
     let over_ipv6 = |number: u8| {

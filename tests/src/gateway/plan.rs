@@ -27,8 +27,10 @@ pub struct Plan {
     pub name: String,
     /// The driver of both ports.
     pub driver: Driver,
-    /// The worker's core.
-    pub worker_core: usize,
+    /// The workers' cores.
+    pub worker_cores: Vec<usize>,
+    /// More arguments of both ports' devices, each behind a comma.
+    pub device_arguments: String,
     /// The interface of the public side.
     pub wan_device: String,
     /// The interface of the inner side.
@@ -81,7 +83,8 @@ impl Plan {
         Self {
             name: format!("gw-{number}"),
             driver: Driver::AfPacket,
-            worker_core: usize::from(number).min(cores - 1),
+            worker_cores: vec![usize::from(number).min(cores - 1)],
+            device_arguments: String::new(),
             wan_device: "wan".to_owned(),
             lan_device: "lan".to_owned(),
             wan_mtu_bytes: 1500,
@@ -126,12 +129,12 @@ impl Plan {
         if let Some(text) = &self.instead {
             return text.replace("FOLDER", &folder.display().to_string());
         }
-        let Self { name, worker_core, wan_mtu_bytes, wan, lan, space, gateway_subnet, .. } = self;
+        let Self { name, worker_cores, wan_mtu_bytes, wan, lan, space, gateway_subnet, .. } = self;
         let public: Vec<&str> = wan.iter().filter_map(|address| address.split('/').next()).collect();
         let mut text = format!(
             "[appliance]
 name = {name:?}
-workers = [{worker_core}]
+workers = {worker_cores:?}
 control_core = 0
 socket = \"{place}/console.sock\"
 store = \"{place}/store.redb\"
@@ -161,8 +164,8 @@ vpn_type = \"RouteBased\"
 sku = \"VpnGw1\"
 public_addresses = {public:?}
 ",
-            self.driver.device(0, &self.wan_device),
-            self.driver.device(1, &self.lan_device),
+            self.driver.device(0, &self.wan_device) + &self.device_arguments,
+            self.driver.device(1, &self.lan_device) + &self.device_arguments,
             place = folder.display(),
         );
         for connection in &self.connections {
