@@ -65,7 +65,8 @@ pub(crate) fn versions() -> BTreeMap<&'static str, String> {
     let crates = [("crossgate", env!("CARGO_PKG_VERSION")), ("aes-gcm", "0.11"), ("ring", "0.17")];
     let mut versions: BTreeMap<_, _> = crates.map(|(name, version)| (name, version.to_owned())).into();
     versions.insert("dpdk", dpdk_sys::version());
-    versions.insert("flags", "release, thin LTO, target-cpu x86-64-v2; kernels chosen by CPUID".to_owned());
+    versions
+        .insert("flags", "release, thin LTO, SSE4.2 and POPCNT for all; kernels chosen by CPUID".to_owned());
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease");
     versions.extend(kernel.ok().map(|release| ("linux", release.trim().to_owned())));
     versions
