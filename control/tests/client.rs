@@ -52,8 +52,8 @@ fn check_prints_every_finding_and_fails() {
     let (status, shown, errors) = run(&["check", &file]);
     assert_eq!((status, errors.as_str()), (1, ""));
     assert!(shown.contains("virtual_network_gateway[gw].vpntype: there is no such key"), "{shown}");
-    assert!(shown.contains("connection[a-to-b].policy.dh_group: \"DHGroup2\" is refused"), "{shown}");
-    assert!(shown.ends_with("The configuration is refused: 2 errors.\n"), "{shown}");
+    assert!(shown.contains("connection[a-to-b].policy.dh_group: DHGroup2 is weak"), "{shown}");
+    assert!(shown.ends_with("The configuration is refused: 1 error, 1 warning.\n"), "{shown}");
     let (status, shown, _) = run(&["check", "--json", &file]);
     let findings: Vec<crossgate_config::Finding> = serde_json::from_str(&shown).expect("findings as JSON");
     assert_eq!((status, findings.len()), (1, 2));
