@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use crate::document::Section;
 use crate::name::Name;
-use crate::prefix::without_overlaps;
+use crate::prefix::{is_link_local, without_overlaps};
 use crate::report::Report;
 use crate::shelf::Shelf;
 use crate::value::{Value, Wrong, wrong_type};
@@ -38,6 +38,12 @@ impl Value for PeerAddress {
         let text = value.as_str().ok_or_else(|| wrong_type("an IP address", value, example))?;
         match (text, IpAddr::read(value)) {
             ("any", _) => Ok(Self::Any),
+            (_, Ok(address)) if is_link_local(address) => Err(Wrong {
+                problem: format!(
+                    "{address} is a link-local address: tunnels end at addresses that are routed"
+                ),
+                remedy: format!("write it like {example}"),
+            }),
             (_, Ok(address)) => Ok(Self::At(address)),
             (_, Err(wrong)) => {
                 Err(Wrong { problem: wrong.problem, remedy: format!("write it like {example}") })

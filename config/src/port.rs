@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::document::Section;
 use crate::name::Name;
-use crate::prefix::{InterfaceAddress, StaticRoute, overlap};
+use crate::prefix::{InterfaceAddress, StaticRoute, is_link_local, overlap};
 use crate::report::{Located, Place, Report, did_you_mean};
 use crate::shelf::Shelf;
 
@@ -110,7 +110,9 @@ pub(crate) fn routes(
         } else if addresses.iter().any(|own| own.address == value.next_hop) {
             let problem = format!("{} is an address of the gateway itself", value.next_hop);
             report.error(&next_hop.place, problem, "name the neighbour that leads on");
-        } else if !addresses.iter().any(|own| own.network.contains(&value.next_hop)) {
+        } else if !is_link_local(value.next_hop)
+            && !addresses.iter().any(|own| own.network.contains(&value.next_hop))
+        {
             let problem = format!("{} is in none of the networks of addresses", value.next_hop);
             report.error(
                 &next_hop.place,

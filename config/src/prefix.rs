@@ -18,7 +18,10 @@ pub struct InterfaceAddress {
 impl InterfaceAddress {
     /// Why no host can have this address in its own network.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
-        let IpNet::V4(network) = self.network else { return None };
+        let IpNet::V4(network) = self.network else {
+            return is_link_local(self.address)
+                .then_some("a link-local address, which each port has by itself");
+        };
         let ends_are_reserved = network.prefix_len() < 31;
         if ends_are_reserved && self.address == network.network() {
             return Some("the network's own address");
@@ -33,7 +36,7 @@ impl InterfaceAddress {
 pub struct StaticRoute {
     /// Destinations; host bits are 0.
     pub prefix: IpNet,
-    /// A neighbour in one of the connected networks of the same interface.
+    /// A neighbour in one of the connected networks of the same interface, or by its link-local address.
     pub next_hop: IpAddr,
 }
 
@@ -57,12 +60,23 @@ pub(crate) fn prefix_flaw(prefix: IpNet) -> Option<&'static str> {
     if prefix.prefix_len() == 0 {
         return None;
     }
-    [(["224.0.0.0/4", "ff00::/8"], "multicast addresses"), (["127.0.0.0/8", "::1/128"], "loopback addresses")]
-        .into_iter()
-        .find_map(|(reserved, flaw)| {
-            let hits = |text: &str| text.parse().is_ok_and(|reserved: IpNet| overlap(reserved, prefix));
-            reserved.into_iter().any(hits).then_some(flaw)
-        })
+    [
+        ("224.0.0.0/4", "multicast addresses"),
+        ("ff00::/8", "multicast addresses"),
+        ("127.0.0.0/8", "loopback addresses"),
+        ("::1/128", "loopback addresses"),
+        ("fe80::/10", "link-local addresses, which never leave their link"),
+    ]
+    .into_iter()
+    .find_map(|(reserved, flaw)| {
+        let hits = |reserved: IpNet| overlap(reserved, prefix);
+        reserved.parse().is_ok_and(hits).then_some(flaw)
+    })
+}
+
+/// Whether an address means something on one link only (RFC 4291, 2.5.6).
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// Whether two prefixes have an address in common.

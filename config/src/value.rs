@@ -107,7 +107,7 @@ impl Value for IpNet {
             None => Ok(prefix),
             Some(flaw) => Err(Wrong {
                 problem: format!("{prefix} holds {flaw}"),
-                remedy: "take prefixes of unicast addresses".into(),
+                remedy: "take prefixes of unicast addresses that are routed".into(),
             }),
         }
     }

@@ -288,8 +288,9 @@ counters! {
     Ipv6BadVersion "ipv6_bad_version" Drop Packets "Version field is not 6." "A broken sender on this link.";
     Ipv6BadLength "ipv6_bad_length" Drop Packets "Payload length is beyond the frame." "A broken sender on this link.";
     Ipv6ExtensionHeader "ipv6_extension_header" Drop Packets "Extension headers that are broken or that this gateway does not handle." "Let the sender leave them out.";
-    Ipv6BadAddress "ipv6_bad_address" Drop Packets "Source or destination that must not be forwarded (loopback, unspecified, link-local, multicast source)." "A misconfigured or hostile sender.";
+    Ipv6BadAddress "ipv6_bad_address" Drop Packets "Source or destination that must not be forwarded (loopback, unspecified, multicast source)." "A misconfigured or hostile sender.";
     Ipv6Multicast "ipv6_multicast" Drop Packets "IPv6 multicast, which is not forwarded." "Normal.";
+    Ipv6LinkLocal "ipv6_link_local" Drop Packets "From or to a link-local address, and not for us: such packets never leave their link (RFC 4291, 2.5.6)." "Let the sender use an address of its network.";
     Ipv6HopLimitExpired "ipv6_hop_limit_expired" Drop Packets "Hop limit ran out here; the sender was told (rate-limited)." "A routing loop, or somebody runs traceroute.";
     // UDP and ICMP to ourselves.
     UdpRunt "udp_runt" Drop Packets "Packet ends inside its UDP header." "A broken sender.";

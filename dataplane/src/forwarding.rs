@@ -337,7 +337,7 @@ impl Forwarding {
 }
 
 /// Whether an address means something on one link only (fe80::/10, IPv4 has no scope that a router must know).
-fn is_link_local(address: IpAddr) -> bool {
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 

@@ -101,6 +101,26 @@ pub fn answer_echo_v6(packet: &mut [u8]) -> Result<bool, Counter> {
     Ok(true)
 }
 
+/// Makes an echo request to a group one to `own`, an address of ours on the link of the group, so that the answer comes from there (RFC 4443,
+/// 4.2). `false`: it has extension headers, and stays as it is. The checksum stays as right or wrong as it was.
+pub fn ask_one_v6(packet: &mut [u8], own: Ipv6Addr) -> bool {
+    let is_plain = Ipv6View::new(packet).is_ok_and(|view| view.header_bytes() == ipv6::HEADER_BYTES);
+    let Some((destination, message)) =
+        packet.get_mut(24..).and_then(|rest| rest.split_first_chunk_mut::<16>())
+    else {
+        return false;
+    };
+    let Some(sum) = message.get_mut(2..4).filter(|_| is_plain) else { return false };
+    let own = own.octets();
+    let words = destination.as_chunks::<2>().0.iter().zip(own.as_chunks::<2>().0);
+    let updated = words.fold(be16(sum, 0), |updated, (old, new)| {
+        checksum::update(updated, u16::from_be_bytes(*old), u16::from_be_bytes(*new))
+    });
+    sum.copy_from_slice(&updated.to_be_bytes());
+    *destination = own;
+    true
+}
+
 /// Replaces the type of a message and updates the checksum.
 fn set_kind(message: &mut [u8], kind: u8) {
     let Some(head) = message.first_chunk_mut::<4>() else { return };

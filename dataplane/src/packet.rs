@@ -36,8 +36,20 @@ pub(crate) enum Origin {
     Interface(InterfaceId, Delivery),
     /// A tunnel: authentic, covered by its selectors, and from where its route leads.
     Tunnel(TunnelId),
-    /// This worker or the control thread made it: no ICMP error may answer it, and its TTL is as it should leave.
-    Ourselves,
+    /// This worker or the control thread made it, in answer to what came on that interface, if any: no ICMP error may answer it, and
+    /// its TTL is as it should leave.
+    Ourselves(Option<InterfaceId>),
+}
+
+impl Origin {
+    /// The link on which link-local addresses of the packet mean something (RFC 4007, 5).
+    pub(crate) fn link(self) -> Option<InterfaceId> {
+        match self {
+            Self::Interface(link, _) => Some(link),
+            Self::Tunnel(_) => None,
+            Self::Ourselves(link) => link,
+        }
+    }
 }
 
 /// A clear packet to be routed. The mbuf's data is the IP packet, header checked, nothing before or behind it.

@@ -29,7 +29,7 @@ use dpdk_sys::{Burst, Mbuf, Mempool, Reassembler};
 
 use crate::counter::{Counter, Local};
 use crate::flow::{FlowTable, Now};
-use crate::forwarding::{Forwarding, PortIndex, TunnelId, VrfId};
+use crate::forwarding::{Forwarding, InterfaceId, PortIndex, TunnelId, VrfId};
 use crate::gcm::Kernel;
 use crate::handover::Handover;
 use crate::header::ipv4::Ipv4View;
@@ -126,16 +126,16 @@ pub(crate) fn onward(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
 /// Takes a packet that control made; it is routed in the underlay.
 pub(crate) fn inject(mbuf: Mbuf, lists: &mut Lists, cx: &mut Context) {
     cx.counters.count(Counter::Injected);
-    push_own(mbuf, VrfId::UNDERLAY, &mut lists.clear, cx);
+    push_own(mbuf, VrfId::UNDERLAY, None, &mut lists.clear, cx);
 }
 
 /// Takes a packet for the underlay that this worker made itself.
 pub(crate) fn own_packet(mbuf: Mbuf, lists: &mut Lists, cx: &mut Context) {
-    push_own(mbuf, VrfId::UNDERLAY, &mut lists.clear, cx);
+    push_own(mbuf, VrfId::UNDERLAY, None, &mut lists.clear, cx);
 }
 
-/// Puts a packet that we made on the list of those to be routed.
-fn push_own(mbuf: Mbuf, vrf: VrfId, clear: &mut Batch<Clear>, cx: &mut Context) {
+/// Puts a packet that we made on the list of those to be routed; `link` is where what it answers came from.
+fn push_own(mbuf: Mbuf, vrf: VrfId, link: Option<InterfaceId>, clear: &mut Batch<Clear>, cx: &mut Context) {
     let described = match mbuf.data().first() {
         Some(first) if first >> 4 == 4 => {
             Ipv4View::with_checksum_known(mbuf.data()).map(|view| describe_v4(&view))
@@ -145,7 +145,7 @@ fn push_own(mbuf: Mbuf, vrf: VrfId, clear: &mut Batch<Clear>, cx: &mut Context) 
     match described {
         Err(reason) => discard(mbuf, reason, &mut cx.counters),
         Ok((inner, flow)) => {
-            let packet = Clear { mbuf, vrf, origin: Origin::Ourselves, inner, flow };
+            let packet = Clear { mbuf, vrf, origin: Origin::Ourselves(link), inner, flow };
             put(clear, packet, &mut cx.counters);
         }
     }

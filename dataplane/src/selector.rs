@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
+use crate::forwarding::is_link_local;
 use crate::header::Protocol;
 
 /// A range of addresses of one family, both ends included.
@@ -120,6 +121,12 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Whether source or destination means something on one link only.
+    #[must_use]
+    pub fn is_link_local(&self) -> bool {
+        is_link_local(self.source) || is_link_local(self.destination)
+    }
+
     /// Whether the packet is an ICMP error: it tells about a packet that went the other way, and any router on that way may have sent it
     /// (RFC 792; RFC 4443, 2.1).
     #[must_use]

@@ -7,6 +7,7 @@ use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Host, MARK, bulk, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 #[test]
@@ -27,6 +28,10 @@ fn its_own_addresses_answer_on_both_sides_in_both_families() {
         ping(host, own.parse().unwrap(), 20, 56, false).unwrap().all_answered().unwrap();
         ping(host, own.parse().unwrap(), 5, 1400, false).unwrap().all_answered().unwrap();
     }
+    // On the public side also in fragments, as ESP may come.
+    for (host, own) in [(outside("192.0.2.2"), "192.0.2.1"), (outside("2001:db8::2"), "2001:db8::1")] {
+        ping(host, own.parse().unwrap(), 5, 1800, false).unwrap().all_answered().unwrap();
+    }
     let mac = |device| {
         let bytes = site.gateway.mac(device).unwrap();
         bytes.map(|byte| format!("{byte:02x}")).join(":")
@@ -35,7 +40,23 @@ fn its_own_addresses_answer_on_both_sides_in_both_families() {
         let neighbours = namespace.ip("neighbour show").unwrap();
         assert_eq!(neighbours.matches(&mac(device)).count(), 2, "{neighbours}");
     }
+    for (namespace, device) in [(&site.host, "lan"), (&peer.gateway, "wan")] {
+        let own = link_local(site.gateway.mac(device).unwrap());
+        let answers = |to: &str| {
+            let line = format!("ping -n -c 5 -i 0.2 -W 2 {to}%{device}");
+            namespace.finish(&line, Duration::from_secs(20)).unwrap().output
+        };
+        let told = answers(&own.to_string());
+        assert!(told.contains("5 received"), "{told}");
+        let told = answers("ff02::1");
+        assert!(told.contains(&format!("from {own}%{device}")), "{told}");
+    }
     gateway.stop().unwrap();
+}
+
+/// The link-local address that follows from a MAC address (RFC 4291, appendix A).
+fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Ipv6Addr {
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
 
 #[test]

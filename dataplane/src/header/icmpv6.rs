@@ -24,6 +24,8 @@ impl Kind {
     pub const NO_ROUTE: Self = Self { kind: 1, code: 0 };
     /// Communication administratively prohibited.
     pub const PROHIBITED: Self = Self { kind: 1, code: 1 };
+    /// Beyond scope of source address.
+    pub const BEYOND_SCOPE: Self = Self { kind: 1, code: 2 };
     /// Address unreachable.
     pub const ADDRESS_UNREACHABLE: Self = Self { kind: 1, code: 3 };
     /// Port unreachable.

@@ -28,6 +28,23 @@ fn an_echo_request_becomes_the_reply_that_linux_sends() {
 }
 
 #[test]
+fn request_to_a_group_becomes_one_to_us_with_its_checksum() {
+    let one = packet(&ECHO_REQUEST_V6).to_vec();
+    let mut group = one.clone();
+    let all = crate::header::ndp::ALL_NODES;
+    assert!(ask_one_v6(&mut group, all));
+    let view = Ipv6View::new(&group).expect("a packet");
+    assert_eq!(view.destination(), all);
+    assert!(Icmpv6View::new(view.payload(), view.source(), all).is_ok());
+    assert!(ask_one_v6(&mut group, ours_v6()));
+    assert_eq!(group, one);
+    group[60] ^= 1;
+    assert!(ask_one_v6(&mut group, all) && ask_one_v6(&mut group, ours_v6()));
+    assert_eq!(answer_echo_v6(&mut group), Err(Counter::IcmpMalformed));
+    assert!(!ask_one_v6(&mut [0x60; 43], all) && !ask_one_v6(&mut [], all));
+}
+
+#[test]
 fn other_messages_stay_as_they_are_and_damaged_ones_are_dropped() {
     for frame in [&ECHO_REPLY_V4[..], &UDP_4500, &LAST_FRAGMENT] {
         let mut bytes = packet(frame).to_vec();

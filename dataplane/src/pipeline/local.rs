@@ -207,7 +207,7 @@ fn control(packet: Clear, lists: &mut Lists, cx: &mut Context) {
         return cx.tell(Event::PathTooBig(too_big));
     }
     if let Some(answer) = echo(packet, cx) {
-        push_own(answer.mbuf, VrfId::UNDERLAY, &mut lists.clear, cx);
+        push_own(answer.mbuf, VrfId::UNDERLAY, answer.origin.link(), &mut lists.clear, cx);
     }
 }
 

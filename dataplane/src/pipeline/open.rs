@@ -300,6 +300,9 @@ fn check(mbuf: Mbuf, family: Family, tunnel: TunnelId, cx: &Context) -> Result<C
         Ok(checked) => checked,
         Err(reason) => return Err((mbuf, reason)),
     };
+    if flow.is_link_local() {
+        return Err((mbuf, Counter::Ipv6LinkLocal));
+    }
     match cx.forwarding.tunnel_of_inbound(tunnel, &flow).map(|tunnel| tunnel.vrf) {
         Ok(vrf) => Ok(Clear { mbuf, vrf, origin: Origin::Tunnel(tunnel), inner, flow }),
         Err(reason) => Err((mbuf, reason)),

@@ -1,7 +1,7 @@
 //! Receive stage: frames to packets. Link header off, ARP and neighbour discovery answered, IP headers checked; what the underlay
 //! brings for us goes to `local`, what it brings for others is dropped, and what a virtual network brings is clear and to be routed.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 use dpdk_sys::{BURST_PACKETS, Burst, Checksum, Mbuf};
@@ -12,12 +12,15 @@ use crate::counter::Counter;
 use crate::forwarding::{Forwarding, InterfaceId, NextHop, PortIndex, VrfId};
 use crate::header::Protocol;
 use crate::header::ethernet::{self, EtherType, EthernetView, Mac};
+use crate::header::icmpv6;
 use crate::header::ipv4::{self, Ipv4View};
 use crate::header::ipv6::Ipv6View;
+use crate::header::ndp;
 use crate::header::vlan::{self, VlanId, VlanView};
-use crate::icmp::Delivery;
+use crate::icmp::{self, Delivery};
 use crate::neighbour::{FRAME_BYTES, Heard, Link, Neighbours};
 use crate::packet::{Clear, Origin, describe_v4, describe_v6, discard, put};
+use crate::selector::Flow;
 
 /// A frame's link header.
 struct Frame {
@@ -224,7 +227,7 @@ fn ipv6(
     if mbuf.adjust(frame.link_bytes).is_none() {
         return discard(mbuf, Counter::EthernetRunt, &mut cx.counters);
     }
-    let (inner, flow, total_bytes) = match Ipv6View::new(mbuf.data()) {
+    let (inner, mut flow, total_bytes) = match Ipv6View::new(mbuf.data()) {
         Ok(view) => {
             let (inner, flow) = describe_v6(&view);
             (inner, flow, view.packet().len())
@@ -237,12 +240,31 @@ fn ipv6(
     {
         return discovery(mbuf, frame, neighbours, cx);
     }
-    let checked = Ipv6View::new(mbuf.data()).and_then(|view| forwardable_v6(&view, frame.delivery));
+    let asked = asked_of_all_nodes(&flow, frame, &cx.forwarding);
+    let checked = match asked.filter(|(_, own)| icmp::ask_one_v6(mbuf.data_mut(), *own)) {
+        Some((source, own)) => {
+            flow.destination = own.into();
+            addresses_v6(source, own)
+        }
+        None => Ipv6View::new(mbuf.data()).and_then(|view| forwardable_v6(&view, frame.delivery)),
+    };
     if let Err(reason) = checked {
         return discard(mbuf, reason, &mut cx.counters);
     }
     let origin = Origin::Interface(frame.interface, frame.delivery);
     clear(Clear { mbuf, vrf: frame.vrf, origin, inner, flow }, frame, lists, cx);
+}
+
+/// For an echo request of a neighbour to all nodes of the link: its source, and the address of ours that answers (RFC 4443, 4.2).
+fn asked_of_all_nodes(flow: &Flow, frame: &Frame, forwarding: &Forwarding) -> Option<(Ipv6Addr, Ipv6Addr)> {
+    let is_asked = flow.destination == IpAddr::V6(ndp::ALL_NODES)
+        && flow.protocol == Protocol::ICMPV6
+        && flow.source_port == Some(u16::from(icmpv6::Kind::ECHO_REQUEST.kind) << 8);
+    let interface = forwarding.interface(frame.interface).filter(|_| is_asked)?;
+    match (flow.source, interface.source_towards(flow.source)?) {
+        (IpAddr::V6(source), IpAddr::V6(own)) => interface.is_on_link(flow.source).then_some((source, own)),
+        _ => None,
+    }
 }
 
 /// Neighbour discovery (RFC 4861), to whichever address.
@@ -276,6 +298,7 @@ fn clear(packet: Clear, frame: &Frame, lists: &mut Lists, cx: &mut Context) {
     }
     match cx.forwarding.route_from(frame.interface, packet.flow.destination) {
         NextHop::Local(_) => local::underlay(packet, frame.interface, lists, cx),
+        _ if packet.flow.is_link_local() => discard(packet.mbuf, Counter::Ipv6LinkLocal, &mut cx.counters),
         _ => discard(packet.mbuf, Counter::ClearText, &mut cx.counters),
     }
 }
@@ -318,8 +341,7 @@ pub(super) fn addresses_v6(source: Ipv6Addr, destination: Ipv6Addr) -> Result<()
         return Err(Counter::Ipv6Multicast);
     }
     let is_bad = |address: Ipv6Addr| address.is_unspecified() || address.is_loopback();
-    let leaves_its_link = source.is_unicast_link_local() && !destination.is_unicast_link_local();
-    if source.is_multicast() || is_bad(source) || is_bad(destination) || leaves_its_link {
+    if source.is_multicast() || is_bad(source) || is_bad(destination) {
         return Err(Counter::Ipv6BadAddress);
     }
     Ok(())

@@ -8,7 +8,7 @@ use dpdk_sys::Burst;
 use super::{Context, Lists, Tables, leave, local, push_own, seal};
 use crate::counter::Counter;
 use crate::esp::Inner;
-use crate::forwarding::{Forwarding, InterfaceId, MssClamp, NextHop, TunnelId, VrfId};
+use crate::forwarding::{Forwarding, InterfaceId, MssClamp, NextHop, TunnelId, VrfId, is_link_local};
 use crate::header::Protocol;
 use crate::header::icmp::{self, Icmp};
 use crate::header::icmpv6::{self, Icmpv6};
@@ -32,6 +32,8 @@ const PROHIBITED: Told = told(icmp::Kind::PROHIBITED, icmpv6::Kind::PROHIBITED, 
 /// Nothing listens at this port of ours (RFC 1122, 4.1.3.1; RFC 4443, 3.1).
 pub(super) const PORT_UNREACHABLE: Told =
     told(icmp::Kind::PORT_UNREACHABLE, icmpv6::Kind::PORT_UNREACHABLE, 0);
+/// A link-local source and a destination beyond its link (RFC 4443, 3.1; RFC 4007, 9). Of IPv6 alone.
+const BEYOND_SCOPE: Told = told(icmp::Kind::PROHIBITED, icmpv6::Kind::BEYOND_SCOPE, 0);
 const TTL_EXCEEDED: Told = told(icmp::Kind::TTL_EXCEEDED, icmpv6::Kind::HOP_LIMIT_EXCEEDED, 0);
 
 const fn told(v4: icmp::Kind, v6: icmpv6::Kind, word: u32) -> Told {
@@ -73,13 +75,16 @@ fn one(
         Ok(NextHop::Local(_)) => {
             let Some(answer) = local::echo(packet, cx) else { return };
             let (source, destination) = (answer.flow.destination, answer.flow.source);
-            packet = Clear { origin: Origin::Ourselves, ..answer };
+            packet = Clear { origin: Origin::Ourselves(answer.origin.link()), ..answer };
             (packet.flow.source, packet.flow.destination) = (source, destination);
             next_hop(&cx.forwarding, packet.vrf, packet.origin, &packet.flow)
         }
         next => next,
     };
     match next {
+        Err(reason @ Counter::Ipv6LinkLocal) if !is_link_local(packet.flow.destination) => {
+            refuse(packet, reason, BEYOND_SCOPE, errors, cx);
+        }
         Err(reason) => discard(packet.mbuf, reason, &mut cx.counters),
         Ok(NextHop::Local(_)) => discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters),
         Ok(NextHop::Blackhole) => discard(packet.mbuf, Counter::RouteBlackhole, &mut cx.counters),
@@ -100,14 +105,25 @@ pub(super) fn next_hop(
     origin: Origin,
     flow: &Flow,
 ) -> Result<NextHop, Counter> {
-    match origin {
-        Origin::Interface(interface, _) => {
-            if matches!(forwarding.route(vrf, flow.source), NextHop::Tunnel(_)) {
-                return Err(Counter::ClearText);
-            }
-            Ok(forwarding.route_from(interface, flow.destination))
-        }
-        Origin::Tunnel(_) | Origin::Ourselves => Ok(forwarding.route(vrf, flow.destination)),
+    if matches!(origin, Origin::Interface(..))
+        && matches!(forwarding.route(vrf, flow.source), NextHop::Tunnel(_))
+    {
+        return Err(Counter::ClearText);
+    }
+    if flow.is_link_local() {
+        return on_link(forwarding, origin, flow.destination);
+    }
+    Ok(forwarding.route(vrf, flow.destination))
+}
+
+/// A link-local address means something on its link only (RFC 4291, 2.5.6; RFC 4007, 9): what has one is for us, or our answer to a
+/// neighbour there, or goes nowhere.
+fn on_link(forwarding: &Forwarding, origin: Origin, destination: IpAddr) -> Result<NextHop, Counter> {
+    let link = origin.link().ok_or(Counter::Ipv6LinkLocal)?;
+    match (origin, forwarding.route_from(link, destination)) {
+        (_, next @ NextHop::Local(_)) => Ok(next),
+        (Origin::Ourselves(_), next @ NextHop::Connected(on)) if on == link => Ok(next),
+        _ => Err(Counter::Ipv6LinkLocal),
     }
 }
 
@@ -127,7 +143,12 @@ fn forward(
         return refuse(packet, reason, TTL_EXCEEDED, errors, cx);
     }
     let fits = packet.mbuf.data().len() <= usize::from(mtu_bytes);
-    if !fits && packet.inner.dont_fragment {
+    // IPv6 is cut by whoever made the packet (RFC 8200, 4.5): by the leave stage, if that is us.
+    let may_be_cut = match packet.inner.family {
+        Family::V4 => !packet.inner.dont_fragment,
+        Family::V6 => matches!(packet.origin, Origin::Ourselves(_)),
+    };
+    if !fits && !may_be_cut {
         return refuse(packet, Counter::TooBig, too_big(mtu_bytes), errors, cx);
     }
     put(leaving, Leaving { mbuf: packet.mbuf, interface, next_hop }, &mut cx.counters);
@@ -196,7 +217,7 @@ fn enter(
 
 /// Takes one hop off, but for packets that we made.
 fn take_hop(packet: &mut Clear) -> Result<(), Counter> {
-    if packet.origin == Origin::Ourselves {
+    if matches!(packet.origin, Origin::Ourselves(_)) {
         return Ok(());
     }
     let data = packet.mbuf.data_mut();
@@ -260,7 +281,7 @@ pub(super) fn refuse(
     errors: &mut Batch<Clear>,
     cx: &mut Context,
 ) {
-    if packet.origin != Origin::Ourselves
+    if !matches!(packet.origin, Origin::Ourselves(_))
         && (errors.is_full() || !cx.error_limit.take(cx.now_us) || !answer(&packet, told, errors, cx))
     {
         cx.counters.count(Counter::IcmpErrorSuppressed);
@@ -272,7 +293,7 @@ fn answer(packet: &Clear, told: Told, errors: &mut Batch<Clear>, cx: &mut Contex
     let Some(source) = own_address(packet, cx) else { return false };
     let delivery = match packet.origin {
         Origin::Interface(_, delivery) => delivery,
-        Origin::Tunnel(_) | Origin::Ourselves => Delivery::Unicast,
+        Origin::Tunnel(_) | Origin::Ourselves(_) => Delivery::Unicast,
     };
     let (mut v4, mut v6) = ([0; ERROR_V4_BYTES], [0; ERROR_V6_BYTES]);
     let offending = packet.mbuf.data();
@@ -291,7 +312,7 @@ fn answer(packet: &Clear, told: Told, errors: &mut Batch<Clear>, cx: &mut Contex
     };
     cx.counters.count(Counter::Originated);
     cx.counters.count(Counter::IcmpErrorSent);
-    push_own(mbuf, packet.vrf, errors, cx);
+    push_own(mbuf, packet.vrf, packet.origin.link(), errors, cx);
     true
 }
 
@@ -301,7 +322,7 @@ fn own_address(packet: &Clear, cx: &Context) -> Option<IpAddr> {
     let (sender, destination) = (packet.flow.source, packet.flow.destination);
     let to = match packet.origin {
         Origin::Interface(interface, _) => cx.forwarding.route_from(interface, destination),
-        Origin::Tunnel(_) | Origin::Ourselves => cx.forwarding.route(packet.vrf, destination),
+        Origin::Tunnel(_) | Origin::Ourselves(_) => cx.forwarding.route(packet.vrf, destination),
     };
     if matches!(to, NextHop::Local(_)) {
         return Some(destination);

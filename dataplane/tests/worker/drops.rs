@@ -99,6 +99,10 @@ pub(crate) fn bad_esp() -> Vec<(Counter, Vec<u8>)> {
         (EspBadNextHeader, esp(1003, &plain(&[1, 2, 2, 6]))),
         (EspInnerMalformed, esp(1004, &plain(&[1, 2, 2, 41]))),
         (EspSelectorMismatch, esp(1005, &from("192.168.7.7"))),
+        (Ipv6LinkLocal, {
+            let inner = packet(ip("fe80::9"), SITE_2.host(true), Protocol(253), 64, &[1; 20]);
+            esp(1009, &padded(&inner))
+        }),
         (EcnIllegal, with_v4(good(1006), 1, &[3])),
         (Ipv4Options, esp(1007, &padded(&with_options(&inner)))),
         (
@@ -169,6 +173,7 @@ fn bad_wan() -> Vec<(Counter, Vec<u8>)> {
         (Ipv6ExtensionHeader, six(Protocol::DESTINATION_OPTIONS, &[59, 200, 0, 0, 0, 0, 0, 0])),
         (Ipv6BadAddress, frame(OURS[WAN], PEER, &packet(ip("::1"), own_6, Protocol(253), 64, &[0; 8]))),
         (Ipv6Multicast, frame(OURS[WAN], PEER, &packet(peer_6, ip("ff02::5"), Protocol(253), 64, &[0; 8]))),
+        (Ipv6LinkLocal, frame(OURS[WAN], PEER, &packet(peer_6, ip("fe80::9"), Protocol(253), 64, &[0; 8]))),
         (UdpRunt, to_us(Protocol::UDP, &[0; 7])),
         (UdpBadLength, to_us(Protocol::UDP, &[0, 9, 1, 0xf4, 0, 99, 0, 0])),
         (UdpBadChecksum, {
@@ -194,6 +199,10 @@ fn bad_lan() -> Vec<(Counter, Vec<u8>)> {
         (NoRoute, from_host("203.0.113.9")),
         (RouteBlackhole, from_host("10.2.0.255")),
         (SelectorOutbound, from_host("10.7.0.1")),
+        (
+            Ipv6LinkLocal,
+            frame(OURS[LAN], HOST, &packet(ip("fe80::9"), SITE_1.host(true), Protocol(253), 64, &[1; 20])),
+        ),
     ]
 }
 

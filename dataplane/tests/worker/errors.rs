@@ -1,8 +1,7 @@
 //! What a gateway tells senders and control, and what it sends unasked: ICMP errors, NAT keepalives, moved peers.
 
-use crate::lab::{Gateway, HOST, LAN, OURS, Options, Site, WAN, across, forwarded, frame, packet, pair, spi};
+use crate::lab::{Gateway, HOST, LAN, OURS, Options, Site, WAN, across, echo, forwarded, frame, pair, spi};
 use crossgate_dataplane::counter::Counter::*;
-use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::message::{Command, Event};
 
 /// Puts a packet of the host through, and returns what the host got back.
@@ -115,19 +114,9 @@ fn silent_sa_behind_a_nat_keeps_its_mapping_alive() {
 fn ping_over_ipv6_to_our_address_is_answered() {
     let mut one = Gateway::new(Site(1), 1);
     let (host, own) = (Site(1).host(true), Site(1).own(true));
-    let (std::net::IpAddr::V6(a), std::net::IpAddr::V6(b)) = (host, own) else { panic!("IPv6") };
-    let words = a.segments().into_iter().chain(b.segments()).map(u32::from).sum::<u32>() + 8 + 58;
-    let message = |kind: u32| {
-        let mut sum = words + (kind << 8) + 1 + 1;
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        let [_, _, high, low] = (!sum).to_be_bytes();
-        [kind.to_le_bytes()[0], 0, high, low, 0, 1, 0, 1]
-    };
-    one.arrive(LAN, &frame(OURS[LAN], HOST, &packet(host, own, Protocol::ICMPV6, 7, &message(128))));
+    one.arrive(LAN, &frame(OURS[LAN], HOST, &echo(128, host, own, 7)));
     one.run();
-    let expected = packet(own, host, Protocol::ICMPV6, 64, &message(129));
+    let expected = echo(129, own, host, 64);
     assert_eq!(one.sent(LAN), [frame(HOST, OURS[LAN], &expected)]);
     assert_eq!(one.moved(), [(RxPackets, 1), (TxPackets, 1), (Originated, 1), (IcmpEchoConsumed, 1)]);
     one.finish();

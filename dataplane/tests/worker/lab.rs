@@ -20,7 +20,7 @@ use dpdk_sys::{
     Eal, EalOptions, Mempool, MempoolOptions, Port, PortOptions, RegisteredThread, RingPort, Wire,
 };
 
-pub(crate) use frame::{across, forwarded, frame, framed, packet, udp};
+pub(crate) use frame::{across, echo, forwarded, frame, framed, packet, udp};
 pub(crate) use sa::{
     Options, authentic, inbound, inbound_at, outbound, outbound_to, padded, pair, raw_spi, spi,
 };

@@ -7,6 +7,7 @@ mod errors;
 mod esp_bytes;
 mod exhaustion;
 mod known_flows;
+mod link_local;
 mod local;
 mod neighbours;
 mod operations;

@@ -74,6 +74,15 @@ pub(crate) fn across(site: Site, v6: bool, hops: u8, number: u8, bytes: usize) -
     packet(site.host(v6), site.other().host(v6), Protocol(253), hops, &vec![number; bytes])
 }
 
+/// An ICMPv6 packet of an echo's type (RFC 4443, 4), with a right checksum: request or reply 1/1 without data.
+pub(crate) fn echo(kind: u8, source: IpAddr, destination: IpAddr, hops: u8) -> Vec<u8> {
+    let (IpAddr::V6(from), IpAddr::V6(to)) = (source, destination) else { panic!("IPv6") };
+    let mut message = [kind, 0, 0, 0, 0, 1, 0, 1];
+    let sum = Sum::pseudo_v6(from, to, Protocol::ICMPV6, message.len()).plus(&message).finish();
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    packet(source, destination, Protocol::ICMPV6, hops, &message)
+}
+
 /// The frame as it arrives at the other gateway.
 pub(crate) fn forwarded(mut esp: Vec<u8>) -> Vec<u8> {
     assert_eq!((&esp[..6], &esp[6..12]), (&PEER.0[..], &OURS[WAN].0[..]));
