@@ -327,6 +327,7 @@ counters! {
     SaExpiredOutbound "sa_expired_outbound" Drop Packets "The outbound SA reached a hard lifetime." "Rekeying failed: see the connection's reason.";
     SequenceExhausted "sequence_exhausted" Drop Packets "The outbound SA has used up its sequence numbers." "Rekeying failed: see the connection's reason; use ESN.";
     EspNoRoom "esp_no_room" Drop Packets "The buffer has no room for the ESP headers or trailer." "A frame larger than the port's MTU: raise mtu_bytes.";
+    SkuBandwidthOutbound "sku_bandwidth_outbound" Drop Packets "Packets on their way into a tunnel beyond the bandwidth of the gateway's size, which all its tunnels share." "Take a larger sku (crossgate skus); apply resizes without dropping a tunnel.";
     EspTooLong "esp_too_long" Drop Packets "The packet with its ESP headers would exceed 65535 bytes." "Lower the sender's MTU.";
     KeepaliveSent "keepalive_sent" Note Packets "NAT keepalives sent." "";
 
@@ -349,6 +350,7 @@ counters! {
     EspWrongSource "esp_wrong_source" Drop Packets "The inner packet's source belongs to us or to another tunnel, or (where the traffic selectors are any-to-any) to nobody that is routed." "The peer sends for others: if it may, add the prefix to its local network gateway; otherwise find out who spoofs addresses there.";
     EcnIllegal "ecn_illegal" Drop Packets "Outer header says congestion experienced, the inner cannot carry it (RFC 6040, 4.2)." "A router on the path marks packets that it must not.";
     SaExpiredInbound "sa_expired_inbound" Drop Packets "The inbound SA reached a hard lifetime." "Rekeying failed: see the connection's reason.";
+    SkuBandwidthInbound "sku_bandwidth_inbound" Drop Packets "Authentic packets out of a tunnel beyond the bandwidth of the gateway's size, which all its tunnels share." "Take a larger sku (crossgate skus); apply resizes without dropping a tunnel.";
     KeepaliveReceived "keepalive_received" Leave Packets "NAT keepalives received and eaten (RFC 3948, 2.3)." "";
     ReassemblyTooLong "reassembly_too_long" Drop Packets "A packet out of reassembly did not fit into one buffer." "Lower the peer's MTU or raise the port's buffers.";
 }

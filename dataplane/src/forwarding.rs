@@ -9,6 +9,7 @@
 //! Not in here: SAs (`sa`), neighbours ([`crate::neighbour`]), the trie itself ([`crate::route`]).
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -16,6 +17,7 @@ use crate::counter::Counter;
 use crate::header::ethernet::Mac;
 use crate::header::ndp;
 use crate::header::vlan::VlanId;
+use crate::meter::Share;
 use crate::route::{Trie, key};
 use crate::selector::{Flow, Selectors};
 
@@ -204,13 +206,21 @@ pub struct Forwarding {
     ports: Vec<Vec<(Option<VlanId>, InterfaceId)>>,
     vrfs: Vec<Option<Vrf>>,
     tunnels: Vec<Option<Placed>>,
+    /// By tunnel; empty where no gateway's bandwidth is limited.
+    shares: Vec<Option<Arc<Share>>>,
 }
 
 impl Forwarding {
     /// A snapshot without interfaces and routes; what a worker starts with.
     #[must_use]
     pub fn empty() -> Self {
-        Self { interfaces: Vec::new(), ports: Vec::new(), vrfs: Vec::new(), tunnels: Vec::new() }
+        Self {
+            interfaces: Vec::new(),
+            ports: Vec::new(),
+            vrfs: Vec::new(),
+            tunnels: Vec::new(),
+            shares: Vec::new(),
+        }
     }
 
     /// Starts a snapshot.
@@ -266,6 +276,20 @@ impl Forwarding {
     #[must_use]
     pub fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
         Some(&self.placed(id)?.tunnel)
+    }
+
+    /// Whether any tunnel has a part in a limited bandwidth.
+    #[must_use]
+    #[inline]
+    pub fn is_metered(&self) -> bool {
+        !self.shares.is_empty()
+    }
+
+    /// A tunnel's part in its gateway's bandwidth; `None`: not limited.
+    #[must_use]
+    #[inline]
+    pub fn share(&self, id: TunnelId) -> Option<&Share> {
+        self.shares.get(usize::try_from(id.0).ok()?)?.as_deref()
     }
 
     fn placed(&self, id: TunnelId) -> Option<&Placed> {

@@ -41,6 +41,8 @@ pub mod esp;
 
 pub use crossgate_gcm as gcm;
 
+pub mod meter;
+
 pub mod neighbour;
 
 pub mod icmp;

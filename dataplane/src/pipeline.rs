@@ -8,6 +8,7 @@
 //! | shortcut | `pipeline/shortcut.rs` | plain packets, of receive and open; by `flow.rs` to `sealed`, `entering`, or out; the others stay |
 //! | receive | `pipeline/receive.rs` | frames; to `sealed` (ESP for us), `clear`, IKE to control, answers ARP and ND |
 //! | open | `pipeline/open.rs` | `sealed`; SPI, home worker, replay, AES-GCM, ESP off, selectors; to `clear` |
+//! | (police) | `pipeline/police.rs` | asked by open and seal where a gateway's bandwidth is limited: which packets exceed it |
 //! | route | `pipeline/route.rs` | `clear`; route, selectors, TTL, size; to `entering` a tunnel, `leaving`, ICMP errors |
 //! | seal | `pipeline/seal.rs` | `entering`; sequence numbers, ESP on, AES-GCM; outer route; to `leaving` |
 //! | leave | `pipeline/leave.rs` | `leaving`; neighbour, link header, transmit queue |
@@ -17,6 +18,7 @@
 pub(crate) mod leave;
 mod local;
 mod open;
+mod police;
 mod receive;
 mod route;
 pub(crate) mod seal;

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{Forwarding, Interface, InterfaceId, NextHop, Placed, Route, Tunnel, TunnelId, Vrf, VrfId};
+use crate::meter::Share;
 use crate::route::{Prefix, Trie};
 
 /// Why a snapshot would contradict itself.
@@ -38,6 +40,7 @@ pub struct Builder {
     interfaces: BTreeMap<InterfaceId, Interface>,
     tunnels: BTreeMap<TunnelId, Tunnel>,
     routes: Vec<(VrfId, IpNet, NextHop)>,
+    shares: BTreeMap<TunnelId, Arc<Share>>,
 }
 
 impl Builder {
@@ -50,6 +53,12 @@ impl Builder {
     /// Adds a tunnel (or replaces the one of that identifier). It gets no packets without a route to it.
     pub fn tunnel(&mut self, id: TunnelId, tunnel: Tunnel) -> &mut Self {
         self.tunnels.insert(id, tunnel);
+        self
+    }
+
+    /// Gives a tunnel a part in a limited bandwidth; the tunnels of one connection have one in common.
+    pub fn share(&mut self, tunnel: TunnelId, share: Arc<Share>) -> &mut Self {
+        self.shares.insert(tunnel, share);
         self
     }
 
@@ -84,7 +93,11 @@ impl Builder {
         for (id, tunnel) in &self.tunnels {
             put(&mut tunnels, id.0 as usize, Placed { tunnel: tunnel.clone(), policy: policies[id] });
         }
-        Ok(Forwarding { interfaces, ports, vrfs: self.vrfs(&policies), tunnels })
+        let mut shares = Vec::new();
+        for (id, share) in &self.shares {
+            put(&mut shares, id.0 as usize, Arc::clone(share));
+        }
+        Ok(Forwarding { interfaces, ports, vrfs: self.vrfs(&policies), tunnels, shares })
     }
 
     /// The policy of each tunnel: the first of those that lead to it as their alternative.

@@ -2,7 +2,8 @@
 //!
 //! 1. SPI: home worker (else handed over), slot, SA; lifetime; sequence number and a first look at the replay window,
 //! 2. AES-GCM over the whole burst,
-//! 3. per packet, authentic ones only: the window again, and moved (one burst can hold a number twice); counts and limits,
+//! 3. per packet, authentic ones only: the window again, and moved (one burst can hold a number twice); counts and limits; what exceeds the
+//!    gateway's bandwidth is dropped (`pipeline/police.rs`),
 //! 4. padding and trailer off, ECN, traffic selectors, and whether the source may be out of this tunnel.
 
 use arrayvec::ArrayVec;
@@ -10,7 +11,7 @@ use dpdk_sys::{BURST_PACKETS, Mbuf};
 
 use super::receive::{forwardable_v4, forwardable_v6};
 use super::shortcut::{self, Plain, Run, Way};
-use super::{Context, Lists, Tables, trim_to};
+use super::{Context, Lists, Tables, police, trim_to};
 use crate::counter::Counter;
 use crate::esp;
 use crate::forwarding::TunnelId;
@@ -24,9 +25,9 @@ use crate::packet::{Batch, Clear, Family, Opening, Origin, Sealed, describe_v4, 
 use crate::sa::{Direction, Expiry, InboundSa};
 use crate::spi::{SaSlot, Spi};
 
-type Inbound = [Option<Box<InboundSa>>];
+pub(super) type Inbound = [Option<Box<InboundSa>>];
 
-const FRONT_BYTES: usize = HEADER_BYTES + IV_BYTES;
+pub(super) const FRONT_BYTES: usize = HEADER_BYTES + IV_BYTES;
 
 pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     if lists.sealed.is_empty() {
@@ -36,11 +37,20 @@ pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     let mut opening = Batch::new();
     find(&mut lists.sealed, &mut opening, &mut tables.inbound, cx);
     let authentic = decrypt(&mut opening, &tables.inbound, cx);
+    let refused = if cx.forwarding.is_metered() {
+        police::inbound(&opening, authentic, &tables.inbound, cx)
+    } else {
+        0
+    };
     let (mut run, mut opened) = (Run::default(), Opened::default());
     for (at, packet) in opening.drain(..).enumerate() {
         let Some((packet, tunnel)) = accept(packet, authentic >> at & 1 == 1, &mut opened, tables, cx) else {
             continue;
         };
+        if refused >> at & 1 == 1 {
+            discard(packet.mbuf, Counter::SkuBandwidthInbound, &mut cx.counters);
+            continue;
+        }
         match decapsulate(packet) {
             Ok(inner) => onward(inner, tunnel, &mut run, lists, tables, cx),
             Err((mbuf, reason)) => discard(mbuf, reason, &mut cx.counters),

@@ -1,5 +1,6 @@
 //! Seal stage: clear packets on their way into tunnels to ESP packets on their way out. RFC 4303, 3.3.
 //!
+//! 0. what exceeds the gateway's bandwidth is dropped (`pipeline/police.rs`),
 //! 1. sequence numbers: for each SA of the burst all that it needs, by one atomic add,
 //! 2. ESP and outer headers on,
 //! 3. AES-GCM over the whole burst,
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use dpdk_sys::{BURST_PACKETS, Burst, Mbuf};
 
-use super::{Context, Tables, leave};
+use super::{Context, Tables, leave, police};
 use crate::counter::Counter;
 use crate::esp::{self, Inner};
 use crate::flow::{Egress, Now};
@@ -99,6 +100,9 @@ pub(super) fn seal(
 ) {
     if entering.is_empty() {
         return;
+    }
+    if cx.forwarding.is_metered() {
+        police::outbound(entering, cx);
     }
     take_numbers(entering, &tables.outbound, cx);
     let mut refused = ArrayVec::new();

@@ -207,7 +207,7 @@ fn bad_lan() -> Vec<(Counter, Vec<u8>)> {
 }
 
 /// Drop reasons that no single frame can bring about, and where they are tested.
-const ELSEWHERE: [(Counter, &str); 18] = [
+const ELSEWHERE: [(Counter, &str); 20] = [
     (HandoverFull, "exhaustion.rs"),
     (PuntRingFull, "exhaustion.rs"),
     (TxRingFull, "exhaustion.rs"),
@@ -224,6 +224,8 @@ const ELSEWHERE: [(Counter, &str); 18] = [
     (SaExpiredOutbound, "tunnel.rs"),
     (SequenceExhausted, "tunnel.rs"),
     (SaExpiredInbound, "here"),
+    (SkuBandwidthOutbound, "bandwidth.rs"),
+    (SkuBandwidthInbound, "bandwidth.rs"),
     // A list between two stages is longer than what the worker takes in, whatever arrives: a defect if it moves.
     (StageFull, "never"),
     // A buffer holds less than 65535 bytes with headroom, so that EspNoRoom comes first; esp_too_long guards the header's field.

@@ -2,6 +2,7 @@
 
 mod lab;
 
+mod bandwidth;
 mod drops;
 mod errors;
 mod esp_bytes;
