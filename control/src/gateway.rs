@@ -7,6 +7,7 @@
 mod environment;
 mod ike_output;
 mod outbox;
+mod usage;
 mod view;
 mod worker_event;
 
@@ -28,11 +29,13 @@ use crate::console::journal::Journal;
 use crate::console::protocol::Traffic;
 use crate::fleet::Fleet;
 use crate::identifiers::Identifiers;
+use crate::meters::Meters;
 use crate::pool::Pool;
 use crate::reconcile::{PortFacts, forwarding};
 use crate::sad::Sad;
 use crate::store::{Store, StoreError};
 use crate::tunnels::Tunnels;
+use crate::usage::Tally;
 use crate::workers::{Ticket, Workers};
 
 use environment::Surroundings;
@@ -79,6 +82,7 @@ pub struct Gateway {
     pub(crate) started: Instant,
     pub(crate) identifiers: Identifiers,
     pub(crate) tunnels: Tunnels,
+    pub(crate) meters: Meters,
     pub(crate) facts: Vec<PortFacts>,
     pub(crate) forwarding: Arc<Forwarding>,
     pub(crate) endpoint: Endpoint,
@@ -92,6 +96,7 @@ pub struct Gateway {
     pub(crate) store: Result<Store, StoreError>,
     /// What SAs that are gone have carried.
     pub(crate) carried: BTreeMap<ConnectionId, Traffic>,
+    usage: Tally,
     surroundings: Surroundings,
     outbox: Outbox,
     pool: Pool,
@@ -113,6 +118,7 @@ impl Gateway {
             started: now,
             identifiers: Identifiers::default(),
             tunnels: Tunnels::default(),
+            meters: Meters::default(),
             facts: parts.facts,
             forwarding: Arc::new(Forwarding::empty()),
             endpoint: Endpoint::new(crossgate_ike::config::EndpointConfig::default()),
@@ -125,6 +131,7 @@ impl Gateway {
             journal: parts.journal,
             store: parts.store,
             carried: BTreeMap::new(),
+            usage: Tally::new(now),
             surroundings: Surroundings::new(parts.sa_slots),
             outbox: Outbox::default(),
             pool: parts.pool,
@@ -153,6 +160,7 @@ impl Gateway {
         if self.activity_at <= now {
             self.activity_at = now + ACTIVITY_EVERY;
             self.look_at_sas();
+            self.keep_usage();
             self.workers.take_histograms();
         }
         busy |= self.outbox.flush(&self.buffers, &mut self.workers);
@@ -199,7 +207,8 @@ impl Gateway {
     }
 
     /// Ends workers and ports. What was in them is freed.
-    pub fn stop(self) {
+    pub fn stop(mut self) {
+        self.record_usage();
         self.fleet.stop();
     }
 
@@ -227,7 +236,7 @@ impl Gateway {
 
     /// Rebuilds the snapshot from the present configuration and tunnels, and gives it to the workers.
     pub(crate) fn refresh_forwarding(&mut self) {
-        match forwarding::build(&self.config, &self.identifiers, &self.tunnels, &self.facts) {
+        match forwarding::build(&self.config, &self.identifiers, &self.tunnels, &self.meters, &self.facts) {
             Ok(built) => {
                 self.forwarding = Arc::new(built);
                 self.workers.set_forwarding(&self.forwarding);

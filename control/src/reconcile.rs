@@ -234,7 +234,13 @@ impl Gateway {
         let identifiers = self.identifiers.extended(wanted, &gone);
         let configured = translate(wanted, &identifiers, changes)?;
         let prepared = Prepared { removed, identifiers, configured };
-        forwarding::build(wanted, &prepared.identifiers, &prepared.tunnels(&self.tunnels), &self.facts)?;
+        forwarding::build(
+            wanted,
+            &prepared.identifiers,
+            &prepared.tunnels(&self.tunnels),
+            &self.meters,
+            &self.facts,
+        )?;
         Ok(prepared)
     }
 
@@ -243,8 +249,12 @@ impl Gateway {
         for id in &prepared.removed {
             self.remove_connection(*id);
         }
+        // Of the old configuration, with the last bytes of those that are gone.
+        self.count_usage();
+        prepared.removed.iter().for_each(|id| self.forget(*id));
         self.tunnels = prepared.tunnels(&self.tunnels);
         self.identifiers = prepared.identifiers;
+        self.meters.follow(&wanted);
         self.config = wanted;
         self.applied_at = unix_seconds();
         self.refresh_forwarding();
@@ -267,7 +277,7 @@ impl Gateway {
         recorded
     }
 
-    fn store(&self) -> Result<&crate::store::Store, HistoryError> {
+    pub(crate) fn store(&self) -> Result<&crate::store::Store, HistoryError> {
         let missing =
             |error: &StoreError| HistoryError::NoStore { problem: error.to_string(), remedy: error.remedy() };
         self.store.as_ref().map_err(missing)

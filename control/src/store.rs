@@ -1,4 +1,4 @@
-//! What survives a restart: the configurations that were applied, with who applied each and when. One embedded database (redb), one file that
+//! What survives a restart: the configurations that were applied, with who applied each and when, and what was used (`store/usage.rs`). One embedded database (redb), one file that
 //! only the gateway's user may read; this module alone opens it. A record is on the disk (fsync) when [`Store::record`] returns: whoever is killed
 //! in the middle leaves the history as it was before or as it is after, never half of an entry.
 //!
@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
+
+pub use usage::{Amount, Key};
+
+mod usage;
 
 /// Entries that are kept.
 pub const ENTRIES_MAX: usize = 20;
@@ -174,6 +178,7 @@ fn make(path: &Path) -> Result<(), redb::Error> {
     let made = database(private_file(&new)?)?;
     let transaction = made.begin_write()?;
     transaction.open_table(HISTORY)?;
+    transaction.open_table(usage::USAGE)?;
     transaction.commit()?;
     drop(made);
     fs::rename(&new, path)?;

@@ -74,6 +74,22 @@ fn skus_are_listed_without_a_gateway() {
 }
 
 #[test]
+fn sizes_are_measured_within_their_bandwidth() {
+    let (status, shown, errors) = run(&["--json", "skus", "--measure"]);
+    assert_eq!(status, 0, "{errors}");
+    let rows: serde_json::Value = serde_json::from_str(&shown).expect("rows as JSON");
+    for row in rows.as_array().expect("a list") {
+        let number = |key: &str| row[key].as_u64().expect("a number");
+        let (here, promised) = (number("measured_mbit_per_s"), number("bandwidth_mbit_per_s"));
+        // This machine may be slower, and is never faster than that.
+        assert!(here > 0 && here <= promised + promised / 100 + 1, "{row}");
+    }
+    let (status, _, errors) = run(&["skus", "--measure", "--core", "4095"]);
+    assert_eq!(status, 1);
+    assert!(errors.contains("core 4095") && errors.contains("--core"), "{errors}");
+}
+
+#[test]
 fn import_drafts_a_configuration_and_tells_what_is_missing_beside_it() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tests/import");
     for file in ["site-to-site.json", "classic.xml"] {

@@ -4,6 +4,8 @@
 
 #[path = "crossgate/arguments.rs"]
 mod arguments;
+#[path = "crossgate/measure.rs"]
+mod measure;
 #[path = "crossgate/session.rs"]
 mod session;
 #[path = "crossgate/socket.rs"]
@@ -11,6 +13,7 @@ mod socket;
 #[path = "crossgate/top.rs"]
 mod top;
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,7 +105,7 @@ fn complain(failure: &Failure) -> Outcome {
 fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     match &arguments.command {
         Command::Check { file } => return check(file, arguments.json),
-        Command::Skus => return skus(arguments.json),
+        Command::Skus { measure, core } => return skus(*measure, *core, arguments.json),
         Command::Import { file } => return import(file, arguments.json),
         Command::Completion { shell: Shell::Bash } => {
             let mut script = Vec::new();
@@ -139,10 +142,35 @@ fn check(file: &Path, json: bool) -> Result<Outcome, Failure> {
     Ok(if refused { Outcome::Bad } else { Outcome::Good })
 }
 
-/// The built-in sizes.
-fn skus(json: bool) -> Result<Outcome, Failure> {
+/// The built-in sizes, and what this machine does for each.
+fn skus(measure: bool, core: Option<usize>, json: bool) -> Result<Outcome, Failure> {
     let table = crossgate_config::sku::TABLE;
-    print(&if json { format!("{}\n", json!(table)) } else { show::skus(table, screen()) })?;
+    let of = |row: &crossgate_config::sku::Row| row.limits.bandwidth_mbit_per_s;
+    let measured = if measure {
+        if !json {
+            let seconds = table.iter().map(of).collect::<BTreeSet<_>>().len() + 1;
+            writeln!(io::stderr(), "Measuring; this takes {seconds} seconds.")?;
+        }
+        let limits = table.iter().map(of).chain([None]).collect();
+        Some(measure::measure(core, &limits).map_err(|error| Failure::Refused {
+            problem: format!("nothing could be measured: {error:#}"),
+            remedy: "run it as root, on a core that this process may use (--core)".to_owned(),
+        })?)
+    } else {
+        None
+    };
+    if json {
+        let rows = table.iter().map(|row| {
+            let mut row_shown = json!(row);
+            if let Some(measured) = &measured {
+                row_shown["measured_mbit_per_s"] = json!(measured.get(&of(row)));
+            }
+            row_shown
+        });
+        print(&format!("{}\n", rows.collect::<serde_json::Value>()))?;
+    } else {
+        print(&show::skus(table, measured.as_ref(), screen()))?;
+    }
     Ok(Outcome::Good)
 }
 

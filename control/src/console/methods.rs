@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 use super::protocol::{Applied, ErrorObject, Method, Past, Planned, PlannedStep, Rekey, Request, code};
 use super::server::{Access, Caller};
+use crate::clock::unix_seconds;
 use crate::gateway::Gateway;
 use crate::reconcile::{ApplyError, Cause, Done, HistoryError, RollbackError, Step};
 use crate::store::{Entry, Occasion};
+use crate::usage::{day_of, days};
 
 impl Gateway {
     /// Answers one request of a client with these rights.
@@ -56,6 +58,15 @@ impl Gateway {
                     Err(RollbackError::Apply(error)) => refused("the history", error),
                     Err(RollbackError::History(error)) => Err(no_history(error)),
                 }
+            }
+            Method::Usage { by, from, until, skip } => {
+                let today = day_of(unix_seconds());
+                let days = days(from.as_deref(), until.as_deref(), today).map_err(|message| ErrorObject {
+                    code: code::INVALID_PARAMS,
+                    message,
+                    data: None,
+                })?;
+                self.usage(days, by, skip).map_err(no_history).and_then(|usage| result(&usage))
             }
             Method::PeerConfig { connection, system, with_key } => {
                 if with_key {
@@ -200,6 +211,7 @@ const METHODS: &[&str] = &[
     "export",
     "history",
     "past",
+    "usage",
     "peer_config",
     "rollback",
 ];

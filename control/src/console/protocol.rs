@@ -10,7 +10,7 @@ use crossgate_config::Finding;
 
 pub use answer::{
     Applied, Connection, Counter, Failure, Log, LogLine, Past, Planned, PlannedStep, Port, Quantiles, Sa,
-    Status, Traffic, Worker,
+    Status, Traffic, Usage, UsageRow, Worker,
 };
 
 mod answer;
@@ -154,6 +154,21 @@ pub enum Method {
         /// Its name.
         gateway: String,
     },
+    /// Answers [`Usage`]: what was used in a span of time.
+    Usage {
+        /// The span of each row.
+        #[serde(default)]
+        by: Period,
+        /// First day or month, as `2026-11-24` or `2026-11`; by default this month.
+        #[serde(default)]
+        from: Option<String>,
+        /// Last day or month; by default today.
+        #[serde(default)]
+        until: Option<String>,
+        /// Rows that are left out at the beginning: those of the answers before this one.
+        #[serde(default)]
+        skip: usize,
+    },
     /// Answers [`Log`]: lines after a number, the latest ones.
     Log {
         /// Only lines with greater numbers; 0 for all that are kept.
@@ -161,6 +176,17 @@ pub enum Method {
         /// At most so many lines, the latest.
         lines: usize,
     },
+}
+
+/// What usage is summed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Period {
+    /// A calendar month, UTC.
+    #[default]
+    Month,
+    /// A day, UTC.
+    Day,
 }
 
 /// Which SAs to rekey.

@@ -127,7 +127,7 @@ impl Gateway {
     }
 
     /// Deletes a connection's SAs at its peer and takes every trace of them out of the workers, whether the peer answers or not: the numbers
-    /// of its tunnels may be given to another connection at once.
+    /// of its tunnels may be given to another connection at once. What they have carried is kept until [`Gateway::forget`].
     pub(crate) fn remove_connection(&mut self, connection: ConnectionId) {
         self.command(Command::Remove(connection));
         let left: Vec<_> = self
@@ -139,6 +139,10 @@ impl Gateway {
         for (child, spi) in left {
             self.remove_child(child, spi, RemoveReason::DeletedByUs);
         }
+    }
+
+    /// Forgets what a removed connection has carried, which is put down as used by then.
+    pub(crate) fn forget(&mut self, connection: ConnectionId) {
         self.carried.remove(&connection);
     }
 

@@ -3,6 +3,8 @@
 //! The underlay is VRF 0. Each virtual network is a VRF of its own with no route into the underlay, so that a packet of a network can
 //! leave the machine in a tunnel or inside the network, and in no other way.
 
+use std::sync::Arc;
+
 use crossgate_config::{Config, Connection, InterfaceAddress, MssClamp, Port, StaticRoute};
 use crossgate_dataplane::forwarding::{
     BuildError, Builder, DontFragment, Forwarding, Interface, InterfaceId, MssClamp as Clamp, NextHop,
@@ -14,6 +16,7 @@ use crossgate_dataplane::selector::{Selectors, TrafficSelector};
 use ipnet::IpNet;
 
 use crate::identifiers::Identifiers;
+use crate::meters::Meters;
 use crate::tunnels::Tunnels;
 
 /// What a started port says of itself.
@@ -33,6 +36,7 @@ pub fn build(
     config: &Config,
     identifiers: &Identifiers,
     tunnels: &Tunnels,
+    meters: &Meters,
     facts: &[PortFacts],
 ) -> Result<Forwarding, BuildError> {
     let mut builder = Forwarding::builder();
@@ -52,6 +56,7 @@ pub fn build(
     }
     for connection in config.connections().values() {
         tunnel_routes(&mut builder, config, connection, identifiers, tunnels);
+        bandwidth(&mut builder, connection, identifiers, tunnels, meters);
     }
     builder.build()
 }
@@ -117,6 +122,21 @@ fn tunnel_routes(
     let Some((first, _)) = policy.first() else { return };
     for prefix in &config.peer_of(connection).prefixes {
         builder.route(vrf, *prefix, NextHop::Tunnel(*first));
+    }
+}
+
+/// The tunnels of a connection have one share in its gateway's bandwidth: whoever negotiates more of them gets no more.
+fn bandwidth(
+    builder: &mut Builder,
+    connection: &Connection,
+    identifiers: &Identifiers,
+    tunnels: &Tunnels,
+    meters: &Meters,
+) {
+    let share = meters.share(&connection.name);
+    let Some((share, id)) = share.zip(identifiers.connection(connection.name.as_str())) else { return };
+    for (tunnel, _) in tunnels.policy(id, &configured_selectors(connection)) {
+        builder.share(tunnel, Arc::clone(share));
     }
 }
 

@@ -4,6 +4,7 @@ use crossgate_config::Source;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::meters::Meters;
 
 const FILE: &str = r#"
 [appliance]
@@ -111,6 +112,29 @@ fn another_size_of_the_gateway_touches_no_connection() {
 }
 
 #[test]
+fn another_size_is_another_rate_of_the_same_meter() {
+    let custom = |limits: &str| {
+        FILE.replace("\"VpnGw1\"", "\"custom\"").replace(
+            "[[local_network_gateway]]",
+            &format!("[virtual_network_gateway.custom]\ntunnels = 5\n{limits}[[local_network_gateway]]"),
+        )
+    };
+    let share = |meters: &Meters| meters.share(&name("to-b")).map(std::sync::Arc::clone);
+    let mut meters = Meters::default();
+    meters.follow(&config(FILE));
+    let first = share(&meters).unwrap();
+    assert_eq!(first.meter().bytes_per_s(), 650_000_000 / 8);
+    meters.follow(&config(&custom("bandwidth_mbit_per_s = 100\n")));
+    assert!(
+        std::sync::Arc::ptr_eq(&first, &share(&meters).unwrap()),
+        "running traffic keeps what it is counted by"
+    );
+    assert_eq!(first.meter().bytes_per_s(), 100_000_000 / 8);
+    meters.follow(&config(&custom("")));
+    assert!(share(&meters).is_none(), "a custom size without a bandwidth has no limit");
+}
+
+#[test]
 fn the_plan_tells_the_settings_behind_each_step_in_the_order_of_the_steps() {
     let second = FILE
         .replace("addresses = [\"10.1.0.1/24\"]", "addresses = [\"10.1.0.2/24\"]")
@@ -158,7 +182,7 @@ fn every_connection_has_a_route_into_its_tunnel_before_it_has_an_sa() {
     let mut tunnels = Tunnels::default();
     tunnels.add(numbers.connection("to-b").unwrap());
     let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
-    let built = forwarding::build(&config, &numbers, &tunnels, &[fact, fact]).unwrap();
+    let built = forwarding::build(&config, &numbers, &tunnels, &Meters::default(), &[fact, fact]).unwrap();
     let vrf = numbers.vrf(&name("net")).unwrap();
     assert!(matches!(built.route(vrf, [10, 2, 0, 1].into()), NextHop::Tunnel(_)));
     assert_eq!(built.route(vrf, [192, 0, 2, 2].into()), NextHop::Unreachable, "no way into the underlay");

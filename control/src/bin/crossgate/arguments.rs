@@ -100,6 +100,25 @@ pub(crate) enum Command {
         /// Its number in the history
         number: Option<u64>,
     },
+    /// What each gateway and connection has used: hours, and bytes sent into tunnels
+    #[command(
+        after_help = "Counted by the second and the byte of inner packets (with their padding), by day in UTC, kept for 400 days.\n\n\
+        Examples:\n  crossgate usage\n  crossgate usage --by day --from 2026-10 --until 2026-10 --csv > october.csv"
+    )]
+    Usage {
+        /// Sum over months or days
+        #[arg(long, default_value = "month")]
+        by: By,
+        /// The first day or month [default: this month]
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+        /// The last day or month [default: today]
+        #[arg(long, value_name = "DATE")]
+        until: Option<String>,
+        /// Print comma-separated values, for spreadsheets
+        #[arg(long)]
+        csv: bool,
+    },
     /// The other side's configuration for a connection, ready to paste
     #[command(after_help = "Examples:\n  crossgate peer-config a-to-b --for cisco-ios\n  \
         crossgate peer-config a-to-b --for strongswan --with-key > a-to-b.conf")]
@@ -121,7 +140,19 @@ pub(crate) enum Command {
         file: PathBuf,
     },
     /// Sizes of gateways with their limits; needs no gateway
-    Skus,
+    #[command(
+        after_help = "What is measured: one worker that seals packets of 1400 bytes (AES-256-GCM) between two ports in memory, held to the \
+        size's bandwidth, for a second each. Beside a running gateway name a core that no worker has.\n\n\
+        Example:\n  crossgate skus --measure --core 3"
+    )]
+    Skus {
+        /// Also what one core of this machine does, held to each size
+        #[arg(long)]
+        measure: bool,
+        /// The core to measure on; by default any
+        #[arg(long, requires = "measure", value_name = "NUMBER")]
+        core: Option<usize>,
+    },
     /// Draft a configuration from an Azure Resource Manager template or a classic network configuration; needs no gateway
     #[command(after_help = "What could not be taken over goes to standard error, or into the JSON.\n\n\
         Example:\n  crossgate import template.json > gw.toml && crossgate check gw.toml")]
@@ -144,6 +175,15 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+/// What usage is summed over.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum By {
+    /// Calendar months
+    Month,
+    /// Days
+    Day,
 }
 
 /// Which SAs to rekey.

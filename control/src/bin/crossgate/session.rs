@@ -5,12 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use crossgate::console::client::{Client, ClientError, typed};
-use crossgate::console::protocol::{Applied, Connection, Counter, Log, Method, Planned, Rekey, Sa, code};
+use crossgate::console::protocol::{
+    Applied, Connection, Counter, Log, Method, Period, Planned, Rekey, Sa, Usage, code,
+};
 use crossgate::console::show;
 use crossgate::console::table::Screen;
 use serde_json::{Value, json};
 
-use crate::arguments::{Command, ResetWhat};
+use crate::arguments::{By, Command, ResetWhat};
 use crate::{Failure, Outcome, print, print_findings};
 
 /// A gateway being asked.
@@ -62,6 +64,13 @@ impl Session {
                 }
                 Ok(outcome)
             }
+            Command::Usage { by, from, until, csv } => {
+                let by = match by {
+                    By::Month => Period::Month,
+                    By::Day => Period::Day,
+                };
+                self.usage(by, from.as_ref(), until.as_ref(), *csv)
+            }
             Command::PeerConfig { connection, system, with_key } => {
                 let (connection, system, with_key) = (connection.clone(), system.clone(), *with_key);
                 let method = Method::PeerConfig { connection, system, with_key };
@@ -70,7 +79,7 @@ impl Session {
             Command::Log { follow, lines } => self.log(*follow, *lines),
             Command::Top { .. }
             | Command::Check { .. }
-            | Command::Skus
+            | Command::Skus { .. }
             | Command::Import { .. }
             | Command::Completion { .. } => {
                 unreachable!("carried out elsewhere")
@@ -137,6 +146,30 @@ impl Session {
         } else {
             print(&show::counters(counters.iter().filter(shown), self.screen))?;
         }
+        Ok(Outcome::Good)
+    }
+
+    /// All rows, over as many answers as they take.
+    fn usage(
+        &mut self,
+        by: Period,
+        from: Option<&String>,
+        until: Option<&String>,
+        csv: bool,
+    ) -> Result<Outcome, Failure> {
+        let mut usage = Usage { rows: Vec::new(), more: true, recorded_at: 0 };
+        while usage.more {
+            let (from, until, skip) = (from.cloned(), until.cloned(), usage.rows.len());
+            let next: Usage = typed(&self.client.call(&Method::Usage { by, from, until, skip })?)?;
+            usage.more = next.more;
+            usage.recorded_at = next.recorded_at;
+            usage.rows.extend(next.rows);
+        }
+        print(&match (csv, self.json) {
+            (true, _) => show::usage_csv(&usage),
+            (false, true) => format!("{}\n", json!(usage)),
+            (false, false) => show::usage(&usage, self.screen),
+        })?;
         Ok(Outcome::Good)
     }
 

@@ -338,3 +338,29 @@ pub struct LogLine {
     /// The text with its fields.
     pub text: String,
 }
+
+/// What was used, or some rows of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// By period, gateway and connection.
+    pub rows: Vec<UsageRow>,
+    /// Whether there are more rows than fit into an answer: ask for them with `skip`.
+    pub more: bool,
+    /// When it was last put onto the disk; 0 for not since the start. What was used since then is in the rows too.
+    pub recorded_at: u64,
+}
+
+/// What a gateway or a connection has used in a period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRow {
+    /// A month (`2026-11`) or a day (`2026-11-24`), UTC.
+    pub period: String,
+    /// The gateway's name.
+    pub gateway: String,
+    /// The connection's name; null for the gateway itself, with what all its connections sent.
+    pub connection: Option<String>,
+    /// For how long it was configured and ran.
+    pub seconds: u64,
+    /// Bytes sent into tunnels.
+    pub egress_bytes: u64,
+}

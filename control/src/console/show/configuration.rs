@@ -1,5 +1,7 @@
 //! What was said of configurations, as text: changes, plans, the history, findings, drafts and sizes.
 
+use std::collections::BTreeMap;
+
 use crossgate_config::import::LeftOut;
 use crossgate_config::sku::Row;
 use crossgate_config::{Choice as _, Finding, Severity};
@@ -76,15 +78,17 @@ pub fn findings(findings: &[Finding]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The built-in sizes of gateways.
+/// The built-in sizes of gateways, and what was measured for each bandwidth (the key `None`: without a limit).
 #[must_use]
-pub fn skus(rows: &[Row], screen: Screen) -> String {
-    let headings = ["SKU", "GEN", ">TUNNELS", ">SSTP", ">IKEV2", ">MBIT/S", ">ONE", "BGP", "PAIR", "NAT"];
+pub fn skus(rows: &[Row], measured: Option<&BTreeMap<Option<u32>, u64>>, screen: Screen) -> String {
+    let mut headings =
+        vec!["SKU", "GEN", ">TUNNELS", ">SSTP", ">IKEV2", ">MBIT/S", ">ONE", "BGP", "PAIR", "NAT"];
+    headings.extend(measured.map(|_| ">HERE"));
     let mut table = screen.table(&headings);
     let speed = |mbit: Option<u32>| mbit.map_or_else(|| "-".to_owned(), |mbit| mbit.to_string());
     let yes = |has: bool| cell(if has { "yes" } else { "no" });
     for row in rows {
-        table.add_row([
+        let mut cells = vec![
             cell(row.sku.word()),
             cell(row.generation.word().trim_start_matches("Generation")),
             cell(&row.limits.tunnels.to_string()),
@@ -95,9 +99,18 @@ pub fn skus(rows: &[Row], screen: Screen) -> String {
             yes(row.bgp),
             yes(row.active_active),
             yes(row.nat),
-        ]);
+        ];
+        let here = |measured: &BTreeMap<_, u64>| measured.get(&row.limits.bandwidth_mbit_per_s).copied();
+        cells.extend(
+            measured.map(|measured| cell(&here(measured).map_or("-".to_owned(), |mbit| mbit.to_string()))),
+        );
+        table.add_row(cells);
     }
-    text(&table) + SKUS_FOOT
+    let limit = measured.and_then(|measured| measured.get(&None));
+    let foot = limit.map_or_else(String::new, |mbit| {
+        format!("HERE: one core of this machine, held to MBIT/S; without a limit it does {mbit}.\n")
+    });
+    text(&table) + SKUS_FOOT + &foot
 }
 
 /// What an import could not take over.
@@ -119,6 +132,6 @@ const SKUS_FOOT: &str = "
 Azure's limits of each size and generation; names with AZ mean the same.
 MBIT/S: all tunnels and sessions together. ONE: measured in one tunnel, with
 AES-256-GCM. PAIR: two public addresses, active-active. Basic alone may be
-PolicyBased, and takes no policy. Enforced so far: tunnels, policy, kind, pair.
+PolicyBased, and takes no policy. Enforced: tunnels, MBIT/S, policy, kind, pair.
 A size of your own: sku = \"custom\" with [virtual_network_gateway.custom].
 ";

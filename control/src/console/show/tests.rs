@@ -233,7 +233,7 @@ NUMBER  APPLIED                   BY     HOW    FROM
 
 #[test]
 fn the_sizes_fit_a_terminal_of_80_columns() {
-    let shown = skus(crossgate_config::sku::TABLE, Screen { width: Some(80), colour: false });
+    let shown = skus(crossgate_config::sku::TABLE, None, Screen { width: Some(80), colour: false });
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     assert!(
         shown.contains("\nVpnGw3           2         30   128   1000    2500  1500  yes  yes   yes\n"),

@@ -1,0 +1,53 @@
+//! The bandwidth of each gateway, by its size: one meter for as long as the gateway is configured and limited, and a share of it for each of its
+//! connections. `reconcile` has them follow a configuration and puts the shares into the workers' snapshot; another size is another rate of the same
+//! meter, so that nothing else notices a resize.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use crossgate_config::{Config, Name, VirtualNetworkGateway};
+use crossgate_dataplane::meter::{Meter, Share};
+
+const BYTES_PER_MBIT: u64 = 1_000_000 / 8;
+
+/// The meters in use.
+#[derive(Debug, Default)]
+pub struct Meters {
+    gateways: BTreeMap<Name, Arc<Meter>>,
+    /// By connection.
+    shares: BTreeMap<Name, Arc<Share>>,
+}
+
+impl Meters {
+    /// Makes, resizes and forgets meters as `config` wants them.
+    pub fn follow(&mut self, config: &Config) {
+        self.gateways
+            .retain(|name, _| config.gateways().get(name).is_some_and(|gateway| rate(gateway).is_some()));
+        for (name, gateway) in config.gateways() {
+            let Some(rate) = rate(gateway) else { continue };
+            self.gateways
+                .entry(name.clone())
+                .and_modify(|meter| meter.resize(rate))
+                .or_insert_with(|| Arc::new(Meter::new(rate)));
+        }
+        let before = std::mem::take(&mut self.shares);
+        for connection in config.connections().values() {
+            let Some(meter) = self.gateways.get(&connection.gateway) else { continue };
+            let kept = before.get(&connection.name).filter(|share| Arc::ptr_eq(share.meter(), meter));
+            let share = kept.map_or_else(|| Arc::new(Share::new(Arc::clone(meter))), Arc::clone);
+            self.shares.insert(connection.name.clone(), share);
+        }
+    }
+
+    /// A connection's part in its gateway's bandwidth; `None`: not limited.
+    #[must_use]
+    pub fn share(&self, connection: &Name) -> Option<&Arc<Share>> {
+        self.shares.get(connection)
+    }
+}
+
+/// In bytes a second.
+fn rate(gateway: &VirtualNetworkGateway) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::from(gateway.limits.bandwidth_mbit_per_s?) * BYTES_PER_MBIT)
+}
