@@ -51,10 +51,9 @@ impl Kernel {
             fs::create_dir(root.join("modules"))?;
             fs::copy(busybox.trim(), root.join("bin/busybox"))?;
             let mut names = String::new();
-            for module in &order {
-                let name = module.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                fs::copy(module, root.join("modules").join(&name))?;
-                names.push_str(&name);
+            for (name, module) in &order {
+                fs::write(root.join("modules").join(name), module)?;
+                names.push_str(name);
                 names.push('\n');
             }
             fs::write(root.join("order"), names)?;
@@ -67,14 +66,27 @@ impl Kernel {
         Ok(image)
     }
 
-    /// The module files in the order in which they load.
-    fn load_order(&self) -> Result<Vec<PathBuf>> {
+    /// The modules in the order in which they load: names of files, and what is in them.
+    fn load_order(&self) -> Result<Vec<(String, Vec<u8>)>> {
         let mut command = Command::new("modprobe");
         command.args(["-a", "-D", "-d"]).arg(&self.folder).args(["-S", &self.version]).args(MODULES);
         let listed = process::run(&mut command)?;
         let mut seen = HashSet::new();
         let files = listed.lines().filter_map(|line| line.strip_prefix("insmod ")?.split_whitespace().next());
-        Ok(files.filter(|file| seen.insert(*file)).map(PathBuf::from).collect())
+        files.filter(|file| seen.insert(*file)).map(|file| module(Path::new(file))).collect()
+    }
+}
+
+/// A module's name and bytes. Debian 13 packs its modules, which not every busybox can load.
+fn module(file: &Path) -> Result<(String, Vec<u8>)> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let Some(unpacked) = name.strip_suffix(".xz") else {
+        return Ok((name.to_string(), fs::read(file).tried(|| file.display().to_string())?));
+    };
+    let xz = Command::new("xz").arg("-dc").arg(file).output().map_err(|_| missing("xz"))?;
+    match xz.status.success() {
+        true => Ok((unpacked.to_owned(), xz.stdout)),
+        false => Err(Failure::Untrue(format!("{}: {}", file.display(), String::from_utf8_lossy(&xz.stderr)))),
     }
 }
 
@@ -105,6 +117,10 @@ fn fetch(folder: &Path) -> Result<()> {
     // apt fetches as the user _apt, who may not write here; it says so and fetches as root.
     process::run(Command::new("apt-get").args(["-qq", "download", package]).current_dir(place.path()))?;
     shell(&format!("dpkg -x {}/{package}_*.deb {}", place.path().display(), new.display()))?;
+    // Debian 13 has in /usr/lib what Debian 12 has in /lib.
+    if !new.join("lib").exists() {
+        std::os::unix::fs::symlink("usr/lib", new.join("lib")).tried(|| new.display().to_string())?;
+    }
     let version = only_entry(&new.join("lib/modules"))?;
     process::run(Command::new("depmod").arg("-b").arg(&new).arg(version))?;
     fs::rename(&new, folder).tried(|| folder.display().to_string())
