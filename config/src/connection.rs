@@ -6,13 +6,13 @@ mod rules;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ability::{check_dpd, check_selectors_allowed, policy};
 use rules::Rules;
 use toml::de::DeValue;
 
+use crate::authentication::{self, Authentication};
 use crate::choice::Choice;
 use crate::document::Section;
 use crate::environment::Environment;
@@ -24,7 +24,6 @@ use crate::network::VirtualNetwork;
 use crate::policy::Policy;
 use crate::port::Port;
 use crate::report::{Located, Place, Report};
-use crate::secret::{self, SharedKey};
 use crate::selectors::{Ends, TrafficSelectors};
 use crate::shelf::Shelf;
 use crate::value::{Value, Wrong, wrong_type};
@@ -100,8 +99,8 @@ pub struct Connection {
     pub local_network_gateway: Name,
     /// Our end: one of the gateway's public addresses, of the family of the peer's address.
     pub local_address: IpAddr,
-    /// The key of both sides. Shared so that a connection can be handed around; the key itself is never copied.
-    pub shared_key: Arc<SharedKey>,
+    /// How both sides prove themselves.
+    pub authentication: Authentication,
     /// How we call ourselves.
     pub local_id: Identity,
     /// What the peer must call itself.
@@ -212,7 +211,7 @@ fn one<'a>(
     let found = Found { gateway, network, peer };
 
     let connection_type = section.optional("type", report).map_or(ConnectionType::IPsec, |word| word.value);
-    let shared_key = secret::read(section, "shared_key", around.environment, report);
+    let authentication = authentication::read(section, around.environment, report);
     let mode = mode(section, peer, report);
     check_dpd(section, gateway, report);
     let dpd_timeout_s = section.integer("dpd_timeout_s", DPD_TIMEOUT_S, DPD_TIMEOUT_S_DEFAULT, report);
@@ -220,7 +219,7 @@ fn one<'a>(
     let policy = policy(section, gateway, report);
     let traffic_selectors = traffic_selectors(section, &found, report);
     let local_address = local_address(&found, peer_name.as_ref(), around.ports, report);
-    let (local_id, remote_id) = identities(section, local_address, peer, report);
+    let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
     rules.tunnels(name, gateway, &section.place, report);
@@ -235,7 +234,7 @@ fn one<'a>(
         gateway: gateway.name.clone(),
         local_network_gateway: peer.name.clone(),
         local_address,
-        shared_key: Arc::new(shared_key?),
+        authentication: authentication?,
         local_id: local_id?,
         remote_id,
         mode,
@@ -331,11 +330,12 @@ fn reachable(remote: IpAddr, place: &Place, ports: &Shelf<Port>, report: &mut Re
     }
 }
 
-/// How both sides call themselves: as the file says, else by their addresses.
+/// How both sides call themselves: as the file says, else by our certificate's subject, else by their addresses.
 fn identities(
     section: &mut Section<'_>,
     local: Option<IpAddr>,
     peer: Option<&LocalNetworkGateway>,
+    authentication: Option<&Authentication>,
     report: &mut Report<'_>,
 ) -> (Option<Identity>, Option<Identity>) {
     let nameless = peer.filter(|peer| peer.address == PeerAddress::Any && !section.has("remote_id"));
@@ -347,13 +347,20 @@ fn identities(
             "add remote_id, the identity that the peer sends",
         );
     }
-    let local_id = section.optional::<Identity>("local_id", report).map(|found| found.value);
+    let local_id = section.optional::<Identity>("local_id", report);
     let remote_id = section.optional::<Identity>("remote_id", report).map(|found| found.value);
     let remote = peer.and_then(|peer| match peer.address {
         PeerAddress::At(address) => Some(Identity::from(address)),
         PeerAddress::Any => None,
     });
-    (local_id.or(local.map(Identity::from)), remote_id.or(remote))
+    let local_id = authentication::local_identity(
+        authentication,
+        local_id,
+        local.map(Identity::from),
+        &section.place,
+        report,
+    );
+    (local_id, remote_id.or(remote))
 }
 
 /// Azure's bounds of dpdTimeoutSeconds.

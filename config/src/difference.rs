@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::authentication::Authentication;
 use crate::export::{Kind, Resource, Setting};
 use crate::{Config, Name};
 
@@ -82,10 +83,10 @@ impl Config {
                 (Some(old), None) => (old.kind, &old.name, What::Removed),
                 (Some(old), Some(new)) => {
                     let mut changed = changed(old, new);
-                    if kept_key_differs(self, wanted, new) {
-                        let (from, to) = ("(the key there was)".to_owned(), "(another key)".to_owned());
+                    if let Some(key) = kept_secret_differs(self, wanted, new) {
+                        let (from, to) = ("(what was there)".to_owned(), "(other contents)".to_owned());
                         changed.push(SettingDifference {
-                            key: "shared_key".to_owned(),
+                            key: key.to_owned(),
                             from: Some(from),
                             to: Some(to),
                         });
@@ -102,14 +103,24 @@ impl Config {
     }
 }
 
-/// Whether a connection's key is another one although it is kept at the same place.
-fn kept_key_differs(old: &Config, new: &Config, resource: &Resource) -> bool {
+/// The key of a connection whose secret or certificates are others although they are kept at the same place.
+fn kept_secret_differs(old: &Config, new: &Config, resource: &Resource) -> Option<&'static str> {
+    if resource.kind != Kind::Connection {
+        return None;
+    }
     let of = |config: &'_ Config| {
-        (resource.kind == Kind::Connection)
-            .then(|| config.connections().get(&resource.name).map(|connection| connection.shared_key.clone()))
-            .flatten()
+        config.connections().get(&resource.name).map(|connection| connection.authentication.clone())
     };
-    of(old).zip(of(new)).is_some_and(|(old, new)| old != new && old.reference() == new.reference())
+    match (of(old)?, of(new)?) {
+        (Authentication::SharedKey(old), Authentication::SharedKey(new)) => {
+            (old != new && old.reference() == new.reference()).then_some("shared_key")
+        }
+        (Authentication::Certificate(old), Authentication::Certificate(new)) => {
+            let same = old.credential == new.credential && old.trust == new.trust;
+            (!same && old.files == new.files).then_some("authentication")
+        }
+        _ => None,
+    }
 }
 
 fn changed(old: &Resource, new: &Resource) -> Vec<SettingDifference> {

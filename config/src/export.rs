@@ -4,9 +4,11 @@
 //! `crossgate export`, the history and `difference` use it.
 
 use std::fmt::{self, Write as _};
+use std::path::PathBuf;
 
 use toml::Value;
 
+use crate::authentication::Authentication;
 use crate::choice::Choice;
 use crate::connection::MssClamp;
 use crate::local_network_gateway::PeerAddress;
@@ -209,7 +211,7 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     settings.put("type", connection.connection_type.word());
     settings.put("gateway", text(&connection.gateway));
     settings.put("local_network_gateway", text(&connection.local_network_gateway));
-    settings.put("shared_key", reference(connection.shared_key.reference()));
+    authentication(&connection.authentication, &mut settings);
     settings.put("local_id", text(&connection.local_id));
     settings.put("remote_id", text(&connection.remote_id));
     settings.put("mode", connection.mode.word());
@@ -229,6 +231,26 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     // Tables come after the plain keys, else TOML would take those for the table's.
     settings.0.sort_by_key(|setting| setting.table);
     settings.of(Kind::Connection, &connection.name)
+}
+
+fn authentication(authentication: &Authentication, settings: &mut Settings) {
+    let certificates = match authentication {
+        Authentication::SharedKey(key) => return settings.put("shared_key", reference(key.reference())),
+        Authentication::Certificate(certificates) => certificates,
+    };
+    let paths = |paths: &[PathBuf]| texts(&paths.iter().map(|path| path.display()).collect::<Vec<_>>());
+    let files = &certificates.files;
+    let mut put = |key, value: Value| settings.put_in("authentication", key, value);
+    put("certificate", text(files.certificate.display()));
+    put("private_key", reference(&files.private_key));
+    put("trust_anchors", paths(&files.trust_anchors).into());
+    if !files.crls.is_empty() {
+        put("crls", paths(&files.crls).into());
+    }
+    put("rsa_signature", certificates.rsa_signature.word().into());
+    if certificates.allow_sha1 {
+        put("allow_sha1", true.into());
+    }
 }
 
 /// The selectors, unless they are those that the connection has without being told.

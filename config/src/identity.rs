@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crossgate_pki::{DistinguishedName, Subject};
+
 /// An identity, as sent in IDi and IDr.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Identity {
@@ -14,12 +16,14 @@ pub enum Identity {
     Fqdn(String),
     /// `ID_RFC822_ADDR`, as written.
     Email(String),
+    /// `ID_DER_ASN1_DN`: the subject of a certificate.
+    Name(DistinguishedName),
     /// `ID_KEY_ID`: bytes that only the two sides understand; never empty.
     KeyId(Vec<u8>),
 }
 
 impl Identity {
-    /// Reads an address, a domain name, an e-mail address, `keyid:text` or `keyid:0x0a1b` (hexadecimal bytes). `None` if
+    /// Reads an address, a domain name, an e-mail address, a distinguished name (`C=CH, O=Example, CN=gw`), `keyid:text` or `keyid:0x0a1b` (hexadecimal bytes). `None` if
     /// `text` is none of them.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -31,6 +35,9 @@ impl Identity {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Some(address.into());
         }
+        if text.contains('=') {
+            return text.parse().ok().map(Self::Name);
+        }
         if let Some((local, domain)) = text.split_once('@') {
             let local_whole =
                 (1..=64).contains(&local.len()) && local.chars().all(|c| c.is_ascii_graphic() && c != '@');
@@ -41,6 +48,30 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// As a certificate would have it; `None` for a key-id, which no certificate vouches for.
+    pub(crate) fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::Ipv4(address) => Some(Subject::Address((*address).into())),
+            Self::Ipv6(address) => Some(Subject::Address((*address).into())),
+            Self::Fqdn(name) => Some(Subject::Dns(name.clone())),
+            Self::Email(address) => Some(Subject::Email(address.clone())),
+            Self::Name(name) => Some(Subject::Name(name.clone())),
+            Self::KeyId(_) => None,
+        }
+    }
+
+    /// From a certificate's name.
+    pub(crate) fn from_subject(subject: &Subject) -> Self {
+        match subject {
+            Subject::Name(name) => Self::Name(name.clone()),
+            Subject::Dns(name) => Self::Fqdn(name.to_ascii_lowercase()),
+            Subject::Email(address) => Self::Email(address.clone()),
+            Subject::Address(address) => (*address).into(),
+        }
+    }
+}
+
 /// As a configuration would write it.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,6 +79,7 @@ impl fmt::Display for Identity {
             Self::Ipv4(address) => address.fmt(f),
             Self::Ipv6(address) => address.fmt(f),
             Self::Fqdn(text) | Self::Email(text) => f.pad(text),
+            Self::Name(name) => name.fmt(f),
             Self::KeyId(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) if is_plain_key_id(text) => write!(f, "keyid:{text}"),
                 _ => {
@@ -110,6 +142,7 @@ mod tests {
             "ops@example.net",
             "keyid:branch 7",
             "keyid:0x00ff",
+            "C=CH, O=Example, CN=gw-a",
         ] {
             assert_eq!(Identity::parse(text).unwrap().to_string(), text);
         }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod appliance;
+mod authentication;
 mod choice;
 mod connection;
 mod difference;
@@ -42,6 +43,7 @@ use std::path::Path;
 use report::Report;
 
 pub use appliance::{Appliance, CoreId, Idle, Memory};
+pub use authentication::{Authentication, CertificateFiles, Certificates, RsaSignature};
 pub use choice::Choice;
 pub use connection::{Connection, ConnectionMode, ConnectionType, MssClamp};
 pub use difference::{Difference, SettingDifference, What};

@@ -85,6 +85,9 @@ pub enum PeerConfigError {
         /// What the key holds.
         character: char,
     },
+    /// The other side needs a certificate and a private key of its own.
+    #[error("the connection proves itself by certificates: those of the other side are its own to make")]
+    Certificates,
 }
 
 impl Config {
@@ -101,7 +104,8 @@ impl Config {
         system: System,
         key_text: KeyText,
     ) -> Result<String, PeerConfigError> {
-        let far = Far::of(self, connection, key_text);
+        let key = connection.authentication.shared_key().ok_or(PeerConfigError::Certificates)?;
+        let far = Far::of(self, connection, (key_text == KeyText::Written).then(|| key.expose()));
         let mut out = String::new();
         let written = match system {
             System::StrongSwan => strongswan::write(&far, &mut out),
@@ -165,7 +169,7 @@ struct Pair {
 }
 
 impl<'a> Far<'a> {
-    fn of(config: &'a Config, connection: &'a Connection, key_text: KeyText) -> Self {
+    fn of(config: &'a Config, connection: &'a Connection, key: Option<&'a [u8]>) -> Self {
         let peer = config.peer_of(connection);
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
         Self {
@@ -182,7 +186,7 @@ impl<'a> Far<'a> {
             remote_id: &connection.local_id,
             local_prefixes: &peer.prefixes,
             remote_prefixes: &config.network_of(connection).address_space,
-            key: (key_text == KeyText::Written).then(|| connection.shared_key.expose()),
+            key,
         }
     }
 

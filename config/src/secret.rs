@@ -1,4 +1,4 @@
-//! Pre-shared keys: read from a private file or the environment, kept in memory that is wiped, shown to nobody.
+//! Secrets, which are pre-shared keys and private keys: read from a private file or the environment, kept in memory that is wiped, shown to nobody.
 //!
 //! A key never stands in the configuration itself, since that is copied, mailed and kept in version control.
 
@@ -8,12 +8,15 @@ mod strength;
 use std::fmt;
 use std::path::PathBuf;
 
+use crossgate_pki::PrivateKey;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::document::Section;
 use crate::environment::Environment;
 use crate::report::{Located, Place, Report};
+
+pub(crate) use file::{path, read_regular};
 
 /// Where a secret is kept. No secret in itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,34 +69,84 @@ pub(crate) fn read(
     environment: &Environment<'_>,
     report: &mut Report<'_>,
 ) -> Option<SharedKey> {
+    let found = referenced(section, key, &SHARED_KEY, environment, report)?;
+    checked(found.value, found.reference, &found.place, report)
+}
+
+/// A private key, where it is kept, and what says so.
+pub(crate) struct KeptPrivateKey {
+    pub(crate) key: PrivateKey,
+    pub(crate) reference: SecretReference,
+}
+
+/// Reads the private key (PEM) that `key` of `section` refers to.
+pub(crate) fn read_private_key(
+    section: &mut Section<'_>,
+    key: &'static str,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<KeptPrivateKey> {
+    let Found { value, reference, place } = referenced(section, key, &PRIVATE_KEY, environment, report)?;
+    match PrivateKey::from_pem(&value) {
+        Ok(key) => Some(KeptPrivateKey { key, reference }),
+        Err(error) => {
+            report.error(&place, error.to_string(), error.remedy());
+            None
+        }
+    }
+}
+
+/// The bytes of a secret, where they are kept, and what says so.
+struct Found {
+    value: Zeroizing<Vec<u8>>,
+    reference: SecretReference,
+    place: Place,
+}
+
+/// What a kind of secret is to be, and what to tell who has it wrong.
+struct Kind {
+    max_bytes: usize,
+    write_reference: &'static str,
+    move_secret: &'static str,
+    make_readable: &'static str,
+}
+
+/// The bytes that `key` of `section` refers to.
+fn referenced(
+    section: &mut Section<'_>,
+    key: &'static str,
+    kind: &Kind,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<Found> {
     let place = section.place_of(key);
     if !section.has(key) {
-        report.error(&place, format!("the key {key} is missing"), WRITE_REFERENCE);
+        report.error(&place, format!("the key {key} is missing"), kind.write_reference);
     }
     if section.is_string(key) {
         section.skip(key);
-        report.error(&place, "a secret stands in the configuration itself", MOVE_SECRET);
+        report.error(&place, "a secret stands in the configuration itself", kind.move_secret);
         return None;
     }
     let mut reference = section.section(key, report)?;
     if reference.has("file") == reference.has("env") {
-        report.error(&place, "the secret needs either file or env", WRITE_REFERENCE);
+        report.error(&place, "the secret needs either file or env", kind.write_reference);
     }
     let file = reference.optional::<String>("file", report);
     let variable = reference.optional::<String>("env", report);
     reference.finish(report);
-    let (key, reference, place) = match (file, variable) {
+    let (value, reference, place) = match (file, variable) {
         (Some(file), None) => {
             let path = file::path(&file.value, report.source.file);
-            (file::read(&file, environment, report)?, SecretReference::File(path), file.place)
+            (file::read(&file, kind, environment, report)?, SecretReference::File(path), file.place)
         }
         (None, Some(variable)) => {
-            let key = from_environment(&variable, environment, report)?;
-            (key, SecretReference::Environment(variable.value), variable.place)
+            let value = from_environment(&variable, environment, report)?;
+            (value, SecretReference::Environment(variable.value), variable.place)
         }
         _ => return None,
     };
-    checked(key, reference, &place, report)
+    Some(Found { value, reference, place })
 }
 
 fn from_environment(
@@ -161,3 +214,19 @@ const WRITE_REFERENCE: &str =
     "write shared_key = { file = \"/etc/crossgate/peer.psk\" }, or { env = \"NAME\" }";
 const MOVE_SECRET: &str = "take it out and treat it as known to others: make a new one with \
      (umask 077; openssl rand -base64 32 > FILE), and write shared_key = { file = \"FILE\" }";
+const SHARED_KEY: Kind = Kind {
+    // More than any key has; what is longer is refused for its length.
+    max_bytes: 1024,
+    write_reference: WRITE_REFERENCE,
+    move_secret: MOVE_SECRET,
+    make_readable: "make the file with: (umask 077; openssl rand -base64 32 > FILE), as the user that runs the gateway",
+};
+const PRIVATE_KEY: Kind = Kind {
+    // A key of RSA with 8192 bits takes 6,400 bytes in PEM.
+    max_bytes: 65_536,
+    write_reference: "write private_key = { file = \"/etc/crossgate/gw.key\" }, or { env = \"NAME\" }",
+    move_secret: "take it out and treat it as known to others: have a certificate issued for a new key, \
+         and write private_key = { file = \"FILE\" }",
+    make_readable: "name the private key's file, readable by the user that runs the gateway alone; \
+         a new one: (umask 077; openssl genpkey -algorithm ED25519 -out FILE)",
+};

@@ -108,7 +108,7 @@ fn a_crossgate_accepts_what_is_written_for_it() {
         assert_eq!((&there.local_id, &there.remote_id), (&here.remote_id, &here.local_id));
         assert_eq!(there.policy, here.policy);
         assert_eq!(there.traffic_selectors.local, here.traffic_selectors.remote);
-        assert_eq!(there.shared_key, here.shared_key);
+        assert_eq!(there.authentication, here.authentication);
     }
 }
 

@@ -11,7 +11,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
-use crossgate_config::{Config, EXAMPLE, Environment, Finding, Source};
+use crossgate_config::{Authentication, Config, EXAMPLE, Environment, Finding, Source};
 
 const KEY: &str = "q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mA";
 
@@ -51,7 +51,10 @@ fn the_example_is_accepted_with_a_private_key_beside_it() {
     for ending in ["", "\n", "\r\n"] {
         let directory = with_key(format!("{KEY}{ending}").as_bytes(), 0o600);
         let config = check(directory.path()).unwrap();
-        assert_eq!(config.connections()["a-to-b"].shared_key.expose(), KEY.as_bytes());
+        let Authentication::SharedKey(key) = &config.connections()["a-to-b"].authentication else {
+            panic!("the example has a shared key")
+        };
+        assert_eq!(key.expose(), KEY.as_bytes());
         assert_eq!(config.network_of(&config.connections()["a-to-b"]).name.as_str(), "site-a");
         assert_eq!(config.peer_of(&config.connections()["a-to-b"]).name.as_str(), "site-b");
         assert_eq!(config.underlay_ports().map(|port| port.name.as_str()).collect::<Vec<_>>(), ["wan"]);

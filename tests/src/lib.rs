@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod certificates;
 pub mod failure;
 pub mod garbage;
 pub mod gateway;

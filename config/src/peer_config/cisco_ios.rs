@@ -194,6 +194,9 @@ fn identity(identity: &Identity) -> Result<String, PeerConfigError> {
         Identity::Ipv6(address) => Ok(format!("address {address}")),
         Identity::Fqdn(name) => Ok(format!("fqdn {name}")),
         Identity::Email(name) => Ok(format!("email {name}")),
+        Identity::Name(_) => {
+            Err(PeerConfigError::Identity { system: "cisco-ios", identity: identity.clone() })
+        }
         Identity::KeyId(bytes) => {
             let text = std::str::from_utf8(bytes).ok();
             let text =

@@ -164,6 +164,9 @@ fn identity(identity: &Identity) -> Result<String, PeerConfigError> {
         Identity::Ipv6(address) => Ok(format!("inet6 {address}")),
         Identity::Fqdn(name) => Ok(format!("hostname {name}")),
         Identity::Email(name) => Ok(format!("user-at-hostname {name}")),
+        Identity::Name(_) => {
+            Err(PeerConfigError::Identity { system: "juniper-srx", identity: identity.clone() })
+        }
         Identity::KeyId(bytes) => {
             let text = std::str::from_utf8(bytes).ok();
             let text =

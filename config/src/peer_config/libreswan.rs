@@ -128,6 +128,9 @@ fn identity(identity: &Identity) -> Result<String, PeerConfigError> {
             let refused = || PeerConfigError::Identity { system: "libreswan", identity: identity.clone() };
             text.map(|text| format!("@[{text}]")).ok_or_else(refused)
         }
+        Identity::Name(_) => {
+            Err(PeerConfigError::Identity { system: "libreswan", identity: identity.clone() })
+        }
         Identity::Email(_) | Identity::Ipv4(_) | Identity::Ipv6(_) => Ok(identity.to_string()),
     }
 }

@@ -138,6 +138,7 @@ fn identity(identity: &Identity) -> String {
     match identity {
         Identity::KeyId(bytes) => format!("\"@#{}\"", hexadecimal(bytes)),
         Identity::Fqdn(name) => format!("\"@{name}\""),
+        Identity::Name(name) => format!("\"{name}\""),
         Identity::Email(_) | Identity::Ipv4(_) | Identity::Ipv6(_) => identity.to_string(),
     }
 }

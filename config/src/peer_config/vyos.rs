@@ -118,7 +118,9 @@ fn esp_group(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
 
 fn identity(identity: &Identity) -> Result<String, PeerConfigError> {
     match identity {
-        Identity::KeyId(_) => Err(PeerConfigError::Identity { system: "vyos", identity: identity.clone() }),
+        Identity::KeyId(_) | Identity::Name(_) => {
+            Err(PeerConfigError::Identity { system: "vyos", identity: identity.clone() })
+        }
         other => Ok(other.to_string()),
     }
 }

@@ -8,11 +8,12 @@ use std::path::{self, Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open};
 use zeroize::Zeroizing;
 
+use super::Kind;
 use crate::environment::Environment;
 use crate::report::{Located, Report};
 
 /// The file `name` as an absolute path; relative names begin at the directory of the configuration.
-pub(super) fn path(name: &str, configuration: &Path) -> PathBuf {
+pub(crate) fn path(name: &str, configuration: &Path) -> PathBuf {
     let path = configuration.parent().unwrap_or(Path::new("")).join(name);
     path::absolute(&path).unwrap_or(path)
 }
@@ -20,6 +21,7 @@ pub(super) fn path(name: &str, configuration: &Path) -> PathBuf {
 /// The bytes of the file `name`, which is relative to the configuration's directory; flaws are reported.
 pub(super) fn read(
     name: &Located<String>,
+    kind: &Kind,
     environment: &Environment<'_>,
     report: &mut Report<'_>,
 ) -> Option<Zeroizing<Vec<u8>>> {
@@ -27,10 +29,10 @@ pub(super) fn read(
     let path = directory.join(&name.value);
     let shown = path.display();
     let unreadable =
-        |error: io::Error| (format!("{shown} cannot be read: {error}"), MAKE_READABLE.to_owned());
+        |error: io::Error| (format!("{shown} cannot be read: {error}"), kind.make_readable.to_owned());
     let result = open_without_waiting(&path).map_err(unreadable).and_then(|file| {
-        judge(&file, &path, environment)?;
-        contents(file).map_err(unreadable)
+        judge(&file, &path, kind, environment)?;
+        contents(file, kind.max_bytes).map_err(unreadable)
     });
     match result {
         Ok(bytes) => Some(bytes),
@@ -41,6 +43,22 @@ pub(super) fn read(
     }
 }
 
+/// The bytes of a file that is no secret; a text that says why not.
+pub(crate) fn read_regular(path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let unreadable = |error: io::Error| format!("{shown} cannot be read: {error}");
+    let file = open_without_waiting(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(format!("{shown} is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(max_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max_bytes {
+        return Err(format!("{shown} is larger than {} MiB", max_bytes >> 20));
+    }
+    Ok(bytes)
+}
+
 /// Opens without waiting for the other end of a FIFO.
 fn open_without_waiting(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -48,11 +66,16 @@ fn open_without_waiting(path: &Path) -> io::Result<File> {
 }
 
 /// Judges the file that is open, so that nobody can swap it between the look and the reading.
-fn judge(file: &File, path: &Path, environment: &Environment<'_>) -> Result<(), (String, String)> {
+fn judge(
+    file: &File,
+    path: &Path,
+    kind: &Kind,
+    environment: &Environment<'_>,
+) -> Result<(), (String, String)> {
     let shown = path.display();
     let metadata = file
         .metadata()
-        .map_err(|error| (format!("{shown} cannot be read: {error}"), MAKE_READABLE.to_owned()))?;
+        .map_err(|error| (format!("{shown} cannot be read: {error}"), kind.make_readable.to_owned()))?;
     if !metadata.is_file() {
         return Err((
             format!("{shown} is not a regular file"),
@@ -79,15 +102,11 @@ fn judge(file: &File, path: &Path, environment: &Environment<'_>) -> Result<(), 
 }
 
 /// The beginning of the file, in one buffer that never moves (a moved one would leave a copy behind).
-fn contents(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(READ_MAX_BYTES + 1));
-    file.take(READ_MAX_BYTES as u64).read_to_end(&mut bytes)?;
+fn contents(file: File, max_bytes: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(max_bytes + 1));
+    file.take(max_bytes as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Any right of group and world.
 const OTHERS: u32 = 0o077;
-/// More than any key has; what is longer is refused for its length.
-const READ_MAX_BYTES: usize = 1024;
-const MAKE_READABLE: &str =
-    "make the file with: (umask 077; openssl rand -base64 32 > FILE), as the user that runs the gateway";

@@ -2,11 +2,51 @@
 //!
 //! IKE_AUTH computes its own AUTH and checks the peer's here, by the method that the connection asks for.
 
+use std::sync::Arc;
+
 use crate::crypto::prf::Prf;
 use crate::secret::Secret;
 use crate::wire::Identification;
 
+pub mod certificate;
 pub mod psk;
+
+pub use certificate::CertificateAuthentication;
+
+/// How the two sides of a connection prove themselves: both in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// By a pre-shared key, never empty (RFC 7296, 2.15).
+    SharedKey(Arc<Secret<Vec<u8>>>),
+    /// By signature, with X.509 certificates.
+    Certificate(Arc<CertificateAuthentication>),
+}
+
+impl Authentication {
+    /// A pre-shared key.
+    #[must_use]
+    pub fn shared_key(key: &[u8]) -> Self {
+        Self::SharedKey(Arc::new(Secret::from(key)))
+    }
+
+    /// Whether an IKE SA that was authenticated under `self` still stands under `other`. New certificates, anchors and CRLs count from the next
+    /// IKE_AUTH on: renewing a certificate must not cost a tunnel.
+    pub(crate) fn is_same_proof(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::SharedKey(one), Self::SharedKey(other)) => one == other,
+            (Self::Certificate(_), Self::Certificate(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// The certificates, if it is by them.
+    pub(crate) const fn certificate(&self) -> Option<&Arc<CertificateAuthentication>> {
+        match self {
+            Self::Certificate(by) => Some(by),
+            Self::SharedKey(_) => None,
+        }
+    }
+}
 
 /// Proof that a peer's AUTH payload was checked; only the check makes one, and an SA is not established without.
 #[derive(Debug)]

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::Authentication;
 use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::endpoint::IKE_PORT;
 use crate::event::{ConnectionId, Encapsulation, Path};
 use crate::identity::Identity;
-use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
 /// Everything about one connection (RFC 4301, 4.4.3: an entry of the peer authorization database with its policies).
@@ -27,8 +27,8 @@ pub struct ConnectionConfig {
     pub local_id: Identity,
     /// Who the peer must prove to be; `None` accepts any identity that knows the key.
     pub remote_id: Option<Identity>,
-    /// The pre-shared key, never empty (RFC 7296, 2.15).
-    pub psk: Arc<Secret<Vec<u8>>>,
+    /// How both sides prove themselves.
+    pub authentication: Authentication,
     /// Algorithms for the IKE SA, the most wanted first, at least one.
     pub ike_suites: Vec<IkeSuite>,
     /// Whether keys of the IKE SA come from ML-KEM-768, too, if the peer can (RFC 9370): offered first, and taken before anything without.
@@ -227,7 +227,7 @@ impl ConnectionConfig {
     /// # Errors
     /// The first thing that is missing or contradicts.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.psk.expose().is_empty() {
+        if matches!(&self.authentication, Authentication::SharedKey(key) if key.expose().is_empty()) {
             return Err(ConfigError::EmptyPsk);
         }
         if self.ike_suites.is_empty() {
@@ -271,7 +271,7 @@ impl ConnectionConfig {
             && self.remote_address == other.remote_address
             && self.local_id == other.local_id
             && self.remote_id == other.remote_id
-            && self.psk == other.psk
+            && self.authentication.is_same_proof(&other.authentication)
             && self.ike_suites == other.ike_suites
             && self.post_quantum == other.post_quantum
             && self.force_encapsulation == other.force_encapsulation

@@ -58,6 +58,9 @@ pub trait Environment {
     /// Fills `out` from a cryptographically secure generator (nonces, SPIs, private keys, IVs).
     fn random(&mut self, out: &mut [u8]);
 
+    /// The time of day, which certificates are valid by.
+    fn unix_time(&self) -> crossgate_pki::UnixTime;
+
     /// A free inbound SPI of the data plane, for a Child SA of `connection`; `None` if it has no free slot. It stays allocated until
     /// [`Self::release_spi`] (it was never installed) or [`crate::Event::RemoveChild`] (it was) names it.
     fn allocate_spi(&mut self, connection: crate::event::ConnectionId) -> Option<Spi>;

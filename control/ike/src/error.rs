@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crossgate_pki::{CertificateError, KeyKind, Side};
 use thiserror::Error;
 
 use crate::identity::Identity;
@@ -120,6 +121,33 @@ pub enum IkeError {
     /// The peer wants another method than a pre-shared key.
     #[error("the peer authenticates by another method than a shared key")]
     OtherAuthMethod,
+    /// The peer does not prove itself by a certificate.
+    #[error("the peer authenticates by another method than a certificate")]
+    NotByCertificate,
+    /// The peer's certificate is not accepted.
+    #[error("the peer's certificate is refused: {0}")]
+    PeerCertificate(Box<CertificateError>),
+    /// Our certificate is of no use.
+    #[error("this gateway's certificate cannot be used: {0}")]
+    OwnCertificate(Box<CertificateError>),
+    /// The peer's certificate is fine, but the AUTH payload is not by its key.
+    #[error("the peer's proof of identity is wrong: its signature is not by the key of its certificate")]
+    WrongSignature,
+    /// The peer signs with SHA-1.
+    #[error("the peer signs its proof of identity with SHA-1, which is broken")]
+    WeakSignature,
+    /// The peer signs by an algorithm that is not spoken here.
+    #[error("the peer signs its proof of identity by an algorithm that is unknown here: {0}")]
+    UnknownSignature(String),
+    /// The peer accepts no signature that our key can make (RFC 7427, 4).
+    #[error("the peer accepts no signature that this gateway's key makes ({0})")]
+    NoCommonSignature(KeyKind),
+    /// The peer did not accept our certificate.
+    #[error("the peer refused this side's identity or certificate (AUTHENTICATION_FAILED){}", if *.trusted { "" } else { ": it asked for certificates of other CAs" })]
+    CertificateRefused {
+        /// Whether it asked for certificates of one of our CAs, or did not say.
+        trusted: bool,
+    },
     /// The peer did not accept our AUTH payload.
     #[error("the peer refused this side's identity or shared key (AUTHENTICATION_FAILED)")]
     RefusedByPeer,
@@ -196,12 +224,20 @@ impl IkeError {
             Self::NoProposalChosen(_)
             | Self::NoProposalAccepted(_)
             | Self::GroupDispute(_)
+            | Self::UnknownSignature(_)
+            | Self::NoCommonSignature(_)
             | Self::NoCommonSelectors(_)
             | Self::SelectorsRefused(_) => Blame::NoCommonGround,
             Self::UnknownPeer(_)
             | Self::WrongIdentity { .. }
             | Self::WrongKey
             | Self::OtherAuthMethod
+            | Self::NotByCertificate
+            | Self::PeerCertificate(_)
+            | Self::OwnCertificate(_)
+            | Self::WrongSignature
+            | Self::WeakSignature
+            | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
             | Self::MayNotBegin => Blame::Misconfigured,
             Self::NoFreeSpi | Self::TooManyChildren | Self::Expired => Blame::Exhausted,
@@ -222,6 +258,14 @@ impl IkeError {
             | Self::WrongIdentity { .. }
             | Self::WrongKey
             | Self::OtherAuthMethod
+            | Self::NotByCertificate
+            | Self::PeerCertificate(_)
+            | Self::OwnCertificate(_)
+            | Self::WrongSignature
+            | Self::WeakSignature
+            | Self::UnknownSignature(_)
+            | Self::NoCommonSignature(_)
+            | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
             | Self::MayNotBegin => NotifyType::AUTHENTICATION_FAILED,
             Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
@@ -252,7 +296,7 @@ impl IkeError {
 
     /// Which side must change what.
     #[must_use]
-    pub const fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::Malformed(_)
             | Self::UnsupportedCritical(_)
@@ -279,7 +323,28 @@ impl IkeError {
             Self::WrongIdentity { .. } => "make remote_id here equal to the identity that the peer sends",
             Self::WrongKey => "set the same shared_key on both sides",
             Self::OtherAuthMethod => {
-                "set the peer to authenticate with a shared key (PSK) in both directions"
+                "set the peer to authenticate with a shared key (PSK) in both directions, or set authentication here"
+            }
+            Self::NotByCertificate => {
+                "set the peer to authenticate with a certificate in both directions, or set shared_key here"
+            }
+            Self::PeerCertificate(error) => error.remedy(Side::Peer),
+            Self::OwnCertificate(error) => error.remedy(Side::Ours),
+            Self::WrongSignature => "check that the peer's private key belongs to its certificate",
+            Self::WeakSignature => {
+                "let the peer speak RFC 7427 (digital signatures with SHA2), or take an ECDSA certificate there; allow_sha1 here accepts SHA-1"
+            }
+            Self::UnknownSignature(_) => {
+                "let the peer sign by RSA, ECDSA or Ed25519 with SHA2-256, SHA2-384 or SHA2-512"
+            }
+            Self::NoCommonSignature(_) => {
+                "let the peer accept SHA2 signatures of that kind, or take a certificate here with a key that it accepts (ECDSA P-256 or RSA)"
+            }
+            Self::CertificateRefused { trusted: false } => {
+                "add the CA of this gateway's certificate to those that the peer trusts, or take a certificate of a CA that the peer asks for"
+            }
+            Self::CertificateRefused { trusted: true } => {
+                "check that the peer trusts the CA of this gateway's certificate, that local_id is what the peer expects, and that the certificate names it; the peer's log tells which"
             }
             Self::RefusedByPeer => {
                 "set the same shared_key on both sides, and check that the peer expects local_id as this side's identity; the peer's log tells which"

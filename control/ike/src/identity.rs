@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use crossgate_pki::{DistinguishedName, NameError, Subject};
 use thiserror::Error;
 
 use crate::wire::{IdType, Identification};
@@ -24,6 +25,8 @@ pub enum Identity {
     Fqdn(String),
     /// `ID_RFC822_ADDR`: an e-mail address, its domain in lower case.
     Email(String),
+    /// `ID_DER_ASN1_DN`: a certificate's subject.
+    Name(DistinguishedName),
     /// `ID_KEY_ID`: opaque bytes.
     KeyId(Vec<u8>),
     /// Any other kind, or bytes that do not fit their kind: equal only to the same kind with the same bytes.
@@ -48,8 +51,11 @@ pub enum IdentityError {
     #[error("after `keyid:0x` come pairs of hexadecimal digits")]
     Hex,
     /// A character that no host name has.
-    #[error("`{0}` is no IP address, host name, e-mail address or `keyid:...`")]
+    #[error("`{0}` is no IP address, host name, e-mail address, distinguished name or `keyid:...`")]
     NotAName(String),
+    /// A text with `=` that is no distinguished name.
+    #[error(transparent)]
+    Distinguished(#[from] NameError),
 }
 
 impl Identity {
@@ -68,6 +74,7 @@ impl Identity {
             }
             IdType::FQDN => text().filter(|text| is_host_name(text)).map_or_else(other, fqdn),
             IdType::RFC822_ADDR => text().filter(|text| is_email(text)).map_or_else(other, email),
+            IdType::DER_ASN1_DN => DistinguishedName::from_der(&id.data).map_or_else(|_| other(), Self::Name),
             IdType::KEY_ID => Self::KeyId(id.data.clone()),
             _ => other(),
         }
@@ -80,10 +87,25 @@ impl Identity {
             Self::Ipv6(address) => (IdType::IPV6_ADDR, address.octets().to_vec()),
             Self::Fqdn(name) => (IdType::FQDN, name.clone().into_bytes()),
             Self::Email(address) => (IdType::RFC822_ADDR, address.clone().into_bytes()),
+            Self::Name(name) => (IdType::DER_ASN1_DN, name.der().to_vec()),
             Self::KeyId(data) => (IdType::KEY_ID, data.clone()),
             Self::Other { kind, data } => (*kind, data.clone()),
         };
         Identification { kind, reserved: [0; 3], data }
+    }
+}
+
+impl Identity {
+    /// As a certificate would have it; `None` for what no certificate vouches for (RFC 4945, 3.1).
+    pub(crate) fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::Ipv4(address) => Some(Subject::Address((*address).into())),
+            Self::Ipv6(address) => Some(Subject::Address((*address).into())),
+            Self::Fqdn(name) => Some(Subject::Dns(name.clone())),
+            Self::Email(address) => Some(Subject::Email(address.clone())),
+            Self::Name(name) => Some(Subject::Name(name.clone())),
+            Self::KeyId(_) | Self::Other { .. } => None,
+        }
     }
 }
 
@@ -99,7 +121,7 @@ impl From<IpAddr> for Identity {
 impl FromStr for Identity {
     type Err = IdentityError;
 
-    /// An IP address, `keyid:text`, `keyid:0x` and hexadecimal digits, an e-mail address, or a host name (also as
+    /// An IP address, a distinguished name (`C=CH, O=Example, CN=gw`), `keyid:text`, `keyid:0x` and hexadecimal digits, an e-mail address, or a host name (also as
     /// `fqdn:name`; a leading `@` is dropped, as other gateways write it).
     fn from_str(text: &str) -> Result<Self, IdentityError> {
         if text.len() > MAX_NAME_BYTES {
@@ -110,6 +132,9 @@ impl FromStr for Identity {
         }
         if let Some(key_id) = text.strip_prefix("keyid:") {
             return parse_key_id(key_id);
+        }
+        if text.contains('=') {
+            return Ok(Self::Name(text.parse()?));
         }
         let name = text.strip_prefix("fqdn:").or_else(|| text.strip_prefix('@')).unwrap_or(text);
         match name {
@@ -128,6 +153,7 @@ impl fmt::Display for Identity {
             Self::Ipv4(address) => address.fmt(f),
             Self::Ipv6(address) => address.fmt(f),
             Self::Fqdn(name) | Self::Email(name) => f.write_str(name),
+            Self::Name(name) => name.fmt(f),
             Self::KeyId(data) => match std::str::from_utf8(data) {
                 Ok(text) if is_plain(text) && !text.starts_with("0x") => write!(f, "keyid:{text}"),
                 _ => write!(f, "keyid:0x{}", Hex(data)),

@@ -1,6 +1,7 @@
 //! Slow maths, packed so that a pool can do it: a [`Job`] leaves as [`crate::Event::Compute`], its [`JobResult`] comes back as
 //! [`crate::Input::Computed`]. A job holds all it needs; running it has no effect but its result.
 
+use crate::auth::certificate;
 use crate::crypto::kex::{KexError, PrivateValue};
 use crate::event::IkeId;
 use crate::secret::Secret;
@@ -22,6 +23,8 @@ pub(crate) enum Work {
     Agree(PrivateValue, Vec<u8>),
     /// Both, as a responder needs them.
     Answer(PrivateValue, Vec<u8>),
+    /// Proofs by certificate, the peer's and ours.
+    Prove(Box<certificate::Work>),
 }
 
 /// What came of a [`Job`]; meaningful to the endpoint that made the job only.
@@ -41,10 +44,12 @@ pub(crate) enum Outcome {
     Agreed(Result<Secret<Vec<u8>>, KexError>),
     /// Our public value and the shared secret.
     Answered(Result<(Vec<u8>, Secret<Vec<u8>>), KexError>),
+    /// What was found of the peer's proof, and our own.
+    Proven(certificate::Done),
 }
 
 impl Job {
-    /// Computes; takes between 0.05 and some tens of milliseconds, depending on the group.
+    /// Computes; takes between 0.05 and some tens of milliseconds, depending on the group or the kind of key.
     #[must_use]
     pub fn run(self) -> JobResult {
         let outcome = match self.work {
@@ -54,6 +59,7 @@ impl Job {
             }
             Work::Agree(private, peer) => Outcome::Agreed(private.agree(&peer)),
             Work::Answer(private, peer) => Outcome::Answered(private.answer(&peer)),
+            Work::Prove(work) => Outcome::Proven(work.run()),
         };
         JobResult { ike: self.ike, serial: self.serial, outcome }
     }

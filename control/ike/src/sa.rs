@@ -11,11 +11,12 @@ use crate::config::ConnectionConfig;
 use crate::environment::Instant;
 use crate::established::{Closing, Established};
 use crate::event::{ChildId, ConnectionId, DownReason, IkeId};
-use crate::exchange::auth::{AuthAwaited, AuthSent};
+use crate::exchange::auth::{AuthAwaited, AuthProving, AuthSent, AuthSigning, AuthVerifying};
 use crate::exchange::init::{InitAnswering, InitPreparing, InitSent, InitSharing};
 use crate::exchange::intermediate::Intermediate;
 use crate::job::JobResult;
 use crate::notice::What;
+use crate::secured::Secured;
 use crate::status::IkeStatus;
 use crate::wire::{Header, IkeSpi, Role};
 
@@ -45,12 +46,18 @@ pub(crate) enum State {
     InitSharing(Box<InitSharing>),
     /// Initiator: an additional key exchange is under way.
     Intermediate(Box<Intermediate>),
+    /// Initiator: our proof is being signed.
+    AuthSigning(Box<AuthSigning>),
     /// Initiator: IKE_AUTH is out.
     AuthSent(Box<AuthSent>),
+    /// Initiator: the peer's proof is being checked.
+    AuthVerifying(Box<AuthVerifying>),
     /// Responder: the answer to IKE_SA_INIT is being computed.
     InitAnswering(Box<InitAnswering>),
     /// Responder: IKE_SA_INIT is answered.
     AuthAwaited(Box<AuthAwaited>),
+    /// Responder: the peer's proof is being checked, and ours signed.
+    AuthProving(Box<AuthProving>),
     /// Both are who they say.
     Established(Box<Established>),
     /// It is over; what is left is to tell the peer and to answer its repeats.
@@ -76,7 +83,8 @@ impl IkeSa {
             State::AuthAwaited(state) => state.on_datagram(arrived, header, cx),
             State::Established(state) => state.on_datagram(arrived, header, cx),
             State::Closing(state) => state.on_datagram(arrived, header, cx),
-            State::InitPreparing(_) | State::InitSharing(_) | State::InitAnswering(_) | State::Gone => {
+            // Something is being computed: the peer will ask again.
+            state => {
                 cx.note_from(What::DropUnexpected, arrived.remote);
                 state
             }
@@ -92,7 +100,7 @@ impl IkeSa {
             State::AuthAwaited(state) => state.on_timeout(cx),
             State::Established(state) => state.on_timeout(cx),
             State::Closing(state) => state.on_timeout(cx),
-            State::InitPreparing(_) | State::InitSharing(_) | State::Gone => state,
+            state => state,
         });
     }
 
@@ -103,6 +111,9 @@ impl IkeSa {
             State::InitAnswering(state) => state.on_computed(result, cx),
             State::Intermediate(state) => state.on_computed(result, cx),
             State::AuthAwaited(state) => state.on_computed(result, cx),
+            State::AuthSigning(state) => state.on_computed(result, cx),
+            State::AuthVerifying(state) => state.on_computed(result, cx),
+            State::AuthProving(state) => state.on_computed(result, cx),
             State::Established(state) => state.on_computed(result, cx),
             other => other,
         });
@@ -191,8 +202,11 @@ impl IkeSa {
     /// Forgets it without a word: the peer has not authenticated us yet.
     pub(crate) fn abandon(&mut self, cx: &mut Cx<'_>) {
         self.step(cx, |state, cx| {
-            if let State::AuthSent(state) = state {
-                state.release(cx);
+            match state {
+                State::AuthSigning(state) => state.unsent.release(cx),
+                State::AuthSent(state) => state.release(cx),
+                State::AuthVerifying(state) => state.sent.release(cx),
+                _ => {}
             }
             cx.ended(DownReason::DeletedByUs, None, false);
             State::Gone
@@ -216,7 +230,7 @@ impl IkeSa {
             State::AuthAwaited(state) => Some(state.expires_at),
             State::Established(state) => state.deadline(),
             State::Closing(state) => Some(state.deadline()),
-            State::InitPreparing(_) | State::InitSharing(_) | State::Gone => None,
+            _ => None,
         }
     }
 
@@ -226,15 +240,17 @@ impl IkeSa {
             State::InitSent(state) => Some(state.config.id),
             State::InitSharing(state) => Some(state.sent.config.id),
             State::Intermediate(state) => Some(state.config.id),
+            State::AuthSigning(state) => Some(state.unsent.config.id),
             State::AuthSent(state) => Some(state.config.id),
+            State::AuthVerifying(state) => Some(state.sent.config.id),
             State::Established(state) => Some(state.config.id),
             State::Closing(state) => state.connection,
-            State::InitAnswering(_) | State::AuthAwaited(_) | State::Gone => None,
+            State::InitAnswering(_) | State::AuthAwaited(_) | State::AuthProving(_) | State::Gone => None,
         }
     }
 
     pub(crate) const fn is_half_open(&self) -> bool {
-        matches!(self.state, State::InitAnswering(_) | State::AuthAwaited(_))
+        matches!(self.state, State::InitAnswering(_) | State::AuthAwaited(_) | State::AuthProving(_))
     }
 
     pub(crate) const fn is_gone(&self) -> bool {
@@ -287,25 +303,25 @@ impl IkeSa {
 
     /// SPIs of initiator and responder, once both are known.
     pub(crate) fn spis(&self) -> (IkeSpi, IkeSpi) {
+        self.secured().map_or((self.local_spi, IkeSpi::NONE), |secured| secured.spis)
+    }
+
+    fn secured(&self) -> Option<&Secured> {
         match &self.state {
-            State::Intermediate(state) => state.secured.spis,
-            State::AuthSent(state) => state.secured.spis,
-            State::AuthAwaited(state) => state.secured.spis,
-            State::Established(state) => state.secured.spis,
-            State::Closing(state) => state.secured.spis,
-            _ => (self.local_spi, IkeSpi::NONE),
+            State::Intermediate(state) => Some(&state.secured),
+            State::AuthSigning(state) => Some(&state.unsent.secured),
+            State::AuthSent(state) => Some(&state.secured),
+            State::AuthVerifying(state) => Some(&state.sent.secured),
+            State::AuthAwaited(state) => Some(&state.secured),
+            State::AuthProving(state) => Some(&state.awaited.secured),
+            State::Established(state) => Some(&state.secured),
+            State::Closing(state) => Some(&state.secured),
+            _ => None,
         }
     }
 
     pub(crate) fn status(&self, config: &ConnectionConfig) -> IkeStatus {
-        let secured = match &self.state {
-            State::Intermediate(state) => Some(&state.secured),
-            State::AuthSent(state) => Some(&state.secured),
-            State::AuthAwaited(state) => Some(&state.secured),
-            State::Established(state) => Some(&state.secured),
-            State::Closing(state) => Some(&state.secured),
-            _ => None,
-        };
+        let secured = self.secured();
         let established = match &self.state {
             State::Established(state) => Some(state),
             _ => None,
@@ -331,8 +347,10 @@ impl State {
             Self::InitPreparing(_) | Self::InitSent(_) => "IKE_SA_INIT sent",
             Self::InitSharing(_) => "computing keys",
             Self::Intermediate(_) => "IKE_INTERMEDIATE sent",
+            Self::AuthSigning(_) => "signing",
             Self::AuthSent(_) => "IKE_AUTH sent",
-            Self::InitAnswering(_) | Self::AuthAwaited(_) => "half open",
+            Self::AuthVerifying(_) => "checking the peer's proof",
+            Self::InitAnswering(_) | Self::AuthAwaited(_) | Self::AuthProving(_) => "half open",
             Self::Established(_) => "established",
             Self::Closing(_) => "closing",
             Self::Gone => "gone",

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::Authentication;
 use crate::config::{ChildConfig, ConnectionConfig, Dpd, EndpointConfig, EsnPolicy, Lifetime, Mode};
 use crate::crypto::kex::Group;
 use crate::crypto::suite::{EspSuite, IkeCipher, IkeSuite, KeyBits, Prf};
@@ -13,7 +14,6 @@ use crate::endpoint::Endpoint;
 use crate::environment::Instant;
 use crate::event::{Command, ConnectionId, Event, Input, Output};
 use crate::identity::Identity;
-use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
 mod link;
@@ -99,7 +99,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
         remote_address: Some(IpAddr::V4(address(1 - index))),
         local_id: Identity::Ipv4(address(index)),
         remote_id: Some(Identity::Ipv4(address(1 - index))),
-        psk: Arc::new(Secret::new(b"a shared key of the simulation".to_vec())),
+        authentication: Authentication::shared_key(b"a shared key of the simulation"),
         ike_suites: vec![IkeSuite {
             cipher: IkeCipher::AesGcm16(KeyBits::B256),
             prf: Prf::HmacSha2_256,

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use crossgate_dataplane::spi::{Spi, SpiAllocator};
 use crossgate_ike::environment::Environment;
 use crossgate_ike::event::{ConnectionId, Spi as IkeSpi};
+use crossgate_pki::UnixTime;
 
+use crate::clock::unix_seconds;
 use crate::workers::{Ticket, Workers};
 
 /// Randomness and SPIs.
@@ -38,6 +40,10 @@ impl Surroundings {
 impl Environment for Surroundings {
     fn random(&mut self, out: &mut [u8]) {
         fill(out);
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime(unix_seconds())
     }
 
     fn allocate_spi(&mut self, _: ConnectionId) -> Option<IkeSpi> {

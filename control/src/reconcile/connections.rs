@@ -6,12 +6,16 @@ use crossgate_config::policy::algorithm::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf as ConfigPrf,
 };
 use crossgate_config::policy::{AdditionalKeyExchange, Esn as ConfigEsn, IkeProposal, Policy};
-use crossgate_config::{Config, Connection, ConnectionMode, Identity as ConfigIdentity, PeerAddress};
+use crossgate_config::{
+    Authentication as ConfigAuthentication, Config, Connection, ConnectionMode, Identity as ConfigIdentity,
+    PeerAddress, RsaSignature,
+};
+use crossgate_ike::auth::certificate::RsaPadding;
+use crossgate_ike::auth::{Authentication, CertificateAuthentication};
 use crossgate_ike::config::{ChildConfig, ConnectionConfig, Dpd, EsnPolicy, Lifetime, Mode};
 use crossgate_ike::crypto::suite::{EspSuite, Group, IkeCipher, IkeSuite, Integrity, KeyBits, Prf};
 use crossgate_ike::event::ConnectionId;
 use crossgate_ike::identity::Identity;
-use crossgate_ike::secret::Secret;
 use crossgate_ike::selector::TrafficSelector;
 use ipnet::IpNet;
 
@@ -31,7 +35,7 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         },
         local_id: identity(&connection.local_id),
         remote_id: Some(identity(&connection.remote_id)),
-        psk: Arc::new(Secret::new(connection.shared_key.expose().to_vec())),
+        authentication: authentication(&connection.authentication),
         ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
         post_quantum: policy.additional_key_exchange == AdditionalKeyExchange::MlKem768,
         children: vec![child(connection)],
@@ -46,6 +50,23 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         ike_lifetime: Lifetime::of(policy.ike_lifetime),
         dpd: Dpd::of(connection.dpd_timeout),
         force_encapsulation: false,
+    }
+}
+
+fn authentication(configured: &ConfigAuthentication) -> Authentication {
+    match configured {
+        ConfigAuthentication::SharedKey(key) => Authentication::shared_key(key.expose()),
+        ConfigAuthentication::Certificate(certificates) => {
+            Authentication::Certificate(Arc::new(CertificateAuthentication {
+                credential: Arc::clone(&certificates.credential),
+                trust: Arc::clone(&certificates.trust),
+                rsa_padding: match certificates.rsa_signature {
+                    RsaSignature::Pss => RsaPadding::Pss,
+                    RsaSignature::Pkcs1 => RsaPadding::Pkcs1,
+                },
+                allow_sha1: certificates.allow_sha1,
+            }))
+        }
     }
 }
 
@@ -167,6 +188,7 @@ fn identity(identity: &ConfigIdentity) -> Identity {
         ConfigIdentity::Ipv6(address) => Identity::Ipv6(*address),
         ConfigIdentity::Fqdn(name) => Identity::Fqdn(name.clone()),
         ConfigIdentity::Email(name) => Identity::Email(name.clone()),
+        ConfigIdentity::Name(name) => Identity::Name(name.clone()),
         ConfigIdentity::KeyId(bytes) => Identity::KeyId(bytes.clone()),
     }
 }

@@ -1,5 +1,6 @@
 //! A gateway's configuration file, made from what a test chooses.
 
+use crate::certificates::Certificates;
 use crate::failure::{Result, Tried};
 use std::fmt::Write as _;
 use std::fs;
@@ -62,6 +63,8 @@ pub struct Connection {
     pub prefixes: Vec<String>,
     /// The pre-shared key.
     pub shared_key: String,
+    /// Certificates instead of it.
+    pub certificates: Option<Certificates>,
     /// `Default`, `InitiatorOnly` or `ResponderOnly`.
     pub mode: String,
     /// Seconds after which a silent peer is taken for dead.
@@ -114,6 +117,9 @@ impl Plan {
     /// Writes `gateway.toml` and the keys' files into `folder`, which the gateway knows by the name `seen_as`.
     pub fn write(&self, folder: &Path, seen_as: &Path) -> Result<()> {
         for connection in &self.connections {
+            if let Some(certificates) = &connection.certificates {
+                certificates.write_for_gateway(folder, &connection.name)?;
+            }
             let path = folder.join(format!("{}.psk", connection.name));
             fs::write(&path, &connection.shared_key)
                 .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
@@ -184,6 +190,7 @@ impl Connection {
             peer: format!("192.0.2.{number}"),
             prefixes: vec![format!("10.{number}.0.0/16"), format!("fd00:{number}::/48")],
             shared_key: SHARED_KEY.to_owned(),
+            certificates: None,
             mode: "Default".to_owned(),
             dpd_timeout_s: 45,
             policy: Vec::new(),
@@ -207,12 +214,13 @@ name = {name:?}
 type = \"IPsec\"
 gateway = \"gw\"
 local_network_gateway = {name:?}
-shared_key = {{ file = \"{}/{name}.psk\" }}
 mode = {mode:?}
 dpd_timeout_s = {dpd_timeout_s}
-",
-            folder.display()
+"
         );
+        if self.certificates.is_none() {
+            let _ = writeln!(text, "shared_key = {{ file = \"{}/{name}.psk\" }}", folder.display());
+        }
         if let Some((local, remote)) = &self.identities {
             let _ = write!(text, "local_id = {local:?}\nremote_id = {remote:?}\n");
         }
@@ -224,6 +232,9 @@ dpd_timeout_s = {dpd_timeout_s}
         }
         if let Some((local, remote)) = &self.selectors {
             let _ = write!(text, "[connection.traffic_selectors]\nlocal = {local:?}\nremote = {remote:?}\n");
+        }
+        if let Some(certificates) = &self.certificates {
+            text.push_str(&certificates.table(folder, name));
         }
     }
 }

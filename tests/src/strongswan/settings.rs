@@ -1,5 +1,6 @@
 //! strongSwan's configuration: one connection with one child and a pre-shared key.
 
+use crate::certificates::Certificates;
 use crate::failure::{Result, Tried};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub remote_id: String,
     /// The pre-shared key.
     pub shared_key: String,
+    /// Certificates instead of it.
+    pub certificates: Option<Certificates>,
     /// IKE proposal, in strongSwan's words.
     pub ike: String,
     /// ESP proposal, in strongSwan's words.
@@ -34,6 +37,10 @@ pub struct Settings {
     pub connection_extra: String,
     /// A whole `swanctl.conf` instead of what the above makes.
     pub instead: Option<String>,
+    /// More connections.
+    pub more_connections: String,
+    /// More lines of the daemon's section.
+    pub daemon_extra: String,
 }
 
 impl Default for Settings {
@@ -44,6 +51,7 @@ impl Default for Settings {
             local_id: "192.0.2.2".to_owned(),
             remote_id: "192.0.2.1".to_owned(),
             shared_key: crate::gateway::SHARED_KEY.to_owned(),
+            certificates: None,
             ike: "aes256gcm16-prfsha384-ecp384".to_owned(),
             esp: "aes256gcm16-ecp384".to_owned(),
             local_prefixes: vec!["10.2.0.0/16".to_owned(), "fd00:2::/48".to_owned()],
@@ -52,6 +60,8 @@ impl Default for Settings {
             child_extra: String::new(),
             connection_extra: String::new(),
             instead: None,
+            more_connections: String::new(),
+            daemon_extra: String::new(),
         }
     }
 }
@@ -69,7 +79,11 @@ impl Settings {
     /// Writes its files into `folder`; it will find them under `seen_as` (another path, in a guest).
     pub(super) fn write(&self, folder: &Path, seen_as: &Path, esp: Esp) -> Result<()> {
         fs::create_dir_all(folder).tried(|| folder.display().to_string())?;
-        let files = [("strongswan.conf", daemon(seen_as, esp)), ("swanctl.conf", self.connection())];
+        if let Some(certificates) = &self.certificates {
+            certificates.write_for_strongswan(folder)?;
+        }
+        let daemon = daemon(seen_as, esp, &self.daemon_extra);
+        let files = [("strongswan.conf", daemon), ("swanctl.conf", self.connection())];
         for (name, text) in files {
             let path = folder.join(name);
             fs::write(&path, text)
@@ -85,7 +99,11 @@ impl Settings {
         }
         let Self { local, remote, local_id, remote_id, shared_key, ike, esp, .. } = self;
         let (local_ts, remote_ts) = (self.local_prefixes.join(","), self.remote_prefixes.join(","));
-        let Self { dpd_delay_s, child_extra, connection_extra, .. } = self;
+        let Self { dpd_delay_s, child_extra, connection_extra, more_connections, .. } = self;
+        let (auth, certs) = match self.certificates {
+            Some(_) => ("pubkey", "certs = own.pem"),
+            None => ("psk", ""),
+        };
         format!(
             "connections {{
     peer {{
@@ -97,11 +115,12 @@ impl Settings {
         dpd_delay = {dpd_delay_s}s
         {connection_extra}
         local {{
-            auth = psk
+            auth = {auth}
+            {certs}
             id = {local_id}
         }}
         remote {{
-            auth = psk
+            auth = {auth}
             id = {remote_id}
         }}
         children {{
@@ -113,6 +132,7 @@ impl Settings {
             }}
         }}
     }}
+    {more_connections}
 }}
 secrets {{
     ike-peer {{
@@ -126,7 +146,7 @@ secrets {{
     }
 }
 
-fn daemon(folder: &Path, esp: Esp) -> String {
+fn daemon(folder: &Path, esp: Esp, extra: &str) -> String {
     let folder = folder.display();
     let kernel = match esp {
         // The first to register is the one that does ESP.
@@ -146,7 +166,8 @@ fn daemon(folder: &Path, esp: Esp) -> String {
     }}
 }}
 charon {{
-    load = random nonce openssl aes sha1 sha2 hmac kdf gcm curve25519 {kernel} socket-default vici updown counters
+    {extra}
+    load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey constraints revocation aes sha1 sha2 hmac kdf gcm curve25519 {kernel} socket-default vici updown counters
     install_routes = yes
     replay_window = 1024
     retransmit_timeout = 1.0
@@ -158,7 +179,7 @@ charon {{
     }}
 }}
 swanctl {{
-    load = random openssl
+    load = random openssl pem pkcs1 pkcs8 x509 pubkey
 }}
 "
     )

@@ -19,8 +19,8 @@ use crate::wire::Selector;
 mod initiator;
 mod responder;
 
-pub(crate) use initiator::{AuthSent, begin};
-pub(crate) use responder::AuthAwaited;
+pub(crate) use initiator::{AuthSent, AuthSigning, AuthVerifying, begin};
+pub(crate) use responder::{AuthAwaited, AuthProving};
 
 /// Selectors as a TS payload carries them.
 pub(crate) fn selectors(of: &[TrafficSelector]) -> Vec<Selector> {

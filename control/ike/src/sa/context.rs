@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use zeroize::Zeroizing;
+
+use crate::auth::certificate::{self, Sign, Verify};
 use crate::config::EndpointConfig;
 use crate::connection::Connection;
 use crate::effect::Effect;
@@ -94,6 +97,18 @@ impl Cx<'_> {
         let mut nonce = vec![0; 32];
         self.env.random(&mut nonce);
         nonce
+    }
+
+    /// Hands proofs by certificate to the caller.
+    pub(crate) fn prove(&mut self, verify: Option<Verify>, sign: Option<Sign>) -> u64 {
+        self.compute(Work::Prove(Box::new(certificate::Work { verify, sign })))
+    }
+
+    /// A seed for one signature.
+    pub(crate) fn seed(&mut self) -> Zeroizing<[u8; 32]> {
+        let mut seed = Zeroizing::new([0; 32]);
+        self.env.random(seed.as_mut_slice());
+        seed
     }
 
     /// A fresh SPI for an IKE SA; 64 random bits do not meet by chance.

@@ -18,6 +18,8 @@ pub struct Plane {
     heard: BTreeSet<Spi>,
     /// SPIs at once; beyond it the table is full.
     pub capacity: usize,
+    /// The time of day; it stands still.
+    pub unix_time: crossgate_pki::UnixTime,
 }
 
 /// A pair that is installed.
@@ -38,6 +40,7 @@ impl Plane {
             sending: BTreeMap::new(),
             heard: BTreeSet::new(),
             capacity: 10_000,
+            unix_time: crossgate_pki::UnixTime(2_000_000_000),
         }
     }
 
@@ -133,6 +136,10 @@ impl Plane {
 impl Environment for Plane {
     fn random(&mut self, out: &mut [u8]) {
         self.random.fill(out);
+    }
+
+    fn unix_time(&self) -> crossgate_pki::UnixTime {
+        self.unix_time
     }
 
     fn allocate_spi(&mut self, _connection: ConnectionId) -> Option<Spi> {

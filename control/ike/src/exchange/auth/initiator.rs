@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{establish, install, selectors};
-use crate::auth::{AuthVerified, psk, signed_octets};
+use crate::auth::certificate::{self, Sign, Verify};
+use crate::auth::{AuthVerified, Authentication, psk, signed_octets};
 use crate::child::{Agreed, Offer};
 use crate::config::ConnectionConfig;
 use crate::crypto::suite::{accept_esp, esp_proposals};
@@ -12,6 +13,7 @@ use crate::established::{Closing, Task, error_payload};
 use crate::event::{DownReason, Role, Spi};
 use crate::exchange::init::Transcript;
 use crate::identity::Identity;
+use crate::job::{JobResult, Outcome};
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, State};
 use crate::secured::{Received, Secured};
@@ -27,9 +29,33 @@ pub(crate) struct AuthSent {
     spi: Spi,
 }
 
-/// Initiator: sends IKE_AUTH.
+/// Initiator: our proof is being signed.
+#[derive(Debug)]
+pub(crate) struct AuthSigning {
+    pub(crate) unsent: AuthSent,
+    serial: u64,
+}
+
+/// Initiator: the peer's proof is being checked.
+#[derive(Debug)]
+pub(crate) struct AuthVerifying {
+    pub(crate) sent: AuthSent,
+    peer: Identity,
+    message: Message,
+    serial: u64,
+}
+
+/// How far the peer's proof is checked.
+enum Checked {
+    /// It is right.
+    Proven(AuthVerified, Identity),
+    /// The pool has to say.
+    Open(Verify, Identity),
+}
+
+/// Initiator: proves itself and sends IKE_AUTH.
 pub(crate) fn begin(
-    mut secured: Secured,
+    secured: Secured,
     config: Arc<ConnectionConfig>,
     transcript: Transcript,
     cx: &mut Cx<'_>,
@@ -47,26 +73,83 @@ pub(crate) fn begin(
         &id,
         &transcript.intermediate,
     );
-    let auth = psk::authenticate(secured.prf(), &config.psk, &signed);
-    let mut payloads = vec![Payload::IdInitiator(id)];
-    let alone = cx.connections.get(&config.id).is_none_or(|connection| connection.ikes.len() <= 1);
-    if alone {
-        payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())));
+    let unsent = AuthSent { secured, config, transcript, spi };
+    match &unsent.config.authentication {
+        Authentication::SharedKey(key) => {
+            let auth = psk::authenticate(unsent.secured.prf(), key, &signed);
+            unsent.send(auth, cx)
+        }
+        Authentication::Certificate(by) => {
+            let offer = certificate::Offer::of_bytes(&unsent.transcript.answer);
+            match Sign::prepare(by, &offer, signed, cx.env.unix_time(), cx.seed()) {
+                Ok(sign) => {
+                    let serial = cx.prove(None, Some(sign));
+                    State::AuthSigning(Box::new(AuthSigning { unsent, serial }))
+                }
+                Err(error) => {
+                    unsent.release(cx);
+                    failed(error, cx)
+                }
+            }
+        }
     }
-    if let Some(remote) = &config.remote_id {
-        payloads.push(Payload::IdResponder(remote.to_wire()));
+}
+
+impl AuthSigning {
+    pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
+        match result.outcome {
+            Outcome::Proven(done) if result.serial == self.serial => match done {
+                Ok((_, Some(auth))) => self.unsent.send(auth, cx),
+                Ok((_, None)) => State::AuthSigning(self),
+                Err(error) => {
+                    self.unsent.release(cx);
+                    failed(error, cx)
+                }
+            },
+            _ => State::AuthSigning(self),
+        }
     }
-    let child = &config.children[0];
-    let proposals = esp_proposals(&child.esp_suites, &[], child.esn.offered(), spi.0);
-    payloads.push(Payload::Authentication(auth));
-    payloads.push(Payload::SecurityAssociation(proposals));
-    payloads.push(Payload::TsInitiator(selectors(&child.local_selectors)));
-    payloads.push(Payload::TsResponder(selectors(&child.remote_selectors)));
-    secured.request(ExchangeType::IKE_AUTH, payloads, cx);
-    State::AuthSent(Box::new(AuthSent { secured, config, transcript, spi }))
+}
+
+impl AuthVerifying {
+    pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
+        match result.outcome {
+            Outcome::Proven(done) if result.serial == self.serial => match done {
+                Ok((Some(proof), _)) => Box::new(self.sent).establish(proof, self.peer, &self.message, cx),
+                Ok((None, _)) => State::AuthVerifying(self),
+                Err(error) => Box::new(self.sent).give_up(error, &self.message, cx),
+            },
+            _ => State::AuthVerifying(self),
+        }
+    }
 }
 
 impl AuthSent {
+    fn send(mut self, auth: crate::wire::Authentication, cx: &mut Cx<'_>) -> State {
+        let config = &self.config;
+        let mut payloads = vec![Payload::IdInitiator(config.local_id.to_wire())];
+        if let Some(by) = config.authentication.certificate() {
+            let offer = certificate::Offer::of_bytes(&self.transcript.answer);
+            payloads.extend(certificate::chain(by, &offer.authorities));
+            payloads.extend(certificate::request([by.trust.as_ref()].into_iter()));
+        }
+        let alone = cx.connections.get(&config.id).is_none_or(|connection| connection.ikes.len() <= 1);
+        if alone {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())));
+        }
+        if let Some(remote) = &config.remote_id {
+            payloads.push(Payload::IdResponder(remote.to_wire()));
+        }
+        let child = &config.children[0];
+        let proposals = esp_proposals(&child.esp_suites, &[], child.esn.offered(), self.spi.0);
+        payloads.push(Payload::Authentication(auth));
+        payloads.push(Payload::SecurityAssociation(proposals));
+        payloads.push(Payload::TsInitiator(selectors(&child.local_selectors)));
+        payloads.push(Payload::TsResponder(selectors(&child.remote_selectors)));
+        self.secured.request(ExchangeType::IKE_AUTH, payloads, cx);
+        State::AuthSent(Box::new(self))
+    }
+
     /// Gives back what it holds of the data plane.
     pub(crate) fn release(&self, cx: &mut Cx<'_>) {
         cx.env.release_spi(self.spi);
@@ -100,17 +183,21 @@ impl AuthSent {
             Received::Message(message) => message,
         };
         self.secured.window.answered();
-        match self.check(&message) {
-            Ok((verified, peer)) => self.establish(verified, peer, &message, cx),
+        match self.check(&message, cx) {
+            Ok(Checked::Proven(verified, peer)) => self.establish(verified, peer, &message, cx),
+            Ok(Checked::Open(verify, peer)) => {
+                let serial = cx.prove(Some(verify), None);
+                State::AuthVerifying(Box::new(AuthVerifying { sent: *self, peer, message, serial }))
+            }
             Err(error) => self.give_up(error, &message, cx),
         }
     }
 
-    fn check(&self, message: &Message) -> Result<(AuthVerified, Identity), IkeError> {
+    fn check(&self, message: &Message, cx: &Cx<'_>) -> Result<Checked, IkeError> {
         let missing = |payload| IkeError::Missing { stage: Stage::Auth, payload };
         let Some(auth) = message.auth() else {
             let refused = message.error().map(|notify| IkeError::from_peer(Stage::Auth, notify.kind));
-            return Err(refused.unwrap_or(missing(PayloadType::AUTH)));
+            return Err(self.refusal(refused.unwrap_or(missing(PayloadType::AUTH))));
         };
         let id = message.id_responder().ok_or(missing(PayloadType::IDR))?;
         let signed = signed_octets(
@@ -121,14 +208,34 @@ impl AuthSent {
             id,
             &self.transcript.intermediate,
         );
-        let verified =
-            psk::verify(self.secured.prf(), &self.config.psk, &signed, auth).ok_or(IkeError::WrongKey)?;
         let found = Identity::from_wire(id);
-        match &self.config.remote_id {
+        let fits = |found| match &self.config.remote_id {
             Some(expected) if *expected != found => {
                 Err(IkeError::WrongIdentity { found, expected: expected.clone() })
             }
-            _ => Ok((verified, found)),
+            _ => Ok(found),
+        };
+        match &self.config.authentication {
+            Authentication::SharedKey(key) => {
+                let proof = psk::verify(self.secured.prf(), key, &signed, auth).ok_or(IkeError::WrongKey)?;
+                Ok(Checked::Proven(proof, fits(found)?))
+            }
+            Authentication::Certificate(by) => {
+                let found = fits(found)?;
+                let now = cx.env.unix_time();
+                Ok(Checked::Open(Verify::prepare(by, message, auth, found.clone(), signed, now)?, found))
+            }
+        }
+    }
+
+    /// What a refusal of the peer means under this connection's authentication.
+    fn refusal(&self, error: IkeError) -> IkeError {
+        match (error, self.config.authentication.certificate()) {
+            (IkeError::RefusedByPeer, Some(by)) => {
+                let asked = certificate::Offer::of_bytes(&self.transcript.answer).authorities;
+                IkeError::CertificateRefused { trusted: certificate::may_be_trusted(by, &asked) }
+            }
+            (error, _) => error,
         }
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{establish, install, selectors};
-use crate::auth::{AuthVerified, psk, signed_octets};
+use crate::auth::certificate::{self, Offer, Sign, Verify};
+use crate::auth::{AuthVerified, Authentication, psk, signed_octets};
 use crate::child::{Agreed, choose_policy};
 use crate::config::ConnectionConfig;
 use crate::crypto::suite::choose_esp;
@@ -15,11 +16,12 @@ use crate::event::{ConnectionId, Event, OutboundUse, Role, Spi};
 use crate::exchange::init::Transcript;
 use crate::exchange::intermediate::Mixing;
 use crate::identity::Identity;
+use crate::job::{JobResult, Outcome};
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, State};
 use crate::secured::{Received, Secured};
 use crate::wire::{
-    ExchangeType, Header, Identification, Message, MessageKind, NotifyType, Payload, PayloadType, ProtocolId,
+    AuthMethod, ExchangeType, Header, Message, MessageKind, NotifyType, Payload, PayloadType, ProtocolId,
 };
 
 /// Responder: IKE_SA_INIT is answered.
@@ -32,6 +34,38 @@ pub(crate) struct AuthAwaited {
     /// Whether an additional key exchange comes before.
     pub(crate) mixing: Mixing,
     pub(crate) expires_at: Instant,
+}
+
+/// Responder: the peer's proof is being checked, and ours signed.
+#[derive(Debug)]
+pub(crate) struct AuthProving {
+    pub(crate) awaited: AuthAwaited,
+    config: Arc<ConnectionConfig>,
+    message: Message,
+    serial: u64,
+}
+
+/// How far the peer's proof is checked.
+enum Checked {
+    /// It is right.
+    Proven(AuthVerified, crate::wire::Authentication),
+    /// The pool has to say, and makes ours.
+    Open(Verify, Sign),
+}
+
+impl AuthProving {
+    pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
+        match result.outcome {
+            Outcome::Proven(done) if result.serial == self.serial => match done {
+                Ok((Some(proof), Some(auth))) => {
+                    Box::new(self.awaited).establish(proof, auth, self.config, &self.message, cx)
+                }
+                Ok(_) => State::AuthProving(self),
+                Err(error) => Box::new(self.awaited).refuse(error, cx),
+            },
+            _ => State::AuthProving(self),
+        }
+    }
 }
 
 impl AuthAwaited {
@@ -77,7 +111,13 @@ impl AuthAwaited {
         self.secured.path.local = arrived.local;
         self.secured.path.remote = arrived.remote;
         match result {
-            Ok(((proof, config, id), message)) => self.establish(proof, config, &id, &message, cx),
+            Ok(((Checked::Proven(proof, auth), config), message)) => {
+                self.establish(proof, auth, config, &message, cx)
+            }
+            Ok(((Checked::Open(verify, sign), config), message)) => {
+                let serial = cx.prove(Some(verify), Some(sign));
+                State::AuthProving(Box::new(AuthProving { awaited: *self, config, message, serial }))
+            }
             Err(error) => self.refuse(error, cx),
         }
     }
@@ -99,30 +139,20 @@ impl AuthAwaited {
         &self,
         arrived: &Arrived<'_>,
         message: &Message,
-        cx: &Cx<'_>,
-    ) -> Result<(AuthVerified, Arc<ConnectionConfig>, Identification), IkeError> {
+        cx: &mut Cx<'_>,
+    ) -> Result<(Checked, Arc<ConnectionConfig>), IkeError> {
         let missing = |payload| IkeError::Missing { stage: Stage::Auth, payload };
         if let Some(kind) = message.unsupported_critical() {
             return Err(IkeError::UnsupportedCritical(kind));
         }
         let id = message.id_initiator().ok_or(missing(PayloadType::IDI))?;
         let peer = Identity::from_wire(id);
-        let asked = message.id_responder().map(Identity::from_wire);
-        let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
-        let config = self
-            .candidates
-            .iter()
-            .filter_map(|candidate| cx.connections.get(candidate))
-            .filter(|connection| connection.may_answer(local, remote))
-            .map(|connection| &connection.config)
-            .filter(|config| config.remote_id.as_ref().is_none_or(|expected| *expected == peer))
-            .filter(|config| asked.as_ref().is_none_or(|asked| *asked == config.local_id))
-            .min_by_key(|config| config.remote_id.is_none())
-            .ok_or(IkeError::UnknownPeer(peer))?;
-        let auth = message.auth().ok_or(IkeError::OtherAuthMethod)?;
-        if auth.method != crate::wire::AuthMethod::SHARED_KEY_MIC {
-            return Err(IkeError::OtherAuthMethod);
-        }
+        let config = self.choose(arrived, message, &peer, cx)?;
+        let not_so = match config.authentication {
+            Authentication::SharedKey(_) => IkeError::OtherAuthMethod,
+            Authentication::Certificate(_) => IkeError::NotByCertificate,
+        };
+        let auth = message.auth().ok_or(not_so)?;
         let signed = signed_octets(
             self.secured.prf(),
             &self.transcript.request,
@@ -131,33 +161,76 @@ impl AuthAwaited {
             id,
             &self.transcript.intermediate,
         );
-        let proof = psk::verify(self.secured.prf(), &config.psk, &signed, auth).ok_or(IkeError::WrongKey)?;
-        Ok((proof, Arc::clone(config), id.clone()))
+        let to_sign = signed_octets(
+            self.secured.prf(),
+            &self.transcript.answer,
+            &self.transcript.nonce_initiator,
+            self.secured.keys.prove(Role::Responder),
+            &config.local_id.to_wire(),
+            &self.transcript.intermediate,
+        );
+        let checked = match &config.authentication {
+            Authentication::SharedKey(_) if auth.method != AuthMethod::SHARED_KEY_MIC => {
+                return Err(IkeError::OtherAuthMethod);
+            }
+            Authentication::SharedKey(key) => {
+                let prf = self.secured.prf();
+                let proof = psk::verify(prf, key, &signed, auth).ok_or(IkeError::WrongKey)?;
+                Checked::Proven(proof, psk::authenticate(prf, key, &to_sign))
+            }
+            Authentication::Certificate(by) => {
+                let (now, seed) = (cx.env.unix_time(), cx.seed());
+                let verify = Verify::prepare(by, message, auth, peer, signed, now)?;
+                let offer = Offer::of_bytes(&self.transcript.request);
+                Checked::Open(verify, Sign::prepare(by, &offer, to_sign, now, seed)?)
+            }
+        };
+        Ok((checked, config))
+    }
+
+    /// The connection that answers to the peer's identity, by the way in which the peer proves it where there are several.
+    fn choose(
+        &self,
+        arrived: &Arrived<'_>,
+        message: &Message,
+        peer: &Identity,
+        cx: &Cx<'_>,
+    ) -> Result<Arc<ConnectionConfig>, IkeError> {
+        let asked = message.id_responder().map(Identity::from_wire);
+        let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
+        let by_signature = message.auth().is_some_and(|auth| certificate::is_signature(auth.method));
+        let fitting = self
+            .candidates
+            .iter()
+            .filter_map(|candidate| cx.connections.get(candidate))
+            .filter(|connection| connection.may_answer(local, remote))
+            .map(|connection| &connection.config)
+            .filter(|config| config.remote_id.as_ref().is_none_or(|expected| expected == peer))
+            .filter(|config| asked.as_ref().is_none_or(|asked| *asked == config.local_id));
+        let other_way =
+            |config: &ConnectionConfig| config.authentication.certificate().is_some() != by_signature;
+        let chosen = fitting.min_by_key(|config| (other_way(config), config.remote_id.is_none()));
+        chosen.map(Arc::clone).ok_or(IkeError::UnknownPeer(peer.clone()))
     }
 
     fn establish(
         self: Box<Self>,
         proof: AuthVerified,
+        auth: crate::wire::Authentication,
         config: Arc<ConnectionConfig>,
-        id: &Identification,
         message: &Message,
         cx: &mut Cx<'_>,
     ) -> State {
         let Self { secured, transcript, .. } = *self;
+        let Some(id) = message.id_initiator() else { return State::Gone };
         let peer = Identity::from_wire(id);
         let initial_contact = message.notify(NotifyType::INITIAL_CONTACT).is_some();
         let mut state = establish(secured, config, peer, proof, initial_contact, cx);
-        let ours = state.config.local_id.to_wire();
-        let signed = signed_octets(
-            state.secured.prf(),
-            &transcript.answer,
-            &transcript.nonce_initiator,
-            state.secured.keys.prove(Role::Responder),
-            &ours,
-            &transcript.intermediate,
-        );
-        let auth = psk::authenticate(state.secured.prf(), &state.config.psk, &signed);
-        let mut payloads = vec![Payload::IdResponder(ours), Payload::Authentication(auth)];
+        let mut payloads = vec![Payload::IdResponder(state.config.local_id.to_wire())];
+        if let Some(by) = state.config.authentication.certificate() {
+            payloads.extend(certificate::chain(by, &Offer::of(message).authorities));
+        }
+        payloads.push(Payload::Authentication(auth));
         match agree_as_responder(&state, message, cx) {
             Ok((agreed, proposal)) => {
                 payloads.push(Payload::SecurityAssociation(vec![proposal]));

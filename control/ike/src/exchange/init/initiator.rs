@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
+use crate::auth::certificate;
 use crate::config::ConnectionConfig;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
@@ -144,6 +145,7 @@ fn send(
     payloads.push(Payload::Nonce(attempt.nonce.clone()));
     let spis = (attempt.spi, IkeSpi::NONE);
     payloads.extend(nat_payloads(spis, local, remote, config.force_encapsulation));
+    payloads.extend(config.authentication.certificate().map(|_| certificate::announcement()));
     let header = header(spis, Role::Initiator, MessageKind::Request);
     let request = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
     cx.transmit(local, remote, request.clone());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
+use crate::auth::certificate;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
 use crate::crypto::suite::{IkeSuite, choose_ike, choose_ike_with};
@@ -202,6 +203,12 @@ impl InitAnswering {
                 .push(Payload::Notify(Notify::new(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, Vec::new())));
         }
         payloads.extend(nat_payloads(self.spis, local, remote, force));
+        let candidates = self.candidates.iter().filter_map(|id| cx.connections.get(id));
+        let trusted =
+            candidates.filter_map(|c| c.config.authentication.certificate()).map(|by| by.trust.as_ref());
+        if let Some(request) = certificate::request(trusted) {
+            payloads.extend([certificate::announcement(), request]);
+        }
         let header = header(self.spis, Role::Responder, MessageKind::Response);
         let answer = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
         cx.transmit(local, remote, answer.clone());

@@ -73,7 +73,7 @@ fn a_wrong_key_is_still_a_wrong_key() {
         let mut config = connection(index);
         mixing(index, &mut config);
         if index == 1 {
-            config.psk = Arc::new(Secret::new(b"another".to_vec()));
+            config.authentication = Authentication::shared_key(b"another");
         }
         pair.command(index, Command::Configure(Box::new(config)));
     }

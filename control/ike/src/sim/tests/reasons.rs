@@ -24,7 +24,7 @@ fn reasons(adjust: impl Fn(usize, &mut ConnectionConfig)) -> [Option<IkeError>; 
 fn a_wrong_key_is_named_on_both_sides() {
     let [initiator, responder] = reasons(|index, config| {
         if index == 1 {
-            config.psk = Arc::new(Secret::new(b"another".to_vec()));
+            config.authentication = Authentication::shared_key(b"another");
         }
     });
     assert_eq!(initiator, Some(IkeError::RefusedByPeer));

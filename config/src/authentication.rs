@@ -1,0 +1,244 @@
+//! How a connection's two sides prove themselves: by the key that both know (`secret`), or by certificates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossgate_pki::{
+    Certificate, Credential, CredentialError, PrivateKey, ReadError, RevocationList, Side, TrustStore,
+    read_certificates, read_revocation_lists,
+};
+
+use crate::choice::Choice;
+use crate::document::Section;
+use crate::environment::Environment;
+use crate::identity::Identity;
+use crate::report::{Located, Place, Report};
+use crate::secret::{self, SecretReference, SharedKey};
+
+/// How both sides of a connection prove themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authentication {
+    /// By a key that both know. Shared so that a connection can be handed around; the key itself is never copied.
+    SharedKey(Arc<SharedKey>),
+    /// By certificates.
+    Certificate(Certificates),
+}
+
+/// Own certificate and key, and whom to believe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificates {
+    /// Own certificate with its intermediates and private key.
+    pub credential: Arc<Credential>,
+    /// Authorities that are trusted, and what they revoked.
+    pub trust: Arc<TrustStore>,
+    /// How an RSA key signs.
+    pub rsa_signature: RsaSignature,
+    /// Whether RSA with SHA-1 is signed and accepted, for peers that do not speak RFC 7427.
+    pub allow_sha1: bool,
+    /// Where all of it comes from.
+    pub files: CertificateFiles,
+}
+
+/// Padding of RSA signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RsaSignature {
+    /// RSASSA-PSS.
+    Pss,
+    /// RSASSA-PKCS1-v1_5.
+    Pkcs1,
+}
+
+/// The files that certificates come from. No secret in themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// Own certificate and its intermediates; absolute.
+    pub certificate: PathBuf,
+    /// Where the private key is kept.
+    pub private_key: SecretReference,
+    /// Trusted authorities; absolute.
+    pub trust_anchors: Vec<PathBuf>,
+    /// Revocation lists; absolute.
+    pub crls: Vec<PathBuf>,
+}
+
+impl Authentication {
+    /// The shared key, if it is by one.
+    #[must_use]
+    pub const fn shared_key(&self) -> Option<&Arc<SharedKey>> {
+        match self {
+            Self::SharedKey(key) => Some(key),
+            Self::Certificate(_) => None,
+        }
+    }
+}
+
+impl Choice for RsaSignature {
+    const WORDS: &'static [(&'static str, Self)] = &[("PSS", Self::Pss), ("PKCS1", Self::Pkcs1)];
+}
+
+/// Reads `shared_key` or `[connection.authentication]`, whichever is there.
+pub(crate) fn read(
+    section: &mut Section<'_>,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<Authentication> {
+    let is_given = section.has("authentication");
+    let own = section.section("authentication", report);
+    if !is_given {
+        let key = secret::read(section, "shared_key", environment, report)?;
+        return Some(Authentication::SharedKey(Arc::new(key)));
+    }
+    if section.has("shared_key") {
+        let place = section.place_of("shared_key");
+        section.skip("shared_key");
+        let problem = "the connection has both a shared_key and an authentication by certificates";
+        report.error(
+            &place,
+            problem,
+            "leave one of the two out: both sides prove themselves in the same way",
+        );
+    }
+    certificates(own?, environment, report).map(Authentication::Certificate)
+}
+
+fn certificates(
+    mut section: Section<'_>,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<Certificates> {
+    let own = section.required::<String>("certificate", "\"gw-a.pem\"", report);
+    let key = secret::read_private_key(&mut section, "private_key", environment, report);
+    let anchors = section.required_list::<String>("trust_anchors", "[\"ca.pem\"]", report);
+    let lists = section.list::<String>("crls", report).unwrap_or_default();
+    let rsa_signature =
+        section.optional("rsa_signature", report).map_or(RsaSignature::Pss, |word| word.value);
+    let sha1 = section.optional::<bool>("allow_sha1", report);
+    section.finish(report);
+    if let Some(flag) = sha1.as_ref().filter(|flag| flag.value) {
+        let problem = "SHA-1 is broken: a proof that is signed with it can be forged with some effort";
+        report.warning(
+            &flag.place,
+            problem,
+            "let the peer speak RFC 7427 (digital signatures), and leave this out",
+        );
+    }
+    let (own, anchors) = (own?, anchors?);
+    let absolute = |file: &Located<String>| secret::path(&file.value, report.source.file);
+    let certificate = absolute(&own);
+    let trust_anchors = anchors.iter().map(absolute).collect();
+    let crls = lists.iter().map(absolute).collect();
+    let chain = certificates_of(&own, report);
+    let anchors = anchors.iter().map(|file| certificates_of(file, report)).collect::<Vec<_>>();
+    let lists = lists.iter().map(|file| lists_of(file, report)).collect::<Vec<_>>();
+    let key = key?;
+    let credential = credential(&own.place, chain?, key.key, report);
+    let anchors = anchors.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
+    let lists = lists.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
+    Some(Certificates {
+        credential: Arc::new(credential?),
+        trust: Arc::new(TrustStore::new(anchors, lists)),
+        rsa_signature,
+        allow_sha1: sha1.is_some_and(|flag| flag.value),
+        files: CertificateFiles { certificate, private_key: key.reference, trust_anchors, crls },
+    })
+}
+
+fn credential(
+    place: &Place,
+    chain: Vec<Certificate>,
+    key: PrivateKey,
+    report: &mut Report<'_>,
+) -> Option<Credential> {
+    let error = match Credential::new(chain, key) {
+        Ok(credential) => return Some(credential),
+        Err(error) => error,
+    };
+    let remedy = match &error {
+        CredentialError::OtherKey(_) => {
+            "name the key that the certificate was requested with, and put this gateway's certificate first in the file"
+        }
+        CredentialError::Empty | CredentialError::TooMany => {
+            "name a file with this gateway's certificate, then its intermediates"
+        }
+        CredentialError::Certificate(error) => error.remedy(Side::Ours),
+    };
+    report.error(place, error.to_string(), remedy);
+    None
+}
+
+fn certificates_of(file: &Located<String>, report: &mut Report<'_>) -> Option<Vec<Certificate>> {
+    read_public(file, CERTIFICATES_MAX_BYTES, read_certificates, report)
+}
+
+fn lists_of(file: &Located<String>, report: &mut Report<'_>) -> Option<Vec<RevocationList>> {
+    read_public(file, LISTS_MAX_BYTES, read_revocation_lists, report)
+}
+
+/// Reads a file that anybody may read; its name is relative to the configuration's directory.
+fn read_public<T>(
+    file: &Located<String>,
+    max_bytes: u64,
+    parse: impl Fn(&[u8]) -> Result<Vec<T>, ReadError>,
+    report: &mut Report<'_>,
+) -> Option<Vec<T>> {
+    let directory = report.source.file.parent().unwrap_or(Path::new(""));
+    let path = directory.join(&file.value);
+    let shown = path.display();
+    let bytes = match secret::read_regular(&path, max_bytes) {
+        Ok(bytes) => bytes,
+        Err(problem) => {
+            report.error(&file.place, problem, "name a file in PEM or DER that this user may read");
+            return None;
+        }
+    };
+    match parse(&bytes) {
+        Ok(found) => Some(found),
+        Err(error) => {
+            let remedy = match &error {
+                ReadError::PrivateKey => "take the private key out of it and treat it as known to others",
+                _ => "name a file with X.509 in PEM (-----BEGIN ...) or DER",
+            };
+            report.error(&file.place, format!("{shown}: {error}"), remedy);
+            None
+        }
+    }
+}
+
+/// How we call ourselves: as the file says if the certificate has that name, else as the certificate's subject.
+pub(crate) fn local_identity(
+    authentication: Option<&Authentication>,
+    given: Option<Located<Identity>>,
+    address: Option<Identity>,
+    place: &Place,
+    report: &mut Report<'_>,
+) -> Option<Identity> {
+    let Some(Authentication::Certificate(certificates)) = authentication else {
+        return given.map(|given| given.value).or(address);
+    };
+    let certificate = certificates.credential.certificate();
+    let names = certificate.names();
+    let Some(given) = given else {
+        if names.is_empty() {
+            report.error(
+                place,
+                "the certificate names nobody",
+                "have one issued with a subject or subjectAltName",
+            );
+        }
+        return names.first().map(Identity::from_subject);
+    };
+    let subject = given.value.subject();
+    // The certificate's own form of a name: a distinguished name is sent byte by byte.
+    let own = names.iter().find(|name| subject.as_ref().is_some_and(|subject| name.is_same(subject)));
+    if own.is_none() {
+        let listed = names.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let problem = format!("the certificate is not for {}: its names are {listed}", given.value);
+        report.error(&given.place, problem, "take one of its names, or leave local_id out");
+    }
+    own.map(Identity::from_subject)
+}
+
+/// Larger than any chain or bundle of authorities.
+const CERTIFICATES_MAX_BYTES: u64 = 4 << 20;
+/// Larger than the lists of most authorities.
+const LISTS_MAX_BYTES: u64 = 64 << 20;
