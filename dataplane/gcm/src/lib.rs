@@ -39,16 +39,21 @@ mod material;
 #[cfg(target_arch = "x86_64")]
 mod packet;
 
+mod aad;
 mod portable;
+mod wipe;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::str::FromStr;
 
+pub use aad::{Aad, Nonce};
 #[cfg(target_arch = "x86_64")]
 pub use limit::Work;
+pub use wipe::wipe_stack;
 
+use aad::Words;
 #[cfg(target_arch = "x86_64")]
 use {aesni::Aesni, material::Material, vaes256::Vaes256, vaes512::Vaes512};
 
@@ -124,13 +129,6 @@ enum Form {
     Portable(Box<portable::Context>),
 }
 
-/// Additional authenticated data of one packet: 8 bytes without ESN, 12 with it (RFC 4106, section 5); at most 16 are possible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aad {
-    bytes: [u8; 16], // zeros behind `length`: GHASH reads it as one padded block
-    length: u8,
-}
-
 /// One packet's work: key, nonce, AAD and the bytes to transform in place.
 pub struct Job<'a> {
     key: &'a Key,
@@ -140,9 +138,9 @@ pub struct Job<'a> {
     /// At most [`MAX_PAYLOAD_BYTES`].
     length: usize,
     /// The nonce, then zeros where a counter block has its counter (SP 800-38D, 7.1).
-    nonce: [u8; 16],
+    nonce: Words,
     /// Additional authenticated data, then zeros.
-    aad: [u8; 16],
+    aad: Words,
     /// Bits of payload and of additional data (SP 800-38D, 7.1, step 5, from right to left).
     lengths: [u64; 2],
     verdict: Verdict,
@@ -293,25 +291,6 @@ impl fmt::Debug for Key {
     }
 }
 
-impl Aad {
-    /// Takes the bytes as they are authenticated: SPI and sequence number (8 bytes), or SPI and extended sequence number (12).
-    /// More than 16 bytes do not compile.
-    #[must_use]
-    pub fn new<const N: usize>(bytes: &[u8; N]) -> Self {
-        const { assert!(N <= 16) };
-        let mut padded = [0; 16];
-        padded[..N].copy_from_slice(bytes);
-        #[expect(clippy::cast_possible_truncation, reason = "N is at most 16, asserted above")]
-        Self { bytes: padded, length: N as u8 }
-    }
-
-    /// The bytes as given.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
-}
-
 impl<'a> Job<'a> {
     /// A job over `data`, which is the payload followed by [`TAG_BYTES`] for the tag (to be written by seal, read by open).
     ///
@@ -319,17 +298,16 @@ impl<'a> Job<'a> {
     /// sequence number under ESN), `nonce` is salt then IV. `None` if `data` is shorter than a tag or its payload longer than
     /// [`MAX_PAYLOAD_BYTES`].
     #[must_use]
-    pub fn new(key: &'a Key, nonce: [u8; NONCE_BYTES], aad: Aad, data: &'a mut [u8]) -> Option<Self> {
+    #[inline(always)]
+    pub fn new(key: &'a Key, nonce: impl Into<Nonce>, aad: Aad, data: &'a mut [u8]) -> Option<Self> {
         let length = data.len().checked_sub(TAG_BYTES).filter(|&length| length <= MAX_PAYLOAD_BYTES)?;
-        let mut block = [0; 16];
-        block[..NONCE_BYTES].copy_from_slice(&nonce);
         Some(Self {
             key,
             payload: NonNull::from(data).cast(),
             length,
-            nonce: block,
-            aad: aad.bytes,
-            lengths: [8 * length as u64, 8 * u64::from(aad.length)],
+            nonce: nonce.into().words(),
+            aad: aad.words(),
+            lengths: [8 * length as u64, 8 * u64::from(aad.length())],
             verdict: Verdict::Pending,
             borrowed: PhantomData,
         })
@@ -359,12 +337,13 @@ impl<'a> Job<'a> {
     }
 
     fn nonce(&self) -> [u8; NONCE_BYTES] {
-        std::array::from_fn(|i| self.nonce[i])
+        let bytes = aad::bytes(self.nonce);
+        std::array::from_fn(|i| bytes[i])
     }
 
     fn aad(&self) -> Aad {
         #[expect(clippy::cast_possible_truncation, reason = "at most 16 bytes")]
-        Aad { bytes: self.aad, length: (self.lengths[1] / 8) as u8 }
+        Aad::of_words(self.aad, (self.lengths[1] / 8) as u8)
     }
 }
 

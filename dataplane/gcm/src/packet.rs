@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use super::Job;
 use super::burst::Direction;
-use super::lanes::{Lanes, block};
+use super::lanes::Lanes;
 use super::material::Material;
 
 /// A job with a SIMD key, while its burst is worked on. Several may stand for the same job.
@@ -46,21 +46,19 @@ impl<'a> Packet<'a> {
     /// The nonce and the counter 0, with the first round key added: what all counter blocks are made of.
     #[inline(always)]
     pub(super) fn start<L: Lanes>(&self, lanes: L) -> L::V {
-        lanes.xor(lanes.broadcast(block(&self.job().nonce)), lanes.broadcast(self.key.round_key(0)))
+        lanes.xor(lanes.broadcast(words(&self.job().nonce)), lanes.broadcast(self.key.round_key(0)))
     }
 
     /// The additional data, padded with zeros.
     #[inline(always)]
     pub(super) fn aad(&self) -> __m128i {
-        block(&self.job().aad)
+        words(&self.job().aad)
     }
 
     /// GHASH's last block, byte-reversed.
     #[inline(always)]
     pub(super) fn lengths(&self) -> __m128i {
-        let lengths = &self.job().lengths;
-        // SAFETY: the reference covers the 16 bytes that are read; every x86-64 has SSE2.
-        unsafe { _mm_loadu_si128(lengths.as_ptr().cast()) }
+        words(&self.job().lengths)
     }
 
     /// A mask of what belongs to the payload from byte `at` on.
@@ -75,4 +73,11 @@ impl<'a> Packet<'a> {
         // SAFETY: live and touched by nobody else, as `new` was promised; the reference ends here.
         D::finish(unsafe { self.job.as_mut() }, tag);
     }
+}
+
+/// Two integers as a block, the first one lowest.
+#[inline(always)]
+fn words(words: &[u64; 2]) -> __m128i {
+    // SAFETY: the reference covers the 16 bytes that are read; the load has no alignment requirement; every x86-64 has SSE2.
+    unsafe { _mm_loadu_si128(words.as_ptr().cast()) }
 }

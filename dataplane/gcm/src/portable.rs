@@ -65,7 +65,8 @@ impl Context {
 
     fn seal(&self, nonce: &[u8; NONCE_BYTES], aad: &Aad, payload: &mut [u8]) -> [u8; TAG_BYTES] {
         let nonce = Nonce::<U12>::from(*nonce);
-        let aad = aad.as_bytes();
+        let (aad, length) = aad.to_bytes();
+        let aad = &aad[..length];
         let tag: Result<Tag, _> = match self {
             Self::Aes128(gcm) => gcm.encrypt_inout_detached(&nonce, aad, payload.into()),
             Self::Aes192(gcm) => gcm.encrypt_inout_detached(&nonce, aad, payload.into()),
@@ -76,7 +77,8 @@ impl Context {
 
     fn open(&self, nonce: &[u8; NONCE_BYTES], aad: &Aad, payload: &mut [u8], tag: &[u8; TAG_BYTES]) -> bool {
         let nonce = Nonce::<U12>::from(*nonce);
-        let aad = aad.as_bytes();
+        let (aad, length) = aad.to_bytes();
+        let aad = &aad[..length];
         let tag = Tag::from(*tag);
         match self {
             Self::Aes128(gcm) => gcm.decrypt_inout_detached(&nonce, aad, payload.into(), &tag),

@@ -4,11 +4,20 @@ use hex_literal::hex;
 
 use super::{Aad, Job, Kernel, KernelError, KernelName, Key, KeyLengthError, TAG_BYTES, Verdict};
 
+mod cavp;
 #[cfg(target_arch = "x86_64")]
 mod emulated;
+mod esp;
 mod oracle;
 mod vectors;
 mod wycheproof;
+
+/// Additional data of a length that is not known when this is compiled.
+fn padded_aad(bytes: &[u8]) -> Option<Aad> {
+    let mut padded = [0; 16];
+    padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(Aad::of_words(super::aad::words(padded), u8::try_from(bytes.len()).ok()?))
+}
 
 /// Seals `payload` alone and returns ciphertext and tag.
 fn seal_one(kernel: Kernel, key: &[u8], nonce: [u8; 12], aad: Aad, payload: &[u8]) -> Vec<u8> {

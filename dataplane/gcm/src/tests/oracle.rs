@@ -85,11 +85,12 @@ impl Packet {
             AesGcm<C, U12>: AeadInOut<NonceSize = U12> + KeyInit,
         {
             let gcm = AesGcm::<C, U12>::new_from_slice(&packet.key).expect("key length");
+            let (aad, length) = packet.aad().to_bytes();
             let mut data = packet.payload.clone();
             let tag = gcm
                 .encrypt_inout_detached(
                     &Nonce::from(packet.nonce),
-                    packet.aad().as_bytes(),
+                    &aad[..length],
                     data.as_mut_slice().into(),
                 )
                 .expect("length");

