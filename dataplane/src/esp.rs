@@ -7,6 +7,7 @@
 use dpdk_sys::{Mbuf, Mempool};
 
 use crate::counter::Counter;
+use crate::flow::Egress;
 use crate::forwarding::DontFragment;
 use crate::gcm::Aad;
 use crate::header::checksum::{self, Sum};
@@ -14,7 +15,8 @@ use crate::header::esp::{HEADER_BYTES, IV_BYTES, TAG_BYTES, TRAILER_BYTES};
 use crate::header::ipv4::{self, Ipv4View};
 use crate::header::ipv6::{self, Ipv6View};
 use crate::header::{Protocol, be16, udp};
-use crate::packet::Family;
+use crate::packet::{Entering, Family};
+use crate::pmtu::Fit;
 use crate::sa::{DscpPolicy, Esn, Hot, Outer, TEMPLATE_BYTES};
 
 /// What the outer header takes over from the inner one.
@@ -28,77 +30,123 @@ pub(crate) struct Inner {
     pub(crate) dont_fragment: bool,
 }
 
-/// Puts an inner packet (the mbuf's data) into ESP, not yet sealed:
+/// Puts a packet into ESP, not yet sealed, by one change of the mbuf:
 ///
-/// 1. padding, trailer and room for the tag behind it,
-/// 2. IV, ESP header and outer header in front of it, the outer one from the SA's template,
+/// 1. padding, trailer and room for the tag behind it; what was there before goes,
+/// 2. IV, ESP header and outer header in front of it, the outer one from the SA's template, and before that the link header, if it is a plain
+///    Ethernet header and the packet fits through there,
 /// 3. in the outer header: lengths, DSCP and ECN, DF and identification, and over IPv4 the checksum.
 ///
-/// A UDP checksum over IPv6 needs the ciphertext: see [`finish`]. Returns the offset of what is to be sealed, in bytes.
+/// A UDP checksum over IPv6 needs the ciphertext: see [`finish`]. Returns what is to be sealed, the tag's room included; `packet.framed` says whether
+/// the link header is on.
 ///
 /// # Errors
 /// The drop reason: `EspNoRoom` or `EspTooLong`; the packet is then not to be used any more.
-#[inline]
-pub(crate) fn encapsulate(mbuf: &mut Mbuf, hot: &Hot, inner: Inner, sequence: u64) -> Result<u16, Counter> {
-    let inner_bytes = u16::try_from(mbuf.data().len()).map_err(|_| Counter::EspTooLong)?;
-    let front_bytes = u16::from(hot.template_bytes) + 4 + 8;
-    let pad_bytes = inner_bytes.wrapping_add(2).wrapping_neg() & 3; // trailer included, a multiple of four
-    let tail_bytes = pad_bytes + 2 + 16;
-    let total_bytes = front_bytes
-        .checked_add(tail_bytes)
-        .and_then(|around| around.checked_add(inner_bytes))
-        .ok_or(Counter::EspTooLong)?;
-    let tail = mbuf.append(tail_bytes).ok_or(Counter::EspNoRoom)?;
+#[inline(always)] // a result that is returned through memory is read back in other pieces than it was written
+pub(crate) fn encapsulate<'a>(
+    packet: &'a mut Entering,
+    hot: &Hot,
+    egress: &Egress,
+    sequence: u64,
+) -> Result<&'a mut [u8], Counter> {
+    let (pad_bytes, tail_bytes) = tail(packet.bytes);
+    let total = u32::from(hot.template_bytes) + FRONT_BYTES + u32::from(packet.bytes) + u32::from(tail_bytes);
+    let total = u16::try_from(total).map_err(|_| Counter::EspTooLong)?;
+    let ethernet = egress.ethernet().filter(|_| total <= egress.mtu_bytes && packet.fit == Fit::Whole);
+    let (inner, (sealed, framed)) = (packet.inner, (packet.bytes + tail_bytes, ethernet.is_some()));
+    packet.framed = framed;
+    let sealed = match (hot.outer, ethernet) {
+        (Outer::V4, Some(link)) => v4::<14, 24, 50>(packet, sealed, hot, link, total, sequence),
+        (Outer::V4, None) => v4::<0, 24, 36>(packet, sealed, hot, &[], total, sequence),
+        (Outer::V4Udp, Some(link)) => v4::<14, 32, 58>(packet, sealed, hot, link, total, sequence),
+        (Outer::V4Udp, None) => v4::<0, 32, 44>(packet, sealed, hot, &[], total, sequence),
+        (Outer::V6, Some(link)) => v6::<14, 44, 70>(packet, sealed, hot, link, total, sequence),
+        (Outer::V6, None) => v6::<0, 44, 56>(packet, sealed, hot, &[], total, sequence),
+        (Outer::V6Udp, _) => {
+            packet.framed = false; // `finish` comes first
+            v6::<0, 52, 64>(packet, sealed, hot, &[], total, sequence)
+        }
+    }?;
     let next = match inner.family {
         Family::V4 => Protocol::IPV4.0,
         Family::V6 => Protocol::IPV6.0,
     };
     // One store for all: padding 1, 2, 3, its length, next header; the tag will overwrite the rest.
     let trailer = TRAILERS[usize::from(pad_bytes)] | u64::from(next) << (8 * pad_bytes + 8);
-    *tail.first_chunk_mut().ok_or(Counter::EspNoRoom)? = trailer.to_le_bytes();
-    let (traffic_class, df) = (outer_traffic_class(hot.dscp, inner.traffic_class), inner.dont_fragment);
-    // Lengths of template and front are constants in each arm, so that they are written by a few wide stores.
-    match hot.outer {
-        Outer::V4 => {
-            let outer = front::<24, 36>(mbuf, hot, sequence)?;
-            write_v4(outer, hot.sum, total_bytes, traffic_class, df, sequence);
-        }
-        Outer::V4Udp => {
-            let outer = front::<32, 44>(mbuf, hot, sequence)?;
-            write_v4(outer, hot.sum, total_bytes, traffic_class, df, sequence);
-            write_udp_bytes(&mut outer[ipv4::HEADER_BYTES..], total_bytes - 20);
-        }
-        Outer::V6 => {
-            let outer = front::<44, 56>(mbuf, hot, sequence)?;
-            write_v6(outer, total_bytes - 40, traffic_class);
-        }
-        Outer::V6Udp => {
-            let outer = front::<52, 64>(mbuf, hot, sequence)?;
-            write_v6(outer, total_bytes - 40, traffic_class);
-            write_udp_bytes(&mut outer[ipv6::HEADER_BYTES..], total_bytes - 40);
-        }
-    }
-    Ok(front_bytes)
+    let tail = sealed.len().checked_sub(usize::from(tail_bytes)).and_then(|at| sealed.get_mut(at..));
+    *tail.and_then(|tail| tail.first_chunk_mut()).ok_or(Counter::EspNoRoom)? = trailer.to_le_bytes();
+    Ok(sealed)
 }
 
-/// The SA's template, sequence number and IV, in front of the packet; returns the outer header.
+/// Bytes of padding, and of all that is behind a packet of that many bytes: padding, trailer and tag. With the trailer, it is a multiple of four.
 #[inline]
-fn front<'a, const TEMPLATE: usize, const FRONT: usize>(
-    mbuf: &'a mut Mbuf,
+pub(crate) fn tail(bytes: u16) -> (u16, u16) {
+    let pad_bytes = bytes.wrapping_add(2).wrapping_neg() & 3;
+    (pad_bytes, pad_bytes + 18)
+}
+
+/// Everything in front of the packet, over IPv4. Lengths are constants, so that they are written by a few wide stores.
+#[inline(always)]
+fn v4<'a, const LINK: usize, const TEMPLATE: usize, const FRONT: usize>(
+    packet: &'a mut Entering,
+    sealed_bytes: u16,
     hot: &Hot,
+    link: &[u8; LINK],
+    total_bytes: u16,
     sequence: u64,
-) -> Result<&'a mut [u8; TEMPLATE], Counter> {
-    const { assert!(FRONT == TEMPLATE + 12 && TEMPLATE <= TEMPLATE_BYTES) };
-    let front_bytes = const { FRONT.to_le_bytes()[0] as u16 }; // at most 64
-    let head = mbuf.prepend(front_bytes).ok_or(Counter::EspNoRoom)?;
-    let (outer, esp) = head.split_first_chunk_mut::<TEMPLATE>().ok_or(Counter::EspNoRoom)?;
-    let esp: &mut [u8; 12] = esp.first_chunk_mut().ok_or(Counter::EspNoRoom)?;
+) -> Result<&'a mut [u8], Counter> {
+    let inner = packet.inner;
+    let (front, sealed) = front::<LINK, TEMPLATE, FRONT>(packet, sealed_bytes, link, sequence)?;
+    let outer: &mut [u8; TEMPLATE] = front[LINK..].first_chunk_mut().ok_or(Counter::EspNoRoom)?;
     let template: &[u8; TEMPLATE] = hot.template.first_chunk().ok_or(Counter::EspNoRoom)?;
-    *outer = *template;
+    let traffic_class = outer_traffic_class(hot.dscp, inner.traffic_class);
+    write_v4(outer, template, hot.sum, total_bytes, traffic_class, inner.dont_fragment, sequence);
+    if hot.outer == Outer::V4Udp {
+        write_udp_bytes(&mut outer[ipv4::HEADER_BYTES..], total_bytes - 20);
+    }
+    Ok(sealed)
+}
+
+/// Like [`v4`], over IPv6.
+#[inline(always)]
+fn v6<'a, const LINK: usize, const TEMPLATE: usize, const FRONT: usize>(
+    packet: &'a mut Entering,
+    sealed_bytes: u16,
+    hot: &Hot,
+    link: &[u8; LINK],
+    total_bytes: u16,
+    sequence: u64,
+) -> Result<&'a mut [u8], Counter> {
+    let inner = packet.inner;
+    let (front, sealed) = front::<LINK, TEMPLATE, FRONT>(packet, sealed_bytes, link, sequence)?;
+    let outer: &mut [u8; TEMPLATE] = front[LINK..].first_chunk_mut().ok_or(Counter::EspNoRoom)?;
+    *outer = *hot.template.first_chunk().ok_or(Counter::EspNoRoom)?;
+    write_v6(outer, total_bytes - 40, outer_traffic_class(hot.dscp, inner.traffic_class));
+    if hot.outer == Outer::V6Udp {
+        write_udp_bytes(&mut outer[ipv6::HEADER_BYTES..], total_bytes - 40);
+    }
+    Ok(sealed)
+}
+
+/// Makes room on both sides; writes link header, sequence number and IV, but not what is between them.
+#[inline(always)]
+fn front<'a, const LINK: usize, const TEMPLATE: usize, const FRONT: usize>(
+    packet: &'a mut Entering,
+    sealed_bytes: u16,
+    link: &[u8; LINK],
+    sequence: u64,
+) -> Result<(&'a mut [u8; FRONT], &'a mut [u8]), Counter> {
+    const { assert!(FRONT == LINK + TEMPLATE + 12 && FRONT < 256 && TEMPLATE <= TEMPLATE_BYTES) };
+    let front_bytes = const { FRONT.to_le_bytes()[0] as u16 };
+    let start = i16::try_from(packet.at).ok().and_then(|at| at.checked_sub_unsigned(front_bytes));
+    let bytes = sealed_bytes.checked_add(front_bytes).ok_or(Counter::EspTooLong)?;
+    let all = start.and_then(|start| packet.mbuf.reframe(start, bytes)).ok_or(Counter::EspNoRoom)?;
+    let (front, sealed) = all.split_first_chunk_mut::<FRONT>().ok_or(Counter::EspNoRoom)?;
+    front[..LINK].copy_from_slice(link);
     let iv = sequence.to_be_bytes();
-    esp[..4].copy_from_slice(&iv[4..]);
-    esp[4..].copy_from_slice(&iv);
-    Ok(outer)
+    front[LINK + TEMPLATE..][..4].copy_from_slice(&iv[4..]);
+    front[LINK + TEMPLATE + 4..].copy_from_slice(&iv);
+    Ok((front, sealed))
 }
 
 /// What remains after sealing: the UDP checksum where the outer header is IPv6. RFC 6936 allows zero only where both ends
@@ -120,8 +168,8 @@ pub(crate) fn keepalive(hot: &Hot, pool: &Mempool) -> Option<Mbuf> {
     packet[..headers].copy_from_slice(hot.template.get(..headers)?);
     match hot.outer {
         Outer::V4Udp => {
-            let outer = packet.first_chunk_mut()?;
-            write_v4::<{ ipv4::HEADER_BYTES }>(outer, hot.sum, 29, 0, false, 0);
+            let outer: &mut [u8; ipv4::HEADER_BYTES] = packet.first_chunk_mut()?;
+            write_v4(outer, hot.template.first_chunk()?, hot.sum, 29, 0, false, 0);
             write_udp_bytes(&mut packet[ipv4::HEADER_BYTES..], 9);
         }
         Outer::V6Udp => {
@@ -149,7 +197,6 @@ pub(crate) struct Stripped<'a> {
 ///
 /// # Errors
 /// The drop reason: `EspBadPadding`, `EspDummy`, `EspBadNextHeader`, `EspInnerMalformed`.
-#[inline]
 pub(crate) fn strip(payload: &[u8]) -> Result<Stripped<'_>, Counter> {
     let (body, trailer) = payload.split_last_chunk::<TRAILER_BYTES>().ok_or(Counter::EspBadPadding)?;
     let pad_bytes = usize::from(trailer[0]);
@@ -172,6 +219,27 @@ pub(crate) fn strip(payload: &[u8]) -> Result<Stripped<'_>, Counter> {
     }
 }
 
+/// The same for the padding that nearly all have, at most three bytes, without a look at the inner packet. `None`: ask [`strip`].
+#[inline(always)]
+pub(crate) fn unpad(payload: &[u8]) -> Option<(Family, &[u8])> {
+    let (_, tail) = payload.split_last_chunk::<{ 3 + TRAILER_BYTES }>()?;
+    let [a, b, c, pad_bytes, next] = *tail;
+    let padding = u32::from_le_bytes([a, b, c, 0]);
+    let family = match Protocol(next) {
+        Protocol::IPV4 => Family::V4,
+        Protocol::IPV6 => Family::V6,
+        _ => return None,
+    };
+    if pad_bytes > 3 {
+        return None;
+    }
+    // Of the three bytes the last ones, which have to be 1, 2, 3.
+    let padding = padding.checked_shr(8 * (3 - u32::from(pad_bytes))).unwrap_or(0);
+    let expected = TRAILERS[usize::from(pad_bytes)] & ((1 << (8 * pad_bytes)) - 1);
+    let inner_bytes = payload.len() - TRAILER_BYTES - usize::from(pad_bytes);
+    (u64::from(padding) == expected).then(|| (family, &payload[..inner_bytes]))
+}
+
 /// The inner packet's ECN after decapsulation, with its DSCP (RFC 6040, 4.2).
 ///
 /// # Errors
@@ -187,20 +255,13 @@ pub(crate) fn inner_traffic_class(outer: u8, inner: u8) -> Result<u8, Counter> {
     }
 }
 
-/// Nonce of AES-GCM (RFC 4106, 4).
-#[inline]
-pub(crate) fn nonce(salt: [u8; 4], iv: [u8; IV_BYTES]) -> [u8; 12] {
-    let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (salt, iv);
-    [a, b, c, d, e, f, g, h, i, j, k, l]
-}
-
 /// Additional authenticated data (RFC 4106, 5): SPI and sequence number, of which 64 bits under ESN.
-#[inline]
+#[inline(always)]
 pub(crate) fn aad(spi: [u8; 4], sequence: u64, esn: Esn) -> Aad {
-    let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (spi, sequence.to_be_bytes());
+    let [_, _, _, _, low @ ..] = sequence.to_be_bytes();
     match esn {
-        Esn::On => Aad::new(&[a, b, c, d, e, f, g, h, i, j, k, l]),
-        Esn::Off => Aad::new(&[a, b, c, d, i, j, k, l]),
+        Esn::On => Aad::esp_extended(spi, sequence),
+        Esn::Off => Aad::esp(spi, u32::from_be_bytes(low)),
     }
 }
 
@@ -213,29 +274,33 @@ fn outer_traffic_class(policy: DscpPolicy, inner: u8) -> u8 {
 }
 
 /// The identification is the sequence number's low 16 bits: unique for as long as 64K packets are under way (RFC 6864).
-/// `sum` is the template's, to which the words written here are added (RFC 1071).
-#[inline]
+/// `sum` is the template's, to which the words written here are added (RFC 1071). Two words are put together in registers, the rest is the template's.
+#[inline(always)]
 fn write_v4<const N: usize>(
     outer: &mut [u8; N],
+    template: &[u8; N],
     sum: u32,
     total_bytes: u16,
     traffic_class: u8,
     dont_fragment: bool,
     sequence: u64,
 ) {
-    let [.., high, low] = sequence.to_be_bytes();
-    let identification = u16::from_be_bytes([high, low]);
+    const { assert!(N >= ipv4::HEADER_BYTES) };
+    let identification = sequence & 0xffff;
     let flags: u16 = if dont_fragment { 0x4000 } else { 0 };
-    let sum = sum
-        + u32::from(traffic_class)
-        + u32::from(total_bytes)
-        + u32::from(identification)
-        + u32::from(flags);
-    outer[1] = traffic_class;
-    outer[2..4].copy_from_slice(&total_bytes.to_be_bytes());
-    outer[4..6].copy_from_slice(&identification.to_be_bytes());
-    outer[6..8].copy_from_slice(&flags.to_be_bytes());
-    outer[10..12].copy_from_slice(&checksum::fold(sum).to_be_bytes());
+    let first = 0x45 << 56
+        | u64::from(traffic_class) << 48
+        | u64::from(total_bytes) << 32
+        | identification << 16
+        | u64::from(flags);
+    let added = u64::from(traffic_class) + u64::from(total_bytes) + identification + u64::from(flags);
+    let checksum = checksum::fold(sum + u32::try_from(added).unwrap_or(0)); // four words of 16 bits
+    // Its checksum is zero.
+    let second =
+        template[8..].first_chunk().map_or(0, |word| u64::from_be_bytes(*word)) | u64::from(checksum) << 32;
+    outer[..8].copy_from_slice(&first.to_be_bytes());
+    outer[8..16].copy_from_slice(&second.to_be_bytes());
+    outer[16..].copy_from_slice(&template[16..]);
 }
 
 fn write_v6(outer: &mut [u8], payload_bytes: u16, traffic_class: u8) {
@@ -267,6 +332,9 @@ impl DontFragment {
         }
     }
 }
+
+/// Sequence number and IV: what the template does not have.
+const FRONT_BYTES: u32 = 12;
 
 const _: () = assert!(HEADER_BYTES + IV_BYTES == 16 && TAG_BYTES == 16);
 

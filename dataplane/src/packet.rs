@@ -61,21 +61,34 @@ pub(crate) struct Clear {
     pub(crate) flow: Flow,
 }
 
-/// A received ESP packet. The mbuf's data is the outer IP packet.
+/// A received ESP packet. What lies around it in the mbuf stays until it has been opened: places are offsets in the mbuf's data, in bytes.
 pub(crate) struct Sealed {
     pub(crate) mbuf: Mbuf,
-    /// Offset of the ESP header, in bytes.
+    /// The outer IP header.
+    pub(crate) at: u16,
+    /// The ESP header.
     pub(crate) esp_at: u16,
-    /// Whether a UDP header stands right before it.
+    /// The first byte behind the tag.
+    pub(crate) end: u16,
+    /// Whether a UDP header stands right before the ESP header.
     pub(crate) in_udp: bool,
 }
 
 impl Sealed {
+    /// From the ESP header to the tag.
+    #[inline]
+    pub(crate) fn esp(&self) -> &[u8] {
+        self.mbuf.data().get(usize::from(self.esp_at)..usize::from(self.end)).unwrap_or_default()
+    }
+
     /// Source address and port, if it came in UDP.
     pub(crate) fn socket(&self) -> Option<SocketAddr> {
-        let data = self.mbuf.data();
-        let udp_at = usize::from(self.esp_at).checked_sub(udp::HEADER_BYTES).filter(|_| self.in_udp)?;
-        let port = be16(data.get(udp_at..udp_at + 2)?, 0);
+        if !self.in_udp {
+            return None;
+        }
+        let data = self.mbuf.data().get(usize::from(self.at)..)?;
+        let before = data.get(..usize::from(self.esp_at.checked_sub(self.at)?))?;
+        let port = be16(before.last_chunk::<{ udp::HEADER_BYTES }>()?, 0);
         let source: IpAddr = match data.first()? >> 4 {
             4 => Ipv4View::with_checksum_known(data).ok()?.source().into(),
             _ => IpAddr::from(*data.get(8..24)?.first_chunk::<16>()?),
@@ -91,14 +104,27 @@ pub(crate) struct Opening {
     pub(crate) sequence: u64,
 }
 
-/// A clear packet on its way into a tunnel.
+/// A clear packet on its way into a tunnel. What lies around it in the mbuf goes when ESP comes.
 pub(crate) struct Entering {
     pub(crate) mbuf: Mbuf,
     pub(crate) tunnel: TunnelId,
+    /// Where the packet begins in the mbuf's data, and its length, in bytes.
+    pub(crate) at: u16,
+    pub(crate) bytes: u16,
     /// With the outer header's DF bit in the place of its own.
     pub(crate) inner: Inner,
     /// [`Fit::Whole`], or [`Fit::FragmentOuter`].
     pub(crate) fit: Fit,
+    /// Whether it is a frame by now, with the link header in front.
+    pub(crate) framed: bool,
+}
+
+impl Entering {
+    /// All that is in the mbuf. A packet of several segments, or too long for one, is refused by the seal stage.
+    pub(crate) fn whole(mbuf: Mbuf, tunnel: TunnelId, inner: Inner, fit: Fit) -> Self {
+        let bytes = u16::try_from(mbuf.len_bytes()).unwrap_or(u16::MAX);
+        Self { mbuf, tunnel, at: 0, bytes, inner, fit, framed: false }
+    }
 }
 
 /// A whole IP packet that is to leave on an interface.

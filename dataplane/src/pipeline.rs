@@ -30,7 +30,7 @@ use std::sync::Arc;
 use dpdk_sys::{Burst, Mbuf, Mempool, Reassembler};
 
 use crate::counter::{Counter, Local};
-use crate::flow::{FlowTable, Now};
+use crate::flow::{Adjacencies, FlowTable, Now};
 use crate::forwarding::{Forwarding, InterfaceId, PortIndex, TunnelId, VrfId};
 use crate::gcm::Kernel;
 use crate::handover::Handover;
@@ -43,6 +43,7 @@ use crate::packet::{
     Batch, Clear, Entering, Leaving, Origin, Sealed, describe_v4, describe_v6, discard, put,
 };
 use crate::sa::{InboundSa, OutboundSa};
+use crate::worker::{Stage, Watch};
 use leave::Transmit;
 use seal::Outbound;
 
@@ -65,6 +66,8 @@ pub(crate) struct Tables {
     pub(crate) neighbours: Neighbours<Mbuf>,
     /// What the tables say about flows that were here before.
     pub(crate) flows: FlowTable,
+    /// The neighbours that those of them lead to which leave in clear text.
+    pub(crate) adjacencies: Adjacencies,
     /// Counts snapshots, and tunnels that came up or went down: what flows depend on. A new SA for the old one is not such a change.
     pub(crate) snapshot: u32,
 }
@@ -76,11 +79,17 @@ impl Tables {
         self.outbound.get(usize::try_from(tunnel.0).ok()?)?.sa().map(|sa| &**sa)
     }
 
+    /// Changes whenever a snapshot, a tunnel's state or a neighbour's address does.
+    #[inline]
+    pub(crate) fn epoch(&self) -> u32 {
+        // Both only grow, so the sum changes whenever one of them does.
+        self.snapshot.wrapping_add(self.neighbours.epoch())
+    }
+
     /// What the validity of remembered things is measured by.
     #[inline]
     pub(crate) fn now(&self, us: u64) -> Now {
-        // Both only grow, so the sum changes whenever one of them does.
-        Now { us, epoch: self.snapshot.wrapping_add(self.neighbours.epoch()), snapshot: self.snapshot }
+        Now { us, epoch: self.epoch(), snapshot: self.snapshot }
     }
 }
 
@@ -102,6 +111,7 @@ pub(crate) struct Context {
     pub(crate) fragments_lost: u64,
     /// Identification of the next IPv6 packet of ours that is cut; begins at random.
     pub(crate) fragment_id: u32,
+    pub(crate) watch: Watch,
     pub(crate) now_us: u64,
 }
 
@@ -114,13 +124,16 @@ pub(crate) fn frames(
     cx: &mut Context,
 ) {
     receive::receive(port, arrived, lists, tables, cx);
+    cx.watch.lap(Stage::Receive);
     onward(lists, tables, cx);
 }
 
 /// What the stages after receiving do: also for packets that another worker handed over, or that control injected.
 pub(crate) fn onward(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     open::open(lists, tables, cx);
+    cx.watch.lap(Stage::Accept);
     route::route(lists, tables, cx);
+    cx.watch.lap(Stage::Route);
     seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
     leave::leave(&mut lists.leaving, &mut tables.neighbours, cx);
 }

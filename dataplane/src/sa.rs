@@ -18,6 +18,7 @@ pub(crate) use outbound::{Hot, Outer, TEMPLATE_BYTES};
 pub use replay::{ReplayWindow, WINDOW_MAX_PACKETS, WINDOW_MIN_PACKETS};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether sequence numbers have 64 bits (RFC 4303, 2.2.1) or 32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,6 +99,28 @@ pub enum Direction {
     Inbound,
     /// To the peer.
     Outbound,
+}
+
+/// How many workers there are to write the shared words. One alone need not lock the bus, which would wait for all stores under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writers {
+    One,
+    Many,
+}
+
+impl Writers {
+    /// Adds, and returns what was there before.
+    #[inline]
+    pub(crate) fn add(self, cell: &AtomicU64, amount: u64) -> u64 {
+        match self {
+            Self::One => {
+                let before = cell.load(Ordering::Relaxed);
+                cell.store(before.wrapping_add(amount), Ordering::Relaxed);
+                before
+            }
+            Self::Many => cell.fetch_add(amount, Ordering::Relaxed),
+        }
+    }
 }
 
 #[cfg(test)]

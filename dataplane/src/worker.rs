@@ -7,9 +7,12 @@
 
 mod apply;
 mod set;
+mod stage;
 mod stats;
 
 pub use set::{Launch, LaunchError, Part, WorkerGone, WorkerHandle, WorkerSet};
+pub use stage::Stage;
+pub(crate) use stage::Watch;
 pub use stats::{Histograms, Stats};
 
 use std::num::NonZeroU8;
@@ -21,9 +24,9 @@ use dpdk_sys::{Burst, Eal, Mempool, Reassembler, RxQueue, TxQueue, tsc_cycles};
 
 use crate::counter::{Counter, Counters, Local};
 use crate::esp;
-use crate::flow::FlowTable;
+use crate::flow::{Adjacencies, FlowTable};
 use crate::forwarding::{Forwarding, PortIndex};
-use crate::gcm::Kernel;
+use crate::gcm::{self, Kernel};
 use crate::handover::Handover;
 use crate::icmp::TokenBucket;
 use crate::message::WorkerEnd;
@@ -85,7 +88,7 @@ pub struct Worker {
 /// Age at which the clock is read again, in TSC cycles: some tens of microseconds.
 const CLOCK_CYCLES: u64 = 100_000;
 /// Flows that a worker remembers for each tunnel: some host pairs each way.
-const FLOWS_PER_TUNNEL: u32 = 4;
+const FLOWS_PER_TUNNEL: u32 = 8;
 /// Packets that one step takes from control's ring: no more than a list holds.
 const INJECTIONS: usize = 32;
 /// Tunnels looked at for a keepalive, at most once in so many microseconds.
@@ -127,6 +130,7 @@ impl Worker {
             asked_s: vec![0; tunnels].into_boxed_slice(),
             neighbours: Neighbours::new(sizes.neighbours, parts.seed),
             flows: FlowTable::new(sizes.tunnels.saturating_mul(FLOWS_PER_TUNNEL), parts.seed),
+            adjacencies: Adjacencies::new(parts.seed),
             snapshot: 0,
         };
         let cx = Context {
@@ -143,6 +147,7 @@ impl Worker {
             whole_pool: parts.whole_pool,
             fragments_lost: 0,
             fragment_id: (parts.seed >> 32 ^ parts.seed & u64::from(u32::MAX)).try_into().unwrap_or(0),
+            watch: Watch::default(),
             now_us: 0,
         };
         Self {
@@ -176,6 +181,7 @@ impl Worker {
     pub fn step_at(&mut self, now_us: u64) -> usize {
         let began = tsc_cycles();
         self.cx.now_us = now_us;
+        self.cx.watch.begin(self.stats.measures_stages(), began);
         let messages = self.apply_commands();
         let Self { rx, lists, tables, cx, histograms, .. } = self;
         let mut handled = messages;
@@ -193,6 +199,7 @@ impl Worker {
         if !lists.sealed.is_empty() {
             pipeline::onward(lists, tables, cx);
         }
+        cx.watch.lap(Stage::Upkeep);
         let mut burst = Burst::new();
         for (port, queue) in rx.iter_mut() {
             let arrived = usize::from(queue.rx_burst(&mut burst));
@@ -202,6 +209,7 @@ impl Worker {
             let burst_began = tsc_cycles();
             pipeline::frames(*port, &mut burst, lists, tables, cx);
             cx.transmit.flush(&mut cx.counters);
+            cx.watch.lap(Stage::Leave);
             histograms.record(arrived as u64, tsc_cycles().saturating_sub(burst_began));
             handled += arrived;
         }
@@ -210,6 +218,10 @@ impl Worker {
         self.expire_fragments();
         self.cx.transmit.flush(&mut self.cx.counters);
         self.cx.counters.store(&self.counters);
+        self.cx.watch.lap(Stage::Upkeep);
+        if let Some(cycles) = self.cx.watch.take() {
+            self.stats.add_stages(&cycles);
+        }
         self.stats.turn(handled as u64, tsc_cycles().saturating_sub(began));
         handled
     }
@@ -229,6 +241,7 @@ impl Worker {
             }
         }
         drop(registered);
+        gcm::wipe_stack();
         self
     }
 

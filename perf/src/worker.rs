@@ -8,6 +8,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crossgate_dataplane::gcm::{Kernel, KernelName};
+use crossgate_dataplane::worker::Stage;
 use dpdk_sys::{Burst, Mempool};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -16,7 +17,7 @@ use crate::bed::stepped::{Bypass, Gateway};
 use crate::bed::traffic::Traffic;
 use crate::bed::{Bed, Direction, Family, LAN, Plan, Site, WAN};
 use crate::engine::BURST_PACKETS;
-use crate::machine::{self, Pin, packets_f64};
+use crate::machine::{self, Pin, packets_f64, report_precision};
 use crate::report::{Report, Row};
 use crate::spread::Spread;
 
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// Sizes of inner packets in bytes, from 64 to 1400, or 'imix'; default: 64, 128, 256, 512, 1024, 1400 and imix.
     #[arg(long, value_delimiter = ',', value_parser = Traffic::parse)]
     sizes: Vec<Traffic>,
+    /// Show how many cycles each stage takes (which costs a few itself).
+    #[arg(long)]
+    stages: bool,
 }
 
 /// One direction of one kernel at one size.
@@ -51,6 +55,9 @@ pub(crate) struct WorkerRow {
     net: Spread,
     /// Already taken off.
     source_and_sink_cycles_per_packet: f64,
+    /// TSC cycles per packet of each stage in its best burst, if they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stages: Vec<(&'static str, f64)>,
     mpps: f64,
     gbit_per_s: f64,
 }
@@ -68,7 +75,11 @@ struct Contender {
     opened: u64,
     times: [Histogram<u64>; 3],
     idle: Histogram<u64>,
+    stages: Option<[Laps; 3]>,
 }
+
+/// The least that each stage took for a burst of one direction, in TSC cycles.
+type Laps = [u64; Stage::COUNT];
 
 /// Measures everything.
 pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<WorkerRow>> {
@@ -84,7 +95,7 @@ pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<WorkerRow>> {
     let mut rows = Vec::new();
     for plans in groups(quick)? {
         let mut contenders =
-            plans.into_iter().map(|plan| Contender::new(&bed, plan)).collect::<Result<Vec<_>>>()?;
+            plans.into_iter().map(|plan| Contender::new(&bed, plan, options)).collect::<Result<Vec<_>>>()?;
         for traffic in &sizes {
             let tsc_hz = machine::tsc_hz();
             for _ in 0..turns {
@@ -134,15 +145,18 @@ impl Load {
 }
 
 impl Contender {
-    fn new(bed: &Bed, plan: Plan) -> Result<Self> {
+    fn new(bed: &Bed, plan: Plan, options: &Options) -> Result<Self> {
         let histogram = || Histogram::new(3);
+        let gateways = [Gateway::new(bed, plan, Site(1))?, Gateway::new(bed, plan, Site(2))?];
+        gateways.iter().for_each(|gateway| gateway.engine.handle.stats.measure_stages(options.stages));
         Ok(Self {
             plan,
-            gateways: [Gateway::new(bed, plan, Site(1))?, Gateway::new(bed, plan, Site(2))?],
+            gateways,
             sealed: [0; 2],
             opened: 0,
             times: [histogram()?, histogram()?, histogram()?],
             idle: histogram()?,
+            stages: options.stages.then_some([[u64::MAX; Stage::COUNT]; 3]),
         })
     }
 
@@ -151,8 +165,10 @@ impl Contender {
         self.gateways.iter_mut().try_for_each(|gateway| gateway.engine.refresh())?;
         for number in 0..WARM_BURSTS + TURN_BURSTS {
             let mut burst = load.burst(pool, Site(1), number)?;
+            let before = self.laps();
             let outbound = self.seal(&mut burst)?;
             let inbound = self.gateways[1].pass(WAN, &mut burst);
+            let after = self.laps();
             self.arrived(load, number, &burst)?;
             let nothing = bypass.pass(&mut burst);
             drop(burst);
@@ -160,6 +176,7 @@ impl Contender {
             self.seal(&mut burst)?;
             let mut back = load.burst(pool, Site(2), number)?;
             let both = self.gateways[1].pass_both(&mut back, &mut burst);
+            let last = self.laps();
             self.arrived(load, number, &burst)?;
             ensure!(back.len() == BURST_PACKETS, "{} of {BURST_PACKETS} packets were sealed", back.len());
             self.sealed[1] += packets(back.len());
@@ -168,10 +185,30 @@ impl Contender {
                     histogram.record(cycles)?;
                 }
                 self.idle.record(nothing)?;
+                self.note(Direction::Outbound, before[0], after[0]);
+                self.note(Direction::Inbound, before[1], after[1]);
+                self.note(Direction::Both, after[1], last[1]);
             }
         }
         self.gateways[0].engine.check(self.sealed[0], 0)?;
         self.gateways[1].engine.check(self.sealed[1], self.opened)
+    }
+
+    /// What each stage of both gateways has taken so far.
+    fn laps(&self) -> [Laps; 2] {
+        self.gateways
+            .each_ref()
+            .map(|gateway| Stage::ALL.map(|stage| gateway.engine.handle.stats.stage_cycles(stage)))
+    }
+
+    /// Keeps what a burst took, where it is less than all before.
+    fn note(&mut self, direction: Direction, before: Laps, after: Laps) {
+        let at = DIRECTIONS.iter().position(|one| *one == direction);
+        if let (Some(least), Some(at)) = (&mut self.stages, at) {
+            for stage in 0..Stage::COUNT {
+                least[at][stage] = least[at][stage].min(after[stage] - before[stage]);
+            }
+        }
     }
 
     /// Lets the first gateway seal a burst, and makes it one that arrives at the second. TSC cycles of the first.
@@ -199,11 +236,15 @@ impl Contender {
         let source_and_sink = Spread::of_bursts(&self.idle, burst).median;
         self.idle.reset();
         let mut rows = Vec::new();
-        for (direction, total) in DIRECTIONS.into_iter().zip(&mut self.times) {
+        let stages = self.stages;
+        self.stages = stages.map(|_| [[u64::MAX; Stage::COUNT]; 3]);
+        for (at, (direction, total)) in DIRECTIONS.into_iter().zip(&mut self.times).enumerate() {
             ensure!(!total.is_empty(), "nothing was measured");
             let bursts = if direction == Direction::Both { 2.0 } else { 1.0 };
             let net = Spread::of_bursts(total, bursts * burst).minus(source_and_sink);
             total.reset();
+            let per_packet = |cycles| report_precision(cycles) / (bursts * burst);
+            let laps = stages.iter().flat_map(|laps| Stage::ALL.into_iter().zip(laps[at]));
             let (mpps, gbit_per_s) = net.rates(tsc_hz, traffic.mean_bytes());
             rows.push(WorkerRow {
                 program: "crossgate",
@@ -217,6 +258,7 @@ impl Contender {
                 workers: 1,
                 net,
                 source_and_sink_cycles_per_packet: source_and_sink,
+                stages: laps.map(|(stage, cycles)| (stage.as_str(), per_packet(cycles))).collect(),
                 mpps,
                 gbit_per_s,
             });
@@ -243,6 +285,7 @@ impl Row for WorkerRow {
         "source and sink",
         "Mpps",
         "Gbit/s",
+        "by stage",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -259,6 +302,11 @@ impl Row for WorkerRow {
             format!("{:.0}", self.source_and_sink_cycles_per_packet),
             format!("{:.2}", self.mpps),
             format!("{:.2}", self.gbit_per_s),
+            self.stages
+                .iter()
+                .map(|(stage, cycles)| format!("{stage} {cycles:.0}"))
+                .collect::<Vec<_>>()
+                .join(", "),
         ]
     }
 }

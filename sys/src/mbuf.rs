@@ -193,6 +193,25 @@ impl Mbuf {
         Some(())
     }
 
+    /// Makes a contiguous packet the `bytes` bytes that begin `start` bytes behind its present beginning (in front of it, if that is negative), and
+    /// returns them, whatever they held where the packet was not: one change for what moves both ends. `None`: the buffer has no such bytes, or the
+    /// packet has several segments, and nothing changed.
+    #[inline]
+    pub fn reframe(&mut self, start: i16, bytes: u16) -> Option<&mut [u8]> {
+        let head = self.head_mut();
+        let data_off = head.data_off.checked_add_signed(start)?;
+        if head.nb_segs != 1 || u32::from(data_off) + u32::from(bytes) > u32::from(head.buf_len) {
+            return None;
+        }
+        head.data_off = data_off;
+        head.data_len = bytes;
+        head.pkt_len = u32::from(bytes);
+        // SAFETY: all of it lies in the buffer, as was just checked; the buffer is ours, and `&mut self` makes this the only access.
+        Some(unsafe {
+            slice::from_raw_parts_mut(head.buf_addr.cast::<u8>().add(data_off.into()), bytes.into())
+        })
+    }
+
     /// Copies all segments behind `into`'s data, and the port and checksum findings with them. `None`: too little tailroom (or `into`
     /// is chained itself), and `into` is unchanged.
     #[must_use = "None means that nothing was copied"]

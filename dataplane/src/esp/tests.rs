@@ -88,4 +88,27 @@ proptest! {
             prop_assert!(inner.packet.len() + TRAILER_BYTES <= payload.len());
         }
     }
+
+    #[test]
+    fn short_padding_is_seen_as_any_padding_is(pad in prop::collection::vec(0u8..4, 0..5), told in 0u8..6, next in 0u8..64, good: bool) {
+        let pad: Vec<u8> = if good { (1..=told).collect() } else { pad };
+        let mut payload = inner_v4(40);
+        payload.extend(pad);
+        payload.extend([told, next]);
+        let stripped = strip(&payload);
+        if let Some((family, inner)) = unpad(&payload) {
+            prop_assert!(told <= 3);
+            match stripped {
+                Ok(stripped) => {
+                    prop_assert_eq!(family, stripped.family);
+                    prop_assert!(inner.starts_with(stripped.packet));
+                    prop_assert_eq!(inner.len(), payload.len() - TRAILER_BYTES - usize::from(told));
+                }
+                Err(reason) => prop_assert_eq!(reason, Counter::EspInnerMalformed),
+            }
+        } else {
+            let is_usual = told <= 3 && [4, 41].contains(&next);
+            prop_assert!(!is_usual || stripped == Err(Counter::EspBadPadding));
+        }
+    }
 }

@@ -202,12 +202,17 @@ pub fn write_checksum(header: &mut [u8]) {
 
 /// Takes one hop off the TTL (RFC 1812, 5.3.1). Returns what is left; at 0 or 1 nothing is changed and 0 returned:
 /// the packet must not be forwarded.
+#[inline]
 pub fn decrement_ttl(header: &mut [u8; HEADER_BYTES]) -> u8 {
-    if header[8] <= 1 {
+    let ttl = header[8];
+    if ttl <= 1 {
         return 0;
     }
-    replace(header, 8, [header[8] - 1, header[9]]);
-    header[8]
+    // The word of TTL and protocol gets less by 0x0100: what RFC 1624, equation 3 adds for that is the same for any word.
+    let updated = checksum::fold(u32::from(!be16(header, 10)) + 0xfeff);
+    header[8] = ttl - 1;
+    header[10..12].copy_from_slice(&updated.to_be_bytes());
+    ttl - 1
 }
 
 /// Sets DSCP and ECN.

@@ -37,6 +37,7 @@ impl Transmit {
     }
 
     /// Puts a frame into its port's burst, which is sent first if it is full.
+    #[inline]
     fn send(&mut self, port: PortIndex, mut frame: Mbuf, counters: &mut Local) {
         let Some(Some(outgoing)) = self.queues.get_mut(usize::from(port.0)) else {
             return discard(frame, Counter::TxNoQueue, counters);
@@ -151,12 +152,18 @@ impl Context {
     }
 
     /// Puts a known link header on and sends.
-    #[inline]
     pub(super) fn send_by(&mut self, mut mbuf: Mbuf, egress: &Egress) {
-        if egress.put(&mut mbuf).is_none() {
-            return discard(mbuf, Counter::EspNoRoom, &mut self.counters);
+        let bytes = u16::try_from(mbuf.data().len()).ok();
+        match bytes.and_then(|bytes| egress.frame(&mut mbuf, 0, bytes)) {
+            Some(_) => self.send_frame(mbuf, egress.port),
+            None => discard(mbuf, Counter::EspNoRoom, &mut self.counters),
         }
-        self.transmit.send(egress.port, mbuf, &mut self.counters);
+    }
+
+    /// Sends what is a frame already.
+    #[inline]
+    pub(super) fn send_frame(&mut self, frame: Mbuf, port: PortIndex) {
+        self.transmit.send(port, frame, &mut self.counters);
     }
 
     /// Puts the link header on and sends.

@@ -98,17 +98,18 @@ fn reassemble(packet: Clear, cx: &mut Context) -> Option<Clear> {
 }
 
 /// Puts an ESP packet, whose ESP header is at `esp_at` in the outer packet, on the list of those to be opened.
-pub(super) fn sealed(mbuf: Mbuf, esp_at: usize, in_udp: bool, lists: &mut Lists, cx: &mut Context) {
-    let esp_at = u16::try_from(esp_at).unwrap_or(u16::MAX); // of a header within 64 KiB
-    put(&mut lists.sealed, Sealed { mbuf, esp_at, in_udp }, &mut cx.counters);
+fn sealed(mbuf: Mbuf, esp_at: usize, in_udp: bool, lists: &mut Lists, cx: &mut Context) {
+    let within = |at: usize| u16::try_from(at).unwrap_or(u16::MAX); // of a packet within 64 KiB
+    let (esp_at, end) = (within(esp_at), within(mbuf.data().len()));
+    put(&mut lists.sealed, Sealed { mbuf, at: 0, esp_at, end, in_udp }, &mut cx.counters);
 }
 
 /// Whether a UDP datagram is ESP: where that begins and ends in it.
-pub(super) fn esp_in_udp(datagram: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn esp_in_udp(datagram: &[u8]) -> Option<(u16, u16)> {
     let udp = UdpView::new(datagram).ok().filter(|udp| udp.destination_port() == NAT_T_PORT)?;
     let payload = udp.payload();
     let is_esp = payload != [KEEPALIVE] && !payload.starts_with(&NON_ESP_MARKER);
-    is_esp.then(|| (udp::HEADER_BYTES, usize::from(udp.length_bytes())))
+    is_esp.then(|| (8, udp.length_bytes()))
 }
 
 /// UDP: RFC 3948, 2 tells ESP, IKE and keepalives apart.

@@ -4,18 +4,20 @@
 //! 2. AES-GCM over the whole burst,
 //! 3. per packet, authentic ones only: the window again, and moved (one burst can hold a number twice); counts and limits; what exceeds the
 //!    gateway's bandwidth is dropped (`pipeline/police.rs`),
-//! 4. padding and trailer off, ECN, traffic selectors, and whether the source may be out of this tunnel.
+//! 4. padding and trailer off, ECN, traffic selectors, and whether the source may be out of this tunnel; for a plain packet of a known
+//!    flow all of that is one look, and one change of the mbuf.
 
 use arrayvec::ArrayVec;
 use dpdk_sys::{BURST_PACKETS, Mbuf};
 
 use super::receive::{forwardable_v4, forwardable_v6};
-use super::shortcut::{self, Plain, Run, Way};
+use super::shortcut::{self, Plain, Run};
 use super::{Context, Lists, Tables, police, trim_to};
 use crate::counter::Counter;
 use crate::esp;
+use crate::flow::{Key, Way};
 use crate::forwarding::TunnelId;
-use crate::gcm::{Job, Verdict};
+use crate::gcm::{Job, Nonce, Verdict};
 use crate::header::esp::{EspView, HEADER_BYTES, IV_BYTES, TAG_BYTES};
 use crate::header::ipv4::{self, Ipv4View};
 use crate::header::ipv6::{self, Ipv6View};
@@ -24,10 +26,12 @@ use crate::message::Event;
 use crate::packet::{Batch, Clear, Family, Opening, Origin, Sealed, describe_v4, describe_v6, discard, put};
 use crate::sa::{Direction, Expiry, InboundSa};
 use crate::spi::{SaSlot, Spi};
+use crate::worker::Stage;
 
 pub(super) type Inbound = [Option<Box<InboundSa>>];
 
 pub(super) const FRONT_BYTES: usize = HEADER_BYTES + IV_BYTES;
+const FRONT: u16 = const { FRONT_BYTES.to_le_bytes()[0] as u16 };
 
 pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     if lists.sealed.is_empty() {
@@ -37,26 +41,74 @@ pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     let mut opening = Batch::new();
     find(&mut lists.sealed, &mut opening, &mut tables.inbound, cx);
     let authentic = decrypt(&mut opening, &tables.inbound, cx);
+    let mut insides = [const { Plain::NONE }; BURST_PACKETS];
     let refused = if cx.forwarding.is_metered() {
         police::inbound(&opening, authentic, &tables.inbound, cx)
     } else {
         0
     };
-    let (mut run, mut opened) = (Run::default(), Opened::default());
-    for (at, packet) in opening.drain(..).enumerate() {
-        let Some((packet, tunnel)) = accept(packet, authentic >> at & 1 == 1, &mut opened, tables, cx) else {
-            continue;
+    let accepted = accept_all(&opening, [authentic, refused], &mut insides, tables, cx);
+    let mut run = Run::new();
+    for ((packet, accepted), inside) in opening.drain(..).zip(accepted).zip(&insides) {
+        let mut packet = packet.packet;
+        let tunnel = match accepted {
+            Ok(tunnel) => tunnel,
+            Err(reason) => {
+                discard(packet.mbuf, reason, &mut cx.counters);
+                continue;
+            }
         };
-        if refused >> at & 1 == 1 {
-            discard(packet.mbuf, Counter::SkuBandwidthInbound, &mut cx.counters);
-            continue;
+        if inside.is_some() {
+            let Sealed { mbuf, at, esp_at, end, in_udp } = packet;
+            match shortcut::take(mbuf, inside, &mut run, lists, tables, cx) {
+                Ok(()) => continue,
+                Err(mbuf) => packet = Sealed { mbuf, at, esp_at, end, in_udp },
+            }
         }
-        match decapsulate(packet) {
-            Ok(inner) => onward(inner, tunnel, &mut run, lists, tables, cx),
-            Err((mbuf, reason)) => discard(mbuf, reason, &mut cx.counters),
+        general(packet, tunnel, lists, cx);
+    }
+}
+
+/// Step 3 (the bits say which packets are authentic, and which of them exceed the bandwidth), and for the shortcut the inner packets that are plain, and whose traffic class the outer header does not change. All of them before
+/// the first one's flow is looked up, so that the places of their flows are under way.
+fn accept_all(
+    opening: &Batch<Opening>,
+    [authentic, refused]: [u64; 2],
+    insides: &mut [Plain; BURST_PACKETS],
+    tables: &mut Tables,
+    cx: &mut Context,
+) -> ArrayVec<Result<TunnelId, Counter>, BURST_PACKETS> {
+    let (mut all, mut opened, mut latest) = (ArrayVec::new(), Opened::default(), Key::NONE);
+    for ((number, packet), plain) in opening.iter().enumerate().zip(insides) {
+        let mut accepted = accept(packet, authentic >> number & 1 == 1, &mut opened, &mut tables.inbound, cx);
+        if refused >> number & 1 == 1 {
+            accepted = accepted.and(Err(Counter::SkuBandwidthInbound));
         }
+        if let Ok(tunnel) = accepted {
+            if read(&packet.packet, tunnel, plain).is_none() {
+                *plain = Plain::NONE;
+            } else if latest != plain.key {
+                latest = plain.key;
+                tables.flows.prefetch(&latest);
+            }
+        }
+        all.push(accepted);
     }
     opened.publish(&tables.inbound, cx);
+    all
+}
+
+/// `None`: `plain` may hold anything.
+#[inline(always)] // as [`Plain::read`]
+fn read(packet: &Sealed, tunnel: TunnelId, plain: &mut Plain) -> Option<()> {
+    let data = packet.mbuf.data();
+    let (front, end) = (packet.esp_at.checked_add(FRONT)?, usize::from(packet.end));
+    let (family, inner) = esp::unpad(data.get(usize::from(front)..end.checked_sub(TAG_BYTES)?)?)?;
+    plain.read(inner, front, Way::Tunnel(tunnel), false)?;
+    let outer = esp::traffic_class(data.get(usize::from(packet.at)..)?);
+    let is_unchanged = outer & 3 == 0
+        || esp::inner_traffic_class(outer, plain.inner.traffic_class) == Ok(plain.inner.traffic_class);
+    (plain.inner.family == family && is_unchanged).then_some(())
 }
 
 /// Has an SA's lines under way when they are needed: one look at all slots, one at all SAs.
@@ -64,7 +116,7 @@ fn prefetch(sealed: &Batch<Sealed>, inbound: &Inbound) {
     let mut slots: ArrayVec<&Option<Box<InboundSa>>, BURST_PACKETS> = ArrayVec::new();
     let mut last = None;
     for packet in sealed {
-        let spi = packet.mbuf.data().get(usize::from(packet.esp_at)..).and_then(|esp| esp.first_chunk());
+        let spi = packet.esp().first_chunk();
         let spi = spi.and_then(|spi| Spi::new(u32::from_be_bytes(*spi)));
         if spi == last {
             continue;
@@ -88,8 +140,7 @@ fn prefetch(sealed: &Batch<Sealed>, inbound: &Inbound) {
 /// Step 1.
 fn find(sealed: &mut Batch<Sealed>, opening: &mut Batch<Opening>, inbound: &mut Inbound, cx: &mut Context) {
     for packet in sealed.drain(..) {
-        let esp = packet.mbuf.data().get(usize::from(packet.esp_at)..).unwrap_or_default();
-        let (spi, sequence_low) = match EspView::new(esp) {
+        let (spi, sequence_low) = match EspView::new(packet.esp()) {
             Ok(view) => (view.spi(), view.sequence_low()),
             Err(reason) => {
                 discard(packet.mbuf, reason, &mut cx.counters);
@@ -132,24 +183,27 @@ fn admit(sa: &InboundSa, sequence_low: u32, in_udp: bool) -> Result<u64, Counter
 }
 
 /// Step 2. Says by bit which packets are authentic; one for which no job could be made is not.
-fn decrypt(opening: &mut Batch<Opening>, inbound: &Inbound, cx: &Context) -> u64 {
+fn decrypt(opening: &mut Batch<Opening>, inbound: &Inbound, cx: &mut Context) -> u64 {
     const { assert!(BURST_PACKETS <= 64) };
     let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
     let mut places: ArrayVec<u8, BURST_PACKETS> = ArrayVec::new();
     for (place, packet) in (0..).zip(opening.iter_mut()) {
         let Some(sa) = inbound.get(packet.slot.index()).and_then(Option::as_ref) else { continue };
-        let esp = packet.packet.mbuf.data_mut().get_mut(usize::from(packet.packet.esp_at)..);
+        let Sealed { mbuf, esp_at, end, .. } = &mut packet.packet;
+        let esp = mbuf.data_mut().get_mut(usize::from(*esp_at)..usize::from(*end));
         let Some((front, sealed)) = esp.and_then(|esp| esp.split_first_chunk_mut::<FRONT_BYTES>()) else {
             continue;
         };
         let [s0, s1, s2, s3, _, _, _, _, iv @ ..] = *front;
         let aad = esp::aad([s0, s1, s2, s3], packet.sequence, sa.esn);
-        if let Some(job) = Job::new(&sa.key, esp::nonce(sa.salt, iv), aad, sealed) {
+        if let Some(job) = Job::new(&sa.key, Nonce::new(sa.salt, iv), aad, sealed) {
             jobs.push(job);
             places.push(place);
         }
     }
+    cx.watch.lap(Stage::Admit);
     cx.kernel.open(&mut jobs);
+    cx.watch.lap(Stage::Decrypt);
     let bit = |(job, place): (&Job<'_>, u8)| u64::from(job.verdict() == Verdict::Authentic) << place;
     jobs.iter().zip(places).map(bit).sum()
 }
@@ -187,40 +241,31 @@ impl Opened {
     }
 }
 
-/// Step 3. The packet, and its tunnel.
+/// Step 3 for one packet: its tunnel, if it is to be taken.
+#[inline(always)] // called in one place, once a packet
 fn accept(
-    opening: Opening,
+    opening: &Opening,
     authentic: bool,
     opened: &mut Opened,
-    tables: &mut Tables,
+    inbound: &mut Inbound,
     cx: &mut Context,
-) -> Option<(Sealed, TunnelId)> {
+) -> Result<TunnelId, Counter> {
     let Opening { packet, slot, sequence } = opening;
-    let Some(sa) = tables.inbound.get_mut(slot.index()).and_then(Option::as_mut) else {
-        discard(packet.mbuf, Counter::EspUnknownSpi, &mut cx.counters);
-        return None;
-    };
+    let sa = inbound.get_mut(slot.index()).and_then(Option::as_mut).ok_or(Counter::EspUnknownSpi)?;
     if !authentic {
         sa.count_forged();
-        discard(packet.mbuf, Counter::EspAuthFailed, &mut cx.counters);
-        return None;
+        return Err(Counter::EspAuthFailed);
     }
-    let is_newest = sequence > sa.window.top();
-    if let Err(reason) = sa.window.accept(sequence) {
-        sa.count_replayed();
-        discard(packet.mbuf, reason, &mut cx.counters);
-        return None;
-    }
+    let is_newest = *sequence > sa.window.top();
+    sa.window.accept(*sequence).inspect_err(|_| sa.count_replayed())?;
     if sa.is_expired() {
-        discard(packet.mbuf, Counter::SaExpiredInbound, &mut cx.counters);
-        return None;
+        return Err(Counter::SaExpiredInbound);
     }
-    let around = usize::from(packet.esp_at) + FRONT_BYTES + TAG_BYTES;
-    let bytes = packet.mbuf.data().len().saturating_sub(around) as u64;
-    count(&packet, bytes, sa, is_newest, cx);
+    let bytes = packet.esp().len().saturating_sub(FRONT_BYTES + TAG_BYTES) as u64;
+    count(packet, bytes, sa, is_newest, cx);
     let tunnel = sa.tunnel;
-    opened.count(slot, bytes, &tables.inbound, cx);
-    Some((packet, tunnel))
+    opened.count(*slot, bytes, inbound, cx);
+    Ok(tunnel)
 }
 
 /// Counts an authentic packet and tells control what that brought about.
@@ -251,10 +296,10 @@ struct Inside {
 
 /// Step 4, first half: takes the inner packet out.
 fn decapsulate(packet: Sealed) -> Result<Inside, (Mbuf, Counter)> {
-    let Sealed { mut mbuf, esp_at, .. } = packet;
-    let outer = esp::traffic_class(mbuf.data());
+    let Sealed { mut mbuf, at, esp_at, end, .. } = packet;
+    let outer = esp::traffic_class(mbuf.data().get(usize::from(at)..).unwrap_or_default());
     let front = usize::from(esp_at) + FRONT_BYTES;
-    let end = mbuf.data().len().saturating_sub(TAG_BYTES);
+    let end = usize::from(end).saturating_sub(TAG_BYTES);
     let stripped = esp::strip(mbuf.data().get(front..end).unwrap_or_default());
     let stripped = match stripped {
         Ok(stripped) => stripped,
@@ -277,23 +322,11 @@ fn decapsulate(packet: Sealed) -> Result<Inside, (Mbuf, Counter)> {
     Ok(Inside { mbuf, family })
 }
 
-/// Step 4, second half: checks the inner packet against the tunnel's selectors, unless its flow is known.
-fn onward(
-    inside: Inside,
-    tunnel: TunnelId,
-    run: &mut Run,
-    lists: &mut Lists,
-    tables: &mut Tables,
-    cx: &mut Context,
-) {
-    let Inside { mut mbuf, family } = inside;
-    if let Some(plain) = Plain::new(mbuf.data(), Way::Tunnel(tunnel), true) {
-        match shortcut::take(mbuf, 0, &plain, run, lists, tables, cx) {
-            Ok(()) => return,
-            Err(rest) => mbuf = rest,
-        }
-    }
-    match check(mbuf, family, tunnel, cx) {
+/// Step 4, for packets that the shortcut does not take: checks the inner packet against the tunnel's selectors.
+#[inline(never)]
+fn general(packet: Sealed, tunnel: TunnelId, lists: &mut Lists, cx: &mut Context) {
+    let checked = decapsulate(packet).and_then(|Inside { mbuf, family }| check(mbuf, family, tunnel, cx));
+    match checked {
         Ok(clear) => put(&mut lists.clear, clear, &mut cx.counters),
         Err((mbuf, reason)) => discard(mbuf, reason, &mut cx.counters),
     }

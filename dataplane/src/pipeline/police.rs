@@ -19,7 +19,7 @@ type Asking = (u8, TunnelId, u32);
 
 /// Drops what exceeds the bandwidth on its way into tunnels.
 pub(super) fn outbound(entering: &mut Batch<Entering>, cx: &mut Context) {
-    let asking = (0..).zip(&*entering).map(|(place, packet)| (place, packet.tunnel, packet.mbuf.len_bytes()));
+    let asking = (0..).zip(&*entering).map(|(place, packet)| (place, packet.tunnel, u32::from(packet.bytes)));
     let refused = refused(asking.collect(), Direction::Outbound, cx);
     if refused == 0 {
         return;
@@ -46,11 +46,10 @@ pub(super) fn inbound(opening: &Batch<Opening>, authentic: u64, inbound: &Inboun
 }
 
 fn inner_bytes(packet: &Opening) -> u32 {
-    let data = packet.packet.mbuf.data();
-    let trailer_at = data.len().saturating_sub(TAG_BYTES + TRAILER_BYTES);
-    let pad_bytes = data.get(trailer_at).map_or(0, |pad| usize::from(*pad));
-    let front = usize::from(packet.packet.esp_at) + FRONT_BYTES;
-    u32::try_from(trailer_at.saturating_sub(front + pad_bytes)).unwrap_or(0)
+    let esp = packet.packet.esp();
+    let trailer_at = esp.len().saturating_sub(TAG_BYTES + TRAILER_BYTES);
+    let pad_bytes = esp.get(trailer_at).map_or(0, |pad| usize::from(*pad));
+    u32::try_from(trailer_at.saturating_sub(FRONT_BYTES + pad_bytes)).unwrap_or(0)
 }
 
 fn refused(asking: ArrayVec<Asking, BURST_PACKETS>, direction: Direction, cx: &Context) -> u64 {

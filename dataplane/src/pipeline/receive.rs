@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arrayvec::ArrayVec;
 use dpdk_sys::{BURST_PACKETS, Burst, Checksum, Mbuf};
 
-use super::shortcut::{self, Plain, Run, Way};
+use super::shortcut::{self, Plain, Run};
 use super::{Context, Lists, Tables, local, trim_to};
 use crate::counter::Counter;
+use crate::flow::{Key, Way};
 use crate::forwarding::{Forwarding, InterfaceId, NextHop, PortIndex, VrfId};
 use crate::header::Protocol;
 use crate::header::ethernet::{self, EtherType, EthernetView, Mac};
@@ -44,34 +45,37 @@ pub(super) fn receive(
         mbuf.prefetch_data();
     }
     // All headers before the first lookup, so that the places of their flows are under way.
-    let mut plains: ArrayVec<Option<(Plain, u16)>, BURST_PACKETS> = ArrayVec::new();
-    let (mut bytes, mut last, mut latest) = (0, None, 0);
-    for mbuf in arrived.iter() {
+    let mut plains = [const { Plain::NONE }; BURST_PACKETS];
+    let mut keys: ArrayVec<Key, BURST_PACKETS> = ArrayVec::new();
+    let (mut bytes, mut last) = (0, None);
+    for (mbuf, plain) in arrived.iter().zip(&mut plains) {
         bytes += u64::from(mbuf.len_bytes());
-        let plain = plain(mbuf, port, &mut last, &cx.forwarding);
-        if let Some((plain, _)) = &plain
-            && latest != plain.key().gist()
-        {
-            latest = plain.key().gist();
-            tables.flows.prefetch(plain.key());
+        let read = read(mbuf, port, &mut last, &cx.forwarding, plain);
+        if read.is_some() && keys.last() != Some(&plain.key) {
+            keys.push(plain.key);
+            tables.flows.prefetch(&plain.key);
         }
-        plains.push(plain);
+    }
+    if keys.len() > FEW_FLOWS {
+        shortcut::warm(&keys, tables, cx.now_us);
     }
     cx.counters.add(Counter::RxPackets, arrived.len() as u64);
     cx.counters.add(Counter::RxBytes, bytes);
-    let mut run = Run::default();
+    let mut run = Run::new();
     for (mbuf, plain) in arrived.drain().zip(&plains) {
-        let rest = match plain {
-            Some((plain, link_bytes)) => {
-                shortcut::take(mbuf, *link_bytes, plain, &mut run, lists, tables, cx).err()
-            }
-            None => Some(mbuf),
+        let rest = if plain.is_some() {
+            shortcut::take(mbuf, plain, &mut run, lists, tables, cx)
+        } else {
+            Err(mbuf)
         };
-        if let Some(mbuf) = rest {
+        if let Err(mbuf) = rest {
             general(mbuf, port, lists, &mut tables.neighbours, cx);
         }
     }
 }
+
+/// A burst of no more flows finds what it needs in the cache.
+const FEW_FLOWS: usize = 4;
 
 /// An interface of the port that frames come from, by its VLAN.
 struct Arrival {
@@ -80,15 +84,16 @@ struct Arrival {
     mac: Mac,
 }
 
-/// For the shortcut: a plain packet in a unicast frame to us, and the length of its link header. `last` spares looking the interface
+/// For the shortcut: a plain packet in a unicast frame to us. `last` spares looking the interface
 /// of every frame up.
-#[inline]
-fn plain(
+#[inline(always)] // as [`Plain::read`]
+fn read(
     mbuf: &Mbuf,
     port: PortIndex,
     last: &mut Option<Arrival>,
     forwarding: &Forwarding,
-) -> Option<(Plain, u16)> {
+    plain: &mut Plain,
+) -> Option<()> {
     let ethernet = EthernetView::new(mbuf.data()).ok().filter(|_| mbuf.is_contiguous())?;
     let (vlan, ether_type, link_bytes) = tag(&ethernet, mbuf.stripped_vlan_tci()).ok()?;
     let packet = mbuf.data().get(link_bytes..)?;
@@ -103,8 +108,8 @@ fn plain(
     }
     let arrival = last.as_ref().filter(|arrival| arrival.mac == ethernet.destination())?;
     let checksum_known = mbuf.ip_checksum() == Checksum::Good;
-    let plain = Plain::new(packet, Way::Interface(arrival.interface), checksum_known)?;
-    Some((plain, u16::try_from(link_bytes).ok()?))
+    let at = u16::try_from(link_bytes).ok()?;
+    plain.read(packet, at, Way::Interface(arrival.interface), checksum_known)
 }
 
 /// A frame that the shortcut did not take.
@@ -150,6 +155,7 @@ fn link(mbuf: &Mbuf, port: PortIndex, forwarding: &Forwarding) -> Result<Frame, 
 /// The frame's VLAN, what is behind the tag, and where that begins, in bytes. The tag may be in the frame, or be taken out of it by the port
 /// (`stripped_tci`, host order). There is at most one: behind another, the frame is of a VLAN inside a VLAN, which is no interface's, and must not
 /// pass for the inner one's.
+#[inline]
 fn tag(
     ethernet: &EthernetView<'_>,
     stripped_tci: Option<u16>,

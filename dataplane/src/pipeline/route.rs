@@ -196,8 +196,7 @@ fn enter(
             if entering.is_full() {
                 seal::seal(entering, leaving, tables, cx);
             }
-            let packet = Entering { mbuf: packet.mbuf, tunnel: id, inner, fit };
-            put(entering, packet, &mut cx.counters);
+            put(entering, Entering::whole(packet.mbuf, id, inner, fit), &mut cx.counters);
         }
         Fit::FragmentInner(mtu_bytes) => {
             let mut pieces = Burst::new();
@@ -208,8 +207,7 @@ fn enter(
                 if entering.is_full() {
                     seal::seal(entering, leaving, tables, cx);
                 }
-                let fit = Fit::Whole;
-                put(entering, Entering { mbuf, tunnel: id, inner, fit }, &mut cx.counters);
+                put(entering, Entering::whole(mbuf, id, inner, Fit::Whole), &mut cx.counters);
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Seal stage: clear packets on their way into tunnels to ESP packets on their way out. RFC 4303, 3.3.
 //!
 //! 0. what exceeds the gateway's bandwidth is dropped (`pipeline/police.rs`),
-//! 1. sequence numbers: for each SA of the burst all that it needs, by one atomic add,
-//! 2. ESP and outer headers on,
+//! 1. sequence numbers: for each SA of the burst all that it needs, by one atomic add; the tunnel's port and link header, should they be out of date,
+//! 2. ESP, outer and link headers on, by one change of the mbuf,
 //! 3. AES-GCM over the whole burst,
-//! 4. out: by the tunnel's remembered port and link header, else by the outer packet's route in the underlay; in fragments, where not even the
+//! 4. out: what is a frame by now at once, else by the outer packet's route in the underlay; in fragments, where not even the
 //!    least packet of its family would fit whole.
 
 use std::cell::Cell;
@@ -15,15 +15,16 @@ use dpdk_sys::{BURST_PACKETS, Burst, Mbuf};
 
 use super::{Context, Tables, leave, police};
 use crate::counter::Counter;
-use crate::esp::{self, Inner};
+use crate::esp;
 use crate::flow::{Egress, Now};
 use crate::forwarding::{Forwarding, NextHop, TunnelId, VrfId};
-use crate::gcm::Job;
+use crate::gcm::{Job, Nonce};
 use crate::message::Event;
 use crate::neighbour::Neighbours;
 use crate::packet::{Batch, Entering, Family, Leaving, discard, put};
 use crate::pmtu::Fit;
-use crate::sa::{Direction, Expiry, OutboundSa, Outer};
+use crate::sa::{Direction, Expiry, OutboundSa, Outer, Writers};
+use crate::worker::Stage;
 
 /// A tunnel's place in a worker's table: its SA, how its packets leave, and what the burst at hand wants of it. One cache line.
 #[repr(align(64))]
@@ -104,13 +105,45 @@ pub(super) fn seal(
     if cx.forwarding.is_metered() {
         police::outbound(entering, cx);
     }
-    take_numbers(entering, &tables.outbound, cx);
+    let now = tables.now(cx.now_us);
+    if take_numbers(entering, &tables.outbound, now, cx) == Egresses::Outdated {
+        renew(entering, tables, now, &cx.forwarding);
+    }
     let mut refused = ArrayVec::new();
     encapsulate(entering, &tables.outbound, &mut refused, cx);
-    for (at, packet) in (0..).zip(entering.drain(..)) {
-        match refused.iter().find(|(place, _)| *place == at) {
+    for (number, packet) in (0..).zip(entering.drain(..)) {
+        match refused.iter().find(|(place, _)| *place == number) {
             Some(&(_, reason)) => discard(packet.mbuf, reason, &mut cx.counters),
+            None if packet.framed => {
+                if !leaving.is_empty() {
+                    leave::leave(leaving, &mut tables.neighbours, cx); // what came before
+                }
+                match tables.outbound.get(at(packet.tunnel)) {
+                    Some(place) => cx.send_frame(packet.mbuf, place.egress.port),
+                    None => discard(packet.mbuf, Counter::TunnelDown, &mut cx.counters),
+                }
+            }
             None => send(packet, leaving, tables, cx),
+        }
+    }
+}
+
+/// Whether all tunnels of a burst know how their packets leave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Egresses {
+    Known,
+    Outdated,
+}
+
+/// Looks up again how packets leave, for tunnels that do not know any more.
+#[cold]
+fn renew(entering: &Batch<Entering>, tables: &mut Tables, now: Now, forwarding: &Forwarding) {
+    let Tables { outbound, neighbours, .. } = tables;
+    for packet in entering {
+        if let Some(Outbound { sa: Some(sa), egress, .. }) = outbound.get_mut(at(packet.tunnel))
+            && !egress.is_valid(now)
+        {
+            *egress = find_egress(sa, forwarding, neighbours, now).unwrap_or(Egress::NONE);
         }
     }
 }
@@ -120,16 +153,21 @@ fn at(tunnel: TunnelId) -> usize {
 }
 
 /// Step 1. Two looks at the burst, so that an SA's lines are under way when they are needed.
-fn take_numbers(entering: &Batch<Entering>, outbound: &[Outbound], cx: &mut Context) {
+fn take_numbers(entering: &Batch<Entering>, outbound: &[Outbound], now: Now, cx: &mut Context) -> Egresses {
+    let writers = if cx.workers.get() == 1 { Writers::One } else { Writers::Many };
+    let mut egresses = Egresses::Known;
     let mut tunnels: ArrayVec<&Outbound, BURST_PACKETS> = ArrayVec::new();
     for packet in entering {
         let Some(place) = outbound.get(at(packet.tunnel)) else { continue };
-        let bytes = u32::from(u16::try_from(packet.mbuf.len_bytes()).unwrap_or(u16::MAX));
+        let bytes = u32::from(packet.bytes);
         if place.wanted.get() == 0 {
             place.bytes.set(0);
             tunnels.push(place);
             if let Some(sa) = &place.sa {
                 dpdk_sys::prefetch(&sa.hot);
+            }
+            if !place.egress.is_valid(now) {
+                egresses = Egresses::Outdated;
             }
         }
         place.wanted.set(place.wanted.get() + 1);
@@ -144,16 +182,17 @@ fn take_numbers(entering: &Batch<Entering>, outbound: &[Outbound], cx: &mut Cont
         let wanted = place.wanted.replace(0);
         place.granted.set(0);
         let Some(sa) = &place.sa else { continue };
-        let grant = sa.reserve(u32::from(wanted));
+        let grant = sa.reserve(u32::from(wanted), writers);
         place.next.set(grant.first);
         place.granted.set(u16::try_from(grant.granted).unwrap_or(wanted));
         let bytes = u64::from(place.bytes.get());
-        let over = if grant.granted > 0 { sa.account(bytes, cx.now_ms()) } else { None };
+        let over = if grant.granted > 0 { sa.account(bytes, cx.now_ms(), writers) } else { None };
         for expiry in [grant.reached, over].into_iter().flatten() {
             let (direction, tunnel, spi) = (Direction::Outbound, sa.tunnel(), sa.spi());
             cx.tell(Event::Expired { direction, tunnel, spi, expiry });
         }
     }
+    egresses
 }
 
 /// Steps 2 and 3. Says which packets, by their place, cannot be sent and why.
@@ -165,42 +204,43 @@ fn encapsulate(
 ) {
     let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
     let mut bytes = 0;
-    for (place, Entering { mbuf, tunnel, inner, .. }) in (0..).zip(entering.iter_mut()) {
-        let inner_bytes = u64::from(mbuf.len_bytes());
-        match job(mbuf, *inner, outbound.get(at(*tunnel))) {
+    for (number, packet) in (0..).zip(entering.iter_mut()) {
+        let (place, inner_bytes) = (outbound.get(at(packet.tunnel)), u64::from(packet.bytes));
+        match job(packet, place) {
             Ok(job) => {
                 bytes += inner_bytes;
                 jobs.push(job);
             }
-            Err(reason) => refused.push((place, reason)),
+            Err(reason) => refused.push((number, reason)),
         }
     }
     cx.counters.add(Counter::EspSealed, jobs.len() as u64);
     cx.counters.add(Counter::EspSealedBytes, bytes);
+    cx.watch.lap(Stage::Encapsulate);
     cx.kernel.seal(&mut jobs);
+    cx.watch.lap(Stage::Encrypt);
 }
 
 #[inline(always)] // a job that is returned through memory is read back in other pieces than it was written: 10 cycles a packet
-fn job<'a>(mbuf: &'a mut Mbuf, inner: Inner, place: Option<&'a Outbound>) -> Result<Job<'a>, Counter> {
+fn job<'a>(packet: &'a mut Entering, place: Option<&'a Outbound>) -> Result<Job<'a>, Counter> {
     let Some((place, sa)) = place.and_then(|place| Some((place, place.sa.as_deref()?))) else {
         return Err(Counter::TunnelDown);
     };
     let (sequence, hot) = (place.number()?, &sa.hot);
-    let sealed_at = esp::encapsulate(mbuf, hot, inner, sequence)?;
-    let sealed = mbuf.data_mut().get_mut(usize::from(sealed_at)..).unwrap_or_default();
-    let aad = esp::aad(hot.spi_bytes(), sequence, hot.esn);
-    let job = Job::new(&hot.key, esp::nonce(hot.salt, sequence.to_be_bytes()), aad, sealed);
+    let sealed = esp::encapsulate(packet, hot, &place.egress, sequence)?;
+    let aad = esp::aad(hot.spi, sequence, hot.esn);
+    let job = Job::new(&hot.key, Nonce::new(hot.salt, sequence.to_be_bytes()), aad, sealed);
     // Nothing may leave unsealed: `encapsulate` made room for the tag, and no packet exceeds 64 KiB.
     Ok(job.expect("an encapsulated packet has a tag and at most 65535 bytes"))
 }
 
-/// Step 4.
-#[inline]
+/// Step 4, for a packet without a link header.
+#[inline(never)]
 fn send(packet: Entering, leaving: &mut Batch<Leaving>, tables: &mut Tables, cx: &mut Context) {
     let Entering { mut mbuf, tunnel, fit, .. } = packet;
     let now = tables.now(cx.now_us);
     let Tables { outbound, neighbours, .. } = tables;
-    let Some(Outbound { sa: Some(sa), egress, .. }) = outbound.get_mut(at(tunnel)) else {
+    let Some(Outbound { sa: Some(sa), egress, .. }) = outbound.get(at(tunnel)) else {
         return discard(mbuf, Counter::TunnelDown, &mut cx.counters);
     };
     if sa.hot.outer == Outer::V6Udp {
@@ -208,9 +248,6 @@ fn send(packet: Entering, leaving: &mut Batch<Leaving>, tables: &mut Tables, cx:
     }
     if fit == Fit::FragmentOuter {
         return in_fragments(mbuf, sa, leaving, neighbours, cx);
-    }
-    if !egress.is_valid(now) {
-        *egress = find_egress(sa, &cx.forwarding, neighbours, now).unwrap_or(Egress::NONE);
     }
     if egress.is_valid(now) && mbuf.len_bytes() <= u32::from(egress.mtu_bytes) {
         if !leaving.is_empty() {

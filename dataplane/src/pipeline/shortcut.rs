@@ -9,43 +9,56 @@
 
 use std::net::IpAddr;
 
-use dpdk_sys::Mbuf;
+use arrayvec::ArrayVec;
+use dpdk_sys::{BURST_PACKETS, Mbuf};
 
 use super::receive::{addresses_v4, addresses_v6};
-use super::{Context, Lists, Tables, leave, local, route, seal, trim_to};
+use super::seal::Outbound;
+use super::{Context, Lists, Tables, leave, local, route, seal};
 use crate::esp::Inner;
-use crate::flow::{Action, Addresses, Egress, Key};
+use crate::flow::{Action, Addresses, Egress, Key, Way};
 use crate::forwarding::{Forwarding, InterfaceId, NextHop, TunnelId, VrfId};
 use crate::header::{Protocol, be16, checksum, ipv4, ipv6};
 use crate::icmp::Delivery;
-use crate::packet::{Entering, Family, Origin, put};
+use crate::packet::{Entering, Family, Origin, Sealed, put};
 use crate::pmtu::Fit;
 use crate::selector::Flow;
-
-/// The way that a packet came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// On an interface, in a frame to our MAC address.
-    Interface(InterfaceId),
-    /// Out of a tunnel, authentic.
-    Tunnel(TunnelId),
-}
 
 /// A plain packet, by its header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain {
-    key: Key,
-    way: Way,
+    pub(super) key: Key,
+    pub(super) inner: Inner,
     protocol: Protocol,
-    inner: Inner,
     /// By its own header, in bytes.
     total_bytes: u16,
+    /// Where it begins in the mbuf's data, in bytes.
+    at: u16,
 }
 
 impl Plain {
-    /// Reads an IP header. `None`: not a plain packet (or a broken one: the general stages will find out).
-    #[inline(always)] // as a call, its result is read back from memory in other pieces than it was written: 20 cycles a packet
-    pub(super) fn new(packet: &[u8], way: Way, checksum_known: bool) -> Option<Self> {
+    /// No plain packet.
+    pub(super) const NONE: Self = Self {
+        key: Key::NONE,
+        inner: Inner { family: Family::V4, traffic_class: 0, dont_fragment: false },
+        protocol: Protocol(0),
+        total_bytes: 0,
+        at: 0,
+    };
+
+    /// Whether it is one.
+    #[inline(always)]
+    pub(super) fn is_some(&self) -> bool {
+        self.total_bytes != 0
+    }
+
+    /// Makes [`Plain::NONE`] the packet at `at` in the mbuf's data, by its IP header. `None`: not a plain packet (or a broken one: the general stages
+    /// will find out), and nothing changed.
+    ///
+    /// Field by field into its place among the burst's: as a result it would be read back from memory in other pieces than it was written, for
+    /// which a CPU waits (20 cycles a packet).
+    #[inline(always)]
+    pub(super) fn read(&mut self, packet: &[u8], at: u16, way: Way, checksum_known: bool) -> Option<()> {
         let version = packet.first()? >> 4;
         let (addresses, protocol, inner, total_bytes, header_bytes) = match version {
             4 => {
@@ -90,153 +103,196 @@ impl Plain {
         if protocol == Protocol::TCP && packet[..total].get(header_bytes + 13)? & 2 != 0 {
             return None;
         }
-        let key = match way {
-            Way::Interface(interface) => Key::from_interface(interface, addresses),
-            Way::Tunnel(tunnel) => Key::from_tunnel(tunnel, addresses)?,
-        };
-        Some(Self { key, way, protocol, inner, total_bytes })
-    }
-
-    /// Where the flow table would have it.
-    #[inline]
-    pub(super) fn key(&self) -> &Key {
-        &self.key
+        self.key.set(way, addresses)?;
+        (self.inner, self.protocol, self.total_bytes, self.at) = (inner, protocol, total_bytes, at);
+        Some(())
     }
 }
 
-/// The tunnel that the last packet entered, and what fits into it: bursts are runs of few flows.
-#[derive(Default)]
+/// What was found out for the packet before: bursts are runs of few flows.
 pub(super) struct Run {
-    entered: Option<(TunnelId, u16)>,
+    key: Key,
+    epoch: u32,
+    action: Action,
+    /// For [`Action::Enter`]: the longest packet that fits into the tunnel whole, in bytes.
+    room_bytes: u16,
+    /// For [`Action::Forward`].
+    egress: Egress,
 }
 
-/// Takes a plain packet onward, whose IP header is at `link_bytes` of the mbuf's data.
+impl Run {
+    /// Of no flow.
+    pub(super) const fn new() -> Self {
+        Self { key: Key::NONE, epoch: 0, action: Action::General, room_bytes: 0, egress: Egress::NONE }
+    }
+
+    /// Another flow begins. `false`: its packets are for the general stages.
+    #[inline(never)]
+    fn begin(&mut self, mbuf: &Mbuf, plain: &Plain, tables: &mut Tables, cx: &Context) -> bool {
+        self.key = Key::NONE;
+        let now = tables.now(cx.now_us);
+        let known = match tables.flows.find(&plain.key, now) {
+            Some(Action::Forward(id)) if !tables.adjacencies.has(id) => None,
+            known => known,
+        };
+        let Some(action) = known.or_else(|| learn(mbuf, plain, tables, cx)) else { return false };
+        match action {
+            Action::Enter(tunnel, _) => {
+                self.room_bytes = tables.outbound_of(tunnel).map_or(0, |sa| sa.inner_mtu_bytes());
+            }
+            Action::Forward(id) => {
+                let Tables { adjacencies, neighbours, .. } = tables;
+                match adjacencies.egress(id, &cx.forwarding, neighbours, now) {
+                    Some(egress) => self.egress = *egress,
+                    // The leave stage asks for its address.
+                    None => return false,
+                }
+            }
+            Action::General | Action::Ours => {}
+        }
+        (self.key, self.epoch, self.action) = (plain.key, now.epoch, action);
+        true
+    }
+}
+
+/// Has what a burst of many flows will need under way: each tunnel's place, its SA, its key, all of one kind before any of the next.
+pub(super) fn warm(keys: &[Key], tables: &Tables, now_us: u64) {
+    let now = tables.now(now_us);
+    let mut places: ArrayVec<&Outbound, BURST_PACKETS> = ArrayVec::new();
+    for key in keys {
+        if let Some(Action::Enter(tunnel, _)) = tables.flows.find(key, now)
+            && let Some(place) = usize::try_from(tunnel.0).ok().and_then(|at| tables.outbound.get(at))
+        {
+            dpdk_sys::prefetch(place);
+            places.push(place);
+        }
+    }
+    for sa in places.iter().filter_map(|place| place.sa()) {
+        dpdk_sys::prefetch(&sa.hot);
+    }
+    for sa in places.iter().filter_map(|place| place.sa()) {
+        sa.prefetch();
+    }
+}
+
+/// Takes a plain packet onward.
 ///
 /// # Errors
 /// The packet, unchanged: one for the general stages.
-#[inline]
+#[inline(always)] // an argument list that long goes through memory
 pub(super) fn take(
     mbuf: Mbuf,
-    link_bytes: u16,
     plain: &Plain,
     run: &mut Run,
     lists: &mut Lists,
     tables: &mut Tables,
     cx: &mut Context,
 ) -> Result<(), Mbuf> {
+    if !lists.clear.is_empty() || !lists.leaving.is_empty() {
+        settle(lists, tables, cx);
+    }
+    let at = plain.at;
+    let is_same = run.key == plain.key && run.epoch == tables.epoch();
+    if !is_same && !run.begin(&mbuf, plain, tables, cx) {
+        return Err(mbuf);
+    }
+    match run.action {
+        Action::General => Err(mbuf),
+        Action::Ours => ours(mbuf, at, plain, lists, cx),
+        Action::Enter(tunnel, df) => {
+            let mut mbuf = mbuf;
+            let bytes = plain.total_bytes;
+            let packet = mbuf.data_mut().get_mut(usize::from(at)..);
+            let Some(packet) = packet.filter(|_| bytes <= run.room_bytes) else { return Err(mbuf) };
+            hop(packet, plain.inner.family);
+            if lists.entering.is_full() {
+                seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
+            }
+            let dont_fragment = df.outer(plain.inner.dont_fragment);
+            let inner = Inner { dont_fragment, ..plain.inner };
+            let packet = Entering { mbuf, tunnel, at, bytes, inner, fit: Fit::Whole, framed: false };
+            put(&mut lists.entering, packet, &mut cx.counters);
+            Ok(())
+        }
+        Action::Forward(_) => {
+            let mut mbuf = mbuf;
+            if plain.total_bytes > run.egress.mtu_bytes {
+                return Err(mbuf);
+            }
+            let Some(packet) = run.egress.frame(&mut mbuf, at, plain.total_bytes) else { return Err(mbuf) };
+            hop(packet, plain.inner.family);
+            cx.send_frame(mbuf, run.egress.port);
+            Ok(())
+        }
+    }
+}
+
+/// Routes and sends what the general stages have got before.
+#[cold]
+fn settle(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     if !lists.clear.is_empty() {
         route::route(lists, tables, cx);
     }
     if !lists.leaving.is_empty() {
         leave::leave(&mut lists.leaving, &mut tables.neighbours, cx);
     }
-    let now = tables.now(cx.now_us);
-    if tables.flows.find(&plain.key, now).is_none() {
-        learn(&mbuf, link_bytes, plain, tables, cx);
-    }
-    let Some(flow) = tables.flows.find(&plain.key, now) else { return Err(mbuf) };
-    match flow.action {
-        Action::General => Err(mbuf),
-        Action::Ours => ours(mbuf, link_bytes, plain, lists, cx),
-        Action::Enter(tunnel, df) => {
-            let room = match run.entered {
-                Some((last, room)) if last == tunnel => Some(room),
-                _ => tables.outbound_of(tunnel).map(|sa| sa.inner_mtu_bytes()),
-            };
-            let Some(room) = room.filter(|&room| plain.total_bytes <= room) else { return Err(mbuf) };
-            run.entered = Some((tunnel, room));
-            if lists.entering.is_full() {
-                seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
-            }
-            let mbuf = hop(mbuf, link_bytes, plain)?;
-            let dont_fragment = df.outer(plain.inner.dont_fragment);
-            let inner = Inner { dont_fragment, ..plain.inner };
-            let packet = Entering { mbuf, tunnel, inner, fit: Fit::Whole };
-            put(&mut lists.entering, packet, &mut cx.counters);
-            Ok(())
-        }
-        Action::Forward => {
-            if plain.total_bytes > flow.egress.mtu_bytes {
-                return Err(mbuf);
-            }
-            let mbuf = hop(mbuf, link_bytes, plain)?;
-            cx.send_by(mbuf, &flow.egress);
-            Ok(())
-        }
-    }
 }
 
-/// Link header and padding off, and one hop.
-#[inline]
-fn hop(mut mbuf: Mbuf, link_bytes: u16, plain: &Plain) -> Result<Mbuf, Mbuf> {
-    if mbuf.adjust(link_bytes).is_none() {
-        return Err(mbuf);
-    }
-    trim_to(&mut mbuf, usize::from(plain.total_bytes));
-    let data = mbuf.data_mut();
-    let left = match plain.inner.family {
-        Family::V4 => data.first_chunk_mut().map(ipv4::decrement_ttl),
-        Family::V6 => data.first_chunk_mut().map(ipv6::decrement_hop_limit),
+/// One hop.
+#[inline(always)]
+fn hop(packet: &mut [u8], family: Family) {
+    let left = match family {
+        Family::V4 => packet.first_chunk_mut().map(ipv4::decrement_ttl),
+        Family::V6 => packet.first_chunk_mut().map(ipv6::decrement_hop_limit),
     };
     debug_assert!(left.is_some_and(|left| left > 0), "a plain packet has hops left");
-    Ok(mbuf)
 }
 
 /// ESP for us, in the underlay: bare or in UDP (RFC 3948, 2).
-fn ours(
-    mut mbuf: Mbuf,
-    link_bytes: u16,
-    plain: &Plain,
-    lists: &mut Lists,
-    cx: &mut Context,
-) -> Result<(), Mbuf> {
+#[inline]
+fn ours(mbuf: Mbuf, at: u16, plain: &Plain, lists: &mut Lists, cx: &mut Context) -> Result<(), Mbuf> {
     let header_bytes = match plain.inner.family {
-        Family::V4 => ipv4::HEADER_BYTES,
-        Family::V6 => ipv6::HEADER_BYTES,
+        Family::V4 => 20,
+        Family::V6 => 40,
     };
-    let total = usize::from(plain.total_bytes);
-    let packet = mbuf.data().get(usize::from(link_bytes)..).and_then(|packet| packet.get(..total));
-    let payload = packet.and_then(|packet| packet.get(header_bytes..)).unwrap_or_default();
-    let at = match plain.protocol {
-        Protocol::ESP => Some((header_bytes, total, false)),
+    let (esp_at, end) = (at + header_bytes, at + plain.total_bytes); // both in the mbuf, and so below 64 KiB
+    let sealed = match plain.protocol {
+        Protocol::ESP => Sealed { mbuf, at, esp_at, end, in_udp: false },
         Protocol::UDP => {
-            local::esp_in_udp(payload).map(|(at, end)| (header_bytes + at, header_bytes + end, true))
+            let datagram = mbuf.data().get(usize::from(esp_at)..usize::from(end)).unwrap_or_default();
+            match local::esp_in_udp(datagram) {
+                Some((before, bytes)) => {
+                    Sealed { mbuf, at, esp_at: esp_at + before, end: esp_at + bytes, in_udp: true }
+                }
+                None => return Err(mbuf),
+            }
         }
-        _ => None,
+        _ => return Err(mbuf),
     };
-    let Some((esp_at, end, in_udp)) = at else { return Err(mbuf) };
-    if mbuf.adjust(link_bytes).is_none() {
-        return Err(mbuf);
-    }
-    trim_to(&mut mbuf, end);
-    local::sealed(mbuf, esp_at, in_udp, lists, cx);
+    put(&mut lists.sealed, sealed, &mut cx.counters);
     Ok(())
 }
 
 /// The first packet of a flow, or the first one after a change: asks the tables, and remembers the answer.
 #[cold]
-fn learn(mbuf: &Mbuf, link_bytes: u16, plain: &Plain, tables: &mut Tables, cx: &Context) {
-    let packet = mbuf.data().get(usize::from(link_bytes)..).unwrap_or_default();
-    let Some((source, destination)) = addresses(packet, plain.inner.family) else { return };
+fn learn(mbuf: &Mbuf, plain: &Plain, tables: &mut Tables, cx: &Context) -> Option<Action> {
+    let packet = mbuf.data().get(usize::from(plain.at)..).unwrap_or_default();
+    let (source, destination) = addresses(packet, plain.inner.family)?;
     let now = tables.now(cx.now_us);
     let is_up = |id| tables.outbound_of(id).is_some();
-    let (action, egress) = match decide(plain.way, source, destination, &cx.forwarding, is_up) {
-        Decision::General => (Action::General, None),
-        Decision::Ours => (Action::Ours, None),
+    let action = match decide(plain.key.way(), source, destination, &cx.forwarding, is_up) {
+        Decision::General => Action::General,
+        Decision::Ours => Action::Ours,
         Decision::Enter(tunnel) => match cx.forwarding.tunnel(tunnel) {
-            Some(known) => (Action::Enter(tunnel, known.dont_fragment), None),
-            None => (Action::General, None),
+            Some(known) => Action::Enter(tunnel, known.dont_fragment),
+            None => Action::General,
         },
         Decision::Forward(interface, next_hop) => {
-            let (forwarding, neighbours) = (&cx.forwarding, &mut tables.neighbours);
-            match Egress::find(interface, next_hop, plain.inner.family, forwarding, neighbours, now) {
-                Some(egress) => (Action::Forward, Some(egress)),
-                // Its address is not known yet: the leave stage asks, and nothing is worth remembering.
-                None => return,
-            }
+            Action::Forward(tables.adjacencies.adopt(interface, next_hop, plain.inner.family))
         }
     };
-    tables.flows.learn(&plain.key, action, egress, now);
+    tables.flows.learn(&plain.key, action, now);
+    Some(action)
 }
 
 fn addresses(packet: &[u8], family: Family) -> Option<(IpAddr, IpAddr)> {

@@ -124,18 +124,24 @@ impl InboundSa {
     }
 
     /// Whether the hard lifetime is over.
+    #[inline]
     pub(crate) fn is_expired(&self) -> bool {
         self.hard.reached(self.packets, self.bytes)
     }
 
     /// Counts an authentic packet. Says which limit this very packet reached.
+    #[inline]
     pub(crate) fn account(&mut self, bytes: u64) -> Option<Expiry> {
-        let (soft, hard) = (self.soft.reached(self.packets, self.bytes), self.is_expired());
+        let (packets_before, bytes_before) = (self.packets, self.bytes);
         self.packets += 1;
         self.bytes = self.bytes.saturating_add(bytes);
-        let reached = if self.is_expired() && !hard {
+        let (soft, hard) = (self.soft.reached(self.packets, self.bytes), self.is_expired());
+        if !soft && !hard {
+            return None;
+        }
+        let reached = if hard && !self.hard.reached(packets_before, bytes_before) {
             Some(Expiry::Hard)
-        } else if self.soft.reached(self.packets, self.bytes) && !soft {
+        } else if soft && !self.soft.reached(packets_before, bytes_before) {
             Some(Expiry::Soft)
         } else {
             None

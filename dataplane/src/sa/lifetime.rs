@@ -16,6 +16,7 @@ impl Limits {
 
     /// Whether an SA that has carried this much has reached one of the limits.
     #[must_use]
+    #[inline]
     pub fn reached(&self, packets: u64, bytes: u64) -> bool {
         packets >= self.packets || bytes >= self.bytes
     }

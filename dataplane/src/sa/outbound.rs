@@ -14,7 +14,7 @@ use crate::forwarding::TunnelId;
 use crate::gcm::Key;
 use crate::header::{Protocol, be16};
 use crate::pmtu::Overhead;
-use crate::sa::{Encapsulation, Endpoints, Esn, Expiry, Lifetime};
+use crate::sa::{Encapsulation, Endpoints, Esn, Expiry, Lifetime, Writers};
 use crate::spi::Spi;
 
 /// What the outer header's DSCP becomes (RFC 4301, 5.1.2.1).
@@ -94,6 +94,8 @@ pub(crate) struct Hot {
     shared: Arc<Shared>,
     /// Sum of the 16-bit words of an IPv4 template's header, for its checksum.
     pub(crate) sum: u32,
+    /// The SPI as it is sent; it ends the template, too.
+    pub(crate) spi: [u8; 4],
 }
 
 const _: () = assert!(size_of::<Hot>() <= 128, "an SA's hot part is two cache lines");
@@ -144,6 +146,7 @@ impl OutboundSa {
                     path_mtu_bytes: AtomicU16::new(parameters.path_mtu_bytes),
                 }),
                 sum: 0,
+                spi: parameters.spi.get().to_be_bytes(),
             },
             first_sequence: first,
         };
@@ -256,8 +259,8 @@ impl OutboundSa {
         if is_used_up { Expiry::Hard } else { self.hot.end() }
     }
 
-    /// Takes the next `packets` sequence numbers. One atomic add, unless the SA is at its end.
-    pub(crate) fn reserve(&self, packets: u32) -> Grant {
+    /// Takes the next `packets` sequence numbers. One add, unless the SA is at its end.
+    pub(crate) fn reserve(&self, packets: u32, writers: Writers) -> Grant {
         let (hot, shared) = (&self.hot, &*self.hot.shared);
         let next = shared.next_sequence.load(Ordering::Relaxed);
         let bytes_used_up = shared.bytes.load(Ordering::Relaxed) >= hot.hard_bytes;
@@ -265,7 +268,7 @@ impl OutboundSa {
             let refused = if bytes_used_up { Expiry::Hard } else { hot.end() };
             return Grant { first: next, granted: 0, reached: None, refused: Some(refused) };
         }
-        let first = shared.next_sequence.fetch_add(u64::from(packets), Ordering::Relaxed);
+        let first = writers.add(&shared.next_sequence, u64::from(packets));
         let room = (hot.last_sequence + 1).saturating_sub(first);
         let granted = u32::try_from(room).unwrap_or(u32::MAX).min(packets);
         let past = first.saturating_add(u64::from(granted)); // first number not granted
@@ -280,8 +283,8 @@ impl OutboundSa {
     }
 
     /// Counts what a burst sent. Says which limit it reached, to exactly one of several workers.
-    pub(crate) fn account(&self, bytes: u64, now_ms: u64) -> Option<Expiry> {
-        let before = self.hot.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+    pub(crate) fn account(&self, bytes: u64, now_ms: u64, writers: Writers) -> Option<Expiry> {
+        let before = writers.add(&self.hot.shared.bytes, bytes);
         let after = before.saturating_add(bytes);
         if self.hot.shared.last_used_ms.load(Ordering::Relaxed) != now_ms {
             self.hot.shared.last_used_ms.store(now_ms, Ordering::Relaxed);
@@ -329,20 +332,8 @@ impl Hot {
         }
     }
 
-    /// The SPI ends the template.
-    #[inline]
-    pub(crate) fn spi_bytes(&self) -> [u8; 4] {
-        let at = match self.outer {
-            Outer::V4 => 20,
-            Outer::V4Udp => 28,
-            Outer::V6 => 40,
-            Outer::V6Udp => 48,
-        };
-        std::array::from_fn(|i| self.template[at + i])
-    }
-
     fn spi(&self) -> Spi {
-        Spi::new(u32::from_be_bytes(self.spi_bytes())).expect("written from an Spi")
+        Spi::new(u32::from_be_bytes(self.spi)).expect("written from an Spi")
     }
 
     /// The outer destination, from the template.

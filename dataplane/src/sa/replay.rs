@@ -82,6 +82,7 @@ impl ReplayWindow {
     ///
     /// # Errors
     /// [`Counter::EspTooOld`] left of the window, [`Counter::EspReplayed`] if it was accepted before.
+    #[inline]
     pub fn check(&self, sequence: u64) -> Result<(), Counter> {
         if sequence > self.top {
             return Ok(());
@@ -97,6 +98,7 @@ impl ReplayWindow {
     ///
     /// # Errors
     /// As [`ReplayWindow::check`]; nothing has changed then.
+    #[inline]
     pub fn accept(&mut self, sequence: u64) -> Result<(), Counter> {
         self.check(sequence)?;
         if sequence > self.top {
@@ -112,6 +114,7 @@ impl ReplayWindow {
         Ok(())
     }
 
+    #[inline]
     fn place(&self, sequence: u64) -> (usize, u64) {
         let mask = self.ring.len() - 1; // at most 127, so that the low bits of the word's number are enough
         (usize::from((sequence / 64).to_le_bytes()[0]) & mask, 1 << (sequence % 64))

@@ -53,8 +53,8 @@ fn limits_of_an_outbound_sa_can_be_read_off_its_counts() {
         let sa = outbound(Esn::On, 1000, lifetime);
         let mut told = Vec::new();
         for _ in 0..7 {
-            let grant = sa.reserve(1);
-            let over = if grant.granted > 0 { sa.account(100, 1) } else { None };
+            let grant = sa.reserve(1, Writers::Many);
+            let over = if grant.granted > 0 { sa.account(100, 1, Writers::Many) } else { None };
             told.extend(grant.reached.or(over));
             assert_eq!(sa.reached(), told.last().copied(), "as the events said");
         }
@@ -62,7 +62,7 @@ fn limits_of_an_outbound_sa_can_be_read_off_its_counts() {
     }
     let sa = outbound(Esn::Off, u64::from(u32::MAX), Lifetime::UNLIMITED);
     assert_eq!(sa.reached(), Some(Expiry::Soft), "an eighth of the numbers is left at most");
-    sa.reserve(1);
+    sa.reserve(1, Writers::Many);
     assert_eq!(sa.reached(), Some(Expiry::Sequence));
 }
 
@@ -90,11 +90,11 @@ fn only_what_was_sent_lately_counts_as_sent() {
     let sa = outbound(Esn::On, first, Lifetime::UNLIMITED);
     let low = |sequence: u64| u32::try_from(sequence & 0xffff_ffff).expect("32 bits");
     assert!(!sa.sent_recently(low(first)), "nothing was sent yet");
-    sa.reserve(5);
+    sa.reserve(5, Writers::One);
     for (sequence, sent) in [(first - 1, false), (first, true), (first + 4, true), (first + 5, false)] {
         assert_eq!(sa.sent_recently(low(sequence)), sent, "{sequence:x}");
     }
-    sa.reserve(1 << 23);
+    sa.reserve(1 << 23, Writers::One);
     let last = first + 4 + (1 << 23);
     assert!(sa.sent_recently(low(last)) && sa.sent_recently(low(last - (1 << 22) + 1)));
     assert!(!sa.sent_recently(low(last - (1 << 22))) && !sa.sent_recently(low(first)));

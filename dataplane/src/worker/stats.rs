@@ -1,10 +1,12 @@
 //! How busy a worker is: cycles and bursts, for the control thread to read at any time, and histograms that it takes by message.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 
-/// A worker's use of its time; written by it alone.
+use super::stage::Stage;
+
+/// A worker's use of its time; written by it alone, but for the wish to measure stages.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Stats {
@@ -13,6 +15,8 @@ pub struct Stats {
     busy_turns: AtomicU64,
     idle_turns: AtomicU64,
     handled: AtomicU64,
+    stages: [AtomicU64; Stage::COUNT],
+    measures_stages: AtomicBool,
 }
 
 impl Stats {
@@ -49,6 +53,29 @@ impl Stats {
     #[must_use]
     pub fn idle_turns(&self) -> u64 {
         self.idle_turns.load(Ordering::Relaxed)
+    }
+
+    /// Has the worker measure from its next turn on, or not any more, how many cycles each stage takes.
+    pub fn measure_stages(&self, wanted: bool) {
+        self.measures_stages.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub fn measures_stages(&self) -> bool {
+        self.measures_stages.load(Ordering::Relaxed)
+    }
+
+    /// TSC cycles that a stage has taken while stages were measured.
+    #[must_use]
+    pub fn stage_cycles(&self, stage: Stage) -> u64 {
+        self.stages[stage.index()].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_stages(&self, cycles: &[u64; Stage::COUNT]) {
+        for (cell, cycles) in self.stages.iter().zip(cycles) {
+            add(cell, *cycles);
+        }
     }
 
     /// Packets and messages handled.

@@ -31,6 +31,27 @@ fn packet_grows_and_shrinks_at_both_ends_within_its_room() {
 }
 
 #[test]
+fn both_ends_move_at_once_or_not_at_all() {
+    on_registered_thread(|| {
+        let pool = pool("both-ends");
+        let room = HEADROOM_BYTES + pool.room_bytes();
+        let mut packet = pool.take_copy(b"middle").expect("a packet");
+        let all = packet.reframe(-3, 13).expect("room on both sides");
+        all[..3].copy_from_slice(b"at ");
+        all[9..].copy_from_slice(b" end");
+        assert_eq!((packet.data(), packet.len_bytes()), (&b"at middle end"[..], 13));
+        assert!(packet.reframe(3, 6).is_some_and(|middle| middle == b"middle"));
+        let front = i16::try_from(HEADROOM_BYTES).expect("small");
+        assert!(packet.reframe(-front - 1, 6).is_none());
+        assert!(packet.reframe(-front, room + 1).is_none());
+        assert!(packet.reframe(0, u16::MAX).is_none());
+        assert!(packet.reframe(i16::MAX, u16::MAX).is_none());
+        assert_eq!((packet.data(), packet.len_bytes()), (&b"middle"[..], 6), "what failed changed nothing");
+        assert_eq!(packet.reframe(-front, room).map(|all| all.len()), Some(room.into()));
+    });
+}
+
+#[test]
 fn pool_gives_what_it_has_and_then_none() {
     on_registered_thread(|| {
         let options =
