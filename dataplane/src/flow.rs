@@ -165,7 +165,10 @@ impl FlowTable {
     /// A table for about `flows` flows (64 bytes each), within [`FLOWS_MIN`] and [`FLOWS_MAX`]. `seed` hides the hash.
     pub(crate) fn new(flows: u32, seed: u64) -> Self {
         let sets = (flows.clamp(FLOWS_MIN, FLOWS_MAX) / 2).next_power_of_two();
-        Self { sets: vec![[Flow::NONE; 2]; sets as usize].into(), seed }
+        let mut table = Vec::with_capacity(sets as usize);
+        dpdk_sys::prefer_huge_pages(table.spare_capacity_mut());
+        table.resize(sets as usize, [Flow::NONE; 2]);
+        Self { sets: table.into(), seed }
     }
 
     /// What becomes of a flow's packets. `None`: ask the tables, then [`FlowTable::learn`].

@@ -61,6 +61,8 @@ pub(crate) struct Lists {
 pub(crate) struct Tables {
     pub(crate) inbound: Box<[Option<Box<InboundSa>>]>,
     pub(crate) outbound: Box<[Outbound]>,
+    /// Which tunnels' SAs want keepalives, a bit each: others need not be looked at.
+    pub(crate) keepalives: Box<[u64]>,
     /// When control was last told that a tunnel has no SA, in seconds.
     pub(crate) asked_s: Box<[u32]>,
     pub(crate) neighbours: Neighbours<Mbuf>,
@@ -84,6 +86,16 @@ impl Tables {
     pub(crate) fn epoch(&self) -> u32 {
         // Both only grow, so the sum changes whenever one of them does.
         self.snapshot.wrapping_add(self.neighbours.epoch())
+    }
+
+    /// Notes whether a tunnel's present SA wants keepalives.
+    pub(crate) fn note_keepalive(&mut self, tunnel: TunnelId) {
+        let wanted = self.outbound_of(tunnel).is_some_and(|sa| sa.hot.keepalive_ms != 0);
+        let word = usize::try_from(tunnel.0 / 64).ok().and_then(|at| self.keepalives.get_mut(at));
+        if let Some(word) = word {
+            let bit = 1 << (tunnel.0 % 64);
+            *word = if wanted { *word | bit } else { *word & !bit };
+        }
     }
 
     /// What the validity of remembered things is measured by.

@@ -127,6 +127,7 @@ impl Worker {
         let tables = Tables {
             inbound: std::iter::repeat_with(|| None).take(slots).collect(),
             outbound: std::iter::repeat_with(Outbound::new).take(tunnels).collect(),
+            keepalives: vec![0; tunnels.div_ceil(64)].into_boxed_slice(),
             asked_s: vec![0; tunnels].into_boxed_slice(),
             neighbours: Neighbours::new(sizes.neighbours, parts.seed),
             flows: FlowTable::new(sizes.tunnels.saturating_mul(FLOWS_PER_TUNNEL), parts.seed),
@@ -278,9 +279,11 @@ impl Worker {
         for _ in 0..KEEPALIVE_TUNNELS.min(tables.outbound.len()) {
             let at = self.keepalive_hand;
             self.keepalive_hand = (at + 1) % tables.outbound.len();
-            let Some(sa) =
-                tables.outbound[at].sa().filter(|sa| at % workers == me && sa.keepalive_is_due(now_ms))
-            else {
+            // Most tunnels want none, and their SAs stay out of the cache.
+            if tables.keepalives[at / 64] >> (at % 64) & 1 == 0 || at % workers != me {
+                continue;
+            }
+            let Some(sa) = tables.outbound[at].sa().filter(|sa| sa.keepalive_is_due(now_ms)) else {
                 continue;
             };
             sa.touch(now_ms);

@@ -11,6 +11,7 @@ mod error;
 mod ffi;
 mod flow;
 mod frag;
+mod huge;
 mod layout;
 mod mbuf;
 mod mempool;
@@ -26,6 +27,7 @@ pub use flow::{Encapsulation, OuterFamily, SpiRule, SteerError};
 pub use frag::{
     FragmentError, MAX_FRAGMENTS, Reassembler, Reassembly, ReassemblyOptions, fragment_ipv4, fragment_ipv6,
 };
+pub use huge::prefer_huge_pages;
 pub use mbuf::{Checksum, ChecksumRequest, HEADROOM_BYTES, Mbuf};
 pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Mac, Port, PortLimit, PortOffloads, PortOptions, PortReport, PortStats, Started};

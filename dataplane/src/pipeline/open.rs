@@ -69,8 +69,9 @@ pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     }
 }
 
-/// Step 3 (the bits say which packets are authentic, and which of them exceed the bandwidth), and for the shortcut the inner packets that are plain, and whose traffic class the outer header does not change. All of them before
-/// the first one's flow is looked up, so that the places of their flows are under way.
+/// Step 3 (by bit, which packets are authentic, and which of those exceed the bandwidth), and for the shortcut the inner packets that are plain and
+/// whose traffic class the outer header does not change. All of them before the first one's flow is looked up, so that the places of their flows are
+/// under way.
 fn accept_all(
     opening: &Batch<Opening>,
     [authentic, refused]: [u64; 2],

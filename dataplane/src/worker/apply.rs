@@ -34,10 +34,12 @@ impl Worker {
             }
             Command::InstallOutbound(sa) => {
                 let place = usize::try_from(sa.tunnel().0).ok().and_then(|at| tables.outbound.get_mut(at));
+                let tunnel = sa.tunnel();
                 match place {
                     Some(place) => {
                         let old = place.replace(sa);
                         tables.snapshot = tables.snapshot.wrapping_add(u32::from(old.is_none()));
+                        tables.note_keepalive(tunnel);
                         old.map_or(Replaced::Nothing, Replaced::Outbound)
                     }
                     None => Replaced::Refused(Command::InstallOutbound(sa)),
@@ -47,6 +49,7 @@ impl Worker {
                 let place = usize::try_from(tunnel.0).ok().and_then(|at| tables.outbound.get_mut(at));
                 let sa = place.and_then(|place| place.take_if(|sa| sa.spi() == spi));
                 tables.snapshot = tables.snapshot.wrapping_add(u32::from(sa.is_some()));
+                tables.note_keepalive(tunnel);
                 sa.map_or(Replaced::Nothing, Replaced::Outbound)
             }
             Command::InstallInbound(sa) => match tables.inbound.get_mut(sa.spi().slot().index()) {
