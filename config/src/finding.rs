@@ -44,16 +44,26 @@ pub struct Finding {
     pub remedy: String,
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.severity, self.file.display())?;
+impl Finding {
+    /// Where it is: file, line and key, as far as they are known.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let mut place = self.file.display().to_string();
         if self.line > 0 {
-            write!(f, ":{}", self.line)?;
+            place.push_str(&format!(":{}", self.line));
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            place.push_str(": ");
+            place.push_str(&self.key);
         }
-        write!(f, ": {}\n  remedy: {}", self.problem, self.remedy)
+        place
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { severity, problem, remedy, .. } = self;
+        write!(f, "{severity}: {}: {problem}\n  remedy: {remedy}", self.place())
     }
 }
 

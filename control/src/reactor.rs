@@ -12,7 +12,7 @@ use signal_hook::low_level::pipe;
 
 use crate::console::server::Server;
 use crate::gateway::Gateway;
-use crate::reconcile::{Cause, own_user};
+use crate::reconcile::{Cause, log_findings, own_user};
 use crate::store::Occasion;
 
 const WAKER: Token = Token(0);
@@ -127,14 +127,10 @@ fn reload(gateway: &mut Gateway) {
     let cause = Cause { user_id: own_user(), occasion: Occasion::Reload };
     match gateway.apply_file(&file, cause) {
         Ok(done) => {
-            for warning in &done.warnings {
-                tracing::warn!("{warning}");
-            }
+            log_findings(&done.warnings);
             tracing::info!(file = %file.display(), changes = done.changes.len(), "read the configuration again");
         }
-        Err(error) => {
-            tracing::error!(file = %file.display(), "the configuration is refused and nothing has changed: {error}");
-        }
+        Err(error) => error.log(&file),
     }
 }
 

@@ -5,8 +5,10 @@
 //! SAs exist (traffic is dropped there, never sent in clear), then connections are changed in the core, and those that are gone are deleted at their peers.
 
 pub mod connections;
+mod fixed;
 pub mod forwarding;
 mod plan;
+mod told;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,6 +27,7 @@ use crate::tunnels::Tunnels;
 
 pub use forwarding::PortFacts;
 pub use plan::Step;
+pub use told::log_findings;
 
 /// Why a configuration was not applied. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +35,9 @@ pub enum ApplyError {
     /// The file is wrong in itself.
     #[error("{0}")]
     Findings(#[from] Findings),
-    /// Something that is fixed while the gateway runs differs.
-    #[error(
-        "{what} cannot change while the gateway runs: restart crossgated with the new file, or leave it as it was"
-    )]
-    NeedsRestart {
-        /// What differs.
-        what: String,
-    },
+    /// It asks for what cannot change while the gateway runs.
+    #[error("{0}")]
+    NeedsRestart(Findings),
     /// The resources contradict each other in a way that only the tables show.
     #[error("the forwarding tables cannot be built: {0}")]
     Build(#[from] BuildError),
@@ -143,7 +141,7 @@ impl Gateway {
     /// [`ApplyError`]; then everything is as before.
     pub fn apply_file(&mut self, file: &Path, cause: Cause) -> Result<Done, ApplyError> {
         let checked = Config::read(file, &Environment::of_process())?;
-        let changes = self.apply(checked.config)?;
+        let changes = self.apply(checked.config, file)?;
         self.config_file = file.to_owned();
         self.config_file_differs = false;
         let entry = self.remember(cause, file.display().to_string());
@@ -168,7 +166,7 @@ impl Gateway {
         let origin = format!("entry {number} of the history");
         let source = Source { file: Path::new(&origin), text: &entry.toml };
         let checked = Config::parse(source, &Environment::of_process()).map_err(ApplyError::from)?;
-        let changes = self.apply(checked.config)?;
+        let changes = self.apply(checked.config, Path::new(&origin))?;
         self.config_file_differs |= !changes.is_empty();
         let entry = self.remember(Cause { user_id, occasion: Occasion::Rollback }, origin);
         Ok(Done { changes, warnings: checked.warnings, entry })
@@ -181,7 +179,7 @@ impl Gateway {
     pub fn plan_file(&self, file: &Path) -> Result<(Vec<Step>, Vec<Finding>), ApplyError> {
         let checked = Config::read(file, &Environment::of_process())?;
         let wanted = checked.config;
-        check_fixed(&self.config, &wanted)?;
+        self.check_fixed(&wanted, file)?;
         let changes = differences(&self.config, &wanted);
         self.prepare(&wanted, &changes)?;
         Ok((plan::steps(&self.config, &wanted, &changes), checked.warnings))
@@ -195,16 +193,24 @@ impl Gateway {
         Ok(self.store()?.entries()?)
     }
 
-    /// Brings the gateway to `wanted`.
+    /// Brings the gateway to `wanted`, which is out of `file`.
     ///
     /// # Errors
     /// [`ApplyError`]; then everything is as before.
-    fn apply(&mut self, wanted: Config) -> Result<Vec<Change>, ApplyError> {
-        check_fixed(&self.config, &wanted)?;
+    fn apply(&mut self, wanted: Config, file: &Path) -> Result<Vec<Change>, ApplyError> {
+        self.check_fixed(&wanted, file)?;
         let changes = differences(&self.config, &wanted);
         let prepared = self.prepare(&wanted, &changes)?;
         self.carry_out(wanted, &changes, prepared);
         Ok(changes)
+    }
+
+    fn check_fixed(&self, wanted: &Config, file: &Path) -> Result<(), ApplyError> {
+        let made_for_bytes = |port: &Name| {
+            let fact = self.identifiers.port(port).and_then(|index| self.facts.get(usize::from(index.0)));
+            fact.map_or(0, |fact| fact.mtu_bytes)
+        };
+        fixed::check(&self.config, wanted, file, made_for_bytes).map_err(ApplyError::NeedsRestart)
     }
 
     /// Brings a fresh gateway to the configuration that it was made with.
@@ -258,6 +264,7 @@ impl Gateway {
         self.config = wanted;
         self.applied_at = unix_seconds();
         self.refresh_forwarding();
+        self.refresh_interface_mtus();
         for connection in prepared.configured {
             self.command(Command::Configure(Box::new(connection)));
         }
@@ -334,26 +341,6 @@ fn translate(
         configured.push(translated);
     }
     Ok(configured)
-}
-
-/// Refuses what a running process cannot change.
-fn check_fixed(running: &Config, wanted: &Config) -> Result<(), ApplyError> {
-    let refuse = |what: String| Err(ApplyError::NeedsRestart { what });
-    if running.appliance() != wanted.appliance() {
-        return refuse("[appliance]".to_owned());
-    }
-    let (old, new): (BTreeSet<_>, BTreeSet<_>) =
-        (running.ports().keys().collect(), wanted.ports().keys().collect());
-    if let Some(name) = old.symmetric_difference(&new).next() {
-        return refuse(format!("port {name} (ports can neither be added nor removed)"));
-    }
-    for (name, port) in running.ports() {
-        let other = &wanted.ports()[name];
-        if port.device != other.device || port.mtu_bytes != other.mtu_bytes {
-            return refuse(format!("device or mtu_bytes of port {name}"));
-        }
-    }
-    Ok(())
 }
 
 /// What differs, in the order in which it is carried out.

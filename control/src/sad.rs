@@ -270,6 +270,15 @@ impl Sad {
         }
     }
 
+    /// The interfaces towards the peers may take another size by now.
+    pub fn set_interface_mtus(&mut self, mtu_bytes: impl Fn(&Path) -> u16) {
+        for pair in self.pairs.values_mut() {
+            pair.interface_mtu_bytes = mtu_bytes(&pair.path);
+            let ends = path::ends(&pair.path);
+            pair.outbound.set_path_mtu_bytes(self.paths.mtu_bytes(ends, pair.interface_mtu_bytes));
+        }
+    }
+
     fn apply_path_mtu(&mut self, path: Ends) {
         for pair in self.pairs.values().filter(|pair| path::ends(&pair.path) == path) {
             pair.outbound.set_path_mtu_bytes(self.paths.mtu_bytes(path, pair.interface_mtu_bytes));

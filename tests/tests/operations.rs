@@ -74,6 +74,35 @@ fn history_survives_a_kill_and_rollback_returns_to_what_was() {
 }
 
 #[test]
+fn what_needs_a_restart_is_told_beforehand_and_in_the_same_words() {
+    let (site, _peer) = sites::with_peer().unwrap();
+    let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
+    let first = gateway.client(&["export"]).unwrap().output;
+    let second = first
+        .replace("idle = \"adaptive\"", "idle = \"poll\"")
+        .replace("iface=lan", "iface=other")
+        .replace("mtu_bytes = 1500", "mtu_bytes = 2000")
+        .replace("dpd_timeout_s = 45", "dpd_timeout_s = 30");
+    let file = beside(&gateway, &second);
+    let file = file.to_str().unwrap();
+    let told = gateway.client(&["diff", file]).unwrap();
+    assert_eq!(told.status.code(), Some(1), "{}", told.output);
+    let refused: Vec<&str> = told.output.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(refused.len(), 4, "{}", told.output);
+    for place in ["appliance.idle", "port[lan].device", "port[lan].mtu_bytes", "port[wan].mtu_bytes"] {
+        let here = format!("{file}: {place}: ");
+        assert!(refused.iter().any(|line| line.contains(&here)), "no {place} in {}", told.output);
+    }
+    let applied = gateway.client(&["apply", file]).unwrap();
+    assert_eq!(applied.status.code(), Some(1), "{}", applied.output);
+    assert_eq!(applied.output, format!("{}Nothing has changed in the gateway.\n", told.output));
+    assert_eq!(gateway.client(&["export"]).unwrap().output, first);
+    let remedy = "restart crossgated with this file";
+    let refused = gateway.log().lines().filter(|line| line.contains(remedy)).count();
+    assert_eq!(refused, 4, "a line each, and only for the attempt to apply it:\n{}", gateway.log());
+}
+
+#[test]
 fn rollback_to_a_configuration_whose_secret_is_gone_changes_nothing() {
     let (site, _peer) = sites::with_peer().unwrap();
     let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();

@@ -3,7 +3,7 @@
 use crossgate_tests::gateway::{Connection, Gateway, Plan};
 use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
-use crossgate_tests::traffic::{Stream, ping_until_answered};
+use crossgate_tests::traffic::{Stream, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
 use std::time::Duration;
 
@@ -71,6 +71,45 @@ fn bad_file_changes_nothing_and_every_fault_in_it_is_told() {
     gateway.write_file(&sound).unwrap();
     let applied = gateway.ask(&["apply", file]).unwrap();
     assert_eq!(applied["changes"].as_array().map(Vec::len), Some(0), "{applied}");
+}
+
+#[test]
+fn ports_mtu_is_lowered_and_raised_again_while_traffic_flows() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let _strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
+    let mut gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
+    gateway.is("peer", "up").unwrap();
+    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
+    let stream = Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap();
+    // 1350 bytes of payload make 1378, which is too much for a tunnel over 1400 and not for one over 1500.
+    let whole = || ping(site.ipv4(), peer.ipv4().address, 3, 1350, true).unwrap();
+    whole().all_answered().unwrap();
+
+    for (wan_mtu_bytes, fits) in [(1400, false), (1500, true)] {
+        let too_big = gateway.counter("too_big").unwrap();
+        gateway.reload(Plan { wan_mtu_bytes, ..Plan::site(1) }).unwrap();
+        until("the SA to follow the port", Duration::from_secs(20), || {
+            let sa = gateway.only_sa()?;
+            Ok(Look::when(sa["path_mtu_bytes"] == wan_mtu_bytes, || sa.to_string()))
+        })
+        .unwrap();
+        // The host forgets what it was told of the path before.
+        site.host.ip("route flush cache").unwrap();
+        until("the workers to follow as well", Duration::from_secs(20), || {
+            let pings = whole();
+            Ok(Look::when((pings.answered > 0) == fits, || format!("{pings:?}")))
+        })
+        .unwrap();
+        match fits {
+            true => whole().all_answered().unwrap(),
+            false => whole().none_answered().unwrap(),
+        }
+        assert_eq!(gateway.counter("too_big").unwrap() > too_big, !fits);
+        stream.flows(200).unwrap();
+    }
+    stream.stop().unwrap().whole().unwrap();
+    assert_eq!(gateway.only_sa().unwrap()["inbound_spi"], spi, "the tunnel was replaced for no reason");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crossgate::fleet::{Fleet, Launched};
 use crossgate::gateway::{Gateway, Parts};
 use crossgate::pool::Pool;
 use crossgate::reactor::{End, Reactor};
+use crossgate::reconcile::log_findings;
 use crossgate::store::Store;
 use crossgate_config::{Config, Environment};
 use tracing_subscriber::layer::SubscriberExt;
@@ -76,9 +77,7 @@ fn main() -> ExitCode {
         eprintln!("--log {}: {error}", arguments.log);
         return ExitCode::from(2);
     }
-    for warning in &checked.warnings {
-        tracing::warn!("{warning}");
-    }
+    log_findings(&checked.warnings);
     match run(&arguments, checked.config, journal) {
         Ok(End::Asked) => ExitCode::SUCCESS,
         Ok(End::ThreadDied) => {

@@ -46,7 +46,7 @@ impl Gateway {
             // It reads any file with the gateway's rights and tells what is wrong with it, so it is not for everybody.
             Method::Diff { file } => {
                 may_change(caller)?;
-                self.plan_file(Path::new(&file)).map_or_else(|error| refused(&file, error), planned)
+                self.plan_file(Path::new(&file)).map_or_else(would_be_refused, planned)
             }
             Method::Export => result(&self.config.to_toml()),
             Method::History => self.history().map_err(no_history).and_then(|entries| result(&past(entries))),
@@ -181,9 +181,19 @@ fn past(entries: Vec<(u64, Entry)>) -> Vec<Past> {
 }
 
 fn refused(file: &str, error: ApplyError) -> Result<Value, ErrorObject> {
-    tracing::warn!(file, %error, "a configuration was refused; nothing has changed");
-    let message = format!("refused, nothing has changed: {error}");
-    let data = if let ApplyError::Findings(findings) = error { Some(findings.0) } else { None };
+    error.log(Path::new(file));
+    not_taken(&error, "refused, nothing has changed")
+}
+
+/// Like [`refused`], where nothing was to be changed.
+fn would_be_refused(error: ApplyError) -> Result<Value, ErrorObject> {
+    not_taken(&error, "this would be refused")
+}
+
+fn not_taken(error: &ApplyError, what: &str) -> Result<Value, ErrorObject> {
+    let message = format!("{what}: {error}");
+    let findings = error.findings();
+    let data = (!findings.is_empty()).then(|| findings.to_vec());
     Err(ErrorObject { code: code::REFUSED, message, data })
 }
 

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use crossgate_config::PeerAddress;
-use crossgate_dataplane::forwarding::{NextHop, TunnelId, VrfId};
+use crossgate_dataplane::forwarding::{Forwarding, NextHop, TunnelId, VrfId};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
 use crossgate_ike::environment::Instant;
-use crossgate_ike::error::IkeError;
+use crossgate_ike::error::{IkeError, Stage};
 use crossgate_ike::event::{ChildId, ChildSa, ConnectionId, Event, IkeUp, RemoveReason, Role, Spi as IkeSpi};
 use crossgate_ike::notice::{Level, Notice, What};
 use crossgate_ike::selector::{self, TrafficSelector as IkeSelector};
@@ -96,14 +96,14 @@ impl Gateway {
             .connection_name(child.connection)
             .and_then(|name| self.config.connections().get(name));
         let window = connection.map_or(REPLAY_WINDOW_DEFAULT, |found| found.policy.replay_window_packets);
-        let next_hop = self.forwarding.route(VrfId::UNDERLAY, child.path.remote.ip());
-        let mtu = match next_hop {
-            NextHop::Connected(interface) | NextHop::Via(interface, _) => {
-                self.forwarding.interface(interface).map(|found| found.mtu_bytes)
-            }
-            _ => None,
-        };
-        DataPolicy { replay_window_packets: window.into(), path_mtu_bytes: mtu.unwrap_or(PATH_MTU_UNKNOWN) }
+        let path_mtu_bytes = interface_mtu_bytes(&self.forwarding, child.path.remote.ip());
+        DataPolicy { replay_window_packets: window.into(), path_mtu_bytes }
+    }
+
+    /// Ports, addresses or routes may have changed: what fits into the tunnels follows.
+    pub(crate) fn refresh_interface_mtus(&mut self) {
+        let forwarding = &self.forwarding;
+        self.sad.set_interface_mtus(|path| interface_mtu_bytes(forwarding, path.remote.ip()));
     }
 
     fn remove_child(&mut self, child: ChildId, inbound_spi: IkeSpi, reason: RemoveReason) {
@@ -206,6 +206,11 @@ impl Gateway {
         {
             return;
         }
+        // Where an event follows with the reason, the exchange by itself is of no use.
+        let has_reason = notice.what == What::ExchangeFailed
+            && notice.connection.is_some()
+            && notice.stage != Some(Stage::RekeyIke);
+        let level = if has_reason { Level::Debug } else { notice.what.level() };
         let text = notice.what.text();
         let connection = notice.connection.map(|id| self.name_of(id));
         let (ike, remote, stage) = (
@@ -213,7 +218,7 @@ impl Gateway {
             notice.remote.map(field::display),
             notice.stage.map(field::display),
         );
-        match notice.what.level() {
+        match level {
             Level::Debug => tracing::debug!(connection, ike, remote, stage, "{text}"),
             Level::Info => tracing::info!(connection, ike, remote, stage, "{text}"),
             Level::Warn => tracing::warn!(connection, ike, remote, stage, "{text}"),
@@ -239,4 +244,13 @@ fn translate(selector: &IkeSelector) -> TrafficSelector {
     };
     let protocol = (selector.protocol() != 0).then(|| Protocol(selector.protocol()));
     TrafficSelector { addresses, protocol, ports }
+}
+
+/// What the interface towards a peer takes, in bytes.
+fn interface_mtu_bytes(forwarding: &Forwarding, peer: IpAddr) -> u16 {
+    let interface = match forwarding.route(VrfId::UNDERLAY, peer) {
+        NextHop::Connected(interface) | NextHop::Via(interface, _) => forwarding.interface(interface),
+        _ => None,
+    };
+    interface.map_or(PATH_MTU_UNKNOWN, |found| found.mtu_bytes)
 }

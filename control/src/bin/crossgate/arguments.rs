@@ -75,12 +75,18 @@ pub(crate) enum Command {
         what: What,
     },
     /// Make the gateway follow a configuration file: all of it, or nothing if it has errors
-    #[command(after_help = "Example:\n  crossgate check gw.toml && crossgate apply gw.toml")]
+    #[command(
+        after_help = "Connections, networks, addresses, routes and a smaller mtu_bytes change while the gateway runs. Whatever is in \
+        [appliance], which ports there are, and a port's device are fixed when crossgated starts: a file that differs there is refused, \
+        with every such setting, and takes a restart.\n\n\
+        Example:\n  crossgate check gw.toml && crossgate apply gw.toml"
+    )]
     Apply {
         /// The file, readable by the gateway
         file: PathBuf,
     },
-    /// What applying a configuration file would change, in the order in which it would be carried out; exit status 5 if anything
+    /// What applying a configuration file would change, in the order in which it would be carried out; exit status 5 if anything, 1 if it
+    /// would be refused
     #[command(after_help = "Example:\n  crossgate diff gw.toml; [ $? -eq 5 ] && crossgate apply gw.toml")]
     Diff {
         /// The file, readable by the gateway
