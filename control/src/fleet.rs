@@ -171,7 +171,7 @@ impl Fleet {
         };
         let mut set = WorkerSet::launch(&eal, &launch, parts)?;
         let (ends, readers) = take_ends(&mut set, &appliance.workers);
-        tracing::info!(workers = readers.len(), kernel = kernel.name().as_str(), "the workers run");
+        tracing::info!(workers = readers.len(), aes_gcm = kernel.name().as_str(), "the workers run");
         let fleet = Self { set, readers, ports, pool, kernel, eal };
         let workers = Workers::new(ends);
         Ok(Launched { fleet, workers, facts, buffers, sa_slots: sizes.inbound_sas, kernel })

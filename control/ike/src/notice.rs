@@ -137,7 +137,7 @@ catalogue! {
     /// A half-open IKE SA took too long.
     HalfOpenExpired Info "a half-open IKE SA expired";
     /// An error was answered.
-    ErrorAnswered Info "answered the peer with an error";
+    ErrorAnswered Debug "answered the peer with an error";
     /// An exchange failed.
     ExchangeFailed Warn "an exchange failed";
 }

@@ -139,8 +139,12 @@ impl fmt::Display for PortLimit {
             Self::MtuFixed => {
                 f.write_str("the driver cannot set the MTU: set it on the underlying interface")
             }
-            Self::NoPromiscuous => f.write_str("the driver has no promiscuous mode"),
-            Self::NoAllMulticast => f.write_str("the driver has no all-multicast mode"),
+            Self::NoPromiscuous => f.write_str(
+                "the driver cannot switch promiscuous mode on: if frames do not arrive, switch it on at the underlying interface",
+            ),
+            Self::NoAllMulticast => f.write_str(
+                "the driver cannot switch all-multicast on: if IPv6 neighbours do not find us, switch it on at the underlying interface",
+            ),
         }
     }
 }
