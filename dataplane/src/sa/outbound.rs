@@ -54,7 +54,8 @@ pub struct OutboundParameters {
     pub keepalive: Option<Duration>,
 }
 
-/// An outbound SA, shared by all workers and the control thread.
+/// An outbound SA, shared by all workers of one set and the control thread. Never by two sets: a set of one worker takes sequence numbers
+/// as their only writer.
 #[repr(C)]
 pub struct OutboundSa {
     pub(crate) hot: Hot,
