@@ -173,6 +173,9 @@ pub enum IkeError {
         /// The last unauthenticated error seen: a hint, not a proof (RFC 7296, 2.21).
         hint: Option<NotifyType>,
     },
+    /// The pool did not finish what the exchange needs.
+    #[error("{0}: this gateway's own computation took too long")]
+    NoResult(Stage),
     /// The data plane has no free SPI.
     #[error("no free inbound SPI: the table of Child SAs is full")]
     NoFreeSpi,
@@ -240,7 +243,7 @@ impl IkeError {
             | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
             | Self::MayNotBegin => Blame::Misconfigured,
-            Self::NoFreeSpi | Self::TooManyChildren | Self::Expired => Blame::Exhausted,
+            Self::NoResult(_) | Self::NoFreeSpi | Self::TooManyChildren | Self::Expired => Blame::Exhausted,
             Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => Blame::NoCommonGround,
             Self::NoAnswer { .. } => Blame::Unreachable,
         }
@@ -270,9 +273,11 @@ impl IkeError {
             | Self::MayNotBegin => NotifyType::AUTHENTICATION_FAILED,
             Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
             Self::NoFreeSpi | Self::TooManyChildren => NotifyType::NO_ADDITIONAL_SAS,
-            Self::Collision | Self::Expired | Self::NoAnswer { .. } | Self::DeletedByPeer => {
-                NotifyType::TEMPORARY_FAILURE
-            }
+            Self::Collision
+            | Self::Expired
+            | Self::NoAnswer { .. }
+            | Self::NoResult(_)
+            | Self::DeletedByPeer => NotifyType::TEMPORARY_FAILURE,
             Self::ChildNotFound => NotifyType::CHILD_SA_NOT_FOUND,
             Self::Malformed(_)
             | Self::Missing { .. }
@@ -361,6 +366,9 @@ impl IkeError {
             }
             Self::NoAnswer { .. } => {
                 "check the peer's address, that it runs, and that UDP 500 and 4500 pass in both directions"
+            }
+            Self::NoResult(_) => {
+                "this gateway has more handshakes than its cores can do: give it more of them, or let fewer peers begin at once"
             }
             Self::NoFreeSpi => "the gateway's table of Child SAs is full: remove connections or enlarge it",
             Self::TooManyChildren => {

@@ -307,8 +307,15 @@ impl Established {
         self.secured.answer(exchange, vec![error_payload(error)], cx);
     }
 
+    /// The job under way; of two the older one.
+    pub(crate) fn job(&self) -> Option<u64> {
+        let pending = self.pending.as_ref().and_then(Pending::serial);
+        let answering = self.answering.as_ref().map(Answering::serial);
+        pending.into_iter().chain(answering).min()
+    }
+
     /// The task under way, in the operator's words.
-    fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> Stage {
         match &self.pending {
             Some(Pending::Child(request)) => request.stage(),
             Some(Pending::Ike(_)) => Stage::RekeyIke,

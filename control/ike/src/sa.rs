@@ -21,8 +21,10 @@ use crate::status::IkeStatus;
 use crate::wire::{Header, IkeSpi, Role};
 
 mod context;
+mod waiting;
 
 pub(crate) use context::Cx;
+use waiting::Awaited;
 
 /// One IKE SA.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct IkeSa {
     /// If we answer: where the first message came from, and the SPI in it.
     pub(crate) first_message: Option<(SocketAddr, IkeSpi)>,
     pub(crate) state: State,
+    /// What the state waits for of the pool.
+    awaited: Option<Awaited>,
 }
 
 /// How far it is.
@@ -75,6 +79,19 @@ pub(crate) struct Arrived<'a> {
 }
 
 impl IkeSa {
+    /// One that begins in `state`.
+    pub(crate) fn new(
+        id: IkeId,
+        local_spi: IkeSpi,
+        first_message: Option<(SocketAddr, IkeSpi)>,
+        state: State,
+        cx: &Cx<'_>,
+    ) -> Box<Self> {
+        let mut sa = Self { id, local_spi, first_message, state, awaited: None };
+        sa.note_awaited(cx);
+        Box::new(sa)
+    }
+
     pub(crate) fn on_datagram(&mut self, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) {
         self.step(cx, |state, cx| match state {
             State::InitSent(state) => state.on_datagram(arrived, cx),
@@ -92,6 +109,9 @@ impl IkeSa {
     }
 
     pub(crate) fn on_timeout(&mut self, cx: &mut Cx<'_>) {
+        if self.is_overdue(cx.now) {
+            return self.step(cx, State::give_up_job);
+        }
         self.step(cx, |state, cx| match state {
             State::InitSent(state) => state.on_timeout(cx),
             State::Intermediate(state) => state.on_timeout(cx),
@@ -122,6 +142,7 @@ impl IkeSa {
     fn step(&mut self, cx: &mut Cx<'_>, act: impl FnOnce(State, &mut Cx<'_>) -> State) {
         let state = std::mem::replace(&mut self.state, State::Gone);
         self.state = act(state, cx);
+        self.note_awaited(cx);
     }
 
     fn established(&mut self, cx: &mut Cx<'_>, act: impl FnOnce(&mut Established, &mut Cx<'_>)) {
@@ -222,7 +243,7 @@ impl IkeSa {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        match &self.state {
+        let of_state = match &self.state {
             State::InitSent(state) => Some(state.deadline()),
             State::Intermediate(state) => state.deadline(),
             State::AuthSent(state) => state.secured.window.deadline(),
@@ -231,7 +252,8 @@ impl IkeSa {
             State::Established(state) => state.deadline(),
             State::Closing(state) => Some(state.deadline()),
             _ => None,
-        }
+        };
+        of_state.into_iter().chain(self.awaited.map(|awaited| awaited.until)).min()
     }
 
     pub(crate) fn connection(&self) -> Option<ConnectionId> {

@@ -79,7 +79,25 @@ fn signed(ours: &Secret<Vec<u8>>, theirs: &Secret<Vec<u8>>, auth_id: u32) -> Vec
     [ours.expose().as_slice(), theirs.expose(), &auth_id.to_be_bytes()].concat()
 }
 
+impl Mixing {
+    /// The job that computes the answer.
+    pub(crate) const fn job(&self) -> Option<u64> {
+        match self {
+            Self::Computing(serial, _) => Some(*serial),
+            Self::Awaited | Self::Done => None,
+        }
+    }
+}
+
 impl Intermediate {
+    /// The job under way.
+    pub(crate) const fn job(&self) -> Option<u64> {
+        match &self.step {
+            Step::Preparing(serial) | Step::Sharing(serial, ..) => Some(*serial),
+            Step::Sent(..) => None,
+        }
+    }
+
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.secured.window.deadline()
     }

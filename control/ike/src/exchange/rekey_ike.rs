@@ -238,8 +238,8 @@ pub(crate) fn announce(next: &Established, id: IkeId, replaces: IkeId, cx: &mut 
 }
 
 fn adopt(state: &Established, id: IkeId, local_spi: IkeSpi, next: State, cx: &mut Cx<'_>) {
-    let sa = IkeSa { id, local_spi, first_message: None, state: next };
-    cx.effect(Effect::Adopt(Box::new(sa), state.config.id));
+    let sa = IkeSa::new(id, local_spi, None, next, cx);
+    cx.effect(Effect::Adopt(sa, state.config.id));
 }
 
 /// The peer wants a successor of the IKE SA.

@@ -33,7 +33,7 @@ pub(crate) struct AuthSent {
 #[derive(Debug)]
 pub(crate) struct AuthSigning {
     pub(crate) unsent: AuthSent,
-    serial: u64,
+    pub(crate) serial: u64,
 }
 
 /// Initiator: the peer's proof is being checked.
@@ -42,7 +42,7 @@ pub(crate) struct AuthVerifying {
     pub(crate) sent: AuthSent,
     peer: Identity,
     message: Message,
-    serial: u64,
+    pub(crate) serial: u64,
 }
 
 /// How far the peer's proof is checked.
@@ -112,12 +112,17 @@ impl AuthSigning {
 }
 
 impl AuthVerifying {
+    /// The check came to no result.
+    pub(crate) fn give_up(self: Box<Self>, error: IkeError, cx: &mut Cx<'_>) -> State {
+        Box::new(self.sent).give_up(error, &self.message, cx)
+    }
+
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         match result.outcome {
             Outcome::Proven(done) if result.serial == self.serial => match done {
                 Ok((Some(proof), _)) => Box::new(self.sent).establish(proof, self.peer, &self.message, cx),
                 Ok((None, _)) => State::AuthVerifying(self),
-                Err(error) => Box::new(self.sent).give_up(error, &self.message, cx),
+                Err(error) => self.give_up(error, cx),
             },
             _ => State::AuthVerifying(self),
         }

@@ -42,7 +42,7 @@ pub(crate) struct AuthProving {
     pub(crate) awaited: AuthAwaited,
     config: Arc<ConnectionConfig>,
     message: Message,
-    serial: u64,
+    pub(crate) serial: u64,
 }
 
 /// How far the peer's proof is checked.

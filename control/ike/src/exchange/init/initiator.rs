@@ -46,7 +46,7 @@ pub(crate) struct Attempt {
 pub(crate) struct InitPreparing {
     pub(crate) config: Arc<ConnectionConfig>,
     attempt: Attempt,
-    serial: u64,
+    pub(crate) serial: u64,
 }
 
 /// Initiator: the request is out.
@@ -64,7 +64,7 @@ pub(crate) struct InitSent {
 #[derive(Debug)]
 pub(crate) struct InitSharing {
     pub(crate) sent: Sent,
-    serial: u64,
+    pub(crate) serial: u64,
     suite: IkeSuite,
     responder_spi: IkeSpi,
     answer: Vec<u8>,
@@ -102,7 +102,7 @@ pub(crate) fn begin(config: Arc<ConnectionConfig>, cx: &mut Cx<'_>) -> Option<Bo
     let attempt = Attempt { spi, nonce: cx.nonce(), cookie: None, rounds: 0, hint: None, path };
     let group = config.ike_suites[0].group;
     let state = prepare(config, attempt, group, cx);
-    Some(Box::new(IkeSa { id, local_spi: spi, first_message: None, state }))
+    Some(IkeSa::new(id, spi, None, state, cx))
 }
 
 fn prepare(config: Arc<ConnectionConfig>, attempt: Attempt, group: Group, cx: &mut Cx<'_>) -> State {

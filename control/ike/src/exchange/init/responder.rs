@@ -27,7 +27,7 @@ use crate::wire::{
 /// Responder: public value and shared secret are being computed.
 #[derive(Debug)]
 pub(crate) struct InitAnswering {
-    serial: u64,
+    pub(crate) serial: u64,
     pub(crate) spis: (IkeSpi, IkeSpi),
     suite: IkeSuite,
     proposal: crate::wire::Proposal,
@@ -135,12 +135,8 @@ pub(crate) fn accept(
         expires_at: now + cx.settings.half_open_timeout,
     };
     let first_message = Some((arrived.remote, message.header.initiator_spi));
-    endpoint.register(Box::new(IkeSa {
-        id,
-        local_spi: spis.1,
-        first_message,
-        state: State::InitAnswering(Box::new(state)),
-    }));
+    let sa = IkeSa::new(id, spis.1, first_message, State::InitAnswering(Box::new(state)), &cx);
+    endpoint.register(sa);
 }
 
 /// Whether the request carries a cookie of ours; if it carries none, it is answered with one (RFC 7296, 2.6).

@@ -106,3 +106,59 @@ fn a_half_open_ike_sa_whose_maths_never_ends_is_forgotten() {
     assert_eq!(pair.sides[1].endpoint.census(), rest);
     assert_eq!(pair.count(1, What::HalfOpenExpired), 1);
 }
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Lets the next jobs of either side take for ever; whether there was one.
+fn lose_a_job(pair: &mut Pair) -> bool {
+    let usual = std::mem::replace(&mut pair.compute, DAY);
+    let is_late = |pair: &Pair, at: Instant| at > pair.now + DAY / 2;
+    let lost =
+        pair.run(|pair| pair.flying.keys().any(|(at, _)| is_late(pair, *at)), pair.now + Duration::from_secs(3));
+    pair.compute = usual;
+    let limit = pair.now + DAY / 2;
+    pair.flying.retain(|(at, _), _| *at <= limit);
+    lost
+}
+
+#[test]
+fn a_job_that_never_ends_leaves_no_state_waiting_on_either_side() {
+    let adjust = |index: usize, config: &mut ConnectionConfig| {
+        config.post_quantum = true;
+        config.children[0].pfs_groups = vec![Group::Curve25519];
+        config.mode = if index == 0 { Mode::Default } else { Mode::ResponderOnly };
+    };
+    let mut up = Pair::connected(1, Link::LAN, adjust);
+    let rest = rest(&mut up);
+    for kind in 0..3 {
+        let mut jobs = 0;
+        for steps in 0..16 {
+            let mut pair = if kind == 0 {
+                let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+                for index in [1, 0] {
+                    let mut config = connection(index);
+                    adjust(index, &mut config);
+                    pair.compute = Duration::from_millis(5);
+                    pair.command(index, Command::Configure(Box::new(config)));
+                }
+                pair
+            } else {
+                let mut pair = Pair::connected(1, Link::LAN, adjust);
+                pair.compute = Duration::from_millis(5);
+                let index = steps % 2;
+                let rekey = Command::RekeyChild(child(&pair, index));
+                pair.command(index, if kind == 1 { rekey } else { Command::RekeyIke(CONNECTION) });
+                pair
+            };
+            for _ in 0..steps {
+                pair.step(pair.now + Duration::from_secs(1));
+            }
+            jobs += u32::from(lose_a_job(&mut pair));
+            settle(&mut pair);
+            let note = format!("kind {kind}, lost after {steps} steps");
+            pair.assert_up(&note);
+            assert_eq!(censuses(&pair), rest, "{note}\n{}", pair.trace());
+        }
+        assert!(jobs > 2, "only {jobs} jobs of kind {kind} were lost");
+    }
+}
