@@ -285,7 +285,7 @@ fn policy(policy: &Policy, settings: &mut Settings) {
     }
     put("ipsec_encryption", words(policy.ipsec.encryption.iter().copied()));
     put("pfs_group", words(policy.ipsec.pfs_groups.iter().copied()));
-    put("additional_key_exchange", policy.additional_key_exchange.word().into());
+    put("additional_key_exchange", words(policy.additional_key_exchanges.iter().copied()));
     put("sa_lifetime_s", seconds(policy.sa_lifetime));
     put("sa_data_size_kib", integer(policy.sa_data_size_kib));
     put("ike_lifetime_s", seconds(policy.ike_lifetime));

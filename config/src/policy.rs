@@ -44,14 +44,23 @@ pub struct IpsecProposal {
 /// A key exchange besides the group's, mixed into the IKE SA's keys where the peer can (RFC 9370).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AdditionalKeyExchange {
-    /// ML-KEM-768 (FIPS 203): safe from quantum computers.
+    /// ML-KEM-512 (FIPS 203): safe from quantum computers, as strong as AES-128.
+    MlKem512,
+    /// ML-KEM-768: as strong as AES-192.
     MlKem768,
-    /// The group alone.
+    /// ML-KEM-1024: as strong as AES-256.
+    MlKem1024,
+    /// The group alone, with peers that can nothing else.
     None,
 }
 
 impl Choice for AdditionalKeyExchange {
-    const WORDS: &'static [(&'static str, Self)] = &[("MLKEM768", Self::MlKem768), ("None", Self::None)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("MLKEM768", Self::MlKem768),
+        ("MLKEM1024", Self::MlKem1024),
+        ("MLKEM512", Self::MlKem512),
+        ("None", Self::None),
+    ];
 }
 
 /// Extended sequence numbers (RFC 4304).
@@ -75,8 +84,9 @@ impl Choice for Esn {
 pub struct Policy {
     /// Proposals for the IKE SA in order of preference; one or two.
     pub ike: Vec<IkeProposal>,
-    /// What is mixed into the IKE SA's keys besides, if the peer can.
-    pub additional_key_exchange: AdditionalKeyExchange,
+    /// What is mixed into the IKE SA's keys besides, in order of preference, at least one entry; without [`AdditionalKeyExchange::None`] no peer is
+    /// accepted that cannot.
+    pub additional_key_exchanges: Vec<AdditionalKeyExchange>,
     /// The proposal for Child SAs.
     pub ipsec: IpsecProposal,
     /// A Child SA is rekeyed before it is this old; 300 s to 172,799 s.
@@ -96,7 +106,7 @@ impl Default for Policy {
         let (ike, ipsec) = proposals(Words::default());
         Self {
             ike,
-            additional_key_exchange: ADDITIONAL_KEY_EXCHANGE_DEFAULT,
+            additional_key_exchanges: ADDITIONAL_KEY_EXCHANGES.to_vec(),
             ipsec,
             sa_lifetime: Duration::from_secs(SA_LIFETIME_S_DEFAULT.into()),
             sa_data_size_kib: SA_DATA_SIZE_KIB_DEFAULT,
@@ -108,19 +118,20 @@ impl Default for Policy {
 
 /// Reads `policy` of a connection.
 pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy {
-    let words = Words {
+    let named = Words {
         ike_encryption: words(&mut section, "ike_encryption", report),
         ike_integrity: words(&mut section, "ike_integrity", report),
         dh_groups: words(&mut section, "dh_group", report),
         ipsec_encryption: ipsec_encryption(&mut section, report),
         pfs_groups: words(&mut section, "pfs_group", report),
     };
-    check_ike(&words, &section.place, report);
-    let (ike, mut ipsec) = proposals(words);
+    check_ike(&named, &section.place, report);
+    let (ike, mut ipsec) = proposals(named);
     ipsec.esn = section.optional("esn", report).map_or(Esn::Prefer, |esn| esn.value);
-    let additional_key_exchange = section
-        .optional("additional_key_exchange", report)
-        .map_or(ADDITIONAL_KEY_EXCHANGE_DEFAULT, |method| method.value);
+    let mut additional_key_exchanges = words(&mut section, "additional_key_exchange", report);
+    if additional_key_exchanges.is_empty() {
+        additional_key_exchanges = ADDITIONAL_KEY_EXCHANGES.to_vec();
+    }
     let sa_lifetime_s = section.integer("sa_lifetime_s", LIFETIME_S, SA_LIFETIME_S_DEFAULT, report);
     let ike_lifetime_s = section.integer("ike_lifetime_s", LIFETIME_S, IKE_LIFETIME_S_DEFAULT, report);
     let sa_data_size_kib =
@@ -129,7 +140,7 @@ pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy 
     section.finish(report);
     Policy {
         ike,
-        additional_key_exchange,
+        additional_key_exchanges,
         ipsec,
         sa_lifetime: Duration::from_secs(sa_lifetime_s.into()),
         sa_data_size_kib,
@@ -269,8 +280,8 @@ const DH_GROUPS: &[DhGroup] = &[
 ];
 const IPSEC_ENCRYPTION: &[IpsecEncryption] = &[IpsecEncryption::GcmAes256, IpsecEncryption::GcmAes128];
 
-/// Off: a peer that knows nothing of RFC 9370 should pass over the proposals with it, but some refuse the whole message.
-const ADDITIONAL_KEY_EXCHANGE_DEFAULT: AdditionalKeyExchange = AdditionalKeyExchange::None;
+/// Off: a peer that knows nothing of RFC 9370 should pass over the proposals with it (RFC 7296, 3.3.6), but some refuse the whole message.
+const ADDITIONAL_KEY_EXCHANGES: &[AdditionalKeyExchange] = &[AdditionalKeyExchange::None];
 /// Azure's bounds of saLifeTimeSeconds.
 const LIFETIME_S: RangeInclusive<u32> = 300..=172_799;
 const SA_LIFETIME_S_DEFAULT: u32 = 27_000;

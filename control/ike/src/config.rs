@@ -31,8 +31,8 @@ pub struct ConnectionConfig {
     pub authentication: Authentication,
     /// Algorithms for the IKE SA, the most wanted first, at least one.
     pub ike_suites: Vec<IkeSuite>,
-    /// Whether keys of the IKE SA come from ML-KEM-768, too, if the peer can (RFC 9370): offered first, and taken before anything without.
-    pub post_quantum: bool,
+    /// Additional key exchanges for the IKE SA (RFC 9370), the most wanted first, at least one entry; `None` does without.
+    pub additional: Vec<Option<Group>>,
     /// Policies for Child SAs, at least one; the first is negotiated within IKE_AUTH.
     pub children: Vec<ChildConfig>,
     /// Who begins.
@@ -230,7 +230,7 @@ impl ConnectionConfig {
         if matches!(&self.authentication, Authentication::SharedKey(key) if key.expose().is_empty()) {
             return Err(ConfigError::EmptyPsk);
         }
-        if self.ike_suites.is_empty() {
+        if self.ike_suites.is_empty() || self.additional.is_empty() {
             return Err(ConfigError::NoIkeSuite);
         }
         let usable = |c: &ChildConfig| {
@@ -273,7 +273,7 @@ impl ConnectionConfig {
             && self.remote_id == other.remote_id
             && self.authentication.is_same_proof(&other.authentication)
             && self.ike_suites == other.ike_suites
-            && self.post_quantum == other.post_quantum
+            && self.additional == other.additional
             && self.force_encapsulation == other.force_encapsulation
     }
 }

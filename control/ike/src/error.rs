@@ -191,6 +191,9 @@ pub enum IkeError {
     /// The Child SA that the peer wants to rekey is not there (RFC 7296, 2.25.1).
     #[error("the peer wants to rekey a Child SA that is not there")]
     ChildNotFound,
+    /// The peer continues a rekey that was given up here (RFC 9370, 2.2.4).
+    #[error("the peer follows up a rekey that is not under way")]
+    NothingToFollow,
     /// The peer deleted the IKE SA.
     #[error("the peer deleted the IKE SA")]
     DeletedByPeer,
@@ -223,6 +226,7 @@ impl IkeError {
             | Self::Refused { .. }
             | Self::Collision
             | Self::ChildNotFound
+            | Self::NothingToFollow
             | Self::DeletedByPeer => Blame::PeerMisbehaved,
             Self::NoProposalChosen(_)
             | Self::NoProposalAccepted(_)
@@ -279,6 +283,7 @@ impl IkeError {
             | Self::NoResult(_)
             | Self::DeletedByPeer => NotifyType::TEMPORARY_FAILURE,
             Self::ChildNotFound => NotifyType::CHILD_SA_NOT_FOUND,
+            Self::NothingToFollow => NotifyType::STATE_NOT_FOUND,
             Self::Malformed(_)
             | Self::Missing { .. }
             | Self::Unexpected(_)
@@ -359,7 +364,7 @@ impl IkeError {
             }
             Self::Refused { .. } => "look into the peer's log for the reason of its refusal",
             Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => {
-                "the peer seems to have another IKE policy, or no connection for this address: compare both configurations"
+                "the peer seems to have another IKE policy, or no connection for this address: compare both configurations; an old peer may need additional_key_exchange = \"None\" here"
             }
             Self::NoAnswer { stage: Stage::Auth, .. } => {
                 "the peer answered before, so a firewall may block UDP 4500 or IP fragments, or the peer drops requests that it cannot authenticate"
@@ -377,7 +382,7 @@ impl IkeError {
             Self::Expired => {
                 "the peer did not answer rekeying in time: look into its log, or lengthen sa_lifetime_s"
             }
-            Self::Collision | Self::ChildNotFound => {
+            Self::Collision | Self::ChildNotFound | Self::NothingToFollow => {
                 "none needed: both sides rekeyed at once, it is tried again"
             }
             Self::DeletedByPeer => "look into the peer's log for why it deleted the SA",

@@ -12,8 +12,9 @@ use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
 use crate::event::{ChildId, DownReason, Event, RemoveReason, Spi};
 use crate::exchange::create_child::{ChildAnswering, ChildRequest};
+use crate::exchange::followup::Following;
 use crate::exchange::rekey_ike::{IkeAnswering, IkeRequest};
-use crate::exchange::{create_child, informational, rekey_ike};
+use crate::exchange::{create_child, followup, informational, rekey_ike};
 use crate::identity::Identity;
 use crate::job::JobResult;
 use crate::notice::What;
@@ -47,6 +48,8 @@ pub(crate) struct Established {
     pub(crate) later: Vec<(Instant, Task)>,
     pub(crate) pending: Option<Pending>,
     pub(crate) answering: Option<Answering>,
+    /// The peer's rekey of this IKE SA, of which the additional key exchange is to come.
+    pub(crate) following: Option<Following>,
     /// The new IKE SA that the peer made of this one, while ours is under way.
     pub(crate) rival: Option<rekey_ike::Rival>,
     /// Another IKE SA has taken over or will; the peer deletes this one, or we do at this time.
@@ -121,6 +124,7 @@ impl Established {
             later: Vec::new(),
             pending: None,
             answering: None,
+            following: None,
             rival: None,
             leaving_at: None,
             leaving_for: DownReason::Superseded,
@@ -192,6 +196,7 @@ impl Established {
         }
         match message.header.exchange {
             ExchangeType::CREATE_CHILD_SA => create_child::on_request(self, message, cx),
+            ExchangeType::IKE_FOLLOWUP_KE => followup::on_request(self, message, cx),
             ExchangeType::INFORMATIONAL => informational::on_request(self, message, cx),
             other => self.refuse(other, &IkeError::Unexpected(other), cx),
         }
@@ -242,7 +247,8 @@ impl Established {
                 None => {}
             }
             // While the answer to the peer's IKE rekey is computed, our tasks wait for the successor, which takes them over.
-            let is_handing_over = matches!(self.answering, Some(Answering::Ike(_)));
+            let is_handing_over =
+                matches!(self.answering, Some(Answering::Ike(_))) || self.following.is_some();
             let is_busy = self.pending.is_some() || self.secured.window.is_busy();
             if is_busy || self.undecided || is_handing_over {
                 return State::Established(self);
@@ -338,7 +344,7 @@ impl Pending {
     const fn serial(&self) -> Option<u64> {
         match self {
             Self::Child(request) => request.serial,
-            Self::Ike(request) => request.serial,
+            Self::Ike(request) => request.serial(),
             Self::DeleteChild(..) | Self::Disown(_) | Self::Liveness => None,
         }
     }

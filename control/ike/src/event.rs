@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::ConnectionConfig;
+use crate::crypto::kex::Group;
 use crate::crypto::suite::{Esn, EspSuite, IkeSuite};
 use crate::environment::Instant;
 use crate::error::IkeError;
@@ -209,6 +210,8 @@ pub struct IkeUp {
     pub path: Path,
     /// The negotiated algorithms.
     pub suite: IkeSuite,
+    /// The additional key exchange that is in its keys (RFC 9370).
+    pub additional: Option<Group>,
     /// Who the peer proved to be.
     pub peer: Identity,
     /// The IKE SA that it replaces by rekeying.

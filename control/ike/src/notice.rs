@@ -85,7 +85,7 @@ catalogue! {
     /// IKE_SA_INIT is done.
     KeysAgreed Debug "IKE_SA_INIT is done";
     /// ML-KEM is in the keys.
-    KeysMixed Info "the keys of the IKE SA come from ML-KEM-768 as well (RFC 9370)";
+    KeysMixed Info "the keys of the IKE SA come from ML-KEM as well (RFC 9370)";
     /// The IKE SA is up.
     Established Info "the IKE SA is established";
     /// A Child SA is up.

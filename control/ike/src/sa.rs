@@ -355,6 +355,7 @@ impl IkeSa {
             state: self.state.name(),
             path: secured.map_or_else(|| config.path(), |secured| secured.path),
             suite: secured.map(|secured| secured.suite),
+            additional: secured.and_then(|secured| secured.additional),
             peer: established.map(|state| state.peer.clone()),
             since: established.map(|state| state.since),
             rekey_at: established.map(|state| state.rekey_at),

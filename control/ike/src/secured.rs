@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::crypto::kex::Group;
 use crate::crypto::keys::{IkeKeys, IkeSpis, MessageKeys, Nonces};
 use crate::crypto::prf::Prf;
 use crate::crypto::suite::IkeSuite;
@@ -26,6 +27,8 @@ pub(crate) struct Secured {
     /// Ours.
     pub(crate) role: Role,
     pub(crate) suite: IkeSuite,
+    /// The additional key exchange that is in the keys.
+    pub(crate) additional: Option<Group>,
     pub(crate) keys: IkeKeys,
     sealer: Sealer,
     opener: Opener,
@@ -82,6 +85,7 @@ impl Secured {
             spis,
             role,
             suite,
+            additional: None,
             keys,
             sealer: Sealer::new(suite.cipher, ours),
             opener: Opener::new(suite.cipher, theirs),
@@ -159,13 +163,13 @@ impl Secured {
         }
     }
 
-    /// Mixes another shared secret into all keys (RFC 9370, 2.2.2).
-    pub(crate) fn mix(&mut self, shared: &Secret<Vec<u8>>, nonces: Nonces<'_>) {
+    /// Mixes the secret of an additional key exchange into all keys (RFC 9370, 2.2.2).
+    pub(crate) fn mix(&mut self, method: Group, shared: &Secret<Vec<u8>>, nonces: Nonces<'_>) {
         let spis = IkeSpis { initiator: self.spis.0, responder: self.spis.1 };
-        let keys = self.keys.rekey(self.suite, shared, nonces, spis);
+        let keys = self.keys.rekey(self.suite, shared, nonces, spis, None);
         let window = std::mem::take(&mut self.window);
         let fresh = Self::rekeyed(self.spis, self.role, keys, self.path, self.fragments);
-        let old = std::mem::replace(self, Self { window, ..fresh });
+        let old = std::mem::replace(self, Self { window, additional: Some(method), ..fresh });
         self.previous = Some(old.opener);
     }
 

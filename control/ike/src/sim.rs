@@ -105,7 +105,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
             prf: Prf::HmacSha2_256,
             group: Group::Curve25519,
         }],
-        post_quantum: false,
+        additional: vec![None],
         children: vec![ChildConfig {
             name: Arc::from("any"),
             esp_suites: vec![EspSuite::AesGcm16(KeyBits::B256)],

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::crypto::suite::{Esn, EspSuite, IkeSuite};
+use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::environment::Instant;
 use crate::error::IkeError;
 use crate::event::{ChildId, ConnectionId, IkeId, Path, Role, Spi};
@@ -86,6 +86,8 @@ pub struct IkeStatus {
     pub path: Path,
     /// What was negotiated, once it was.
     pub suite: Option<IkeSuite>,
+    /// The additional key exchange that is in its keys (RFC 9370).
+    pub additional: Option<Group>,
     /// Who the peer is, once proven.
     pub peer: Option<Identity>,
     /// When it was established.

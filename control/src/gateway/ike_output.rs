@@ -153,6 +153,7 @@ impl Gateway {
             peer = %up.peer,
             remote = %up.path.remote,
             suite = %up.suite,
+            additional = up.additional.map(field::display),
             role = if up.role == Role::Initiator { "initiator" } else { "responder" },
             rekey = up.replaces.is_some(),
             "the IKE SA is established"

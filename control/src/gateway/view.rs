@@ -7,7 +7,7 @@ use crossgate_dataplane::spi::Spi;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{ConnectionId, Encapsulation, Path, Role};
 use crossgate_ike::notice::What;
-use crossgate_ike::status::{ChildStatus, ConnectionStatus, Phase};
+use crossgate_ike::status::{ChildStatus, ConnectionStatus, IkeStatus, Phase};
 
 use super::Gateway;
 use crate::console::protocol::{Connection, Counter, Failure, Port, Sa, Status, Traffic, Worker};
@@ -81,7 +81,7 @@ impl Gateway {
             up_s: ike.and_then(|ike| ike.since).map(|since| now.saturating_since(since).as_secs()),
             peer_id: ike.and_then(|ike| ike.peer.as_ref()).map(ToString::to_string),
             role: ike.map(|ike| role(ike.role).to_owned()),
-            ike_suite: ike.and_then(|ike| ike.suite).map(|suite| suite.to_string()),
+            ike_suite: ike.and_then(ike_algorithms),
             esp_suite: child.map(|child| child.suite.to_string()),
             encapsulation: ike.map(|ike| encapsulation_word(&ike.path).to_owned()),
             ike_rekey_in_s: ike.and_then(|ike| ike.rekey_at).map(|at| at.saturating_since(now).as_secs()),
@@ -234,4 +234,10 @@ fn encapsulation_word(path: &Path) -> &'static str {
         Encapsulation::None => "esp",
         Encapsulation::Udp => "udp",
     }
+}
+
+/// The negotiated algorithms, with the additional key exchange if there is one.
+fn ike_algorithms(ike: &IkeStatus) -> Option<String> {
+    let suite = ike.suite?;
+    Some(ike.additional.map_or_else(|| suite.to_string(), |method| format!("{suite}+{method}")))
 }

@@ -37,7 +37,7 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         remote_id: Some(identity(&connection.remote_id)),
         authentication: authentication(&connection.authentication),
         ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
-        post_quantum: policy.additional_key_exchange == AdditionalKeyExchange::MlKem768,
+        additional: policy.additional_key_exchanges.iter().map(additional).collect(),
         children: vec![child(connection)],
         mode: match connection.mode {
             ConnectionMode::Default if config.peer_of(connection).address == PeerAddress::Any => {
@@ -95,6 +95,15 @@ fn selectors(prefixes: &[IpNet]) -> Vec<TrafficSelector> {
             .expect("the length is that of a prefix")
     };
     prefixes.iter().map(all_of).collect()
+}
+
+const fn additional(method: &AdditionalKeyExchange) -> Option<Group> {
+    match method {
+        AdditionalKeyExchange::MlKem512 => Some(Group::MlKem512),
+        AdditionalKeyExchange::MlKem768 => Some(Group::MlKem768),
+        AdditionalKeyExchange::MlKem1024 => Some(Group::MlKem1024),
+        AdditionalKeyExchange::None => None,
+    }
 }
 
 /// Every combination of a proposal, the most wanted first: ciphers before PRFs before groups.

@@ -10,6 +10,8 @@ use thiserror::Error;
 use crate::secret::Secret;
 use crate::wire::GroupId;
 
+use ml_kem::Kem;
+
 mod ecp;
 
 mod ml_kem;
@@ -43,8 +45,12 @@ pub enum Group {
     Ecp521,
     /// Group 31, X25519.
     Curve25519,
-    /// Method 36, ML-KEM-768 (FIPS 203): beside another group only, as an additional key exchange (RFC 9370).
+    /// Method 35, ML-KEM-512 (FIPS 203): beside another group only, as an additional key exchange (RFC 9370).
+    MlKem512,
+    /// Method 36, ML-KEM-768, likewise.
     MlKem768,
+    /// Method 37, ML-KEM-1024, likewise.
+    MlKem1024,
 }
 
 impl Group {
@@ -77,7 +83,9 @@ impl Group {
             Self::Ecp384 => GroupId::ECP_384,
             Self::Ecp521 => GroupId::ECP_521,
             Self::Curve25519 => GroupId::CURVE25519,
+            Self::MlKem512 => GroupId::ML_KEM_512,
             Self::MlKem768 => GroupId::ML_KEM_768,
+            Self::MlKem1024 => GroupId::ML_KEM_1024,
         }
     }
 
@@ -100,13 +108,20 @@ impl Group {
             Self::Ecp384 => 96,
             Self::Ecp521 => 132,
             Self::Curve25519 => 32,
-            Self::MlKem768 => ml_kem::ENCAPSULATION_KEY_BYTES,
+            Self::MlKem512 => Kem::MlKem512.key_bytes(),
+            Self::MlKem768 => Kem::MlKem768.key_bytes(),
+            Self::MlKem1024 => Kem::MlKem1024.key_bytes(),
         }
     }
 
     /// Exact length of what the responder answers with.
     fn answer_bytes(self) -> usize {
-        if self == Self::MlKem768 { ml_kem::CIPHERTEXT_BYTES } else { self.public_bytes() }
+        match self {
+            Self::MlKem512 => Kem::MlKem512.ciphertext_bytes(),
+            Self::MlKem768 => Kem::MlKem768.ciphertext_bytes(),
+            Self::MlKem1024 => Kem::MlKem1024.ciphertext_bytes(),
+            _ => self.public_bytes(),
+        }
     }
 }
 
@@ -161,7 +176,7 @@ enum Value {
     Ecp384(p384::SecretKey),
     Ecp521(p521::SecretKey),
     Curve25519(Box<x25519_dalek::StaticSecret>),
-    MlKem(Secret<Vec<u8>>),
+    MlKem(Kem, Secret<Vec<u8>>),
 }
 
 impl PrivateValue {
@@ -183,7 +198,9 @@ impl PrivateValue {
                 random(bytes.as_mut_slice());
                 Value::Curve25519(Box::new(x25519_dalek::StaticSecret::from(*bytes)))
             }
-            Group::MlKem768 => Value::MlKem(ml_kem::draw(random)),
+            Group::MlKem512 => Value::MlKem(Kem::MlKem512, ml_kem::draw(random)),
+            Group::MlKem768 => Value::MlKem(Kem::MlKem768, ml_kem::draw(random)),
+            Group::MlKem1024 => Value::MlKem(Kem::MlKem1024, ml_kem::draw(random)),
         };
         Self { group, value }
     }
@@ -201,7 +218,7 @@ impl PrivateValue {
             Value::Ecp384(key) => ecp::public_value(key),
             Value::Ecp521(key) => ecp::public_value(key),
             Value::Curve25519(secret) => x25519_dalek::PublicKey::from(secret.as_ref()).to_bytes().to_vec(),
-            Value::MlKem(seed) => ml_kem::encapsulation_key(seed),
+            Value::MlKem(kem, seed) => kem.encapsulation_key(seed),
         }
     }
 
@@ -210,12 +227,12 @@ impl PrivateValue {
     /// # Errors
     /// [`KexError`] when the value is not one of the group.
     pub fn answer(self, peer: &[u8]) -> Result<(Vec<u8>, Secret<Vec<u8>>), KexError> {
-        if let Value::MlKem(seed) = &self.value {
+        if let Value::MlKem(kem, seed) = &self.value {
             let (group, expected) = (self.group, self.group.public_bytes());
             if peer.len() != expected {
                 return Err(KexError::Length { group, expected, got: peer.len() });
             }
-            return ml_kem::encapsulate(seed, peer).ok_or(KexError::NotInGroup { group });
+            return kem.encapsulate(seed, peer).ok_or(KexError::NotInGroup { group });
         }
         let public = self.public_value();
         self.agree(peer).map(|shared| (public, shared))
@@ -236,7 +253,7 @@ impl PrivateValue {
             Value::Ecp384(key) => ecp::agree(key, peer),
             Value::Ecp521(key) => ecp::agree(key, peer),
             Value::Curve25519(secret) => return curve25519(secret, peer),
-            Value::MlKem(seed) => ml_kem::decapsulate(seed, peer),
+            Value::MlKem(kem, seed) => kem.decapsulate(seed, peer),
         };
         shared.ok_or(KexError::NotInGroup { group })
     }

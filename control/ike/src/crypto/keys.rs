@@ -61,16 +61,18 @@ impl IkeKeys {
         Self::from_seed(suite, &seed, nonces, spis)
     }
 
-    /// Keys of the IKE SA that replaces `self`: SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), computed with the old
-    /// SA's prf, then expanded with the new one's (RFC 7296, 2.18).
+    /// Keys of the IKE SA that replaces `self`: SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr | `more`), computed with the old
+    /// SA's prf, then expanded with the new one's (RFC 7296, 2.18). `more` is the secret of an additional key exchange (RFC 9370, 2.2.4).
     pub fn rekey(
         &self,
         suite: IkeSuite,
         shared: &Secret<Vec<u8>>,
         nonces: Nonces<'_>,
         spis: IkeSpis,
+        more: Option<&Secret<Vec<u8>>>,
     ) -> Self {
-        let data: [&[u8]; 3] = [shared.expose(), nonces.initiator, nonces.responder];
+        let more: &[u8] = more.map_or(&[], |more| more.expose());
+        let data: [&[u8]; 4] = [shared.expose(), nonces.initiator, nonces.responder, more];
         let seed = self.suite.prf.compute(self.derive.expose(), &data);
         Self::from_seed(suite, &seed, nonces, spis)
     }

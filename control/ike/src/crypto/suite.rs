@@ -12,8 +12,8 @@ pub mod negotiate;
 pub use super::kex::Group;
 pub use super::prf::Prf;
 pub use negotiate::{
-    EspChoice, IkeChoice, NotOurs, accept_esp, accept_ike, accept_ike_with, choose_esp, choose_ike,
-    choose_ike_with, esp_proposals, ike_proposals, with_additional,
+    EspChoice, IkeChoice, NotOurs, accept_esp, accept_ike, accept_ike_mixed, choose_esp, choose_ike,
+    choose_ike_mixed, esp_proposals, ike_proposals, offer_ike,
 };
 
 /// Everything negotiated for an IKE SA.

@@ -16,6 +16,7 @@ impl Established {
             }
             Due::Nothing | Due::Resend => {}
         }
+        self.following.take_if(|following| following.until <= cx.now);
         if self.leaving_at.is_some_and(|at| at <= cx.now) {
             self.fate = Some(Fate::Close(self.leaving_for.clone(), None));
         } else if self.expires_at <= cx.now {
@@ -68,6 +69,7 @@ impl Established {
             Some(self.rekey_at),
             Some(self.expires_at),
             self.leaving_at,
+            self.following.as_ref().map(|following| following.until),
             self.secured.window.deadline(),
             liveness,
         ];

@@ -58,6 +58,7 @@ fn establish(
         role: secured.role,
         path: secured.path,
         suite: secured.suite,
+        additional: secured.additional,
         peer: peer.clone(),
         replaces: None,
     })));

@@ -1,7 +1,7 @@
-//! IKE_INTERMEDIATE with an additional key exchange (RFC 9242; RFC 9370, 2.2.2), in both roles: between IKE_SA_INIT and IKE_AUTH, ML-KEM-768 is mixed into
+//! IKE_INTERMEDIATE with an additional key exchange (RFC 9242; RFC 9370, 2.2.2), in both roles: between IKE_SA_INIT and IKE_AUTH, ML-KEM is mixed into
 //! the keys, so that whoever records the handshake today gains nothing from a quantum computer later.
 //!
-//! When the IKE SA is rekeyed, its successor's keys come from SK_d of this one (RFC 7296, 2.18) and are as safe; there is no second additional exchange.
+//! When the IKE SA is rekeyed, `followup.rs` does the same for its successor.
 
 use std::sync::Arc;
 
@@ -22,7 +22,6 @@ use crate::window::Due;
 use crate::wire::{ExchangeType, Header, KeyExchangeData, Message, MessageKind, Payload, PayloadType};
 
 const EXCHANGE: ExchangeType = ExchangeType::IKE_INTERMEDIATE;
-const METHOD: Group = Group::MlKem768;
 
 /// Initiator: the additional key exchange is under way.
 #[derive(Debug)]
@@ -30,6 +29,7 @@ pub(crate) struct Intermediate {
     pub(crate) secured: Secured,
     pub(crate) config: Arc<ConnectionConfig>,
     transcript: Transcript,
+    method: Group,
     step: Step,
 }
 
@@ -46,10 +46,10 @@ enum Step {
 /// Responder: how far the additional key exchange is.
 #[derive(Debug)]
 pub(crate) enum Mixing {
-    /// The initiator's value is awaited.
-    Awaited,
+    /// The initiator's value for this method is awaited.
+    Awaited(Group),
     /// The answer is being computed; what the request adds to AUTH.
-    Computing(u64, Secret<Vec<u8>>),
+    Computing(Group, u64, Secret<Vec<u8>>),
     /// There is none, or it is done.
     Done,
 }
@@ -59,16 +59,22 @@ pub(crate) fn begin(
     secured: Secured,
     config: Arc<ConnectionConfig>,
     transcript: Transcript,
+    method: Group,
     cx: &mut Cx<'_>,
 ) -> State {
-    let private = PrivateValue::draw(METHOD, &mut |out| cx.env.random(out));
+    let private = PrivateValue::draw(method, &mut |out| cx.env.random(out));
     let step = Step::Preparing(cx.compute(Work::Public(private)));
-    State::Intermediate(Box::new(Intermediate { secured, config, transcript, step }))
+    State::Intermediate(Box::new(Intermediate { secured, config, transcript, method, step }))
 }
 
 /// A message with our value, and what it adds to AUTH.
-fn value(secured: &Secured, kind: MessageKind, public: Vec<u8>) -> (Vec<Payload>, Secret<Vec<u8>>) {
-    let payloads = vec![Payload::KeyExchange(KeyExchangeData { group: METHOD.id(), public })];
+fn value(
+    secured: &Secured,
+    kind: MessageKind,
+    method: Group,
+    public: Vec<u8>,
+) -> (Vec<Payload>, Secret<Vec<u8>>) {
+    let payloads = vec![Payload::KeyExchange(KeyExchangeData { group: method.id(), public })];
     let message = Message { header: secured.header(EXCHANGE, kind), payloads };
     let octets = secured.intermediate_octets(secured.role, &message);
     (message.payloads, octets)
@@ -83,8 +89,8 @@ impl Mixing {
     /// The job that computes the answer.
     pub(crate) const fn job(&self) -> Option<u64> {
         match self {
-            Self::Computing(serial, _) => Some(*serial),
-            Self::Awaited | Self::Done => None,
+            Self::Computing(_, serial, _) => Some(*serial),
+            Self::Awaited(_) | Self::Done => None,
         }
     }
 }
@@ -112,7 +118,7 @@ impl Intermediate {
     pub(crate) fn on_computed(mut self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         match (self.step, result.outcome) {
             (Step::Preparing(serial), Outcome::Public(private, public)) if serial == result.serial => {
-                let (payloads, octets) = value(&self.secured, MessageKind::Request, public);
+                let (payloads, octets) = value(&self.secured, MessageKind::Request, self.method, public);
                 self.secured.request(EXCHANGE, payloads, cx);
                 self.step = Step::Sent(private, octets);
                 State::Intermediate(self)
@@ -121,8 +127,8 @@ impl Intermediate {
                 let Ok(shared) = shared else {
                     return failed(IkeError::BadPublicKey(Stage::Intermediate), cx);
                 };
-                let Self { mut secured, config, mut transcript, .. } = *self;
-                secured.mix(&shared, transcript.nonces());
+                let Self { mut secured, config, mut transcript, method, .. } = *self;
+                secured.mix(method, &shared, transcript.nonces());
                 cx.note_stage(What::KeysMixed, Stage::Intermediate);
                 transcript.intermediate = signed(&request, &answer, secured.window.next_id());
                 auth::begin(secured, config, transcript, cx)
@@ -154,7 +160,7 @@ impl Intermediate {
         if let Some(notify) = message.error() {
             return failed(IkeError::from_peer(stage, notify.kind), cx);
         }
-        let Some(ke) = message.ke().filter(|ke| ke.group == METHOD.id()) else {
+        let Some(ke) = message.ke().filter(|ke| ke.group == self.method.id()) else {
             return failed(IkeError::Missing { stage, payload: PayloadType::KE }, cx);
         };
         let Step::Sent(private, request) = self.step else { return State::Intermediate(self) };
@@ -180,10 +186,13 @@ impl AuthAwaited {
         cx: &mut Cx<'_>,
     ) -> State {
         let is_due = header.exchange == EXCHANGE && header.kind == MessageKind::Request;
-        if !is_due || !matches!(self.mixing, Mixing::Awaited) {
-            cx.note_from(What::DropUnexpected, arrived.remote);
-            return State::AuthAwaited(self);
-        }
+        let method = match self.mixing {
+            Mixing::Awaited(method) if is_due => method,
+            _ => {
+                cx.note_from(What::DropUnexpected, arrived.remote);
+                return State::AuthAwaited(self);
+            }
+        };
         let result = match self.secured.receive(arrived, header, cx) {
             Received::Nothing => return State::AuthAwaited(self),
             Received::Malformed(malformed) => Err(malformed.into()),
@@ -194,14 +203,15 @@ impl AuthAwaited {
         self.secured.path.remote = arrived.remote;
         let missing = IkeError::Missing { stage: Stage::Intermediate, payload: PayloadType::KE };
         let wanted = result.and_then(|message| {
-            let ke = message.ke().filter(|ke| ke.group == METHOD.id()).cloned();
+            let ke = message.ke().filter(|ke| ke.group == method.id()).cloned();
             Ok((ke.ok_or(missing)?, message))
         });
         match wanted {
             Ok((ke, message)) => {
                 let octets = self.secured.intermediate_octets(Role::Initiator, &message);
-                let private = PrivateValue::draw(METHOD, &mut |out| cx.env.random(out));
-                self.mixing = Mixing::Computing(cx.compute(Work::Answer(private, ke.public)), octets);
+                let private = PrivateValue::draw(method, &mut |out| cx.env.random(out));
+                let serial = cx.compute(Work::Answer(private, ke.public));
+                self.mixing = Mixing::Computing(method, serial, octets);
                 State::AuthAwaited(self)
             }
             Err(error) => self.refuse_mixing(&error, cx),
@@ -212,13 +222,15 @@ impl AuthAwaited {
     pub(crate) fn on_computed(mut self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         let mixing = std::mem::replace(&mut self.mixing, Mixing::Done);
         match (mixing, result.outcome) {
-            (Mixing::Computing(serial, request), Outcome::Answered(answered)) if serial == result.serial => {
+            (Mixing::Computing(method, serial, request), Outcome::Answered(answered))
+                if serial == result.serial =>
+            {
                 let Ok((public, shared)) = answered else {
                     return self.refuse_mixing(&IkeError::BadPublicKey(Stage::Intermediate), cx);
                 };
-                let (payloads, answer) = value(&self.secured, MessageKind::Response, public);
+                let (payloads, answer) = value(&self.secured, MessageKind::Response, method, public);
                 self.secured.answer(EXCHANGE, payloads, cx);
-                self.secured.mix(&shared, self.transcript.nonces());
+                self.secured.mix(method, &shared, self.transcript.nonces());
                 cx.note_stage(What::KeysMixed, Stage::Intermediate);
                 self.transcript.intermediate = signed(&request, &answer, self.secured.window.expected());
             }

@@ -1,16 +1,18 @@
 //! CREATE_CHILD_SA that replaces the IKE SA, in both roles (RFC 7296, 1.3.2, 2.8.2, 2.18, 2.25.2). Child SAs move to the new IKE SA as soon as it is known which one
-//! stays: at once without a collision, otherwise when both exchanges are through (`rekey.rs` says who wins).
+//! stays: at once without a collision, otherwise when both exchanges are through (`rekey.rs` says who wins). Where an additional key exchange is agreed on,
+//! `followup.rs` takes over between the answer and the new IKE SA.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::Nonces;
-use crate::crypto::suite::{IkeChoice, accept_ike, choose_ike, ike_proposals};
+use crate::crypto::suite::{IkeChoice, accept_ike_mixed, offer_ike};
 use crate::effect::Effect;
 use crate::error::{IkeError, Stage};
-use crate::established::{Answering, Closing, Established, Fate, Pending, Task};
+use crate::established::{Closing, Established, Fate, Pending, Task};
 use crate::event::{DownReason, Event, IkeId, IkeUp, Role};
+use crate::exchange::followup::{self, Asking};
 use crate::exchange::init::spi_pair;
 use crate::job::{JobResult, Outcome, Work};
 use crate::notice::What;
@@ -18,10 +20,11 @@ use crate::rekey::{Lowest, lowest};
 use crate::sa::{Cx, IkeSa, State};
 use crate::secret::Secret;
 use crate::secured::Secured;
-use crate::wire::{
-    ExchangeType, GroupId, IkeSpi, KeyExchangeData, Message, Notify, NotifyType, Payload, PayloadType,
-    Proposal,
-};
+use crate::wire::{ExchangeType, GroupId, IkeSpi, KeyExchangeData, Message, Notify, NotifyType, Payload};
+
+mod answer;
+
+pub(crate) use answer::{IkeAnswering, on_computed_answer, on_request};
 
 const EXCHANGE: ExchangeType = ExchangeType::CREATE_CHILD_SA;
 /// Wait before a failed rekey is tried again.
@@ -30,22 +33,53 @@ const RETRY_WAIT: Duration = Duration::from_secs(10);
 /// Our request.
 #[derive(Debug)]
 pub(crate) struct IkeRequest {
-    spi: IkeSpi,
-    nonce: Vec<u8>,
-    private: Option<PrivateValue>,
+    pub(super) spi: IkeSpi,
+    pub(super) nonce: Vec<u8>,
     tries: u32,
-    pub(crate) serial: Option<u64>,
-    /// The peer's answer, while the shared secret is computed.
-    answered: Option<(IkeChoice, IkeSpi, Vec<u8>)>,
+    pub(super) step: Step,
 }
 
-/// The peer's request, while its answer is computed.
+/// How far it is.
 #[derive(Debug)]
-pub(crate) struct IkeAnswering {
-    choice: IkeChoice,
-    spis: (IkeSpi, IkeSpi),
-    nonces: (Vec<u8>, Vec<u8>),
-    pub(crate) serial: u64,
+pub(super) enum Step {
+    /// Our value is being computed.
+    Preparing(u64),
+    /// It is out.
+    Sent(PrivateValue),
+    /// It is answered; the shared secret is being computed.
+    Sharing(u64, Answered),
+    /// The secret is there; an additional key exchange follows.
+    Following(Answered, Secret<Vec<u8>>, Asking),
+}
+
+/// The peer's answer.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) choice: IkeChoice,
+    spi: IkeSpi,
+    nonce: Vec<u8>,
+    /// What the peer knows this exchange by when it is followed up.
+    pub(super) link: Vec<u8>,
+}
+
+impl IkeRequest {
+    /// The job under way.
+    pub(crate) const fn serial(&self) -> Option<u64> {
+        match &self.step {
+            Step::Preparing(serial) | Step::Sharing(serial, _) => Some(*serial),
+            Step::Following(_, _, asking) => asking.serial(),
+            Step::Sent(_) => None,
+        }
+    }
+
+    /// Whether the peer has answered, and an additional key exchange is on its way: nothing is made of it before that is done.
+    pub(crate) const fn is_followed_up(&self) -> bool {
+        match &self.step {
+            Step::Sharing(_, answered) => answered.choice.additional.is_some(),
+            Step::Following(..) => true,
+            Step::Preparing(_) | Step::Sent(_) => false,
+        }
+    }
 }
 
 /// The IKE SA that the peer made of this one, while ours is under way.
@@ -58,47 +92,59 @@ pub(crate) struct Rival {
 /// Asks for a successor of the IKE SA.
 pub(crate) fn begin(state: &mut Established, cx: &mut Cx<'_>) {
     if !state.is_leaving() {
-        let request = IkeRequest {
-            spi: cx.ike_spi(),
-            nonce: cx.nonce(),
-            private: None,
-            tries: 0,
-            serial: None,
-            answered: None,
-        };
-        prepare(state, request, state.secured.suite.group, cx);
+        let (spi, nonce) = (cx.ike_spi(), cx.nonce());
+        prepare(state, (spi, nonce, 0), state.secured.suite.group, cx);
     }
 }
 
-fn prepare(state: &mut Established, mut request: IkeRequest, group: Group, cx: &mut Cx<'_>) {
+fn prepare(
+    state: &mut Established,
+    (spi, nonce, tries): (IkeSpi, Vec<u8>, u32),
+    group: Group,
+    cx: &mut Cx<'_>,
+) {
     let private = PrivateValue::draw(group, &mut |out| cx.env.random(out));
-    request.serial = Some(cx.compute(Work::Public(private)));
-    state.pending = Some(Pending::Ike(request));
+    let step = Step::Preparing(cx.compute(Work::Public(private)));
+    state.pending = Some(Pending::Ike(IkeRequest { spi, nonce, tries, step }));
 }
 
-/// Our public value, or the secret shared with the peer, is computed.
+/// Our public value, or a secret shared with the peer, is computed.
 pub(crate) fn on_computed(
     state: &mut Established,
     mut request: IkeRequest,
     result: JobResult,
     cx: &mut Cx<'_>,
 ) {
-    request.serial = None;
-    match result.outcome {
-        Outcome::Public(private, public) => {
+    match (request.step, result.outcome) {
+        (Step::Preparing(_), Outcome::Public(private, public)) => {
             if state.is_leaving() {
                 return; // the peer's rekey was through first
             }
+            let (suites, additional) = (&state.config.ike_suites, &state.config.additional);
             let payloads = vec![
-                Payload::SecurityAssociation(ike_proposals(&state.config.ike_suites, Some(request.spi))),
+                Payload::SecurityAssociation(offer_ike(suites, additional, Some(request.spi))),
                 Payload::Nonce(request.nonce.clone()),
                 Payload::KeyExchange(KeyExchangeData { group: private.group().id(), public }),
             ];
-            request.private = Some(private);
+            request.step = Step::Sent(private);
             state.pending = Some(Pending::Ike(request));
             state.secured.request(EXCHANGE, payloads, cx);
         }
-        Outcome::Agreed(Ok(shared)) => complete(state, request, &shared, cx),
+        (Step::Sharing(_, answered), Outcome::Agreed(Ok(shared))) => match answered.choice.additional {
+            None => complete(state, (request.spi, request.nonce), answered, (&shared, None), cx),
+            Some(method) => {
+                request.step = Step::Following(answered, shared, followup::prepare(method, cx));
+                state.pending = Some(Pending::Ike(request));
+            }
+        },
+        (Step::Following(answered, shared, Asking::Preparing(_)), Outcome::Public(private, public)) => {
+            followup::send(state, &answered, &private, public, cx);
+            request.step = Step::Following(answered, shared, Asking::Sent(private));
+            state.pending = Some(Pending::Ike(request));
+        }
+        (Step::Following(answered, shared, Asking::Sharing(_)), Outcome::Agreed(Ok(more))) => {
+            complete(state, (request.spi, request.nonce), answered, (&shared, Some(&more)), cx);
+        }
         _ => reject(state, IkeError::BadPublicKey(Stage::RekeyIke), cx),
     }
 }
@@ -112,7 +158,7 @@ fn give_up(state: &mut Established, cx: &mut Cx<'_>) {
 }
 
 /// The peer has a successor that we do not take, and with it our Child SAs: only a new beginning brings both sides together again.
-fn reject(state: &mut Established, error: IkeError, cx: &mut Cx<'_>) {
+pub(super) fn reject(state: &mut Established, error: IkeError, cx: &mut Cx<'_>) {
     cx.note_stage(What::ExchangeFailed, Stage::RekeyIke);
     if !yield_to_rival(state, cx) {
         state.fate = Some(Fate::Close(DownReason::Error(error.clone()), Some(error)));
@@ -135,75 +181,141 @@ pub(crate) fn on_response(
     message: &Message,
     cx: &mut Cx<'_>,
 ) {
-    if let Some(notify) = message.error() {
-        return on_error(state, request, notify, cx);
+    match request.step {
+        Step::Sent(private) => match message.error() {
+            Some(notify) => on_error(state, (request.spi, request.nonce, request.tries), notify, cx),
+            None => on_answer(state, (request.spi, request.nonce, request.tries), private, message, cx),
+        },
+        Step::Following(answered, shared, Asking::Sent(private)) => {
+            if let Some(asking) = followup::on_response(state, private, message, cx) {
+                request.step = Step::Following(answered, shared, asking);
+                state.pending = Some(Pending::Ike(request));
+            }
+        }
+        // Nothing of ours is under way then: the window lets no answer through.
+        step => {
+            request.step = step;
+            state.pending = Some(Pending::Ike(request));
+        }
     }
+}
+
+fn on_answer(
+    state: &mut Established,
+    (own_spi, own_nonce, tries): (IkeSpi, Vec<u8>, u32),
+    private: PrivateValue,
+    message: &Message,
+    cx: &mut Cx<'_>,
+) {
     let stage = Stage::RekeyIke;
-    let parts = (message.sa(), message.nonce(), message.ke(), request.private.take());
-    let (Some(sa), Some(nonce), Some(ke), Some(private)) = parts else {
+    let (Some(sa), Some(nonce), Some(ke)) = (message.sa(), message.nonce(), message.ke()) else {
         return reject(state, IkeError::Misbehaved { stage, what: "answered without SA, KE or nonce" }, cx);
     };
-    let choice = accept_ike(&state.config.ike_suites, sa).ok();
+    let choice = accept_ike_mixed(&state.config.ike_suites, &state.config.additional, sa).ok();
     let fits = |choice: &IkeChoice| choice.suite.group == private.group() && ke.group == private.group().id();
     let Some((choice, spi)) = choice.filter(fits).and_then(|choice| Some((choice.clone(), choice.spi?)))
     else {
         let what = "chose IKE algorithms that were not offered";
         return reject(state, IkeError::Misbehaved { stage, what }, cx);
     };
-    request.answered = Some((choice, spi, nonce.clone()));
-    request.serial = Some(cx.compute(Work::Agree(private, ke.public.clone())));
-    state.pending = Some(Pending::Ike(request));
+    let link = message.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE).map(|link| link.data.clone());
+    if choice.additional.is_some() {
+        if followup::yields(state, &own_nonce, nonce, cx) {
+            return;
+        }
+        if link.as_ref().is_none_or(Vec::is_empty) {
+            let what = "agreed on an additional key exchange, but gave no link to it";
+            return reject(state, IkeError::Misbehaved { stage, what }, cx);
+        }
+    }
+    let serial = cx.compute(Work::Agree(private, ke.public.clone()));
+    let answered = Answered { choice, spi, nonce: nonce.clone(), link: link.unwrap_or_default() };
+    let step = Step::Sharing(serial, answered);
+    state.pending = Some(Pending::Ike(IkeRequest { spi: own_spi, nonce: own_nonce, tries, step }));
 }
 
-fn on_error(state: &mut Established, mut request: IkeRequest, notify: &Notify, cx: &mut Cx<'_>) {
+fn on_error(
+    state: &mut Established,
+    (spi, nonce, tries): (IkeSpi, Vec<u8>, u32),
+    notify: &Notify,
+    cx: &mut Cx<'_>,
+) {
     let id = <[u8; 2]>::try_from(notify.data.as_slice()).map(u16::from_be_bytes).unwrap_or(0);
     let group =
         Group::from_id(GroupId(id)).filter(|group| state.config.ike_suites.iter().any(|s| s.group == *group));
-    request.tries += 1;
+    let tries = tries + 1;
     match (notify.kind, group) {
-        (NotifyType::INVALID_KE_PAYLOAD, Some(group)) if request.tries < 3 && state.rival.is_none() => {
+        (NotifyType::INVALID_KE_PAYLOAD, Some(group)) if tries < 3 && state.rival.is_none() => {
             cx.note(What::GroupChanged);
-            prepare(state, request, group, cx);
+            prepare(state, (spi, nonce, tries), group, cx);
         }
-        (NotifyType::TEMPORARY_FAILURE, _) if state.rival.is_none() => {
+        (NotifyType::TEMPORARY_FAILURE | NotifyType::STATE_NOT_FOUND, _) if state.rival.is_none() => {
             state.try_again(Task::RekeyIke, Stage::RekeyIke, cx);
         }
         _ => give_up(state, cx),
     }
 }
 
-fn complete(state: &mut Established, mut request: IkeRequest, shared: &Secret<Vec<u8>>, cx: &mut Cx<'_>) {
-    let Some((choice, spi, nonce)) = request.answered.take() else { return };
-    let spis = (request.spi, spi);
-    let nonces = Nonces { initiator: &request.nonce, responder: &nonce };
-    let fresh = successor(state, choice, spis, Role::Initiator, nonces, shared);
-    let ours = lowest(&request.nonce, &nonce);
+/// The peer has refused the additional key exchange: it has made nothing.
+pub(super) fn on_refusal(state: &mut Established, notify: &Notify, cx: &mut Cx<'_>) {
+    match notify.kind {
+        NotifyType::TEMPORARY_FAILURE | NotifyType::STATE_NOT_FOUND if state.rival.is_none() => {
+            state.try_again(Task::RekeyIke, Stage::RekeyIke, cx);
+        }
+        _ => give_up(state, cx),
+    }
+}
+
+/// All secrets are there: the one of the group, and that of the additional key exchange if there is one.
+fn complete(
+    state: &mut Established,
+    (own_spi, own_nonce): (IkeSpi, Vec<u8>),
+    answered: Answered,
+    secrets: Secrets<'_>,
+    cx: &mut Cx<'_>,
+) {
+    let Answered { choice, spi, nonce, .. } = answered;
+    let spis = (own_spi, spi);
+    let nonces = Nonces { initiator: &own_nonce, responder: &nonce };
+    let fresh = successor(state, &choice, spis, Role::Initiator, nonces, secrets, cx);
+    let ours = lowest(&own_nonce, &nonce);
     let id = IkeId(cx.shared.next_id());
+    // Whatever the peer began meanwhile is void: it has this one.
+    state.following = None;
     if state.rival.as_ref().is_some_and(|rival| ours < rival.lowest) {
         cx.note(What::Collision);
         yield_to_rival(state, cx);
         let closing = State::Closing(Box::new(Closing::deleting(fresh, None, Vec::new(), cx)));
-        adopt(state, id, request.spi, closing, cx);
+        adopt(state, id, own_spi, closing, cx);
         return;
     }
     if let Some(rival) = state.rival.take() {
         cx.note(What::Collision);
         cx.effect(Effect::Lost(rival.ike));
     }
-    hand_over(state, id, request.spi, fresh, cx);
+    hand_over(state, id, own_spi, fresh, cx);
     state.fate = Some(Fate::Close(DownReason::Rekeyed, None));
 }
 
+/// The secret of the group, and that of the additional key exchange.
+pub(super) type Secrets<'a> = (&'a Secret<Vec<u8>>, Option<&'a Secret<Vec<u8>>>);
+
 fn successor(
     state: &Established,
-    choice: IkeChoice,
+    choice: &IkeChoice,
     spis: (IkeSpi, IkeSpi),
     role: Role,
     nonces: Nonces<'_>,
-    shared: &Secret<Vec<u8>>,
+    (shared, more): Secrets<'_>,
+    cx: &mut Cx<'_>,
 ) -> Secured {
-    let keys = state.secured.keys.rekey(choice.suite, shared, nonces, spi_pair(spis));
-    Secured::rekeyed(spis, role, keys, state.secured.path, state.secured.fragments)
+    if more.is_some() {
+        cx.note_stage(What::KeysMixed, Stage::RekeyIke);
+    }
+    let keys = state.secured.keys.rekey(choice.suite, shared, nonces, spi_pair(spis), more);
+    let mut secured = Secured::rekeyed(spis, role, keys, state.secured.path, state.secured.fragments);
+    secured.additional = choice.additional;
+    secured
 }
 
 /// The new IKE SA gets everything that the old one had to do and to keep.
@@ -232,6 +344,7 @@ pub(crate) fn announce(next: &Established, id: IkeId, replaces: IkeId, cx: &mut 
         role: next.secured.role,
         path: next.secured.path,
         suite: next.secured.suite,
+        additional: next.secured.additional,
         peer: next.peer.clone(),
         replaces: Some(replaces),
     })));
@@ -240,70 +353,4 @@ pub(crate) fn announce(next: &Established, id: IkeId, replaces: IkeId, cx: &mut 
 fn adopt(state: &Established, id: IkeId, local_spi: IkeSpi, next: State, cx: &mut Cx<'_>) {
     let sa = IkeSa::new(id, local_spi, None, next, cx);
     cx.effect(Effect::Adopt(sa, state.config.id));
-}
-
-/// The peer wants a successor of the IKE SA.
-pub(crate) fn on_request(state: &mut Established, message: &Message, cx: &mut Cx<'_>) {
-    let busy = matches!(state.pending, Some(Pending::Child(_) | Pending::DeleteChild(..)))
-        || state.children.iter().any(|child| !child.is_live());
-    if busy || state.is_leaving() || state.rival.is_some() {
-        return state.refuse(EXCHANGE, &IkeError::Collision, cx);
-    }
-    let stage = Stage::RekeyIke;
-    let missing = |payload| IkeError::Missing { stage, payload };
-    let (sa, nonce, ke) = match (message.sa(), message.nonce(), message.ke()) {
-        (Some(sa), Some(nonce), Some(ke)) => (sa, nonce, ke),
-        (_, None, _) => return state.refuse(EXCHANGE, &missing(PayloadType::NONCE), cx),
-        _ => return state.refuse(EXCHANGE, &missing(PayloadType::KE), cx),
-    };
-    let choice = choose_ike(&state.config.ike_suites, sa, ke.group);
-    let Some((choice, spi)) = choice.and_then(|choice| Some((choice.clone(), choice.spi?))) else {
-        return state.refuse(EXCHANGE, &IkeError::NoProposalChosen(stage), cx);
-    };
-    let group = choice.suite.group;
-    if group.id() != ke.group {
-        cx.note(What::GroupDemanded);
-        let wanted = Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.id().0.to_be_bytes().to_vec());
-        return state.secured.answer(EXCHANGE, vec![Payload::Notify(wanted)], cx);
-    }
-    let private = PrivateValue::draw(group, &mut |out| cx.env.random(out));
-    let serial = cx.compute(Work::Answer(private, ke.public.clone()));
-    let (spis, nonces) = ((spi, cx.ike_spi()), (nonce.clone(), cx.nonce()));
-    state.answering = Some(Answering::Ike(IkeAnswering { choice, spis, nonces, serial }));
-}
-
-/// The shared secret for our answer is computed.
-pub(crate) fn on_computed_answer(
-    state: &mut Established,
-    answer: IkeAnswering,
-    result: JobResult,
-    cx: &mut Cx<'_>,
-) {
-    let Outcome::Answered(Ok((public, shared))) = result.outcome else {
-        return state.refuse(EXCHANGE, &IkeError::BadPublicKey(Stage::RekeyIke), cx);
-    };
-    let IkeAnswering { choice, spis, nonces, .. } = answer;
-    let group = choice.suite.group.id();
-    let proposal = Proposal { spi: spis.1.to_bytes().to_vec(), ..choice.proposal.clone() };
-    let both = Nonces { initiator: &nonces.0, responder: &nonces.1 };
-    let fresh = successor(state, choice, spis, Role::Responder, both, &shared);
-    let payloads = vec![
-        Payload::SecurityAssociation(vec![proposal]),
-        Payload::Nonce(nonces.1.clone()),
-        Payload::KeyExchange(KeyExchangeData { group, public }),
-    ];
-    let id = IkeId(cx.shared.next_id());
-    // Ours counts once it is sent; before that it is not worth a collision.
-    if matches!(&state.pending, Some(Pending::Ike(request)) if request.private.is_some() || request.answered.is_some())
-    {
-        let mut next = Established::new(fresh, Arc::clone(&state.config), state.peer.clone(), cx);
-        next.undecided = true;
-        state.rival = Some(Rival { ike: id, lowest: lowest(&nonces.0, &nonces.1) });
-        adopt(state, id, spis.1, State::Established(Box::new(next)), cx);
-    } else {
-        hand_over(state, id, spis.1, fresh, cx);
-        state.await_delete(cx);
-        state.leaving_for = DownReason::Rekeyed;
-    }
-    state.secured.answer(EXCHANGE, payloads, cx);
 }

@@ -316,7 +316,7 @@ fn a_rekeyed_ike_sa_gets_strongswans_keys() {
         };
         let spis = IkeSpis { initiator: spi(&request), responder: spi(&response) };
         let shared = Secret::from(capture.rekeyed.shared);
-        let keys = recording.keys().rekey(recording.suite, &shared, nonces(&request, &response), spis);
+        let keys = recording.keys().rekey(recording.suite, &shared, nonces(&request, &response), spis, None);
         assert_keys(name, &keys, &capture.rekeyed);
     }
 }

@@ -60,23 +60,25 @@ fn x25519_pair_of_rfc_7748() {
 
 #[test]
 fn ml_kem_gives_both_sides_one_secret_and_refuses_what_is_no_key() {
-    let group = Group::MlKem768;
-    let initiator = || PrivateValue::draw(group, &mut counting(1));
-    let responder = || PrivateValue::draw(group, &mut counting(2));
-    let key = initiator().public_value();
-    assert_eq!(key.len(), 1184);
-    let (ciphertext, shared) = responder().answer(&key).unwrap();
-    assert_eq!((ciphertext.len(), shared.expose().len()), (1088, 32));
-    assert_eq!(initiator().agree(&ciphertext).unwrap(), shared);
-    let mut changed = ciphertext.clone();
-    changed[7] ^= 1;
-    assert_ne!(initiator().agree(&changed).unwrap(), shared, "implicit rejection");
-    assert!(matches!(initiator().agree(&ciphertext[1..]), Err(KexError::Length { .. })));
-    assert!(matches!(responder().answer(&key[1..]), Err(KexError::Length { .. })));
-    // Coefficients of 4095 are above the modulus.
-    let not = Err(KexError::NotInGroup { group });
-    assert_eq!(responder().answer(&[0xff; 1184]).map(|_| ()), not);
-    assert_eq!(Group::from_id(group.id()), None, "never alone");
+    let sizes = [(Group::MlKem512, 800, 768), (Group::MlKem768, 1184, 1088), (Group::MlKem1024, 1568, 1568)];
+    for (group, key_bytes, ciphertext_bytes) in sizes {
+        let initiator = || PrivateValue::draw(group, &mut counting(1));
+        let responder = || PrivateValue::draw(group, &mut counting(2));
+        let key = initiator().public_value();
+        assert_eq!(key.len(), key_bytes);
+        let (ciphertext, shared) = responder().answer(&key).unwrap();
+        assert_eq!((ciphertext.len(), shared.expose().len()), (ciphertext_bytes, 32));
+        assert_eq!(initiator().agree(&ciphertext).unwrap(), shared);
+        let mut changed = ciphertext.clone();
+        changed[7] ^= 1;
+        assert_ne!(initiator().agree(&changed).unwrap(), shared, "implicit rejection");
+        assert!(matches!(initiator().agree(&ciphertext[1..]), Err(KexError::Length { .. })));
+        assert!(matches!(responder().answer(&key[1..]), Err(KexError::Length { .. })));
+        // Coefficients of 4095 are above the modulus.
+        let not = Err(KexError::NotInGroup { group });
+        assert_eq!(responder().answer(&vec![0xff; key_bytes]).map(|_| ()), not);
+        assert_eq!(Group::from_id(group.id()), None, "never alone");
+    }
 }
 
 /// The accumulated vectors of ML-KEM-768 that Go's `crypto/mlkem` publishes: a hundred times key, ciphertext, secret and the secret of a random ciphertext,

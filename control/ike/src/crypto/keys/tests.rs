@@ -49,7 +49,7 @@ fn seven_keys_in_the_order_of_the_rfc() {
 #[test]
 fn a_rekeyed_ike_sa_takes_its_seed_from_the_old_one() {
     let old = IkeKeys::derive(SUITE, &shared(), NONCES, SPIS);
-    let new = old.rekey(SUITE, &shared(), NONCES, SPIS);
+    let new = old.rekey(SUITE, &shared(), NONCES, SPIS, None);
     let expected = hex!("1f0655b1eb4c2a6f3c1264e2ae7338797aff0067304430f7c9f602f85bb3848a");
     assert!(new.derive.matches(&expected));
 }

@@ -9,11 +9,17 @@ use thiserror::Error;
 use super::{Esn, EspSuite, Group, IkeCipher, IkeSuite, Integrity};
 use crate::wire::{GroupId, IkeSpi, Proposal, ProtocolId, Transform, TransformType};
 
+mod additional;
+
+pub use additional::{accept_ike_mixed, choose_ike_mixed, offer_ike};
+
 /// What was chosen for an IKE SA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IkeChoice {
     /// The suite.
     pub suite: IkeSuite,
+    /// The additional key exchange, if there is to be one.
+    pub additional: Option<Group>,
     /// Sender's SPI in the proposal; only when an IKE SA is rekeyed.
     pub spi: Option<IkeSpi>,
     /// The proposal cut down to the choice, with the offer's number and SPI; an answer puts its own SPI in.
@@ -141,7 +147,8 @@ pub fn choose_ike(preference: &[IkeSuite], offered: &[Proposal], ke: GroupId) ->
         let wanted = suite.transforms();
         offered.iter().find_map(|proposal| {
             let spi = ike_spi(proposal)?;
-            Some(IkeChoice { suite: *suite, spi, proposal: cut(proposal, ProtocolId::IKE, &wanted)? })
+            let proposal = cut(proposal, ProtocolId::IKE, &wanted)?;
+            Some(IkeChoice { suite: *suite, additional: None, spi, proposal })
         })
     })
 }
@@ -179,7 +186,7 @@ pub fn accept_ike(preference: &[IkeSuite], reply: &[Proposal]) -> Result<IkeChoi
     preference
         .iter()
         .find(|suite| is_exactly(proposal, ProtocolId::IKE, &suite.transforms()))
-        .map(|suite| IkeChoice { suite: *suite, spi, proposal: proposal.clone() })
+        .map(|suite| IkeChoice { suite: *suite, additional: None, spi, proposal: proposal.clone() })
         .ok_or(NotOurs::Suite)
 }
 
@@ -201,55 +208,6 @@ pub fn accept_esp(
         })
         .map(|(suite, group, esn)| EspChoice { suite, group, esn, spi, proposal: proposal.clone() })
         .ok_or(NotOurs::Suite)
-}
-
-/// `plain` with an additional key exchange (RFC 9370, 2.1), and behind it `plain` itself for peers that do without.
-pub fn with_additional(plain: Vec<Proposal>, method: Group) -> Vec<Proposal> {
-    let additional = plain.iter().cloned().map(|mut proposal| {
-        proposal.transforms.push(additional_transform(method));
-        proposal
-    });
-    let both: Vec<Proposal> = additional.chain(plain.iter().cloned()).collect();
-    (1..=u8::MAX).zip(both).map(|(number, proposal)| Proposal { number, ..proposal }).collect()
-}
-
-/// [`choose_ike`] among the proposals that offer `method` as an additional key exchange; the answer has it, too.
-pub fn choose_ike_with(
-    preference: &[IkeSuite],
-    offered: &[Proposal],
-    ke: GroupId,
-    method: Group,
-) -> Option<IkeChoice> {
-    let offered: Vec<Proposal> = offered.iter().filter_map(|p| without_additional(p, method)).collect();
-    let mut choice = choose_ike(preference, &offered, ke)?;
-    choice.proposal.transforms.push(additional_transform(method));
-    Some(choice)
-}
-
-/// [`accept_ike`] of an answer that chose `method` as an additional key exchange.
-///
-/// # Errors
-/// [`NotOurs`] when it chose something else, or did not choose that.
-pub fn accept_ike_with(
-    preference: &[IkeSuite],
-    reply: &[Proposal],
-    method: Group,
-) -> Result<IkeChoice, NotOurs> {
-    let proposal = only(reply)?;
-    let one =
-        proposal.transforms.iter().filter(|transform| transform.kind == TransformType::ADDKE1).count() == 1;
-    let plain = without_additional(proposal, method).filter(|_| one).ok_or(NotOurs::Suite)?;
-    accept_ike(preference, &[plain])
-}
-
-fn additional_transform(method: Group) -> Transform {
-    Transform::new(TransformType::ADDKE1, method.id().0)
-}
-
-fn without_additional(proposal: &Proposal, method: Group) -> Option<Proposal> {
-    let mut plain = proposal.clone();
-    plain.transforms.retain(|transform| transform.kind != TransformType::ADDKE1);
-    proposal.transforms.contains(&additional_transform(method)).then_some(plain)
 }
 
 fn only(reply: &[Proposal]) -> Result<&Proposal, NotOurs> {

@@ -57,7 +57,7 @@ type Wanted = (ChildAnswering, Option<(Group, Vec<u8>)>);
 
 /// What the peer wants, if it may have it; `None` if it was asked for another group.
 fn agree(state: &mut Established, message: &Message, cx: &mut Cx<'_>) -> Result<Option<Wanted>, IkeError> {
-    if state.is_leaving() || matches!(state.pending, Some(Pending::Ike(_))) {
+    if state.is_leaving() || state.following.is_some() || matches!(state.pending, Some(Pending::Ike(_))) {
         return Err(IkeError::Collision);
     }
     let replaces = match message.notify(NotifyType::REKEY_SA) {

@@ -8,7 +8,7 @@ use crate::auth::certificate;
 use crate::config::ConnectionConfig;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
-use crate::crypto::suite::{IkeSuite, accept_ike, accept_ike_with, ike_proposals, with_additional};
+use crate::crypto::suite::{IkeSuite, accept_ike_mixed, offer_ike};
 use crate::effect::Effect;
 use crate::endpoint::IKE_PORT;
 use crate::environment::Instant;
@@ -71,8 +71,8 @@ pub(crate) struct InitSharing {
     nonce: Vec<u8>,
     path: Path,
     fragments: bool,
-    /// An additional key exchange follows.
-    is_mixed: bool,
+    /// The additional key exchange that follows.
+    additional: Option<Group>,
 }
 
 /// What is left of [`InitSent`] once its private value is used.
@@ -134,9 +134,8 @@ fn send(
     if let Some(cookie) = &attempt.cookie {
         payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
     }
-    let mut proposals = ike_proposals(&config.ike_suites, None);
-    if config.post_quantum {
-        proposals = with_additional(proposals, Group::MlKem768);
+    let proposals = offer_ike(&config.ike_suites, &config.additional, None);
+    if config.additional.iter().any(Option::is_some) {
         payloads.push(Payload::Notify(Notify::new(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, Vec::new())));
     }
     payloads.push(Payload::SecurityAssociation(proposals));
@@ -243,12 +242,10 @@ impl InitSent {
             cx.note_from(What::DropUnexpected, arrived.remote);
             return State::InitSent(self);
         };
-        let may_mix =
-            self.config.post_quantum && message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
-        let mixed = accept_ike_with(&self.config.ike_suites, sa, Group::MlKem768).ok().filter(|_| may_mix);
-        let is_mixed = mixed.is_some();
-        let choice = mixed.or_else(|| accept_ike(&self.config.ike_suites, sa).ok());
+        let can_mix = message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
+        let choice = accept_ike_mixed(&self.config.ike_suites, &self.config.additional, sa).ok();
         let choice = choice
+            .filter(|choice| choice.additional.is_none() || can_mix)
             .filter(|choice| choice.suite.group.id() == ke.group && ke.group == self.private.group().id());
         let Some(choice) = choice.filter(|_| header.responder_spi != IkeSpi::NONE) else {
             cx.note_from(What::DropUnexpected, arrived.remote);
@@ -272,7 +269,7 @@ impl InitSent {
             nonce: nonce.clone(),
             path,
             fragments: message.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
-            is_mixed,
+            additional: choice.additional,
         }))
     }
 }
@@ -295,8 +292,8 @@ impl InitSharing {
         let spis = (self.sent.spi, self.responder_spi);
         let keys = IkeKeys::derive(self.suite, &shared, transcript.nonces(), spi_pair(spis));
         let secured = Secured::new(spis, Role::Initiator, keys, self.path, self.fragments);
-        if self.is_mixed {
-            return intermediate::begin(secured, self.sent.config, transcript, cx);
+        if let Some(method) = self.additional {
+            return intermediate::begin(secured, self.sent.config, transcript, method, cx);
         }
         auth::begin(secured, self.sent.config, transcript, cx)
     }

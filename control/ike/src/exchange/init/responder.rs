@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
 use crate::auth::certificate;
+use crate::config::ConnectionConfig;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
-use crate::crypto::suite::{IkeSuite, choose_ike, choose_ike_with};
+use crate::crypto::suite::{IkeSuite, choose_ike_mixed};
 use crate::effect::Effect;
 use crate::endpoint::Endpoint;
 use crate::environment::{Environment, Instant};
@@ -36,8 +37,8 @@ pub(crate) struct InitAnswering {
     candidates: Vec<ConnectionId>,
     path: Path,
     fragments: bool,
-    /// An additional key exchange follows.
-    is_mixed: bool,
+    /// The additional key exchange that follows.
+    additional: Option<Group>,
     /// When the maths took too long.
     pub(crate) expires_at: Instant,
 }
@@ -78,17 +79,14 @@ pub(crate) fn accept(
     let mut candidates: Vec<_> = cx.connections.values().filter(|c| c.may_answer(local, remote)).collect();
     // A peer with a known address before those from anywhere.
     candidates.sort_by_key(|candidate| candidate.config.remote_address.is_none());
-    let mut is_mixed = false;
     let can_mix = message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
     for candidate in &candidates {
-        let suites = &candidate.config.ike_suites;
-        let mixed = (can_mix && candidate.config.post_quantum)
-            .then(|| choose_ike_with(suites, sa, ke.group, Group::MlKem768))
-            .flatten();
-        is_mixed = if chosen.is_none() { mixed.is_some() } else { is_mixed };
-        if let Some(choice) = mixed.or_else(|| choose_ike(suites, sa, ke.group)) {
-            let first = &*chosen.get_or_insert_with(|| choice.clone());
-            if candidate.config.ike_suites.contains(&first.suite) {
+        let ConnectionConfig { ike_suites, additional, .. } = candidate.config.as_ref();
+        let wanted: Vec<_> =
+            additional.iter().copied().filter(|wanted| wanted.is_none() || can_mix).collect();
+        if let Some(choice) = choose_ike_mixed(ike_suites, &wanted, sa, ke.group) {
+            let first = &*chosen.get_or_insert(choice);
+            if ike_suites.contains(&first.suite) && additional.contains(&first.additional) {
                 fitting.push(candidate.config.id);
             }
         }
@@ -131,7 +129,7 @@ pub(crate) fn accept(
         candidates: fitting,
         path,
         fragments: message.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
-        is_mixed,
+        additional: choice.additional,
         expires_at: now + cx.settings.half_open_timeout,
     };
     let first_message = Some((arrived.remote, message.header.initiator_spi));
@@ -194,7 +192,7 @@ impl InitAnswering {
             Payload::KeyExchange(KeyExchangeData { group: self.suite.group.id(), public }),
             Payload::Nonce(self.nonces.1.clone()),
         ];
-        if self.is_mixed {
+        if self.additional.is_some() {
             payloads
                 .push(Payload::Notify(Notify::new(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, Vec::new())));
         }
@@ -222,7 +220,7 @@ impl InitAnswering {
             secured,
             transcript,
             candidates: self.candidates,
-            mixing: if self.is_mixed { Mixing::Awaited } else { Mixing::Done },
+            mixing: self.additional.map_or(Mixing::Done, Mixing::Awaited),
             expires_at: self.expires_at,
         }))
     }

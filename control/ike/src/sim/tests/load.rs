@@ -113,8 +113,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 fn lose_a_job(pair: &mut Pair) -> bool {
     let usual = std::mem::replace(&mut pair.compute, DAY);
     let is_late = |pair: &Pair, at: Instant| at > pair.now + DAY / 2;
-    let lost =
-        pair.run(|pair| pair.flying.keys().any(|(at, _)| is_late(pair, *at)), pair.now + Duration::from_secs(3));
+    let lost = pair
+        .run(|pair| pair.flying.keys().any(|(at, _)| is_late(pair, *at)), pair.now + Duration::from_secs(3));
     pair.compute = usual;
     let limit = pair.now + DAY / 2;
     pair.flying.retain(|(at, _), _| *at <= limit);
@@ -124,7 +124,7 @@ fn lose_a_job(pair: &mut Pair) -> bool {
 #[test]
 fn a_job_that_never_ends_leaves_no_state_waiting_on_either_side() {
     let adjust = |index: usize, config: &mut ConnectionConfig| {
-        config.post_quantum = true;
+        config.additional = vec![Some(Group::MlKem768)];
         config.children[0].pfs_groups = vec![Group::Curve25519];
         config.mode = if index == 0 { Mode::Default } else { Mode::ResponderOnly };
     };

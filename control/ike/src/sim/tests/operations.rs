@@ -11,7 +11,7 @@ struct Setting {
     modes: [Mode; 2],
     policies: usize,
     pfs: Vec<Group>,
-    post_quantum: bool,
+    additional: Vec<Option<Group>>,
 }
 
 impl Setting {
@@ -22,13 +22,14 @@ impl Setting {
             _ => [Mode::InitiatorOnly, Mode::ResponderOnly],
         };
         let pfs = if seed % 5 < 2 { vec![Group::Curve25519] } else { Vec::new() };
-        Self { modes, policies: if seed.is_multiple_of(3) { 2 } else { 1 }, pfs, post_quantum: seed % 7 == 3 }
+        let additional = if seed % 7 > 4 { vec![Some(Group::MlKem768), None] } else { vec![None] };
+        Self { modes, policies: if seed.is_multiple_of(3) { 2 } else { 1 }, pfs, additional }
     }
 
     fn config(&self, index: usize) -> ConnectionConfig {
         let mut config = ConnectionConfig {
             mode: self.modes[index],
-            post_quantum: self.post_quantum,
+            additional: self.additional.clone(),
             ..connection(index)
         };
         config.children[0].pfs_groups.clone_from(&self.pfs);

@@ -1,9 +1,9 @@
-//! ML-KEM-768 beside a group, by IKE_INTERMEDIATE (RFC 9242, RFC 9370).
+//! ML-KEM beside a group: by IKE_INTERMEDIATE (RFC 9242, RFC 9370) at first, by IKE_FOLLOWUP_KE when the IKE SA is rekeyed.
 
 use super::*;
 
 fn mixing(index: usize, config: &mut ConnectionConfig) {
-    config.post_quantum = true;
+    config.additional = vec![Some(Group::MlKem768), None];
     if index == 1 {
         config.mode = Mode::ResponderOnly;
     }
@@ -12,12 +12,16 @@ fn mixing(index: usize, config: &mut ConnectionConfig) {
 #[test]
 fn two_sides_that_can_mix_ml_kem_into_their_keys_and_others_do_without() {
     for (can, expected) in [([true, true], 1), ([true, false], 0), ([false, true], 0), ([false, false], 0)] {
-        let mut pair = Pair::connected(1, Link::LAN, |index, config| config.post_quantum = can[index]);
+        let mut pair = Pair::connected(1, Link::LAN, |index, config| {
+            config.additional = if can[index] { vec![Some(Group::MlKem768), None] } else { vec![None] };
+        });
         pair.assert_up(&format!("{can:?}"));
-        assert_eq!([0, 1].map(|index| pair.count(index, What::KeysMixed)), [expected; 2], "{can:?}");
+        let mixed = |pair: &Pair| [0, 1].map(|index| pair.count(index, What::KeysMixed));
+        assert_eq!(mixed(&pair), [expected; 2], "{can:?}");
         pair.command(1, Command::RekeyIke(CONNECTION));
         settle(&mut pair);
         pair.assert_up(&format!("{can:?}, rekeyed"));
+        assert_eq!(mixed(&pair), [2 * expected; 2], "{can:?}, rekeyed\n{}", pair.trace());
         pair.command(0, Command::RekeyChild(child(&pair, 0)));
         settle(&mut pair);
         pair.assert_up(&format!("{can:?}, child rekeyed"));
@@ -81,4 +85,84 @@ fn a_wrong_key_is_still_a_wrong_key() {
     assert_eq!(status(&pair, 0).failure.unwrap().error, IkeError::RefusedByPeer);
     assert_eq!(status(&pair, 1).failure.unwrap().error, IkeError::WrongKey);
     assert_eq!(pair.live_ikes(), [0, 0]);
+}
+
+#[test]
+fn without_none_a_peer_that_cannot_is_refused_and_the_most_wanted_method_of_the_responder_is_taken() {
+    let kems = [Group::MlKem512, Group::MlKem768, Group::MlKem1024];
+    for method in kems {
+        let pair = Pair::connected(1, Link::LAN, |index, config| {
+            config.additional = if index == 0 { kems.map(Some).to_vec() } else { vec![Some(method)] };
+        });
+        pair.assert_up(&format!("{method}"));
+        assert_eq!(pair.count(0, What::KeysMixed), 1, "{method}");
+    }
+    for strict in [0, 1] {
+        let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+        for index in [1, 0] {
+            let mut config = connection(index);
+            config.additional = if index == strict { vec![Some(Group::MlKem768)] } else { vec![None] };
+            pair.command(index, Command::Configure(Box::new(config)));
+        }
+        pair.run_for(Duration::from_secs(5));
+        assert_eq!(pair.live_ikes(), [0, 0], "side {strict} insists\n{}", pair.trace());
+    }
+}
+
+/// Both sides replace the IKE SA at once or nearly so; in the end there is one, with ML-KEM in its keys.
+#[test]
+fn rekeys_that_meet_leave_one_ike_sa_whose_keys_are_mixed() {
+    for seed in seeds(200) {
+        let mut pair = Pair::connected(seed, Link::LAN, |_, config| {
+            config.additional = vec![Some(Group::MlKem768)];
+            config.mode = Mode::Default;
+        });
+        let rest = rest(&mut pair);
+        let before = [What::KeysMixed, What::Established].map(|what| pair.count(0, what));
+        pair.compute = Duration::from_millis([0, 5, 30][usize::try_from(seed % 3).unwrap()]);
+        if seed % 4 > 1 {
+            pair.link = Link { reorder: 0.4, loss: 0.2, ..Link::HOSTILE };
+        }
+        pair.command(0, Command::RekeyIke(CONNECTION));
+        pair.run_for(Duration::from_millis(seed % 50));
+        pair.command(1, Command::RekeyIke(CONNECTION));
+        pair.run_for(Duration::from_secs(100));
+        pair.link = Link::LAN;
+        settle(&mut pair);
+        pair.assert_up(&format!("seed {seed}"));
+        assert_eq!(censuses(&pair), rest, "seed {seed}\n{}", pair.trace());
+        let after = [What::KeysMixed, What::Established].map(|what| pair.count(0, what));
+        assert!(after[0] > before[0], "seed {seed}\n{}", pair.trace());
+        // Without loss, nobody gives up a peer.
+        assert!(seed % 4 > 1 || after[1] == before[1], "seed {seed}\n{}", pair.trace());
+    }
+}
+
+#[test]
+fn a_follow_up_that_never_comes_is_forgotten_and_its_place_is_free() {
+    let mut pair = Pair::connected(1, Link::LAN, mixing);
+    let rest = rest(&mut pair);
+    let before = child(&pair, 1);
+    pair.compute = Duration::from_secs(20);
+    pair.command(0, Command::RekeyIke(CONNECTION));
+    // The responder has answered, the initiator computes its value for the follow-up: nothing of the responder's own begins.
+    assert!(pair.run(
+        |pair| pair.sides[1].endpoint.sas.values().any(|sa| match &sa.state {
+            crate::sa::State::Established(state) => state.following.is_some(),
+            _ => false,
+        }),
+        pair.now + Duration::from_secs(100)
+    ));
+    pair.flying.clear();
+    pair.compute = Duration::ZERO;
+    pair.sides[0].alive = false;
+    pair.command(1, Command::RekeyChild(before));
+    pair.run_for(Duration::from_secs(20));
+    assert_eq!(pair.count(1, What::Retransmit), 0, "waits\n{}", pair.trace());
+    pair.run_for(Duration::from_secs(15));
+    assert!(pair.count(1, What::Retransmit) > 0, "free again\n{}", pair.trace());
+    pair.sides[0].alive = true;
+    settle(&mut pair);
+    pair.assert_up("forgotten");
+    assert_eq!(censuses(&pair), rest, "{}", pair.trace());
 }

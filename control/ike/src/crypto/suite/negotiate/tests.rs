@@ -113,18 +113,27 @@ fn esp_suites_with_and_without_integrity_are_offered_apart() {
 
 #[test]
 fn an_additional_key_exchange_is_offered_first_and_only_taken_by_those_who_know_it() {
-    let offered = with_additional(ike_proposals(&[GCM, CBC], None), Group::MlKem768);
+    let wanted = [Some(Group::MlKem768), Some(Group::MlKem1024), None];
+    let offered = offer_ike(&[GCM, CBC], &wanted, None);
     assert_eq!(offered.iter().map(|proposal| proposal.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
     let ke = GroupId::ECP_384;
     let plain = choose_ike(&[GCM], &offered, ke).unwrap();
     assert_eq!(plain.proposal.number, 3, "a peer that does not know the kind passes over the first two");
-    assert!(accept_ike_with(&[GCM, CBC], std::slice::from_ref(&plain.proposal), Group::MlKem768).is_err());
-    let mixed = choose_ike_with(&[GCM], &offered, ke, Group::MlKem768).unwrap();
-    assert_eq!((mixed.suite, mixed.proposal.number), (GCM, 1));
-    assert_eq!(
-        accept_ike_with(&[CBC, GCM], std::slice::from_ref(&mixed.proposal), Group::MlKem768).unwrap().suite,
-        GCM
-    );
+    let reply = std::slice::from_ref(&plain.proposal);
+    assert_eq!(accept_ike_mixed(&[GCM, CBC], &wanted, reply).unwrap().additional, None);
+    assert!(accept_ike_mixed(&[GCM, CBC], &wanted[..2], reply).is_err(), "not without, if it must be");
+    for method in [Group::MlKem768, Group::MlKem1024] {
+        let choice = choose_ike_mixed(&[GCM], &[Some(method)], &offered, ke).unwrap();
+        assert_eq!((choice.suite, choice.additional, choice.proposal.number), (GCM, Some(method), 1));
+    }
+    assert!(choose_ike_mixed(&[GCM], &[Some(Group::MlKem512)], &offered, ke).is_none());
+    let mixed = choose_ike_mixed(&[GCM], &wanted, &offered, ke).unwrap();
+    let accepted = accept_ike_mixed(&[CBC, GCM], &wanted, std::slice::from_ref(&mixed.proposal)).unwrap();
+    assert_eq!((accepted.suite, accepted.additional), (GCM, Some(Group::MlKem768)));
+    let both = [mixed.proposal.clone(), offered[0].clone()];
+    assert!(accept_ike_mixed(&[GCM], &wanted, &both[1..]).is_err(), "two methods are no choice");
     assert!(accept_ike(&[CBC, GCM], &[mixed.proposal]).is_err(), "not what was chosen");
-    assert!(choose_ike_with(&[GCM], &ike_proposals(&[GCM], None), ke, Group::MlKem768).is_none());
+    let plain = ike_proposals(&[GCM], None);
+    assert!(choose_ike_mixed(&[GCM], &wanted[..2], &plain, ke).is_none());
+    assert_eq!(choose_ike_mixed(&[GCM], &wanted, &plain, ke).unwrap().additional, None);
 }
