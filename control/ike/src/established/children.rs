@@ -73,6 +73,13 @@ impl Established {
         }
     }
 
+    /// Sends on something of a policy, if there is anything and nothing is sent on.
+    pub(crate) fn ensure_sending(&mut self, policy: usize, cx: &mut Cx<'_>) {
+        if !self.children.iter().any(|child| child.policy == policy && child.sends) {
+            self.activate_policy(policy, cx);
+        }
+    }
+
     pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>) {
         let old = std::mem::replace(&mut self.config, Arc::clone(config));
         let changed = |policy: usize| match (old.children.get(policy), config.children.get(policy)) {
@@ -117,6 +124,10 @@ impl Established {
     pub(crate) fn drop_child(&mut self, id: ChildId, reason: RemoveReason, cx: &mut Cx<'_>) {
         let Some(at) = self.children.iter().position(|child| child.id == id) else { return };
         let child = self.children.remove(at);
+        // The peer may have made its successor while it was being deleted: nothing else would ever switch to that one.
+        if child.sends {
+            self.ensure_sending(child.policy, cx);
+        }
         child.let_go(reason, cx);
     }
 

@@ -151,7 +151,7 @@ fn answer_with(
     cx: &mut Cx<'_>,
 ) {
     let ChildAnswering { agreed, proposal, group, nonces, lost, .. } = answer;
-    let replaces = agreed.replaces;
+    let (policy, replaces) = (agreed.policy, agreed.replaces);
     let mut payloads = vec![Payload::SecurityAssociation(vec![proposal]), Payload::Nonce(nonces.1.clone())];
     let secret = shared.map(|(public, secret)| {
         if let Some(group) = group {
@@ -183,5 +183,7 @@ fn answer_with(
     {
         ours.rival = Some((id, lowest(&nonces.0, &nonces.1)));
     }
+    // What it replaces may have ended while this was computed.
+    state.ensure_sending(policy, cx);
     state.secured.answer(EXCHANGE, payloads, cx);
 }
