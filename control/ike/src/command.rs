@@ -137,7 +137,7 @@ impl Endpoint {
             self.set_timer(Timer::Connection(id), None);
             self.close_all(id, now, env);
         }
-        let half_open: Vec<IkeId> = self.half_open.values().copied().collect();
+        let half_open: Vec<IkeId> = self.half_open.ikes().collect();
         for id in half_open {
             self.with_sa(id, now, env, |sa, cx| sa.close(DownReason::DeletedByUs, cx));
         }

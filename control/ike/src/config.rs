@@ -164,8 +164,12 @@ impl Dpd {
 pub struct EndpointConfig {
     /// Half-open IKE SAs (responder, not yet authenticated) from which on a cookie is demanded (RFC 7296, 2.6).
     pub cookie_threshold: usize,
+    /// Half-open IKE SAs from one source (an IPv4 address, an IPv6 /64) from which on a cookie is demanded of it.
+    pub cookie_threshold_per_source: usize,
     /// Half-open IKE SAs from which on new ones are refused.
     pub half_open_limit: usize,
+    /// Half-open IKE SAs from one source from which on new ones of it are refused.
+    pub half_open_limit_per_source: usize,
     /// How long a half-open IKE SA may take.
     pub half_open_timeout: Duration,
     /// Largest IP packet that carries an IKE message before it is fragmented (RFC 7383, 2.5.1), with IP and UDP headers.
@@ -188,7 +192,9 @@ impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
             cookie_threshold: 32,
+            cookie_threshold_per_source: 4,
             half_open_limit: 2_000,
+            half_open_limit_per_source: 32,
             half_open_timeout: Duration::from_secs(30),
             fragment_bytes: 1280,
             retransmit_initial: Duration::from_millis(1000),

@@ -4,7 +4,6 @@
 //! `handle` with [`Input::Timeout`]. Finding an SA is a hash look-up, the next timer the first entry of a tree: thousands of SAs cost what one costs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{ConfigError, EndpointConfig};
@@ -14,6 +13,7 @@ use crate::effect::Effect;
 use crate::environment::{Environment, Instant};
 use crate::event::{ChildId, ConnectionId, Event, IkeId, Input, Output, RemoveReason, Spi};
 use crate::exchange::init;
+use crate::half_open::HalfOpen;
 use crate::job::JobResult;
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, IkeSa, State};
@@ -35,8 +35,8 @@ pub struct Endpoint {
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     pub(crate) sas: HashMap<IkeId, Box<IkeSa>>,
     pub(crate) by_spi: HashMap<IkeSpi, IkeId>,
-    /// Responder's SAs that are not authenticated yet, by what a repeated IKE_SA_INIT shows.
-    pub(crate) half_open: HashMap<(SocketAddr, IkeSpi), IkeId>,
+    /// Responder's SAs that are not authenticated yet.
+    pub(crate) half_open: HalfOpen,
     pub(crate) owners: Owners,
     timers: BTreeSet<(Instant, Timer)>,
     pub(crate) set: HashMap<Timer, Instant>,
@@ -89,7 +89,7 @@ impl Endpoint {
             connections: BTreeMap::new(),
             sas: HashMap::new(),
             by_spi: HashMap::new(),
-            half_open: HashMap::new(),
+            half_open: HalfOpen::default(),
             owners: Owners::default(),
             timers: BTreeSet::new(),
             set: HashMap::new(),
@@ -160,7 +160,7 @@ impl Endpoint {
             connections: self.connections.len(),
             ike_sas: self.sas.len(),
             ike_spis: self.by_spi.len(),
-            half_open: self.half_open.len(),
+            half_open: (self.half_open.len(), self.half_open.sources()),
             attached: self.connections.values().map(|connection| connection.ikes.len()).sum(),
             children: (self.owners.by_child.len(), self.owners.by_spi.len()),
             lingering: self.lingering.len(),
@@ -189,7 +189,7 @@ impl Endpoint {
         let first = header.exchange == ExchangeType::IKE_SA_INIT && header.kind == MessageKind::Request;
         if first && header.sender == Role::Initiator && header.responder_spi == IkeSpi::NONE {
             match self.half_open.get(&(arrived.remote, header.initiator_spi)) {
-                Some(id) => self.with_sa(*id, now, env, |sa, cx| sa.on_datagram(arrived, &header, cx)),
+                Some(id) => self.with_sa(id, now, env, |sa, cx| sa.on_datagram(arrived, &header, cx)),
                 None => init::accept(self, arrived, now, env),
             }
             return;
@@ -262,6 +262,7 @@ impl Endpoint {
             shared: &mut self.shared,
             ike: None,
             connection: None,
+            is_stranger: false,
         }
     }
 
@@ -277,6 +278,7 @@ impl Endpoint {
         let mut cx = self.cx(now, env);
         cx.ike = Some(id);
         cx.connection = sa.connection();
+        cx.is_stranger = sa.is_half_open();
         act(&mut sa, &mut cx);
         self.put_back(sa);
     }

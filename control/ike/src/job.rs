@@ -11,6 +11,7 @@ use crate::secret::Secret;
 pub struct Job {
     pub(crate) ike: IkeId,
     pub(crate) serial: u64,
+    pub(crate) is_stranger: bool,
     pub(crate) work: Work,
 }
 
@@ -49,6 +50,12 @@ pub(crate) enum Outcome {
 }
 
 impl Job {
+    /// Whether it is for a peer that has not said yet who it is: it can wait for what established peers need.
+    #[must_use]
+    pub const fn is_for_stranger(&self) -> bool {
+        self.is_stranger
+    }
+
     /// Computes; takes between 0.05 and some tens of milliseconds, depending on the group or the kind of key.
     #[must_use]
     pub fn run(self) -> JobResult {

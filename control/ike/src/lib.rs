@@ -46,6 +46,7 @@ mod effect;
 mod endpoint;
 mod established;
 mod exchange;
+mod half_open;
 mod rekey;
 mod sa;
 mod secured;

@@ -132,6 +132,8 @@ catalogue! {
     DropCookie Debug "dropped a request with a stale or forged cookie";
     /// Too many half-open IKE SAs.
     DropHalfOpenLimit Warn "dropped a request: too many half-open IKE SAs";
+    /// Too many half-open IKE SAs of one source.
+    DropSourceLimit Warn "dropped a request: too many half-open IKE SAs from the same address";
     /// Whoever calls a gateway that ends would have to find out by itself that it is gone.
     DropStopping Info "dropped a request for an IKE SA: this gateway is ending";
     /// A half-open IKE SA took too long.

@@ -14,6 +14,7 @@ use crate::event::{ChildId, ConnectionId, DownReason, IkeId};
 use crate::exchange::auth::{AuthAwaited, AuthProving, AuthSent, AuthSigning, AuthVerifying};
 use crate::exchange::init::{InitAnswering, InitPreparing, InitSent, InitSharing};
 use crate::exchange::intermediate::Intermediate;
+use crate::half_open::FirstMessage;
 use crate::job::JobResult;
 use crate::notice::What;
 use crate::secured::Secured;
@@ -33,7 +34,7 @@ pub(crate) struct IkeSa {
     /// The SPI that we chose.
     pub(crate) local_spi: IkeSpi,
     /// If we answer: where the first message came from, and the SPI in it.
-    pub(crate) first_message: Option<(SocketAddr, IkeSpi)>,
+    pub(crate) first_message: Option<FirstMessage>,
     pub(crate) state: State,
     /// What the state waits for of the pool.
     awaited: Option<Awaited>,
@@ -83,7 +84,7 @@ impl IkeSa {
     pub(crate) fn new(
         id: IkeId,
         local_spi: IkeSpi,
-        first_message: Option<(SocketAddr, IkeSpi)>,
+        first_message: Option<FirstMessage>,
         state: State,
         cx: &Cx<'_>,
     ) -> Box<Self> {

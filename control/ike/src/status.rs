@@ -20,8 +20,8 @@ pub struct Census {
     pub ike_sas: usize,
     /// SPIs of ours by which IKE SAs are found.
     pub ike_spis: usize,
-    /// First messages by which half-open IKE SAs are found.
-    pub half_open: usize,
+    /// Half-open IKE SAs, and sources that have any.
+    pub half_open: (usize, usize),
     /// IKE SAs that connections know of.
     pub attached: usize,
     /// Child SAs by which their IKE SA is found, by number and by SPI.

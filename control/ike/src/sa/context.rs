@@ -26,6 +26,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) shared: &'a mut Shared,
     pub(crate) ike: Option<IkeId>,
     pub(crate) connection: Option<ConnectionId>,
+    /// Whether it is about a peer that has not said yet who it is.
+    pub(crate) is_stranger: bool,
 }
 
 impl Cx<'_> {
@@ -87,8 +89,8 @@ impl Cx<'_> {
     /// Hands slow maths to the caller; the serial number comes back with its result.
     pub(crate) fn compute(&mut self, work: Work) -> u64 {
         let serial = self.shared.next_id();
-        let ike = self.ike_id();
-        self.event(Event::Compute(Job { ike, serial, work }));
+        let (ike, is_stranger) = (self.ike_id(), self.is_stranger);
+        self.event(Event::Compute(Job { ike, serial, is_stranger, work }));
         serial
     }
 

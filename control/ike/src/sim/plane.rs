@@ -32,7 +32,9 @@ pub struct Installed {
 }
 
 impl Plane {
-    pub(super) fn new(seed: u64) -> Self {
+    /// An empty one, whose randomness comes from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
             allocated: BTreeSet::new(),

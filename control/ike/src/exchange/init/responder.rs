@@ -50,8 +50,6 @@ pub(crate) fn accept(
     now: Instant,
     env: &mut dyn Environment,
 ) {
-    let (half_open, limit, threshold) =
-        (endpoint.half_open.len(), endpoint.settings.half_open_limit, endpoint.settings.cookie_threshold);
     let Ok(message) = Message::parse(arrived.bytes) else {
         return endpoint.cx(now, env).note_from(What::DropMalformed, arrived.remote);
     };
@@ -63,10 +61,7 @@ pub(crate) fn accept(
     if endpoint.stopping {
         return endpoint.cx(now, env).note_from(What::DropStopping, arrived.remote);
     }
-    if half_open >= limit {
-        return endpoint.cx(now, env).note_from(What::DropHalfOpenLimit, arrived.remote);
-    }
-    if half_open >= threshold && !cookie_is_right(endpoint, arrived, &message, now, env) {
+    if !has_place(endpoint, arrived, &message, now, env) {
         return;
     }
     let mut cx = endpoint.cx(now, env);
@@ -106,6 +101,7 @@ pub(crate) fn accept(
     }
     let id = IkeId(cx.shared.next_id());
     cx.ike = Some(id);
+    cx.is_stranger = true;
     cx.note_from(What::Responding, arrived.remote);
     let spis = (message.header.initiator_spi, cx.ike_spi());
     let private = PrivateValue::draw(choice.suite.group, &mut |out| cx.env.random(out));
@@ -135,6 +131,32 @@ pub(crate) fn accept(
     let first_message = Some((arrived.remote, message.header.initiator_spi));
     let sa = IkeSa::new(id, spis.1, first_message, State::InitAnswering(Box::new(state)), &cx);
     endpoint.register(sa);
+}
+
+/// Whether there is room for another half-open IKE SA. What a source has counts against it once it proved by a cookie that it is one: whoever forges
+/// addresses takes nobody's place.
+fn has_place(
+    endpoint: &mut Endpoint,
+    arrived: &Arrived<'_>,
+    message: &Message,
+    now: Instant,
+    env: &mut dyn Environment,
+) -> bool {
+    let (all, of_source) = (endpoint.half_open.len(), endpoint.half_open.from(arrived.remote.ip()));
+    let settings = &endpoint.settings;
+    let is_crowded = all >= settings.cookie_threshold || of_source >= settings.cookie_threshold_per_source;
+    let is_of_source_full = of_source >= settings.half_open_limit_per_source;
+    if all >= settings.half_open_limit {
+        endpoint.cx(now, env).note_from(What::DropHalfOpenLimit, arrived.remote);
+        return false;
+    }
+    if is_crowded && !cookie_is_right(endpoint, arrived, message, now, env) {
+        return false;
+    }
+    if is_of_source_full {
+        endpoint.cx(now, env).note_from(What::DropSourceLimit, arrived.remote);
+    }
+    !is_of_source_full
 }
 
 /// Whether the request carries a cookie of ours; if it carries none, it is answered with one (RFC 7296, 2.6).

@@ -107,6 +107,73 @@ fn a_half_open_ike_sa_whose_maths_never_ends_is_forgotten() {
     assert_eq!(pair.count(1, What::HalfOpenExpired), 1);
 }
 
+/// As [`flood`], all from one address, with the cookie where one is asked for; whether an IKE SA came of it.
+fn flood_from_one(pair: &mut Pair, template: &Message, number: u64) -> bool {
+    let mut message = template.clone();
+    message.header.initiator_spi = crate::wire::IkeSpi(number + 1);
+    let answer = |pair: &mut Pair, message: &Message| {
+        let (local, remote) = ("192.0.2.2:500".parse().unwrap(), "198.51.100.7:500".parse().unwrap());
+        let bytes = message.build().unwrap();
+        let side = &mut pair.sides[1];
+        side.endpoint
+            .handle(Input::Datagram { local, remote, bytes: &bytes }, pair.now, &mut side.plane)
+            .unwrap();
+        let mut answer = None;
+        while let Some(output) = side.endpoint.poll_output() {
+            match output {
+                Output::Transmit(transmit) => answer = Some(Message::parse(&transmit.bytes).unwrap()),
+                Output::Event(Event::Compute(job)) => {
+                    assert!(job.is_for_stranger());
+                    side.endpoint.handle(Input::Computed(job.run()), pair.now, &mut side.plane).unwrap();
+                }
+                Output::Event(_) => {}
+            }
+        }
+        answer
+    };
+    let first = answer(pair, &message);
+    let cookie = first.as_ref().and_then(|first| Some(first.notify(NotifyType::COOKIE)?.data.clone()));
+    let last = match cookie {
+        Some(cookie) => {
+            message.payloads.insert(0, Payload::Notify(Notify::new(NotifyType::COOKIE, cookie)));
+            answer(pair, &message)
+        }
+        None => first,
+    };
+    last.is_some_and(|last| last.sa().is_some())
+}
+
+#[test]
+fn one_source_gets_its_share_for_which_it_must_show_itself_and_leaves_room_for_others() {
+    let settings = EndpointConfig {
+        cookie_threshold_per_source: 3,
+        half_open_limit_per_source: 5,
+        ..EndpointConfig::default()
+    };
+    let mut pair = Pair::new(1, Link::LAN, &settings);
+    let anybody = ConnectionConfig { remote_address: None, ..connection(1) };
+    pair.command(1, Command::Configure(Box::new(anybody)));
+    pair.command(0, Command::Configure(Box::new(connection(0))));
+    pair.run_until_idle();
+    let rest = rest(&mut pair);
+    let template = first_message();
+    let made = (0..50).filter(|number| flood_from_one(&mut pair, &template, *number)).count();
+    assert_eq!((made, pair.sides[1].endpoint.half_open()), (5, 5));
+    assert_eq!((pair.count(1, What::CookieDemanded), pair.count(1, What::DropSourceLimit)), (47, 45));
+    let before = child(&pair, 0);
+    pair.command(1, Command::RekeyIke(CONNECTION));
+    pair.command(0, Command::RekeyChild(before));
+    pair.run_for(Duration::from_secs(20));
+    assert_ne!(child(&pair, 0), before, "not rekeyed under the flood\n{}", pair.trace());
+    // A peer that starts anew gets in as well.
+    pair.command(0, Command::Reset(CONNECTION));
+    pair.run_for(Duration::from_secs(20));
+    assert_eq!(pair.count(0, What::CookieReturned), 0, "{}", pair.trace());
+    settle(&mut pair);
+    pair.assert_up("after the flood");
+    assert_eq!(censuses(&pair), rest, "half-open IKE SAs are forgotten\n{}", pair.trace());
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Lets the next jobs of either side take for ever; whether there was one.

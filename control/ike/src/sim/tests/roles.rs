@@ -44,7 +44,7 @@ fn a_removed_connection_leaves_nothing_on_its_side_and_comes_up_when_it_is_back(
                 left.connections,
                 left.ike_sas,
                 left.ike_spis,
-                left.half_open,
+                left.half_open.0,
                 left.attached,
                 left.lingering,
             ];
