@@ -88,6 +88,8 @@ catalogue! {
     KeysMixed Info "the keys of the IKE SA come from ML-KEM as well (RFC 9370)";
     /// The IKE SA is up.
     Established Info "the IKE SA is established";
+    /// An IKE SA without a Child SA.
+    Childless Info "the peer authenticated without asking for a Child SA (RFC 6023)";
     /// A Child SA is up.
     ChildUp Info "a Child SA is installed";
     /// A Child SA's successor is in use.

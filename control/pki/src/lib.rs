@@ -14,6 +14,8 @@ mod certificate;
 mod credential;
 mod error;
 mod extension;
+#[cfg(test)]
+mod garbage;
 mod name;
 mod path;
 mod pem;

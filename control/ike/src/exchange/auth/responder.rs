@@ -1,6 +1,7 @@
 //! The responder of IKE_AUTH: finds the connection that the peer is of, checks it, then proves itself (RFC 7296, 1.2, 2.15, 2.21.2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{establish, install, selectors};
 use crate::auth::certificate::{self, Offer, Sign, Verify};
@@ -11,7 +12,7 @@ use crate::crypto::suite::choose_esp;
 use crate::effect::Effect;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
-use crate::established::{Closing, Established, error_payload};
+use crate::established::{Closing, Established, Task, error_payload};
 use crate::event::{ConnectionId, Event, OutboundUse, Role, Spi};
 use crate::exchange::init::Transcript;
 use crate::exchange::intermediate::Mixing;
@@ -23,6 +24,9 @@ use crate::secured::{Received, Secured};
 use crate::wire::{
     AuthMethod, ExchangeType, Header, Message, MessageKind, NotifyType, Payload, PayloadType, ProtocolId,
 };
+
+/// How long a peer that began without a Child SA has to ask for one.
+const CHILDLESS_WAIT: Duration = Duration::from_secs(10);
 
 /// Responder: IKE_SA_INIT is answered.
 #[derive(Debug)]
@@ -231,6 +235,16 @@ impl AuthAwaited {
             payloads.extend(certificate::chain(by, &Offer::of(message).authorities));
         }
         payloads.push(Payload::Authentication(auth));
+        if is_childless(message) {
+            // The peer asks for its Child SAs by CREATE_CHILD_SA, the first one, too; should it not, we do.
+            cx.note(What::Childless);
+            let missing = if state.config.mode.initiates() { state.config.children.len() } else { 0 };
+            for policy in 0..missing {
+                state.want_later(Task::NewChild { policy }, CHILDLESS_WAIT, cx);
+            }
+            state.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
+            return Box::new(state).settle(cx);
+        }
         match agree_as_responder(&state, message, cx) {
             Ok((agreed, proposal)) => {
                 payloads.push(Payload::SecurityAssociation(vec![proposal]));
@@ -246,6 +260,14 @@ impl AuthAwaited {
         state.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
         Box::new(state).settle(cx)
     }
+}
+
+/// Whether the peer wants no Child SA for now: none of the payloads for one is there (RFC 6023, 4).
+fn is_childless(message: &Message) -> bool {
+    let of_child = |payload: &Payload| {
+        matches!(payload, Payload::SecurityAssociation(_) | Payload::TsInitiator(_) | Payload::TsResponder(_))
+    };
+    !message.payloads.iter().any(of_child)
 }
 
 fn agree_as_responder(

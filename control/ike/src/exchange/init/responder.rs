@@ -213,6 +213,8 @@ impl InitAnswering {
             Payload::SecurityAssociation(vec![self.proposal]),
             Payload::KeyExchange(KeyExchangeData { group: self.suite.group.id(), public }),
             Payload::Nonce(self.nonces.1.clone()),
+            // A peer may do without the first Child SA in IKE_AUTH (RFC 6023).
+            Payload::Notify(Notify::new(NotifyType::CHILDLESS_IKEV2_SUPPORTED, Vec::new())),
         ];
         if self.additional.is_some() {
             payloads
