@@ -2,6 +2,7 @@
 
 mod ability;
 mod rules;
+mod vnet;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use ability::{check_dpd, check_selectors_allowed, policy};
 use rules::Rules;
 use toml::de::DeValue;
+pub use vnet::{Remote, RemoteGateway};
 
 use crate::authentication::{self, Authentication};
 use crate::choice::Choice;
@@ -33,16 +35,13 @@ use crate::value::{Value, Wrong, wrong_type};
 pub enum ConnectionType {
     /// A peer described by a local network gateway.
     IPsec,
+    /// A gateway of another virtual network.
+    Vnet2Vnet,
 }
 
 impl Choice for ConnectionType {
-    const WORDS: &'static [(&'static str, Self)] = &[("IPsec", Self::IPsec)];
+    const WORDS: &'static [(&'static str, Self)] = &[("IPsec", Self::IPsec), ("Vnet2Vnet", Self::Vnet2Vnet)];
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        (
-            "Vnet2Vnet",
-            "connections between two virtual networks of one file are not supported by this version",
-            "take \"IPsec\" with a local network gateway that describes the other side",
-        ),
         (
             "ExpressRoute",
             "private circuits are not supported by this version",
@@ -96,7 +95,7 @@ pub struct Connection {
     /// Our gateway.
     pub gateway: Name,
     /// The peer.
-    pub local_network_gateway: Name,
+    pub remote: Remote,
     /// Our end: one of the gateway's public addresses, of the family of the peer's address.
     pub local_address: IpAddr,
     /// How both sides prove themselves.
@@ -157,6 +156,7 @@ pub(crate) fn read(
 ) -> Shelf<Connection> {
     let mut connections = Shelf::new("connection");
     let mut rules = Rules::default();
+    let mut places = Vec::new();
     for section in root.sections("connection", report) {
         let Some(mut section) = section else {
             connections.put(None, None);
@@ -165,11 +165,13 @@ pub(crate) fn read(
         let name = section.name("connection", report);
         if let Some(name) = &name {
             connections.declare(name, report);
+            places.push((name.value.clone(), section.place.clone()));
         }
         let connection = one(&mut section, name.as_ref(), around, &mut rules, report);
         section.finish(report);
         connections.put(name, connection);
     }
+    vnet::check_pairs(&connections, &places, report);
     connections
 }
 
@@ -179,7 +181,8 @@ pub(crate) fn warn_of_idle_peers(
     peers: &Shelf<LocalNetworkGateway>,
     report: &mut Report<'_>,
 ) {
-    let connected: BTreeSet<&Name> = connections.sound().values().map(|c| &c.local_network_gateway).collect();
+    let connected: BTreeSet<&Name> =
+        connections.sound().values().filter_map(Connection::local_network_gateway).collect();
     if !connections.is_complete() {
         return;
     }
@@ -204,13 +207,13 @@ fn one<'a>(
     report: &mut Report<'_>,
 ) -> Option<Connection> {
     let gateway_name = section.required::<Name>("gateway", "\"gw\"", report);
-    let peer_name = section.required::<Name>("local_network_gateway", "\"site-b\"", report);
     let gateway = gateway_name.as_ref().and_then(|name| around.gateways.find(name, report));
     let network = gateway.and_then(|gateway| around.networks.sound().get(&gateway.virtual_network));
-    let peer = peer_name.as_ref().and_then(|name| around.peers.find(name, report));
+    let connection_type = section.optional("type", report).map_or(ConnectionType::IPsec, |word| word.value);
+    let (remote, described, place) = vnet::far_end(section, connection_type, name, gateway, around, report);
+    let peer = described.as_deref();
     let found = Found { gateway, network, peer };
 
-    let connection_type = section.optional("type", report).map_or(ConnectionType::IPsec, |word| word.value);
     let authentication = authentication::read(section, around.environment, report);
     let mode = mode(section, peer, report);
     check_dpd(section, gateway, report);
@@ -218,13 +221,13 @@ fn one<'a>(
     let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
     let policy = policy(section, gateway, report);
     let traffic_selectors = traffic_selectors(section, &found, report);
-    let local_address = local_address(&found, peer_name.as_ref(), around.ports, report);
+    let local_address = local_address(&found, place.as_ref(), remote.as_ref(), around.ports, report);
     let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
     rules.tunnels(name, gateway, &section.place, report);
     if let Some(network) = network {
-        rules.routes(name, network, peer, &peer_name.as_ref()?.place, report);
+        rules.routes(name, network, peer, place.as_ref()?, report);
     }
     let (local_address, remote_id) = (local_address?, remote_id?);
     rules.peers(name, local_address, peer, &remote_id, &section.place, report);
@@ -232,7 +235,7 @@ fn one<'a>(
         name: name.clone(),
         connection_type,
         gateway: gateway.name.clone(),
-        local_network_gateway: peer.name.clone(),
+        remote: remote?,
         local_address,
         authentication: authentication?,
         local_id: local_id?,
@@ -299,18 +302,20 @@ fn traffic_selectors(
 /// Our end: the gateway's first public address of the family of the peer's. The underlay has to lead to the peer.
 fn local_address(
     found: &Found<'_>,
-    peer_name: Option<&Located<Name>>,
+    place: Option<&Place>,
+    remote: Option<&Remote>,
     ports: &Shelf<Port>,
     report: &mut Report<'_>,
 ) -> Option<IpAddr> {
-    let (gateway, peer, place) = (found.gateway?, found.peer?, &peer_name?.place);
+    let (gateway, peer, place) = (found.gateway?, found.peer?, place?);
+    let is_here = matches!(remote, Some(Remote::Gateway { reference: RemoteGateway::Named(_), .. }));
     let PeerAddress::At(remote) = peer.address else { return gateway.public_addresses.first().copied() };
     let local = gateway.public_addresses.iter().find(|local| local.is_ipv4() == remote.is_ipv4()).copied();
     if local.is_none() && !gateway.public_addresses.is_empty() {
         let problem =
             format!("the gateway \"{}\" has no public address of the family of {remote}", gateway.name);
         report.error(place, problem, "add one to public_addresses, or take another address of the peer");
-    } else if ports.is_complete() {
+    } else if ports.is_complete() && !is_here {
         reachable(remote, place, ports, report);
     }
     local

@@ -18,8 +18,8 @@ use crate::prefix::{InterfaceAddress, StaticRoute};
 use crate::secret::SecretReference;
 use crate::selectors::Ends;
 use crate::{
-    Appliance, Config, Connection, LocalNetworkGateway, Name, Port, Sku, VirtualNetwork,
-    VirtualNetworkGateway, VpnType,
+    Appliance, Config, Connection, LocalNetworkGateway, Name, Port, Remote, Sku, VirtualNetwork,
+    VirtualNetworkGateway, VirtualNetworkPeering, VpnType,
 };
 
 /// Kinds of resources, in the order in which a file names them.
@@ -37,6 +37,8 @@ pub enum Kind {
     LocalNetworkGateway,
     /// `[[connection]]`.
     Connection,
+    /// `[[virtual_network_peering]]`.
+    VirtualNetworkPeering,
 }
 
 impl Kind {
@@ -50,6 +52,7 @@ impl Kind {
             Self::VirtualNetworkGateway => "virtual_network_gateway",
             Self::LocalNetworkGateway => "local_network_gateway",
             Self::Connection => "connection",
+            Self::VirtualNetworkPeering => "virtual_network_peering",
         }
     }
 }
@@ -90,6 +93,7 @@ impl Config {
         resources.extend(self.gateways().values().map(gateway));
         resources.extend(self.local_network_gateways().values().map(peer));
         resources.extend(self.connections().values().map(|one| connection(self, one)));
+        resources.extend(self.peerings().values().map(peering));
         resources
     }
 }
@@ -210,7 +214,10 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     let mut settings = Settings(Vec::new());
     settings.put("type", connection.connection_type.word());
     settings.put("gateway", text(&connection.gateway));
-    settings.put("local_network_gateway", text(&connection.local_network_gateway));
+    match &connection.remote {
+        Remote::LocalNetworkGateway(name) => settings.put("local_network_gateway", text(name)),
+        Remote::Gateway { reference, .. } => settings.put("remote_gateway", text(reference)),
+    }
     authentication(&connection.authentication, &mut settings);
     settings.put("local_id", text(&connection.local_id));
     settings.put("remote_id", text(&connection.remote_id));
@@ -251,6 +258,15 @@ fn authentication(authentication: &Authentication, settings: &mut Settings) {
     if certificates.allow_sha1 {
         put("allow_sha1", true.into());
     }
+}
+
+fn peering(peering: &VirtualNetworkPeering) -> Resource {
+    let mut settings = Settings(Vec::new());
+    settings.put("virtual_network", text(&peering.virtual_network));
+    settings.put("remote_virtual_network", text(&peering.remote_virtual_network));
+    settings.put("allow_gateway_transit", peering.allow_gateway_transit);
+    settings.put("use_remote_gateways", peering.use_remote_gateways);
+    settings.of(Kind::VirtualNetworkPeering, &peering.name)
 }
 
 /// The selectors, unless they are those that the connection has without being told.

@@ -25,6 +25,7 @@ mod local_network_gateway;
 mod name;
 mod network;
 pub mod peer_config;
+mod peering;
 pub mod policy;
 mod port;
 mod prefix;
@@ -45,7 +46,7 @@ use report::Report;
 pub use appliance::{Appliance, CoreId, Idle, Memory};
 pub use authentication::{Authentication, CertificateFiles, Certificates, RsaSignature};
 pub use choice::Choice;
-pub use connection::{Connection, ConnectionMode, ConnectionType, MssClamp};
+pub use connection::{Connection, ConnectionMode, ConnectionType, MssClamp, Remote, RemoteGateway};
 pub use difference::{Difference, SettingDifference, What};
 pub use environment::{Environment, Source};
 pub use export::Kind;
@@ -55,6 +56,7 @@ pub use identity::Identity;
 pub use local_network_gateway::{LocalNetworkGateway, PeerAddress};
 pub use name::Name;
 pub use network::{VirtualNetwork, VlanId};
+pub use peering::VirtualNetworkPeering;
 pub use policy::Policy;
 pub use port::{Device, Port};
 pub use prefix::{InterfaceAddress, StaticRoute};
@@ -71,6 +73,7 @@ pub struct Config {
     gateways: BTreeMap<Name, VirtualNetworkGateway>,
     local_network_gateways: BTreeMap<Name, LocalNetworkGateway>,
     connections: BTreeMap<Name, Connection>,
+    peerings: BTreeMap<Name, VirtualNetworkPeering>,
 }
 
 /// A configuration with what is advised against in it.
@@ -144,6 +147,13 @@ impl Config {
             environment,
         };
         let connections = connection::read(&mut root, &around, report);
+        let around = peering::Around {
+            networks: &networks,
+            gateways: &gateways,
+            peers: &peers,
+            connections: &connections,
+        };
+        let peerings = peering::read(&mut root, &around, report);
         root.finish(report);
         connection::warn_of_idle_peers(&connections, &peers, report);
         Some(Self {
@@ -153,6 +163,7 @@ impl Config {
             gateways: gateways.into_sound(),
             local_network_gateways: peers.into_sound(),
             connections: connections.into_sound(),
+            peerings: peerings.into_sound(),
         })
     }
 
@@ -197,6 +208,12 @@ impl Config {
         &self.connections
     }
 
+    /// Peerings by name.
+    #[must_use]
+    pub fn peerings(&self) -> &BTreeMap<Name, VirtualNetworkPeering> {
+        &self.peerings
+    }
+
     /// The gateway that `connection`, one of this configuration, begins at.
     ///
     /// # Panics
@@ -221,9 +238,13 @@ impl Config {
     /// # Panics
     /// If `connection` is of another configuration.
     #[must_use]
-    pub fn peer_of(&self, connection: &Connection) -> &LocalNetworkGateway {
-        let peer = &connection.local_network_gateway;
-        self.local_network_gateways.get(peer).expect("the peer of a checked connection exists")
+    pub fn peer_of<'a>(&'a self, connection: &'a Connection) -> &'a LocalNetworkGateway {
+        match &connection.remote {
+            Remote::LocalNetworkGateway(peer) => {
+                self.local_network_gateways.get(peer).expect("the peer of a checked connection exists")
+            }
+            Remote::Gateway { described, .. } => described,
+        }
     }
 }
 

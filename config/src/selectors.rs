@@ -28,6 +28,8 @@ impl Ends<'_> {
     /// What travels where the configuration says nothing of it.
     pub(crate) fn by_default(&self, vpn_type: VpnType) -> TrafficSelectors {
         match vpn_type {
+            // What is behind the peer is learned: it says what that is.
+            VpnType::RouteBased if self.prefixes.is_empty() => self.own_to_any(),
             VpnType::RouteBased => self.any_to_any(),
             VpnType::PolicyBased => self.prefix_pairs(),
         }
@@ -37,6 +39,13 @@ impl Ends<'_> {
     pub(crate) fn any_to_any(&self) -> TrafficSelectors {
         let any: Vec<IpNet> = EVERYTHING.into_iter().filter(|any| self.both_have(is_ipv4(any))).collect();
         TrafficSelectors { local: any.clone(), remote: any }
+    }
+
+    /// The network's prefixes to everything, in each address family that the network has.
+    fn own_to_any(&self) -> TrafficSelectors {
+        let has = |any: &IpNet| self.address_space.iter().any(|prefix| is_ipv4(prefix) == is_ipv4(any));
+        let remote = EVERYTHING.into_iter().filter(has).collect();
+        TrafficSelectors { local: self.address_space.to_vec(), remote }
     }
 
     /// The network's prefixes to the peer's, in each address family that both ends have.

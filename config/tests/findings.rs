@@ -136,6 +136,16 @@ fn flaws_of_connections_are_found() {
 }
 
 #[test]
+fn flaws_of_peerings_are_found() {
+    run("peering.txt");
+}
+
+#[test]
+fn flaws_of_connections_between_networks_are_found() {
+    run("vnet.txt");
+}
+
+#[test]
 fn flaws_of_policies_are_found() {
     run("policy.txt");
 }

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossgate_config::Config;
-use crossgate_dataplane::forwarding::Forwarding;
+use crossgate_dataplane::forwarding::{Forwarding, NextHop, VrfId};
 use crossgate_dataplane::gcm::Kernel;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{ConnectionId, Input, Output};
-use crossgate_ike::{Command, Endpoint};
+use crossgate_ike::{Command, Endpoint, Transmit};
 use dpdk_sys::Mempool;
 
 use crate::clock::{Clock, unix_seconds};
@@ -163,7 +163,12 @@ impl Gateway {
             self.keep_usage();
             self.workers.take_histograms();
         }
-        busy |= self.outbox.flush(&self.buffers, &mut self.workers);
+        let forwarding = &self.forwarding;
+        let is_own = |ip| matches!(forwarding.route(VrfId::UNDERLAY, ip), NextHop::Local(_));
+        busy |= self.outbox.flush(&self.buffers, &mut self.workers, is_own);
+        for Transmit { local, remote, bytes } in self.outbox.take_looped() {
+            self.tell_core(Input::Datagram { local: remote, remote: local, bytes: &bytes });
+        }
         busy
     }
 

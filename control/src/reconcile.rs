@@ -349,7 +349,9 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
     for name in running.connections().keys().filter(|name| !wanted.connections().contains_key(*name)) {
         changes.push(Change::Remove(name.clone()));
     }
-    let below = |config: &Config| (config.ports().clone(), config.virtual_networks().clone());
+    let below = |config: &Config| {
+        (config.ports().clone(), config.virtual_networks().clone(), config.peerings().clone())
+    };
     if below(running) != below(wanted) {
         changes.push(Change::Forwarding);
     }

@@ -318,6 +318,7 @@ counters! {
     NoRoute "no_route" Drop Packets "No route to the destination." "Add the route, or the prefix to the local network gateway.";
     RouteBlackhole "route_blackhole" Drop Packets "The route says to discard." "";
     ClearText "clear_text" Drop Packets "A packet arrived in clear text that policy wants protected by a tunnel, or would leave unprotected between networks." "Somebody spoofs tunnel addresses on the public side, or the route to the tunnel is missing.";
+    PeeringWrongSource "peering_wrong_source" Drop Packets "A packet of a network has a source in a network that is peered with it." "Find out who spoofs addresses there, or give the host an address of its own network.";
     SelectorOutbound "selector_outbound" Drop Packets "Routed into a tunnel whose traffic selectors do not cover it." "Widen traffic_selectors on both sides, or correct the route.";
     TunnelDown "tunnel_down" Drop Packets "The tunnel has no SA: nothing may leave in clear text, so it is dropped and the tunnel is asked for." "See the connection's reason in `crossgate connections`.";
 

@@ -21,7 +21,7 @@ use crate::meter::Share;
 use crate::route::{Trie, key};
 use crate::selector::{Flow, Selectors};
 
-pub use builder::{BuildError, Builder};
+pub use builder::{BuildError, Builder, Reach};
 
 mod builder;
 
@@ -208,6 +208,8 @@ pub struct Forwarding {
     tunnels: Vec<Option<Placed>>,
     /// By tunnel; empty where no gateway's bandwidth is limited.
     shares: Vec<Option<Arc<Share>>>,
+    /// Networks whose packets may enter the tunnels of another one.
+    transits: Vec<(VrfId, VrfId)>,
 }
 
 impl Forwarding {
@@ -220,6 +222,7 @@ impl Forwarding {
             vrfs: Vec::new(),
             tunnels: Vec::new(),
             shares: Vec::new(),
+            transits: Vec::new(),
         }
     }
 
@@ -276,6 +279,13 @@ impl Forwarding {
     #[must_use]
     pub fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
         Some(&self.placed(id)?.tunnel)
+    }
+
+    /// Whether a tunnel carries packets of this network: its own, or one that uses the gateway of its own by a peering.
+    #[must_use]
+    #[inline]
+    pub fn may_enter(&self, vrf: VrfId, tunnel: &Tunnel) -> bool {
+        tunnel.vrf == vrf || self.transits.contains(&(vrf, tunnel.vrf))
     }
 
     /// Whether any tunnel has a part in a limited bandwidth.

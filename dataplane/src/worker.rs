@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use arrayvec::ArrayVec;
 use dpdk_sys::{Burst, Eal, Mempool, Reassembler, RxQueue, TxQueue, tsc_cycles};
 
 use crate::counter::{Counter, Counters, Local};
@@ -142,6 +143,7 @@ impl Worker {
             transmit: Transmit::new(parts.tx),
             kernel: parts.kernel,
             handover: parts.handover,
+            looped: ArrayVec::new(),
             workers: parts.workers,
             error_limit: TokenBucket::new(sizes.icmp_errors_per_s, sizes.icmp_errors_per_s / 10 + 1),
             reassembler: parts.reassembler,

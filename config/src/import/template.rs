@@ -142,10 +142,10 @@ impl One<'_> {
             }
         }
         draft.networks.push(network);
-        let peerings = "peerings between networks are not supported by this version";
+        let peerings = "peerings between networks are not taken over";
         self.leave_out(
             "virtualNetworks",
-            &[("virtualNetworkPeerings", peerings, "connect them by a tunnel")],
+            &[("virtualNetworkPeerings", peerings, "add a [[virtual_network_peering]] for each direction")],
             draft,
         );
     }
@@ -242,6 +242,14 @@ impl One<'_> {
     fn connection(&self, draft: &mut Draft) {
         let place = format!("connections[{}]", self.name);
         let kind = self.text("connectionType").unwrap_or_default();
+        if kind.eq_ignore_ascii_case("Vnet2Vnet") {
+            let problem = "connections between networks are not taken over";
+            return draft.leave_out(
+                place,
+                problem,
+                "add a connection of type = \"Vnet2Vnet\" with the name or the address of its remote_gateway",
+            );
+        }
         if !kind.eq_ignore_ascii_case("IPsec") {
             let problem = format!("connections of type {} are not supported by this version", shown(&kind));
             return draft.leave_out(

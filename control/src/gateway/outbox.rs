@@ -1,7 +1,9 @@
 //! IKE datagrams that wait for the workers: one leaves when every command that was given before it is acknowledged, so that a peer never
-//! learns of an SA that is not installed yet (make before break).
+//! learns of an SA that is not installed yet (make before break). One to an address of our own (a tunnel between two networks of this appliance) comes back
+//! instead of going to a worker.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use crossgate_dataplane::message::{Full, Inject};
 use crossgate_ike::Transmit;
@@ -15,6 +17,8 @@ use crate::workers::{Ticket, Workers};
 pub(super) struct Outbox {
     waiting: VecDeque<(Ticket, Transmit)>,
     identification: u16,
+    /// To ourselves, ready to be heard.
+    looped: Vec<Transmit>,
 }
 
 impl Outbox {
@@ -27,11 +31,21 @@ impl Outbox {
     }
 
     /// Sends what may be sent. A datagram that cannot be made is dropped and logged: IKE sends it again.
-    pub(super) fn flush(&mut self, buffers: &Mempool, workers: &mut Workers) -> bool {
+    pub(super) fn flush(
+        &mut self,
+        buffers: &Mempool,
+        workers: &mut Workers,
+        is_own: impl Fn(IpAddr) -> bool,
+    ) -> bool {
         let mut sent = false;
         while let Some((ticket, transmit)) = self.waiting.front() {
             if !workers.is_applied(*ticket) {
                 break;
+            }
+            if is_own(transmit.remote.ip()) {
+                self.looped.extend(self.waiting.pop_front().map(|(_, transmit)| transmit));
+                sent = true;
+                continue;
             }
             self.identification = self.identification.wrapping_add(1);
             let made = datagram::packet(
@@ -56,5 +70,10 @@ impl Outbox {
             sent = true;
         }
         sent
+    }
+
+    /// Datagrams that were sent to ourselves, in their order.
+    pub(super) fn take_looped(&mut self) -> Vec<Transmit> {
+        std::mem::take(&mut self.looped)
     }
 }

@@ -1,14 +1,15 @@
 //! What workers tell, and what becomes of it.
 
-use crossgate_config::ConnectionMode;
 use crossgate_dataplane::message::{Command as ToWorker, Event, NeighbourEntry, Punt};
 use crossgate_dataplane::pmtu::TooBig;
 use crossgate_dataplane::sa::{Direction, Expiry};
 use crossgate_dataplane::spi::Spi;
 use crossgate_ike::Command;
+use crossgate_ike::config::Mode;
 use crossgate_ike::event::{ConnectionId, Input, Path, Spi as IkeSpi};
 
 use super::Gateway;
+use crate::reconcile::connections::mode;
 use crate::workers::WorkerId;
 
 impl Gateway {
@@ -51,7 +52,7 @@ impl Gateway {
     fn may_begin(&self, id: ConnectionId) -> bool {
         let name = self.identifiers.connection_name(id);
         let configured = name.and_then(|name| self.config.connections().get(name));
-        configured.is_some_and(|connection| connection.mode != ConnectionMode::ResponderOnly)
+        configured.is_some_and(|connection| mode(&self.config, connection) != Mode::ResponderOnly)
     }
 
     fn on_punt(&mut self, punt: &Punt) {

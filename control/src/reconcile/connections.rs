@@ -39,14 +39,7 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
         additional: policy.additional_key_exchanges.iter().map(additional).collect(),
         children: vec![child(connection)],
-        mode: match connection.mode {
-            ConnectionMode::Default if config.peer_of(connection).address == PeerAddress::Any => {
-                Mode::ResponderOnly
-            }
-            ConnectionMode::Default => Mode::Default,
-            ConnectionMode::InitiatorOnly => Mode::InitiatorOnly,
-            ConnectionMode::ResponderOnly => Mode::ResponderOnly,
-        },
+        mode: mode(config, connection),
         ike_lifetime: Lifetime::of(policy.ike_lifetime),
         dpd: Dpd::of(connection.dpd_timeout),
         force_encapsulation: false,
@@ -67,6 +60,21 @@ fn authentication(configured: &ConfigAuthentication) -> Authentication {
                 allow_sha1: certificates.allow_sha1,
             }))
         }
+    }
+}
+
+/// Who begins. Of a tunnel whose two ends are here, the connection whose name comes first: two calls at once would make two tunnels.
+#[must_use]
+pub fn mode(config: &Config, connection: &Connection) -> Mode {
+    let is_other_end = |other: &&Connection| connection.is_counterpart(other);
+    match (connection.mode, config.connections().values().find(is_other_end)) {
+        (ConnectionMode::Default, Some(other)) if connection.name < other.name => Mode::InitiatorOnly,
+        (ConnectionMode::Default, Some(_)) | (ConnectionMode::ResponderOnly, _) => Mode::ResponderOnly,
+        (ConnectionMode::Default, None) if config.peer_of(connection).address == PeerAddress::Any => {
+            Mode::ResponderOnly
+        }
+        (ConnectionMode::Default, None) => Mode::Default,
+        (ConnectionMode::InitiatorOnly, _) => Mode::InitiatorOnly,
     }
 }
 

@@ -5,15 +5,17 @@
 
 use std::sync::Arc;
 
-use crossgate_config::{Config, Connection, InterfaceAddress, MssClamp, Port, StaticRoute};
+use crossgate_config::{
+    Config, Connection, InterfaceAddress, MssClamp, Port, StaticRoute, VirtualNetworkPeering,
+};
 use crossgate_dataplane::forwarding::{
-    BuildError, Builder, DontFragment, Forwarding, Interface, InterfaceId, MssClamp as Clamp, NextHop,
-    Tunnel, VrfId,
+    BuildError, Builder, DontFragment, Forwarding, Interface, InterfaceId, MssClamp as Clamp, NextHop, Reach,
+    Tunnel, TunnelId, VrfId,
 };
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::header::vlan::VlanId;
-use crossgate_dataplane::selector::{Selectors, TrafficSelector};
-use ipnet::IpNet;
+use crossgate_dataplane::selector::{AddressRange, Selectors, TrafficSelector};
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use crate::identifiers::Identifiers;
 use crate::meters::Meters;
@@ -58,7 +60,19 @@ pub fn build(
         tunnel_routes(&mut builder, config, connection, identifiers, tunnels);
         bandwidth(&mut builder, connection, identifiers, tunnels, meters);
     }
+    for peering in config.peerings().values() {
+        peer(&mut builder, config, peering, identifiers);
+    }
     builder.build()
+}
+
+/// A network's way into one that it is peered with.
+fn peer(builder: &mut Builder, config: &Config, peering: &VirtualNetworkPeering, identifiers: &Identifiers) {
+    let far = &config.virtual_networks()[&peering.remote_virtual_network];
+    let vrfs = identifiers.vrf(&peering.virtual_network).zip(identifiers.vrf(&far.name));
+    let Some((vrf, remote)) = vrfs else { return };
+    let reach = if peering.use_remote_gateways { Reach::Gateways } else { Reach::Network };
+    builder.peer(vrf, remote, &far.address_space, reach);
 }
 
 fn underlay(builder: &mut Builder, port: &Port, identifiers: &Identifiers, facts: &[PortFacts]) {
@@ -120,8 +134,36 @@ fn tunnel_routes(
         builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment });
     }
     let Some((first, _)) = policy.first() else { return };
-    for prefix in &config.peer_of(connection).prefixes {
+    let learned =
+        if connection.learns_prefixes() { learned(config, connection, &policy) } else { Vec::new() };
+    for prefix in config.peer_of(connection).prefixes.iter().chain(&learned) {
         builder.route(vrf, *prefix, NextHop::Tunnel(*first));
+    }
+}
+
+/// What is behind the gateway of another appliance, by what was negotiated: its side of the selectors, but for what is ours or configured to be
+/// elsewhere. The peer has proved who it is; what it may not do is to take others' traffic.
+fn learned(config: &Config, connection: &Connection, policy: &[(TunnelId, Selectors)]) -> Vec<IpNet> {
+    let network = config.network_of(connection);
+    let others = config
+        .connections()
+        .values()
+        .filter(|other| other.name != connection.name && config.network_of(other).name == network.name);
+    let sites = others.flat_map(|other| &config.peer_of(other).prefixes).filter(|site| site.prefix_len() > 0);
+    let peerings = config.peerings().values().filter(|peering| peering.virtual_network == network.name);
+    let peered = peerings
+        .flat_map(|peering| &config.virtual_networks()[&peering.remote_virtual_network].address_space);
+    let taken: Vec<&IpNet> = network.address_space.iter().chain(sites).chain(peered).collect();
+    let overlaps = |one: &IpNet| taken.iter().any(|other| one.contains(*other) || other.contains(one));
+    let ranges = policy.iter().flat_map(|(_, selectors)| &selectors.remote);
+    let prefixes = ranges.flat_map(|selector| prefixes_of(&selector.addresses));
+    prefixes.filter(|prefix| prefix.prefix_len() > 0 && !overlaps(prefix)).collect()
+}
+
+fn prefixes_of(range: &AddressRange) -> Vec<IpNet> {
+    match range {
+        AddressRange::V4(range) => Ipv4Subnets::new(*range.start(), *range.end(), 0).map(IpNet::V4).collect(),
+        AddressRange::V6(range) => Ipv6Subnets::new(*range.start(), *range.end(), 0).map(IpNet::V6).collect(),
     }
 }
 

@@ -49,20 +49,23 @@ fn is_shown(difference: &Difference, changes: &[Change], running: &Config, wante
 /// Whether `change` is made because of `difference`.
 fn is_behind(change: &Change, difference: &Difference, running: &Config, wanted: &Config) -> bool {
     let (Change::Add(name) | Change::Change(name) | Change::Remove(name)) = change else {
-        let below = matches!(difference.kind, Kind::Port | Kind::VirtualNetwork);
+        let below =
+            matches!(difference.kind, Kind::Port | Kind::VirtualNetwork | Kind::VirtualNetworkPeering);
         return *change == Change::Forwarding && below;
     };
     let connections = [running, wanted].into_iter().filter_map(|config| config.connections().get(name));
     let mut connections = connections.into_iter();
     match difference.kind {
         Kind::Connection => *name == difference.name,
-        Kind::LocalNetworkGateway => connections.any(|one| one.local_network_gateway == difference.name),
+        Kind::LocalNetworkGateway => {
+            connections.any(|one| one.local_network_gateway() == Some(&difference.name))
+        }
         // Only a gateway that moves to another network touches its connections: they begin anew.
         Kind::VirtualNetworkGateway => {
             let moved = matches!(change, Change::Add(_)) && running.connections().contains_key(name);
             moved && connections.any(|one| one.gateway == difference.name)
         }
-        Kind::Appliance | Kind::Port | Kind::VirtualNetwork => false,
+        Kind::Appliance | Kind::Port | Kind::VirtualNetwork | Kind::VirtualNetworkPeering => false,
     }
 }
 

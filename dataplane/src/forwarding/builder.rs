@@ -41,6 +41,36 @@ pub struct Builder {
     tunnels: BTreeMap<TunnelId, Tunnel>,
     routes: Vec<(VrfId, IpNet, NextHop)>,
     shares: BTreeMap<TunnelId, Arc<Share>>,
+    peerings: Vec<Peering>,
+}
+
+/// How far a network reaches into one that it is peered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// To that network's own addresses.
+    Network,
+    /// Also through its tunnels.
+    Gateways,
+}
+
+/// One direction of a peering.
+#[derive(Clone, Debug)]
+struct Peering {
+    vrf: VrfId,
+    remote: VrfId,
+    space: Vec<IpNet>,
+    reach: Reach,
+}
+
+impl Peering {
+    /// Whether a route of the remote network is one of the other network's too.
+    fn gives(&self, prefix: IpNet, next_hop: NextHop) -> bool {
+        match next_hop {
+            NextHop::Tunnel(_) => self.reach == Reach::Gateways,
+            NextHop::Unreachable => false,
+            _ => self.space.iter().any(|space| space.contains(&prefix)),
+        }
+    }
 }
 
 impl Builder {
@@ -59,6 +89,13 @@ impl Builder {
     /// Gives a tunnel a part in a limited bandwidth; the tunnels of one connection have one in common.
     pub fn share(&mut self, tunnel: TunnelId, share: Arc<Share>) -> &mut Self {
         self.shares.insert(tunnel, share);
+        self
+    }
+
+    /// Lets a network reach a remote one by that one's own routes within `space`; not by those that it has from other peerings, so that peerings are
+    /// not transitive. The way back is another call.
+    pub fn peer(&mut self, vrf: VrfId, remote: VrfId, space: &[IpNet], reach: Reach) -> &mut Self {
+        self.peerings.push(Peering { vrf, remote, space: space.to_vec(), reach });
         self
     }
 
@@ -93,11 +130,13 @@ impl Builder {
         for (id, tunnel) in &self.tunnels {
             put(&mut tunnels, id.0 as usize, Placed { tunnel: tunnel.clone(), policy: policies[id] });
         }
+        let transits = self.peerings.iter().filter(|peering| peering.reach == Reach::Gateways);
+        let transits = transits.map(|peering| (peering.vrf, peering.remote)).collect();
         let mut shares = Vec::new();
         for (id, share) in &self.shares {
             put(&mut shares, id.0 as usize, Arc::clone(share));
         }
-        Ok(Forwarding { interfaces, ports, vrfs: self.vrfs(&policies), tunnels, shares })
+        Ok(Forwarding { interfaces, ports, vrfs: self.vrfs(&policies), tunnels, shares, transits })
     }
 
     /// The policy of each tunnel: the first of those that lead to it as their alternative.
@@ -166,11 +205,30 @@ impl Builder {
             routes.extend(interface.addresses.iter().filter_map(broadcast_of));
             routes.extend(interface.addresses.iter().map(|own| (own.addr().into(), NextHop::Local(*id))));
         }
+        self.peered(&mut by_vrf);
         let mut vrfs = Vec::new();
         for (id, routes) in by_vrf {
             put(&mut vrfs, usize::from(id.0), table(&routes, policies));
         }
         vrfs
+    }
+
+    /// Adds what networks have from peerings, in front: what is a network's own comes later and wins.
+    fn peered(&self, by_vrf: &mut BTreeMap<VrfId, Vec<(IpNet, NextHop)>>) {
+        let given: Vec<(VrfId, Vec<_>)> = self
+            .peerings
+            .iter()
+            .map(|peering| {
+                let remote = by_vrf.get(&peering.remote).into_iter().flatten();
+                let given = remote.filter(|(prefix, next_hop)| peering.gives(*prefix, *next_hop));
+                (peering.vrf, given.copied().collect())
+            })
+            .collect();
+        for (vrf, mut routes) in given {
+            let own = by_vrf.entry(vrf).or_default();
+            routes.append(own);
+            *own = routes;
+        }
     }
 }
 

@@ -105,15 +105,26 @@ pub(super) fn next_hop(
     origin: Origin,
     flow: &Flow,
 ) -> Result<NextHop, Counter> {
-    if matches!(origin, Origin::Interface(..))
-        && matches!(forwarding.route(vrf, flow.source), NextHop::Tunnel(_))
-    {
-        return Err(Counter::ClearText);
+    if matches!(origin, Origin::Interface(..)) {
+        check_source(forwarding, vrf, flow.source)?;
     }
     if flow.is_link_local() {
         return on_link(forwarding, origin, flow.destination);
     }
     Ok(forwarding.route(vrf, flow.destination))
+}
+
+/// What came in clear text may pretend neither to be out of a tunnel nor to be of a network that is peered with its own.
+fn check_source(forwarding: &Forwarding, vrf: VrfId, source: IpAddr) -> Result<(), Counter> {
+    match forwarding.route(vrf, source) {
+        NextHop::Tunnel(_) => Err(Counter::ClearText),
+        NextHop::Connected(from) | NextHop::Via(from, _) | NextHop::Local(from)
+            if forwarding.interface(from).is_some_and(|from| from.vrf != vrf) =>
+        {
+            Err(Counter::PeeringWrongSource)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A link-local address means something on its link only (RFC 4291, 2.5.6; RFC 4007, 9): what has one is for us, or our answer to a
@@ -167,7 +178,7 @@ fn enter(
     let forwarding = std::sync::Arc::clone(&cx.forwarding);
     let is_up = |id| tables.outbound_of(id).is_some();
     let tunnel = forwarding.tunnel_for(routed, &packet.flow, is_up);
-    let Some((id, tunnel)) = tunnel.filter(|(_, tunnel)| tunnel.vrf == packet.vrf) else {
+    let Some((id, tunnel)) = tunnel.filter(|(_, tunnel)| forwarding.may_enter(packet.vrf, tunnel)) else {
         return refuse(packet, Counter::SelectorOutbound, PROHIBITED, errors, cx);
     };
     let Some(inner_mtu_bytes) = tables.outbound_of(id).map(|sa| sa.inner_mtu_bytes()) else {

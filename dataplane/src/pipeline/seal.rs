@@ -21,7 +21,7 @@ use crate::forwarding::{Forwarding, NextHop, TunnelId, VrfId};
 use crate::gcm::{Job, Nonce};
 use crate::message::Event;
 use crate::neighbour::Neighbours;
-use crate::packet::{Batch, Entering, Family, Leaving, discard, put};
+use crate::packet::{Batch, Entering, Family, Leaving, Sealed, discard, put};
 use crate::pmtu::Fit;
 use crate::sa::{Direction, Expiry, OutboundSa, Outer, Writers};
 use crate::worker::Stage;
@@ -300,7 +300,7 @@ fn find_egress(
     Egress::find(interface, next_hop, family, forwarding, neighbours, now)
 }
 
-/// The outer packet's route. Never into a tunnel again.
+/// The outer packet's route: never into a tunnel again, and to the open stage if the peer is ourselves.
 fn outer_route(mbuf: Mbuf, sa: &OutboundSa, leaving: &mut Batch<Leaving>, cx: &mut Context) {
     let remote = sa.hot.remote();
     match cx.forwarding.route(VrfId::UNDERLAY, remote) {
@@ -310,9 +310,14 @@ fn outer_route(mbuf: Mbuf, sa: &OutboundSa, leaving: &mut Batch<Leaving>, cx: &m
         NextHop::Via(interface, next_hop) => {
             put(leaving, Leaving { mbuf, interface, next_hop }, &mut cx.counters);
         }
-        NextHop::Unreachable | NextHop::Local(_) | NextHop::Tunnel(_) => {
-            discard(mbuf, Counter::NoRoute, &mut cx.counters);
+        NextHop::Local(_) => {
+            let (in_udp, esp_at) = (sa.hot.is_in_udp(), sa.hot.esp_at());
+            let end = u16::try_from(mbuf.len_bytes()).unwrap_or(u16::MAX); // of a packet within 64 KiB
+            if let Err(full) = cx.looped.try_push(Sealed { mbuf, at: 0, esp_at, end, in_udp }) {
+                discard(full.element().mbuf, Counter::HandoverFull, &mut cx.counters);
+            }
         }
+        NextHop::Unreachable | NextHop::Tunnel(_) => discard(mbuf, Counter::NoRoute, &mut cx.counters),
         NextHop::Blackhole => discard(mbuf, Counter::RouteBlackhole, &mut cx.counters),
     }
 }

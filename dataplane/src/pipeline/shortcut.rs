@@ -374,7 +374,7 @@ fn enter(
             return Decision::General;
         }
         if tunnel.selectors.matches_outbound(flow) && is_up(id) {
-            return if tunnel.vrf == vrf { Decision::Enter(id) } else { Decision::General };
+            return if forwarding.may_enter(vrf, tunnel) { Decision::Enter(id) } else { Decision::General };
         }
         next = tunnel.alternative;
     }

@@ -333,6 +333,22 @@ impl Hot {
         }
     }
 
+    /// Where the ESP header begins in an outer packet.
+    #[inline]
+    pub(crate) fn esp_at(&self) -> u16 {
+        match self.outer {
+            Outer::V4 => 20,
+            Outer::V4Udp => 28,
+            Outer::V6 => 40,
+            Outer::V6Udp => 48,
+        }
+    }
+
+    /// Whether a UDP header stands before it.
+    pub(crate) fn is_in_udp(&self) -> bool {
+        matches!(self.outer, Outer::V4Udp | Outer::V6Udp)
+    }
+
     fn spi(&self) -> Spi {
         Spi::new(u32::from_be_bytes(self.spi)).expect("written from an Spi")
     }

@@ -207,7 +207,7 @@ fn bad_lan() -> Vec<(Counter, Vec<u8>)> {
 }
 
 /// Drop reasons that no single frame can bring about, and where they are tested.
-const ELSEWHERE: [(Counter, &str); 20] = [
+const ELSEWHERE: [(Counter, &str); 21] = [
     (HandoverFull, "exhaustion.rs"),
     (PuntRingFull, "exhaustion.rs"),
     (TxRingFull, "exhaustion.rs"),
@@ -220,6 +220,7 @@ const ELSEWHERE: [(Counter, &str); 20] = [
     (ReassemblyTooLong, "exhaustion.rs"),
     (EspNoRoom, "exhaustion.rs"),
     (EspWrongSource, "policy.rs"),
+    (PeeringWrongSource, "peering.rs"),
     (TunnelDown, "local.rs"),
     (SaExpiredOutbound, "tunnel.rs"),
     (SequenceExhausted, "tunnel.rs"),

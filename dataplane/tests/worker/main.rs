@@ -12,6 +12,7 @@ mod link_local;
 mod local;
 mod neighbours;
 mod operations;
+mod peering;
 mod policy;
 mod sequence;
 mod size;

@@ -1,0 +1,211 @@
+//! Connections between two virtual networks (`Vnet2Vnet`): what is behind the peer comes from the other network. `remote_gateway` names a gateway of this
+//! file, or is the public address of one on another appliance, whose address space is learned when the tunnel is negotiated.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use toml::de::DeValue;
+
+use super::{Around, Connection, ConnectionType};
+use crate::document::Section;
+use crate::gateway::{VirtualNetworkGateway, VpnType};
+use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
+use crate::name::Name;
+use crate::report::{Located, Place, Report};
+use crate::shelf::Shelf;
+use crate::value::{Value, Wrong};
+
+/// The gateway at the other end of a connection between networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteGateway {
+    /// One of this file.
+    Named(Name),
+    /// One of another appliance, by its public address.
+    At(IpAddr),
+}
+
+/// Whom a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remote {
+    /// A local network gateway, by name.
+    LocalNetworkGateway(Name),
+    /// A gateway of another network.
+    Gateway {
+        /// Which.
+        reference: RemoteGateway,
+        /// The same as a peer. Without prefixes if they are learned.
+        described: Arc<LocalNetworkGateway>,
+    },
+}
+
+impl Value for RemoteGateway {
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        IpAddr::read(value).map(Self::At).or_else(|_| Name::read(value).map(Self::Named))
+    }
+}
+
+impl fmt::Display for RemoteGateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(f),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
+impl Connection {
+    /// The local network gateway that it leads to; `None` between networks.
+    #[must_use]
+    pub fn local_network_gateway(&self) -> Option<&Name> {
+        match &self.remote {
+            Remote::LocalNetworkGateway(name) => Some(name),
+            Remote::Gateway { .. } => None,
+        }
+    }
+
+    /// The gateway of this file that it leads to.
+    #[must_use]
+    pub fn remote_gateway(&self) -> Option<&Name> {
+        match &self.remote {
+            Remote::Gateway { reference: RemoteGateway::Named(name), .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether what is behind the peer is learned when the tunnel is negotiated.
+    #[must_use]
+    pub fn learns_prefixes(&self) -> bool {
+        matches!(&self.remote, Remote::Gateway { reference: RemoteGateway::At(_), .. })
+    }
+
+    /// Whether `other` is the same tunnel seen from its other end, on this appliance.
+    #[must_use]
+    pub fn is_counterpart(&self, other: &Self) -> bool {
+        self.remote_gateway() == Some(&other.gateway) && other.remote_gateway() == Some(&self.gateway)
+    }
+}
+
+/// Whom the connection leads to, the same as a peer, and where the file says so.
+pub(super) fn far_end(
+    section: &mut Section<'_>,
+    connection_type: ConnectionType,
+    name: Option<&Located<Name>>,
+    gateway: Option<&VirtualNetworkGateway>,
+    around: &Around<'_>,
+    report: &mut Report<'_>,
+) -> (Option<Remote>, Option<Arc<LocalNetworkGateway>>, Option<Place>) {
+    match connection_type {
+        ConnectionType::IPsec => {
+            let reference = section.required::<Name>("local_network_gateway", "\"site-b\"", report);
+            let peer = reference.as_ref().and_then(|name| around.peers.find(name, report));
+            let remote = peer.map(|peer| Remote::LocalNetworkGateway(peer.name.clone()));
+            (remote, peer.cloned().map(Arc::new), reference.map(|reference| reference.place))
+        }
+        ConnectionType::Vnet2Vnet => match remote(section, name, gateway, around, report) {
+            Some(Located { value: (reference, described), place }) => {
+                let described = Arc::new(described);
+                let remote = Remote::Gateway { reference, described: Arc::clone(&described) };
+                (Some(remote), Some(described), Some(place))
+            }
+            None => (None, None, None),
+        },
+    }
+}
+
+/// Reads `remote_gateway`, and describes it as a peer.
+fn remote(
+    section: &mut Section<'_>,
+    name: Option<&Located<Name>>,
+    gateway: Option<&VirtualNetworkGateway>,
+    around: &Around<'_>,
+    report: &mut Report<'_>,
+) -> Option<Located<(RemoteGateway, LocalNetworkGateway)>> {
+    let Located { value: reference, place } =
+        section.required::<RemoteGateway>("remote_gateway", "\"gw-b\"", report)?;
+    if let Some(own) = gateway.filter(|own| own.vpn_type == VpnType::PolicyBased) {
+        route_based(own, &place, report);
+    }
+    let described = match &reference {
+        RemoteGateway::At(address) => {
+            let (name, address) = (name?.value.clone(), PeerAddress::At(*address));
+            LocalNetworkGateway { name, address, prefixes: Vec::new() }
+        }
+        RemoteGateway::Named(name) => {
+            let found = Located { value: name.clone(), place: place.clone() };
+            let other = around.gateways.find(&found, report)?;
+            named(other, gateway?, around, &place, report)?
+        }
+    };
+    Some(Located { value: (reference, described), place })
+}
+
+fn route_based(gateway: &VirtualNetworkGateway, place: &Place, report: &mut Report<'_>) {
+    let problem =
+        format!("the gateway \"{}\" is PolicyBased: both ends of Vnet2Vnet are RouteBased", gateway.name);
+    report.error(place, problem, "take vpn_type = \"RouteBased\" for it, or type = \"IPsec\"");
+}
+
+fn named(
+    other: &VirtualNetworkGateway,
+    own: &VirtualNetworkGateway,
+    around: &Around<'_>,
+    place: &Place,
+    report: &mut Report<'_>,
+) -> Option<LocalNetworkGateway> {
+    if other.name == own.name {
+        let problem = format!("the gateway \"{}\" cannot be connected with itself", own.name);
+        report.error(place, problem, "name the gateway of another network");
+        return None;
+    }
+    if other.vpn_type == VpnType::PolicyBased {
+        route_based(other, place, report);
+    }
+    let address = other.public_addresses.iter().find(|address| {
+        let local = own.public_addresses.iter().find(|local| local.is_ipv4() == address.is_ipv4());
+        local.is_some_and(|local| local != *address)
+    });
+    let Some(address) = address else {
+        let problem = format!(
+            "\"{}\" and \"{}\" have no public addresses of one family that are not the same",
+            own.name, other.name
+        );
+        report.error(place, problem, "give each gateway a public address of its own");
+        return None;
+    };
+    let network = around.networks.sound().get(&other.virtual_network)?;
+    Some(LocalNetworkGateway {
+        name: other.name.clone(),
+        address: PeerAddress::At(*address),
+        prefixes: network.address_space.clone(),
+    })
+}
+
+/// Reports connections between networks of this file of which only one end is there, and ends with different keys.
+pub(super) fn check_pairs(
+    connections: &Shelf<Connection>,
+    places: &[(Name, Place)],
+    report: &mut Report<'_>,
+) {
+    let keys = |connection: &Connection| connection.authentication.shared_key().cloned();
+    for (name, place) in places {
+        let Some(one) = connections.sound().get(name) else { continue };
+        let Some(far) = one.remote_gateway() else { continue };
+        let other = connections.sound().values().find(|other| one.is_counterpart(other));
+        match other {
+            Some(other) if keys(other) != keys(one) && other.name < one.name => {
+                let problem = format!("the shared key is not that of \"{}\", the other end", other.name);
+                report.error(place, problem, "refer to the same key at both ends");
+            }
+            None if connections.is_complete() => {
+                let problem = format!("there is no connection from \"{far}\" back to \"{}\"", one.gateway);
+                let remedy = format!(
+                    "add a [[connection]] of type \"Vnet2Vnet\" with gateway = \"{far}\" and remote_gateway = \"{}\"",
+                    one.gateway
+                );
+                report.error(place, problem, remedy);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Peerings: two virtual networks of this appliance that reach each other by routes, without a gateway between them and without encryption. One for
+//! each direction, as in Azure; both have to be there.
+
+use std::collections::BTreeMap;
+
+use crate::connection::{Connection, Remote};
+use crate::document::Section;
+use crate::gateway::VirtualNetworkGateway;
+use crate::local_network_gateway::LocalNetworkGateway;
+use crate::name::Name;
+use crate::network::VirtualNetwork;
+use crate::prefix::overlap;
+use crate::report::{Located, Place, Report};
+use crate::shelf::Shelf;
+
+/// One direction of a peering.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualNetworkPeering {
+    /// Name, unique among peerings.
+    pub name: Name,
+    /// The network from which the other one is reached.
+    pub virtual_network: Name,
+    /// The other one; their address spaces do not overlap, and there is a peering back.
+    pub remote_virtual_network: Name,
+    /// Whether the other network may use this one's gateway.
+    pub allow_gateway_transit: bool,
+    /// Whether this network uses the other one's gateway, which allows it; it has none of its own then.
+    pub use_remote_gateways: bool,
+}
+
+/// The resources that peerings have to fit.
+pub(crate) struct Around<'a> {
+    pub(crate) networks: &'a Shelf<VirtualNetwork>,
+    pub(crate) gateways: &'a Shelf<VirtualNetworkGateway>,
+    pub(crate) peers: &'a Shelf<LocalNetworkGateway>,
+    pub(crate) connections: &'a Shelf<Connection>,
+}
+
+/// Reads each `[[virtual_network_peering]]`.
+pub(crate) fn read(
+    root: &mut Section<'_>,
+    around: &Around<'_>,
+    report: &mut Report<'_>,
+) -> Shelf<VirtualNetworkPeering> {
+    let mut peerings = Shelf::new("virtual network peering");
+    let mut places: BTreeMap<(Name, Name), Place> = BTreeMap::new();
+    for section in root.sections("virtual_network_peering", report) {
+        let Some(mut section) = section else {
+            peerings.put(None, None);
+            continue;
+        };
+        let name = section.name("virtual_network_peering", report);
+        if let Some(name) = &name {
+            peerings.declare(name, report);
+        }
+        let ends = ends(&mut section, around.networks, report);
+        let mut flag = |key| section.optional::<bool>(key, report).is_some_and(|flag| flag.value);
+        let (allow_gateway_transit, use_remote_gateways) =
+            (flag("allow_gateway_transit"), flag("use_remote_gateways"));
+        if let Some(ends) = &ends {
+            if let Some(other) = places.get(ends) {
+                let problem =
+                    format!("\"{}\" is peered with \"{}\" on line {} already", ends.0, ends.1, other.line);
+                report.error(&section.place, problem, "leave one of the two out");
+            } else {
+                places.insert(ends.clone(), section.place.clone());
+            }
+        }
+        section.finish(report);
+        let peering = name.as_ref().zip(ends).map(|(name, (virtual_network, remote_virtual_network))| {
+            let name = name.value.clone();
+            VirtualNetworkPeering {
+                name,
+                virtual_network,
+                remote_virtual_network,
+                allow_gateway_transit,
+                use_remote_gateways,
+            }
+        });
+        peerings.put(name, peering);
+    }
+    for peering in peerings.sound().values() {
+        let key = (peering.virtual_network.clone(), peering.remote_virtual_network.clone());
+        let Some(place) = places.get(&key) else { continue };
+        check_pair(peering, &peerings, place, report);
+        check_transit(peering, &peerings, around, place, report);
+        check_prefixes(peering, around, place, report);
+    }
+    peerings
+}
+
+/// The two networks, whose address spaces do not overlap.
+fn ends(
+    section: &mut Section<'_>,
+    networks: &Shelf<VirtualNetwork>,
+    report: &mut Report<'_>,
+) -> Option<(Name, Name)> {
+    let near = section.required::<Name>("virtual_network", "\"hub\"", report);
+    let far = section.required::<Name>("remote_virtual_network", "\"spoke\"", report);
+    let mut find = |reference: &Option<Located<Name>>| {
+        reference.as_ref().and_then(|reference| networks.find(reference, report))
+    };
+    let (near, far) = (find(&near), find(&far));
+    let (near, far) = near.zip(far)?;
+    if near.name == far.name {
+        let problem = format!("the network \"{}\" cannot be peered with itself", near.name);
+        report.error(&section.place, problem, "name another network in remote_virtual_network");
+        return None;
+    }
+    for own in &near.address_space {
+        if let Some(other) = far.address_space.iter().find(|other| overlap(*own, **other)) {
+            let problem = format!("{own} of \"{}\" overlaps {other} of \"{}\"", near.name, far.name);
+            let remedy = "networks that are peered need address spaces of their own";
+            report.error(&section.place, problem, remedy);
+        }
+    }
+    Some((near.name.clone(), far.name.clone()))
+}
+
+fn counterpart<'a>(
+    peering: &VirtualNetworkPeering,
+    peerings: &'a Shelf<VirtualNetworkPeering>,
+) -> Option<&'a VirtualNetworkPeering> {
+    peerings.sound().values().find(|other| {
+        other.virtual_network == peering.remote_virtual_network
+            && other.remote_virtual_network == peering.virtual_network
+    })
+}
+
+/// A peering of one direction carries nothing.
+fn check_pair(
+    peering: &VirtualNetworkPeering,
+    peerings: &Shelf<VirtualNetworkPeering>,
+    place: &Place,
+    report: &mut Report<'_>,
+) {
+    if counterpart(peering, peerings).is_none() && peerings.is_complete() {
+        let (near, far) = (&peering.virtual_network, &peering.remote_virtual_network);
+        let problem = format!("there is no peering from \"{far}\" back to \"{near}\", so nothing could pass");
+        let remedy = format!(
+            "add a [[virtual_network_peering]] with virtual_network = \"{far}\" and remote_virtual_network = \"{near}\""
+        );
+        report.error(place, problem, remedy);
+    }
+}
+
+/// A network that uses another one's gateway has none of its own, uses one only, and is allowed to.
+fn check_transit(
+    peering: &VirtualNetworkPeering,
+    peerings: &Shelf<VirtualNetworkPeering>,
+    around: &Around<'_>,
+    place: &Place,
+    report: &mut Report<'_>,
+) {
+    if !peering.use_remote_gateways {
+        return;
+    }
+    let (near, far) = (&peering.virtual_network, &peering.remote_virtual_network);
+    let gateway_of =
+        |network: &Name| around.gateways.sound().values().find(|gateway| gateway.virtual_network == *network);
+    if counterpart(peering, peerings).is_some_and(|other| !other.allow_gateway_transit) {
+        let problem = format!("\"{far}\" does not allow \"{near}\" to use its gateway");
+        let remedy = format!("add allow_gateway_transit = true to the peering from \"{far}\" to \"{near}\"");
+        report.error(place, problem, remedy);
+    }
+    if gateway_of(far).is_none() && around.gateways.is_complete() {
+        let problem = format!("the network \"{far}\" has no gateway that could be used");
+        report.error(
+            place,
+            problem,
+            "add a [[virtual_network_gateway]] to it, or leave use_remote_gateways out",
+        );
+    }
+    if let Some(own) = gateway_of(near) {
+        let problem = format!("the network \"{near}\" has a gateway of its own, \"{}\"", own.name);
+        report.error(place, problem, "leave use_remote_gateways out, or that gateway");
+    }
+    let earlier = peerings.sound().values().find(|other| {
+        other.use_remote_gateways && other.virtual_network == *near && other.name < peering.name
+    });
+    if let Some(other) = earlier {
+        let problem = format!("\"{near}\" uses the gateway of \"{}\" already", other.remote_virtual_network);
+        report.error(place, problem, "take use_remote_gateways out of one of the two peerings");
+    }
+}
+
+/// What is behind a tunnel of a network cannot be in a peered network too.
+fn check_prefixes(
+    peering: &VirtualNetworkPeering,
+    around: &Around<'_>,
+    place: &Place,
+    report: &mut Report<'_>,
+) {
+    let Some(far) = around.networks.sound().get(&peering.remote_virtual_network) else { return };
+    for connection in around.connections.sound().values() {
+        let gateway = around.gateways.sound().get(&connection.gateway);
+        let peer = match &connection.remote {
+            Remote::LocalNetworkGateway(name) => around.peers.sound().get(name),
+            Remote::Gateway { described, .. } => Some(&**described),
+        };
+        let Some((_, peer)) = gateway.filter(|own| own.virtual_network == peering.virtual_network).zip(peer)
+        else {
+            continue;
+        };
+        let sites = peer.prefixes.iter().filter(|prefix| prefix.prefix_len() > 0);
+        let mut clashes = sites.flat_map(|site| {
+            far.address_space.iter().filter(|space| overlap(**space, *site)).map(move |space| (site, space))
+        });
+        if let Some((site, space)) = clashes.next() {
+            let problem = format!("{space} of \"{}\" overlaps {site} of \"{}\"", far.name, peer.name);
+            let remedy = "sites and networks that reach each other need addresses of their own";
+            report.error(place, problem, remedy);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Networks that are peered: routed to each other without a tunnel, through each other's tunnels where that is allowed, and never mixed otherwise.
+
+use crate::lab::{
+    self, Gateway, HOST, LAN, OURS, Options, PEER, SITE, Site, TUNNEL, WAN, authentic, frame, framed,
+    inbound, ip, net, outbound, packet, padded, spi,
+};
+use crossgate_dataplane::counter::Counter::{self, *};
+use crossgate_dataplane::forwarding::{
+    Interface, InterfaceId, NextHop, PortIndex, Reach, Tunnel, TunnelId, VrfId,
+};
+use crossgate_dataplane::header::Protocol;
+use crossgate_dataplane::header::ethernet::{EtherType, Mac};
+use crossgate_dataplane::header::vlan::VlanId;
+use crossgate_dataplane::message::{Command, NeighbourEntry};
+use crossgate_dataplane::sa::Esn;
+use crossgate_dataplane::selector::{Selectors, TrafficSelector};
+
+const SPOKE: VrfId = VrfId(2);
+const SPOKE_HOST: &str = "10.3.0.99";
+const VLAN: u16 = 20;
+
+/// Site 1's gateway, whose tunnel is any-to-any, with a second network on a VLAN: peered with the first one, if `reach` says how far.
+fn gateway(reach: Option<Reach>) -> Gateway {
+    let any = vec![TrafficSelector::of_prefix(net("0.0.0.0/0"))];
+    let selectors = Selectors { local: any.clone(), remote: any };
+    let mut builder = lab::builder(Site(1));
+    builder.tunnel(TUNNEL, Tunnel { selectors, ..lab::tunnel(Site(1)) });
+    let interface = Interface {
+        port: PortIndex(1),
+        vlan: VlanId::new(VLAN),
+        vrf: SPOKE,
+        mac: OURS[LAN],
+        mtu_bytes: 1500,
+        addresses: vec![net("10.3.0.1/24")],
+    };
+    builder.interface(InterfaceId(2), interface);
+    if let Some(reach) = reach {
+        builder.peer(SPOKE, SITE, &[net("10.1.0.0/16")], reach);
+        builder.peer(SITE, SPOKE, &[net("10.3.0.0/16")], Reach::Network);
+    }
+    let mut one = Gateway::with(Site(1), 1, builder.build().expect("consistent"));
+    let (interface, address, mac) = (InterfaceId(2), ip(SPOKE_HOST), HOST);
+    one.command(0, Command::LearnNeighbour(NeighbourEntry { interface, address, mac }));
+    let options = Options { esn: Esn::Off, ..Options::default() };
+    one.install(outbound(Site(1), &options, 0), inbound(Site(1), &options, 0));
+    one.moved();
+    one
+}
+
+fn between(source: &str, destination: &str, hops: u8) -> Vec<u8> {
+    packet(ip(source), ip(destination), Protocol(253), hops, &[7; 64])
+}
+
+/// The frame of a packet on the second network's VLAN.
+fn tagged(to: Mac, from: Mac, packet: &[u8]) -> Vec<u8> {
+    let tag = [VLAN.to_be_bytes(), [8, 0]].concat();
+    framed(to, from, EtherType::VLAN, &[&tag, packet].concat())
+}
+
+/// Lets a packet arrive twice (a stranger, then a known flow); what left by each port, and what moved.
+fn pass(one: &mut Gateway, port: usize, arrives: &[u8]) -> [Vec<Vec<u8>>; 2] {
+    one.arrive(port, arrives);
+    one.arrive(port, arrives);
+    one.run();
+    [one.sent(WAN), one.sent(LAN)]
+}
+
+fn drops(one: &mut Gateway) -> Vec<(Counter, u64)> {
+    one.moved().into_iter().filter(|(counter, _)| counter.is_drop()).collect()
+}
+
+#[test]
+fn peered_networks_reach_each_other_in_clear_and_others_do_not() {
+    let there = frame(OURS[LAN], HOST, &between("10.1.0.99", SPOKE_HOST, 64));
+    let back = tagged(OURS[LAN], HOST, &between(SPOKE_HOST, "10.1.0.99", 64));
+    for reach in [Reach::Network, Reach::Gateways] {
+        let mut one = gateway(Some(reach));
+        let expected = tagged(HOST, OURS[LAN], &between("10.1.0.99", SPOKE_HOST, 63));
+        assert_eq!(pass(&mut one, LAN, &there), [vec![], vec![expected; 2]]);
+        let expected = frame(HOST, OURS[LAN], &between(SPOKE_HOST, "10.1.0.99", 63));
+        assert_eq!(pass(&mut one, LAN, &back), [vec![], vec![expected; 2]]);
+        assert_eq!(drops(&mut one), []);
+        one.finish();
+    }
+    let mut one = gateway(None);
+    for frame in [&there, &back] {
+        pass(&mut one, LAN, frame);
+        assert_eq!(drops(&mut one), [(NoRoute, 2)]);
+    }
+    one.finish();
+}
+
+#[test]
+fn network_uses_the_tunnels_of_another_where_the_peering_says_so() {
+    let out = tagged(OURS[LAN], HOST, &between(SPOKE_HOST, "10.2.0.99", 64));
+    let inner = padded(&between("10.2.0.99", SPOKE_HOST, 64));
+    let mut one = gateway(Some(Reach::Gateways));
+    let [sealed, _] = pass(&mut one, LAN, &out);
+    assert_eq!((sealed.len(), drops(&mut one)), (2, vec![]));
+    for sequence in 1..=2 {
+        one.arrive(WAN, &authentic(Site(1), spi(Site(1), 0), Esn::Off, sequence, &inner));
+    }
+    one.run();
+    let expected = tagged(HOST, OURS[LAN], &between("10.2.0.99", SPOKE_HOST, 63));
+    assert_eq!(one.sent(LAN), vec![expected; 2]);
+    assert_eq!(drops(&mut one), []);
+    one.finish();
+
+    for reach in [Some(Reach::Network), None] {
+        let mut one = gateway(reach);
+        let [sealed, _] = pass(&mut one, LAN, &out);
+        assert_eq!((sealed.len(), drops(&mut one)), (0, vec![(NoRoute, 2)]), "{reach:?}");
+        one.finish();
+    }
+}
+
+#[test]
+fn host_that_takes_an_address_of_a_peered_network_is_dropped() {
+    let mut one = gateway(Some(Reach::Gateways));
+    let spoofs = [
+        frame(OURS[LAN], HOST, &between(SPOKE_HOST, "10.2.0.99", 64)),
+        frame(OURS[LAN], PEER, &between("10.3.0.1", "10.2.0.99", 64)),
+        tagged(OURS[LAN], HOST, &between("10.1.0.99", "10.2.0.99", 64)),
+    ];
+    for spoof in spoofs {
+        assert_eq!(pass(&mut one, LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+        assert_eq!(drops(&mut one), [(PeeringWrongSource, 2)]);
+    }
+    let spoof = tagged(OURS[LAN], HOST, &between("10.2.0.99", "10.1.0.99", 64));
+    pass(&mut one, LAN, &spoof);
+    assert_eq!(drops(&mut one), [(ClearText, 2)]);
+    one.finish();
+}
+
+/// The same two networks, not peered, with a tunnel between them whose both ends are here: tunnel 3 of the first, tunnel 4 of the second.
+fn tunnel_to_ourselves() -> Gateway {
+    let far = TunnelId(4);
+    let mut builder = lab::builder(Site(1));
+    let wan = Interface {
+        port: PortIndex(0),
+        vlan: None,
+        vrf: VrfId::UNDERLAY,
+        mac: OURS[WAN],
+        mtu_bytes: 1500,
+        addresses: vec![net("192.0.2.1/24"), net("192.0.2.2/24")],
+    };
+    let lan = Interface {
+        port: PortIndex(1),
+        vlan: VlanId::new(VLAN),
+        vrf: SPOKE,
+        mac: OURS[LAN],
+        addresses: vec![net("10.2.0.1/24")],
+        ..wan.clone()
+    };
+    builder.interface(InterfaceId(0), wan).interface(InterfaceId(2), lan);
+    builder.tunnel(far, Tunnel { vrf: SPOKE, ..lab::tunnel(Site(2)) });
+    builder.route(SPOKE, net("10.1.0.0/16"), NextHop::Tunnel(far));
+    let mut one = Gateway::with(Site(1), 1, builder.build().expect("consistent"));
+    let (interface, address, mac) = (InterfaceId(2), ip("10.2.0.99"), HOST);
+    one.command(0, Command::LearnNeighbour(NeighbourEntry { interface, address, mac }));
+    let options = Options { esn: Esn::Off, ..Options::default() };
+    one.install(outbound(Site(1), &options, 0), inbound(Site(1), &options, 0));
+    let options = Options { tunnel: far, ..options };
+    one.install(outbound(Site(2), &options, 0), inbound(Site(2), &options, 0));
+    one.moved();
+    one
+}
+
+#[test]
+fn tunnel_between_two_networks_of_one_gateway_is_sealed_and_opened_here() {
+    let mut one = tunnel_to_ourselves();
+    let there = frame(OURS[LAN], HOST, &between("10.1.0.99", "10.2.0.99", 64));
+    let expected = tagged(HOST, OURS[LAN], &between("10.1.0.99", "10.2.0.99", 62));
+    assert_eq!(pass(&mut one, LAN, &there), [vec![], vec![expected; 2]]);
+    assert_eq!(one.moved(), [(RxPackets, 2), (TxPackets, 2), (EspSealed, 2), (EspOpened, 2)]);
+    let back = tagged(OURS[LAN], HOST, &between("10.2.0.99", "10.1.0.99", 64));
+    let expected = frame(HOST, OURS[LAN], &between("10.2.0.99", "10.1.0.99", 62));
+    assert_eq!(pass(&mut one, LAN, &back), [vec![], vec![expected; 2]]);
+    one.finish();
+}
