@@ -75,6 +75,28 @@ impl PeerSite {
     }
 }
 
+/// The public side of any number of sites: a switch.
+pub struct Wan {
+    switch: Namespace,
+}
+
+impl Wan {
+    /// A switch that nothing is plugged into.
+    pub fn new() -> Result<Self> {
+        let switch = Namespace::new("wan", Stack::Dpdk)?;
+        switch.ip("link add name switch type bridge")?;
+        switch.ip("link set switch up")?;
+        Ok(Self { switch })
+    }
+
+    /// Lays a cable from the interface `device` of `site` to port `number` of the switch.
+    pub fn plug(&self, number: u8, site: &Namespace, device: &str) -> Result<()> {
+        let port = format!("port-{number}");
+        cable((site, device), (&self.switch, &port), 1500)?;
+        self.switch.ip(&format!("link set {port} master switch")).map(drop)
+    }
+}
+
 /// Site 1 with our gateway, site 2 with a peer, and the wan between them.
 pub fn with_peer() -> Result<(Site, PeerSite)> {
     let (ours, peer) = (Site::new(1)?, PeerSite::new(2)?);

@@ -1,0 +1,196 @@
+//! The examples in `config/examples`, run as they stand, with strongSwan as every other site.
+
+use crossgate_tests::capture::{Capture, Kind};
+use crossgate_tests::failure::Result;
+use crossgate_tests::gateway::{Connection, Gateway, Plan};
+use crossgate_tests::namespace::{Namespace, Stack, cable};
+use crossgate_tests::sites::Wan;
+use crossgate_tests::strongswan::{Settings, StrongSwan};
+use crossgate_tests::traffic::{Host, MARK, Stream, ping, ping_until_answered};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How long a tunnel may take until it carries packets.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An example with its socket, store and cores for the lab, and a key of its own for each connection.
+fn example(name: &str, text: &str, connections: &[&str]) -> Plan {
+    let lab = "[appliance]\nsocket = \"FOLDER/console.sock\"\nstore = \"FOLDER/store.redb\"";
+    let keys = connections.iter().map(|&name| Connection {
+        name: name.to_owned(),
+        shared_key: key(name),
+        ..Connection::to_site(2)
+    });
+    Plan {
+        name: name.to_owned(),
+        connections: keys.collect(),
+        instead: Some(text.replacen("[appliance]", lab, 1)),
+        ..Plan::site(1)
+    }
+}
+
+fn key(connection: &str) -> String {
+    format!("{}.Wq8_rTz5.nVb3Kx7", connection.replace('-', "."))
+}
+
+/// A host with a cable to the interface `device` of our gateway.
+fn host(gateway: &Namespace, device: &str) -> Result<Namespace> {
+    let host = Namespace::new(&format!("host-{device}"), Stack::Kernel)?;
+    cable((gateway, device), (&host, "lan"), 1500)?;
+    host.address("lan", "10.1.0.10/24")?;
+    host.route("default", "10.1.0.1")?;
+    Ok(host)
+}
+
+/// A strongSwan's site: 192.0.2.`number` outside, `inside` on itself.
+fn site(wan: &Wan, number: u8, inside: &str) -> Result<Namespace> {
+    let site = Namespace::new(&format!("site-{number}"), Stack::Kernel)?;
+    wan.plug(number, &site, "wan")?;
+    site.address("wan", &format!("192.0.2.{number}/24"))?;
+    site.address("lo", &format!("{inside}/32"))?;
+    Ok(site)
+}
+
+/// What such a site tells its strongSwan, by the name of the connection at our gateway.
+fn settings(connection: &str, number: u8, prefix: &str, remote_prefixes: &[&str]) -> Settings {
+    Settings {
+        local: format!("192.0.2.{number}"),
+        local_id: format!("192.0.2.{number}"),
+        shared_key: key(connection),
+        local_prefixes: vec![prefix.to_owned()],
+        remote_prefixes: remote_prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
+        ..Settings::default()
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("the addresses here are well formed")
+}
+
+#[test]
+fn three_sites_reach_the_hub_and_through_it_each_other() {
+    let text = include_str!("../../config/examples/multi-site.toml");
+    let wan = Wan::new().unwrap();
+    let hub = Namespace::new("hub", Stack::Dpdk).unwrap();
+    wan.plug(1, &hub, "wan0").unwrap();
+    let host = host(&hub, "lan0").unwrap();
+    let gateway =
+        Gateway::start(&hub, example("hub", text, &["to-north", "to-south", "to-harbour"])).unwrap();
+
+    let north = site(&wan, 2, "10.2.0.1").unwrap();
+    let south = site(&wan, 3, "10.3.0.1").unwrap();
+    let harbour = site(&wan, 44, "10.4.0.1").unwrap();
+    let all = ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "10.4.0.0/16"];
+    let others = |own: &str| all.into_iter().filter(|prefix| *prefix != own).collect::<Vec<_>>();
+    let of = |connection, number, own: &str| settings(connection, number, own, &others(own));
+    let _at_north = StrongSwan::start(&north, &of("to-north", 2, "10.2.0.0/16")).unwrap();
+    let at_south = StrongSwan::start(&south, &of("to-south", 3, "10.3.0.0/16")).unwrap();
+    let by_name = Settings {
+        local_id: "harbour.example.org".to_owned(),
+        remote_id: "hub.example.org".to_owned(),
+        ..of("to-harbour", 44, "10.4.0.0/16")
+    };
+    let at_harbour = StrongSwan::start(&harbour, &by_name).unwrap();
+    // The others are called; this one has to call.
+    at_harbour.initiate().unwrap();
+    for connection in ["to-north", "to-south", "to-harbour"] {
+        gateway.is(connection, "up").unwrap();
+    }
+
+    let home = Host::new(&host, "10.1.0.10");
+    let sites =
+        [Host::new(&north, "10.2.0.1"), Host::new(&south, "10.3.0.1"), Host::new(&harbour, "10.4.0.1")];
+    for far in sites {
+        ping_until_answered(home, far.address, PATIENCE).unwrap();
+        ping(far, home.address, 20, 900, false).unwrap().all_answered().unwrap();
+        for other in sites.into_iter().filter(|other| other.address != far.address) {
+            ping(far, other.address, 20, 900, false).unwrap().all_answered().unwrap();
+        }
+    }
+    // In transit a packet is opened and sealed again, with a connection's own keys on each side.
+    let stream = Stream::start(sites[0], sites[1], 1000, 700).unwrap();
+    stream.flows(500).unwrap();
+    stream.stop().unwrap().whole().unwrap();
+
+    // One site less is one site less: the others do not notice.
+    let stream = Stream::start(sites[0], sites[2], 1000, 700).unwrap();
+    stream.flows(200).unwrap();
+    at_south.terminate().unwrap();
+    stream.flows(200).unwrap();
+    stream.stop().unwrap().whole().unwrap();
+    gateway.stop().unwrap();
+}
+
+#[test]
+fn networks_with_the_same_addresses_never_mix() {
+    let text = include_str!("../../config/examples/shared-appliance.toml");
+    let wan = Wan::new().unwrap();
+    let shared = Namespace::new("shared", Stack::Dpdk).unwrap();
+    wan.plug(1, &shared, "wan0").unwrap();
+    let blue = host(&shared, "lan0").unwrap();
+    let green = host(&shared, "lan1").unwrap();
+    let gateway =
+        Gateway::start(&shared, example("shared", text, &["blue-to-branch", "green-to-branch"])).unwrap();
+
+    // Each branch has a host that the other has not.
+    let blue_branch = site(&wan, 2, "10.2.0.1").unwrap();
+    let green_branch = site(&wan, 3, "10.2.0.1").unwrap();
+    blue_branch.address("lo", "10.2.0.22/32").unwrap();
+    green_branch.address("lo", "10.2.0.33/32").unwrap();
+    let _at_blue =
+        StrongSwan::start(&blue_branch, &settings("blue-to-branch", 2, "10.2.0.0/16", &["10.1.0.0/16"]))
+            .unwrap();
+    let of_green = Settings {
+        remote: "192.0.2.11".to_owned(),
+        remote_id: "192.0.2.11".to_owned(),
+        ..settings("green-to-branch", 3, "10.2.0.0/16", &["10.1.0.0/16"])
+    };
+    let _at_green = StrongSwan::start(&green_branch, &of_green).unwrap();
+    gateway.is("blue-to-branch", "up").unwrap();
+    gateway.is("green-to-branch", "up").unwrap();
+
+    let (blue, green) = (Host::new(&blue, "10.1.0.10"), Host::new(&green, "10.1.0.10"));
+    ping_until_answered(blue, address("10.2.0.22"), PATIENCE).unwrap();
+    ping_until_answered(green, address("10.2.0.33"), PATIENCE).unwrap();
+    ping(blue, address("10.2.0.33"), 5, 64, false).unwrap().none_answered().unwrap();
+    ping(green, address("10.2.0.22"), 5, 64, false).unwrap().none_answered().unwrap();
+    // From and to the same addresses at the same time.
+    let one = Stream::start(blue, Host::new(&blue_branch, "10.2.0.1"), 1000, 700).unwrap();
+    let other = Stream::start(green, Host::new(&green_branch, "10.2.0.1"), 1000, 700).unwrap();
+    one.flows(500).unwrap();
+    other.flows(500).unwrap();
+    one.stop().unwrap().whole().unwrap();
+    other.stop().unwrap().whole().unwrap();
+    gateway.stop().unwrap();
+}
+
+#[test]
+fn everything_goes_through_the_tunnel_or_nowhere() {
+    let text = include_str!("../../config/examples/forced-tunnelling.toml");
+    let wan = Wan::new().unwrap();
+    let branch = Namespace::new("branch", Stack::Dpdk).unwrap();
+    wan.plug(1, &branch, "wan0").unwrap();
+    let host = host(&branch, "lan0").unwrap();
+    let gateway = Gateway::start(&branch, example("branch", text, &["to-headquarters"])).unwrap();
+    let headquarters = site(&wan, 2, "10.2.0.1").unwrap();
+    // A host of the Internet, behind headquarters.
+    headquarters.address("lo", "198.51.100.80/32").unwrap();
+    let home = Host::new(&host, "10.1.0.10");
+    let internet = Host::new(&headquarters, "198.51.100.80");
+
+    // The router of the public side knows the way too: it must not be asked, with a tunnel or without.
+    headquarters.address("wan", "192.0.2.254/24").unwrap();
+    headquarters.set("ipv4/ip_forward", "1").unwrap();
+    let wire = Capture::start(&headquarters, "wan", 10_000).unwrap();
+    ping(home, internet.address, 5, 64, false).unwrap().none_answered().unwrap();
+    let _strongswan =
+        StrongSwan::start(&headquarters, &settings("to-headquarters", 2, "0.0.0.0/0", &["10.1.0.0/16"]))
+            .unwrap();
+    gateway.is("to-headquarters", "up").unwrap();
+    ping_until_answered(home, internet.address, PATIENCE).unwrap();
+    ping(home, internet.address, 20, 900, false).unwrap().all_answered().unwrap();
+    let wire = wire.stop().unwrap();
+    assert_eq!(wire.clear(MARK, &[home.address, internet.address]), 0, "{}", wire.summary());
+    assert!(wire.count(Kind::EspInUdp) >= 40, "{}", wire.summary());
+    gateway.stop().unwrap();
+}
