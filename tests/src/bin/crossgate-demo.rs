@@ -47,6 +47,11 @@ struct Demo {
     interrupted: Arc<AtomicBool>,
 }
 
+/// A site whose gateway's size does not hold back what the machine can do.
+fn large(number: u8) -> Plan {
+    Plan { sku: "VpnGw5".to_owned(), ..Plan::site(number) }
+}
+
 impl Demo {
     fn new() -> Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -62,8 +67,8 @@ impl Demo {
         let (one, two) = sites::both_ours()?;
         self.step("starting two gateways (crossgated)")?;
         // The answering side is up before the other one calls.
-        let second = Gateway::start(&two.gateway, Plan::site(2).with_mode("ResponderOnly"))?;
-        let first = Gateway::start(&one.gateway, Plan::site(1))?;
+        let second = Gateway::start(&two.gateway, large(2).with_mode("ResponderOnly"))?;
+        let first = Gateway::start(&one.gateway, large(1))?;
         let outcome = self.show(&one, &two, &first, &second);
         if outcome.is_err() && !self.interrupted() {
             eprintln!("{}{}", first.state(), second.state());

@@ -46,6 +46,8 @@ pub struct Plan {
     pub space: Vec<String>,
     /// The subnet of the gateway itself.
     pub gateway_subnet: String,
+    /// The gateway's size.
+    pub sku: String,
     /// Its connections.
     pub connections: Vec<Connection>,
     /// A whole file instead of what the above makes; `FOLDER` in it stands for the gateway's folder, where the connections' keys are.
@@ -95,6 +97,7 @@ impl Plan {
             lan: vec![format!("10.{number}.0.1/24"), format!("fd00:{number}::1/64")],
             space: vec![format!("10.{number}.0.0/16"), format!("fd00:{number}::/48")],
             gateway_subnet: format!("10.{number}.255.0/27"),
+            sku: "VpnGw1".to_owned(),
             connections: vec![Connection::to_site(3 - number)],
             instead: None,
         }
@@ -135,7 +138,7 @@ impl Plan {
         if let Some(text) = &self.instead {
             return text.replace("FOLDER", &folder.display().to_string());
         }
-        let Self { name, worker_cores, wan_mtu_bytes, wan, lan, space, gateway_subnet, .. } = self;
+        let Self { name, worker_cores, wan_mtu_bytes, wan, lan, space, gateway_subnet, sku, .. } = self;
         let public: Vec<&str> = wan.iter().filter_map(|address| address.split('/').next()).collect();
         let mut text = format!(
             "[appliance]
@@ -167,7 +170,7 @@ name = \"gw\"
 virtual_network = \"site\"
 type = \"Vpn\"
 vpn_type = \"RouteBased\"
-sku = \"VpnGw1\"
+sku = {sku:?}
 public_addresses = {public:?}
 ",
             self.driver.device(0, &self.wan_device) + &self.device_arguments,
