@@ -165,3 +165,17 @@ fn only_what_the_selectors_allow_travels() {
     assert_eq!(wire.clear(MARK, &[site.ipv4().address, outside.address]), 0, "{}", wire.summary());
     assert_eq!(wire.count(Kind::EspInUdp), 0, "{}", wire.summary());
 }
+
+#[test]
+fn peer_may_authenticate_without_a_child_sa_and_ask_for_it_then() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let settings = Settings { connection_extra: "childless = force".to_owned(), ..Settings::default() };
+    let strongswan = StrongSwan::start(&peer.gateway, &settings).unwrap();
+    let gateway = Gateway::start(&site.gateway, Plan::site(1).with_mode("ResponderOnly")).unwrap();
+    strongswan.initiate().unwrap();
+    gateway.is("peer", "up").unwrap();
+    gateway.says("authenticated without asking for a Child SA").unwrap();
+    assert!(strongswan.log().contains("generating CREATE_CHILD_SA request"), "{}", strongswan.log());
+    both_families(&site, &peer).unwrap();
+    gateway.stop().unwrap();
+}

@@ -123,3 +123,54 @@ fn child_sa_is_replaced_before_its_bytes_are_used_up() {
     stream.stop().unwrap().whole().unwrap();
     second.only_sa().unwrap();
 }
+
+#[test]
+fn two_gateways_mix_ml_kem_into_their_keys_and_again_when_they_rekey() {
+    let (one, two) = sites::both_ours().unwrap();
+    let mixing = |number| Plan::site(number).with_policy("additional_key_exchange", "\"MLKEM768\"");
+    let second = Gateway::start(&two.gateway, mixing(2).with_mode("ResponderOnly")).unwrap();
+    let first = Gateway::start(&one.gateway, mixing(1)).unwrap();
+    let both = [&first, &second];
+    for gateway in both {
+        gateway.is("peer", "up").unwrap();
+    }
+    exchange_by_esp(&one, &two).unwrap();
+    let mixed_by = |times: usize, method: &str| {
+        for gateway in both {
+            let ready = until("the keys to be mixed", Duration::from_secs(20), || {
+                let count = gateway.log().matches("come from ML-KEM").count();
+                let suite = gateway.connection("peer")?["ike_suite"].as_str().unwrap_or_default().to_owned();
+                Ok(Look::when(count == times && suite.ends_with(method), || {
+                    format!("{count} times, {suite}")
+                }))
+            });
+            ready.unwrap_or_else(|failure| panic!("{failure}\n{}", gateway.state()));
+        }
+    };
+    mixed_by(1, "+ML_KEM_768");
+    for (times, gateway) in [(2, &first), (3, &second)] {
+        gateway.rekey_ike("peer").unwrap();
+        mixed_by(times, "+ML_KEM_768");
+    }
+    exchange_by_esp(&one, &two).unwrap();
+    first.stop().unwrap();
+    second.stop().unwrap();
+}
+
+#[test]
+fn a_gateway_that_does_without_ml_kem_connects_and_one_that_insists_does_not() {
+    let (one, two) = sites::both_ours().unwrap();
+    let with = |number, word: &str| {
+        let mut plan = Plan::site(number).with_policy("additional_key_exchange", word);
+        plan.connections[0].mode = if number == 1 { "InitiatorOnly" } else { "ResponderOnly" }.to_owned();
+        plan
+    };
+    let second = Gateway::start(&two.gateway, with(2, "\"None\"")).unwrap();
+    let mut first = Gateway::start(&one.gateway, with(1, "[\"MLKEM1024\", \"None\"]")).unwrap();
+    first.is("peer", "up").unwrap();
+    assert!(!first.log().contains("ML-KEM"), "{}", first.state());
+    first.reload(with(1, "\"MLKEM1024\"")).unwrap();
+    first.fails_with("peer", "NO_PROPOSAL_CHOSEN").unwrap();
+    first.stop().unwrap();
+    second.stop().unwrap();
+}
