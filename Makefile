@@ -38,14 +38,13 @@ run: ## root: install what is missing, build, and show two gateways at work (CON
 		exec tests/setup/with-hugepages $(TARGET)/release/crossgate-demo; \
 	fi
 
-# Unit tests run one at a time, too: worker tests that take and return DPDK's memory at the same time run out of it.
 test: ## root: install what is missing, then every test: units, simulation, workers, real peers
 	@tests/setup/install test
 	@echo 'building (a few minutes the first time)'
 	@cargo test --workspace --no-run --quiet
 	@cargo build --workspace --bins --quiet
 	@failed=0; \
-	tests/setup/with-hugepages cargo test --quiet --workspace --no-fail-fast --lib --bins $(addprefix --test ,$(UNIT_TESTS)) -- --test-threads=1 || failed=1; \
+	tests/setup/with-hugepages cargo test --quiet --workspace --no-fail-fast --lib --bins $(addprefix --test ,$(UNIT_TESTS)) || failed=1; \
 	echo 'end-to-end, one at a time: strongSwan and a guest are peers'; \
 	tests/setup/with-hugepages cargo test --workspace --no-fail-fast $(addprefix --test ,$(PEER_TESTS)) -- --test-threads=1 || failed=1; \
 	exit $$failed

@@ -67,7 +67,7 @@ unsafe impl Send for Owned {}
 unsafe impl Sync for Owned {}
 
 impl Mempool {
-    /// Makes a pool.
+    /// Makes a pool. If memory is short while retired pools are about to be freed, it waits for them, a second at most for each.
     ///
     /// # Errors
     /// Too little memory, or a name or size that DPDK refuses.
@@ -85,22 +85,35 @@ impl Mempool {
             what: "a packet's data room and headroom together must be below 65536 bytes",
         })?;
         let node = options.numa_node.map_or(-1, i32::from);
-        // SAFETY: the environment is up (`eal`), the name is a C string that DPDK copies.
-        let raw = unsafe {
-            ffi::rte_pktmbuf_pool_create(
-                c_name.as_ptr(),
-                options.packets,
-                options.cache_packets,
-                0,
-                room,
-                node,
-            )
+        let create = || {
+            // SAFETY: the environment is up (`eal`), the name is a C string that DPDK copies.
+            let raw = unsafe {
+                ffi::rte_pktmbuf_pool_create(
+                    c_name.as_ptr(),
+                    options.packets,
+                    options.cache_packets,
+                    0,
+                    room,
+                    node,
+                )
+            };
+            NonNull::new(raw).ok_or_else(Errno::last)
         };
-        let raw = NonNull::new(raw).ok_or_else(|| Error::Pool {
-            name: options.name.as_str().into(),
-            packets: options.packets,
-            errno: Errno::last(),
-        })?;
+        let raw = loop {
+            match create() {
+                Ok(raw) => break raw,
+                Err(errno) => {
+                    let pause =
+                        (errno.code() == libc::ENOMEM).then(|| next_release(Instant::now())).flatten();
+                    let Some(pause) = pause else {
+                        let name = options.name.as_str().into();
+                        return Err(Error::Pool { name, packets: options.packets, errno });
+                    };
+                    std::thread::sleep(pause);
+                    sweep(Instant::now());
+                }
+            }
+        };
         Ok(Self(Arc::new(Owned {
             raw,
             name: options.name.as_str().into(),
@@ -181,6 +194,14 @@ struct Retired {
 // SAFETY: as for `Owned`.
 unsafe impl Send for Retired {}
 
+impl Retired {
+    /// Whether packets are still out.
+    fn is_busy(&self) -> bool {
+        // SAFETY: a retired pool is live until `sweep`, which holds the list's lock, frees it and takes it off.
+        unsafe { ffi::rte_mempool_in_use_count(self.raw.as_ptr()) > 0 }
+    }
+}
+
 static RETIRED: Mutex<Vec<Retired>> = Mutex::new(Vec::new());
 
 /// Longer than any thread can be in the middle of giving its last packet back: only then does "none in use" also say
@@ -197,9 +218,7 @@ impl Drop for Owned {
 /// Frees the retired pools that have all their packets back; each new pool does that first.
 fn sweep(now: Instant) {
     RETIRED.lock().unwrap_or_else(PoisonError::into_inner).retain(|pool| {
-        // SAFETY: a retired pool is live until it is freed below, once.
-        let busy = unsafe { ffi::rte_mempool_in_use_count(pool.raw.as_ptr()) } > 0;
-        let keep = busy || now.duration_since(pool.since) < GRACE;
+        let keep = pool.is_busy() || now.duration_since(pool.since) < GRACE;
         if !keep {
             // SAFETY: no handle is left, and no packet has been out for a whole `GRACE` of nobody being able to take
             // any: nobody can reach the pool.
@@ -207,6 +226,13 @@ fn sweep(now: Instant) {
         }
         keep
     });
+}
+
+/// How long until `sweep` frees a retired pool; `None` where there is none that has all its packets back.
+fn next_release(now: Instant) -> Option<Duration> {
+    let pools = RETIRED.lock().unwrap_or_else(PoisonError::into_inner);
+    let idle = pools.iter().filter(|pool| !pool.is_busy());
+    idle.map(|pool| GRACE.saturating_sub(now.duration_since(pool.since))).min()
 }
 
 /// Packets of pools without handles that are still out.
