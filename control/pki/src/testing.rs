@@ -7,10 +7,11 @@ use chacha20::rand_core::{Rng as _, SeedableRng as _};
 use const_oid::ObjectIdentifier;
 use der::asn1::{AnyRef, BitString, GeneralizedTime, Ia5String, OctetString, UintRef};
 use der::flagset::FlagSet;
-use der::{Any, DateTime, Encode, Tag};
+use der::{Any, DateTime, Decode as _, Encode, Tag};
 use pkcs8::{EncodePrivateKey as _, LineEnding};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages};
+use x509_cert::name::Name;
 use zeroize::Zeroizing;
 
 use crate::algorithm::{Digest, SignatureAlgorithm};
@@ -244,7 +245,9 @@ fn general_name(name: &Subject) -> GeneralName {
         Subject::Dns(name) => GeneralName::DnsName(text(name)),
         Subject::Email(name) => GeneralName::Rfc822Name(text(name)),
         Subject::Address(address) => (*address).into(),
-        Subject::Name(_) => unimplemented!("tests have subjects for names"),
+        Subject::Name(name) => {
+            GeneralName::DirectoryName(Name::from_der(name.der()).expect("a distinguished name is DER"))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::algorithm::{Digest, SignatureAlgorithm};
 use crate::public_key::KeyKind;
+use crate::subject::Subject;
 use crate::testing::{Issued, NOW, Template, key_pem};
 
 const P256: KeyKind = KeyKind::P256;
@@ -241,6 +242,33 @@ fn files_hold_several_certificates_and_text() {
         crate::PrivateKey::from_pem(chain.peer.pem().as_bytes()),
         Err(crate::PrivateKeyError::Missing)
     ));
+}
+
+#[test]
+fn certificate_is_for_its_subject_and_each_alternative_name_only() {
+    let named = |name: &str| Subject::Name(name.parse().unwrap());
+    let alternatives = [
+        Subject::Dns("gw.example".into()),
+        Subject::Email("ops@example.org".into()),
+        Subject::Address("192.0.2.7".parse().unwrap()),
+        Subject::Address("2001:db8::7".parse().unwrap()),
+        named("C=CH, O=Example, CN=Other name"),
+    ];
+    let template = Template { names: alternatives.to_vec(), ..Template::peer("peer.example") };
+    let certificate = Issued::root(&template, &key_pem(P256, 1)).certificate();
+    let subject = Subject::Name(template.subject.parse().unwrap());
+    for name in alternatives.iter().chain([&subject]) {
+        assert!(certificate.is_for(name), "{name}");
+    }
+    let strangers = [
+        Subject::Dns("peer.example".into()),
+        Subject::Email("gw.example".into()),
+        Subject::Address("192.0.2.8".parse().unwrap()),
+        named("C=CH, O=Example, CN=Other"),
+    ];
+    for name in &strangers {
+        assert!(!certificate.is_for(name), "{name}");
+    }
 }
 
 #[test]
