@@ -59,7 +59,7 @@ pub use network::{VirtualNetwork, VlanId};
 pub use peering::VirtualNetworkPeering;
 pub use policy::Policy;
 pub use port::{Device, Port};
-pub use prefix::{InterfaceAddress, StaticRoute};
+pub use prefix::{InterfaceAddress, StaticRoute, prefix_flaw};
 pub use secret::{SecretReference, SharedKey};
 pub use selectors::TrafficSelectors;
 pub use sku::{Generation, Limits, Sku};

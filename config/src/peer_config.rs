@@ -88,6 +88,11 @@ pub enum PeerConfigError {
     /// The other side needs a certificate and a private key of its own.
     #[error("the connection proves itself by certificates: those of the other side are its own to make")]
     Certificates,
+    /// The other side is a gateway of another network.
+    #[error(
+        "the connection leads to a gateway of another network: write its end there, as type = \"Vnet2Vnet\""
+    )]
+    Vnet2Vnet,
 }
 
 impl Config {
@@ -104,6 +109,9 @@ impl Config {
         system: System,
         key_text: KeyText,
     ) -> Result<String, PeerConfigError> {
+        if connection.local_network_gateway().is_none() {
+            return Err(PeerConfigError::Vnet2Vnet);
+        }
         let key = connection.authentication.shared_key().ok_or(PeerConfigError::Certificates)?;
         let far = Far::of(self, connection, (key_text == KeyText::Written).then(|| key.expose()));
         let mut out = String::new();

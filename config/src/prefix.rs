@@ -56,7 +56,8 @@ pub(crate) fn address_flaw(address: IpAddr) -> Option<&'static str> {
 }
 
 /// Why nothing can be routed to `prefix`. The prefix of all addresses is sound.
-pub(crate) fn prefix_flaw(prefix: IpNet) -> Option<&'static str> {
+#[must_use]
+pub fn prefix_flaw(prefix: IpNet) -> Option<&'static str> {
     if prefix.prefix_len() == 0 {
         return None;
     }

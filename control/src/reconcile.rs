@@ -368,7 +368,10 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
                     continue;
                 }
                 // What matters of a gateway (addresses, selectors) is in the connection: another SKU touches no tunnel.
-                let same = old == connection && running.peer_of(old) == wanted.peer_of(connection);
+                // Who begins may depend on the connection of the other end.
+                let same = old == connection
+                    && running.peer_of(old) == wanted.peer_of(connection)
+                    && connections::mode(running, old) == connections::mode(wanted, connection);
                 if !same {
                     changes.push(Change::Change(name.clone()));
                 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::{Around, Connection, ConnectionType};
+use super::{Around, Choice as _, Connection, ConnectionMode, ConnectionType};
 use crate::document::Section;
 use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
@@ -161,9 +161,13 @@ fn named(
     if other.vpn_type == VpnType::PolicyBased {
         route_based(other, place, report);
     }
-    let address = other.public_addresses.iter().find(|address| {
-        let local = own.public_addresses.iter().find(|local| local.is_ipv4() == address.is_ipv4());
-        local.is_some_and(|local| local != *address)
+    // The first of a family, as the connection takes its own: seen from either end the same, whatever the order of the lists.
+    let first = |gateway: &VirtualNetworkGateway, is_ipv4| {
+        gateway.public_addresses.iter().copied().find(|address| address.is_ipv4() == is_ipv4)
+    };
+    let address = [true, false].into_iter().find_map(|is_ipv4| {
+        let (near, far) = (first(own, is_ipv4)?, first(other, is_ipv4)?);
+        (near != far).then_some(far)
     });
     let Some(address) = address else {
         let problem = format!(
@@ -176,27 +180,25 @@ fn named(
     let network = around.networks.sound().get(&other.virtual_network)?;
     Some(LocalNetworkGateway {
         name: other.name.clone(),
-        address: PeerAddress::At(*address),
+        address: PeerAddress::At(address),
         prefixes: network.address_space.clone(),
     })
 }
 
-/// Reports connections between networks of this file of which only one end is there, and ends with different keys.
+/// Reports connections between networks of this file of which only one end is there, and ends that cannot agree: who begins, and how they prove
+/// themselves.
 pub(super) fn check_pairs(
     connections: &Shelf<Connection>,
     places: &[(Name, Place)],
     report: &mut Report<'_>,
 ) {
-    let keys = |connection: &Connection| connection.authentication.shared_key().cloned();
     for (name, place) in places {
         let Some(one) = connections.sound().get(name) else { continue };
         let Some(far) = one.remote_gateway() else { continue };
         let other = connections.sound().values().find(|other| one.is_counterpart(other));
         match other {
-            Some(other) if keys(other) != keys(one) && other.name < one.name => {
-                let problem = format!("the shared key is not that of \"{}\", the other end", other.name);
-                report.error(place, problem, "refer to the same key at both ends");
-            }
+            // Each pair once.
+            Some(other) if other.name < one.name => check_ends(one, other, place, report),
             None if connections.is_complete() => {
                 let problem = format!("there is no connection from \"{far}\" back to \"{}\"", one.gateway);
                 let remedy = format!(
@@ -207,5 +209,24 @@ pub(super) fn check_pairs(
             }
             _ => {}
         }
+    }
+}
+
+fn check_ends(one: &Connection, other: &Connection, place: &Place, report: &mut Report<'_>) {
+    match (one.authentication.shared_key(), other.authentication.shared_key()) {
+        (Some(key), Some(others)) if key != others => {
+            let problem = format!("the shared key is not that of \"{}\", the other end", other.name);
+            report.error(place, problem, "refer to the same key at both ends");
+        }
+        (None, Some(_)) | (Some(_), None) => {
+            let problem =
+                format!("one of this connection and \"{}\", its other end, has a shared key", other.name);
+            report.error(place, problem, "take a shared key at both ends, or certificates at both");
+        }
+        _ => {}
+    }
+    if one.mode == other.mode && one.mode != ConnectionMode::Default {
+        let problem = format!("\"{}\", the other end, has the same mode: {}", other.name, one.mode.word());
+        report.error(place, problem, "leave mode out at one end or at both");
     }
 }

@@ -63,18 +63,27 @@ fn authentication(configured: &ConfigAuthentication) -> Authentication {
     }
 }
 
-/// Who begins. Of a tunnel whose two ends are here, the connection whose name comes first: two calls at once would make two tunnels.
+/// Who begins. Of a tunnel whose two ends are here one begins and the other answers: two calls at once would make two tunnels. Where neither says who,
+/// it is the connection whose name comes first.
 #[must_use]
 pub fn mode(config: &Config, connection: &Connection) -> Mode {
-    let is_other_end = |other: &&Connection| connection.is_counterpart(other);
-    match (connection.mode, config.connections().values().find(is_other_end)) {
-        (ConnectionMode::Default, Some(other)) if connection.name < other.name => Mode::InitiatorOnly,
-        (ConnectionMode::Default, Some(_)) | (ConnectionMode::ResponderOnly, _) => Mode::ResponderOnly,
+    let own = connection.mode;
+    let other_end = connection
+        .remote_gateway()
+        .and_then(|_| config.connections().values().find(|other| connection.is_counterpart(other)));
+    match (own, other_end.map(|other| (other.mode, &other.name))) {
+        (ConnectionMode::InitiatorOnly, _) => Mode::InitiatorOnly,
+        (ConnectionMode::ResponderOnly, _) => Mode::ResponderOnly,
+        (ConnectionMode::Default, Some((ConnectionMode::InitiatorOnly, _))) => Mode::ResponderOnly,
+        (ConnectionMode::Default, Some((ConnectionMode::ResponderOnly, _))) => Mode::InitiatorOnly,
+        (ConnectionMode::Default, Some((ConnectionMode::Default, other))) if connection.name < *other => {
+            Mode::InitiatorOnly
+        }
+        (ConnectionMode::Default, Some(_)) => Mode::ResponderOnly,
         (ConnectionMode::Default, None) if config.peer_of(connection).address == PeerAddress::Any => {
             Mode::ResponderOnly
         }
         (ConnectionMode::Default, None) => Mode::Default,
-        (ConnectionMode::InitiatorOnly, _) => Mode::InitiatorOnly,
     }
 }
 

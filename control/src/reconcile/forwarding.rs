@@ -3,10 +3,11 @@
 //! The underlay is VRF 0. Each virtual network is a VRF of its own with no route into the underlay, so that a packet of a network can
 //! leave the machine in a tunnel or inside the network, and in no other way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossgate_config::{
-    Config, Connection, InterfaceAddress, MssClamp, Port, StaticRoute, VirtualNetworkPeering,
+    Config, Connection, InterfaceAddress, MssClamp, Port, StaticRoute, VirtualNetworkPeering, prefix_flaw,
 };
 use crossgate_dataplane::forwarding::{
     BuildError, Builder, DontFragment, Forwarding, Interface, InterfaceId, MssClamp as Clamp, NextHop, Reach,
@@ -56,8 +57,9 @@ pub fn build(
         interface(&mut builder, id, vrf, vlan, port, &network.addresses, identifiers, facts);
         routes(&mut builder, id, vrf, &network.routes);
     }
+    let mut learned = BTreeMap::new();
     for connection in config.connections().values() {
-        tunnel_routes(&mut builder, config, connection, identifiers, tunnels);
+        tunnel_routes(&mut builder, config, connection, identifiers, tunnels, &mut learned);
         bandwidth(&mut builder, connection, identifiers, tunnels, meters);
     }
     for peering in config.peerings().values() {
@@ -114,6 +116,7 @@ fn tunnel_routes(
     connection: &Connection,
     identifiers: &Identifiers,
     tunnels: &Tunnels,
+    learned_of: &mut BTreeMap<VrfId, Vec<IpNet>>,
 ) {
     let network = config.network_of(connection);
     let (Some(vrf), Some(id)) =
@@ -134,30 +137,46 @@ fn tunnel_routes(
         builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment });
     }
     let Some((first, _)) = policy.first() else { return };
-    let learned =
-        if connection.learns_prefixes() { learned(config, connection, &policy) } else { Vec::new() };
-    for prefix in config.peer_of(connection).prefixes.iter().chain(&learned) {
+    for prefix in &config.peer_of(connection).prefixes {
         builder.route(vrf, *prefix, NextHop::Tunnel(*first));
+    }
+    if connection.learns_prefixes() {
+        let earlier = learned_of.entry(vrf).or_default();
+        let learned = learned(config, connection, &policy, earlier);
+        for prefix in &learned {
+            builder.route(vrf, *prefix, NextHop::Tunnel(*first));
+        }
+        earlier.extend(learned);
     }
 }
 
-/// What is behind the gateway of another appliance, by what was negotiated: its side of the selectors, but for what is ours or configured to be
-/// elsewhere. The peer has proved who it is; what it may not do is to take others' traffic.
-fn learned(config: &Config, connection: &Connection, policy: &[(TunnelId, Selectors)]) -> Vec<IpNet> {
+/// What is behind the gateway of another appliance, by what was negotiated: its side of the selectors, but for what is ours or known to be
+/// elsewhere: by configuration, or because another such gateway, whose connection's name comes first, has it (`earlier`). The peer has proved
+/// who it is; what it may not do is to take others' traffic.
+fn learned(
+    config: &Config,
+    connection: &Connection,
+    policy: &[(TunnelId, Selectors)],
+    earlier: &[IpNet],
+) -> Vec<IpNet> {
     let network = config.network_of(connection);
     let others = config
         .connections()
         .values()
         .filter(|other| other.name != connection.name && config.network_of(other).name == network.name);
-    let sites = others.flat_map(|other| &config.peer_of(other).prefixes).filter(|site| site.prefix_len() > 0);
+    let sites = others.flat_map(|other| &config.peer_of(other).prefixes);
+    let routed = network.routes.iter().map(|route| &route.prefix);
     let peerings = config.peerings().values().filter(|peering| peering.virtual_network == network.name);
     let peered = peerings
         .flat_map(|peering| &config.virtual_networks()[&peering.remote_virtual_network].address_space);
-    let taken: Vec<&IpNet> = network.address_space.iter().chain(sites).chain(peered).collect();
+    let elsewhere = sites.chain(routed).filter(|prefix| prefix.prefix_len() > 0);
+    let taken: Vec<&IpNet> =
+        network.address_space.iter().chain(elsewhere).chain(peered).chain(earlier).collect();
     let overlaps = |one: &IpNet| taken.iter().any(|other| one.contains(*other) || other.contains(one));
     let ranges = policy.iter().flat_map(|(_, selectors)| &selectors.remote);
     let prefixes = ranges.flat_map(|selector| prefixes_of(&selector.addresses));
-    prefixes.filter(|prefix| prefix.prefix_len() > 0 && !overlaps(prefix)).collect()
+    let is_sound = |prefix: &IpNet| prefix.prefix_len() > 0 && prefix_flaw(*prefix).is_none();
+    prefixes.filter(|prefix| is_sound(prefix) && !overlaps(prefix)).collect()
 }
 
 fn prefixes_of(range: &AddressRange) -> Vec<IpNet> {

@@ -171,3 +171,117 @@ fn every_connection_has_a_route_into_its_tunnel_before_it_has_an_sa() {
     assert!(matches!(built.route(vrf, [10, 2, 0, 1].into()), NextHop::Tunnel(_)));
     assert_eq!(built.route(vrf, [192, 0, 2, 2].into()), NextHop::Unreachable, "no way into the underlay");
 }
+
+const TWO_NETWORKS: &str = r#"
+[[port]]
+name = "lan-2"
+device = "net_null2"
+[[virtual_network]]
+name = "net-2"
+address_space = ["10.3.0.0/16"]
+gateway_subnet = "10.3.255.0/27"
+port = "lan-2"
+addresses = ["10.3.0.1/24"]
+[[virtual_network_gateway]]
+name = "gw-2"
+virtual_network = "net-2"
+public_addresses = ["192.0.2.7"]
+[[connection]]
+name = "a-there"
+type = "Vnet2Vnet"
+gateway = "gw"
+remote_gateway = "gw-2"
+shared_key = { env = "KEY" }
+[[connection]]
+name = "b-back"
+type = "Vnet2Vnet"
+gateway = "gw-2"
+remote_gateway = "gw"
+shared_key = { env = "KEY" }
+"#;
+
+fn two_networks() -> String {
+    FILE.replace("[\"192.0.2.1/24\"]", "[\"192.0.2.1/24\", \"192.0.2.7/24\"]") + TWO_NETWORKS
+}
+
+#[test]
+fn of_two_ends_on_one_appliance_one_begins_whatever_is_said_of_the_other() {
+    use crossgate_ike::config::Mode::{InitiatorOnly, ResponderOnly};
+    let modes = |text: &str| {
+        let config = config(text);
+        ["a-there", "b-back"].map(|end| connections::mode(&config, &config.connections()[&name(end)]))
+    };
+    let text = two_networks();
+    assert_eq!(modes(&text), [InitiatorOnly, ResponderOnly]);
+    let back =
+        |mode: &str| text.replace("name = \"b-back\"", &format!("name = \"b-back\"\nmode = \"{mode}\""));
+    assert_eq!(modes(&back("InitiatorOnly")), [ResponderOnly, InitiatorOnly]);
+    assert_eq!(modes(&back("ResponderOnly")), [InitiatorOnly, ResponderOnly]);
+}
+
+#[test]
+fn an_end_whose_role_changes_with_the_other_end_s_name_is_configured_anew() {
+    let (before, after) = (two_networks(), two_networks().replace("b-back", "0-back"));
+    let changes = differences(&config(&before), &config(&after));
+    assert!(changes.contains(&Change::Change(name("a-there"))), "{changes:?}");
+}
+
+#[test]
+fn what_a_gateway_elsewhere_says_takes_nobody_s_traffic() {
+    use crossgate_dataplane::forwarding::NextHop;
+    use crossgate_dataplane::header::ethernet::Mac;
+    use crossgate_dataplane::selector::{Selectors, TrafficSelector};
+    let elsewhere = |name: &str, address: &str| {
+        format!(
+            "[[connection]]\nname = \"{name}\"\ntype = \"Vnet2Vnet\"\ngateway = \"gw\"\nremote_gateway = \"{address}\"\nshared_key = {{ env = \"KEY\" }}\n"
+        )
+    };
+    let routed =
+        "addresses = [\"10.1.0.1/24\"]\nroutes = [{ prefix = \"10.8.0.0/16\", next_hop = \"10.1.0.254\" }]";
+    let text = FILE.replace("addresses = [\"10.1.0.1/24\"]", routed)
+        + &elsewhere("x-first", "192.0.2.8")
+        + &elsewhere("y-second", "192.0.2.9");
+    let config = config(&text);
+    let numbers = Identifiers::default().extended(&config, &BTreeSet::new());
+    let mut tunnels = Tunnels::default();
+    let mut says = |connection: &str, prefixes: &[&str]| {
+        let id = numbers.connection(connection).unwrap();
+        tunnels.add(id);
+        let remote =
+            prefixes.iter().map(|prefix| TrafficSelector::of_prefix(prefix.parse().unwrap())).collect();
+        let local = vec![TrafficSelector::of_prefix("10.1.0.0/16".parse().unwrap())];
+        tunnels.enter(id, None, Selectors { local, remote })
+    };
+    let first = says("x-first", &["10.9.0.0/16"]);
+    let greedy = [
+        "10.9.5.0/24",
+        "10.8.1.0/24",
+        "10.2.7.0/24",
+        "10.1.4.0/24",
+        "127.0.0.0/8",
+        "224.0.0.0/4",
+        "10.7.0.0/16",
+    ];
+    let second = says("y-second", &greedy);
+    let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
+    let built = forwarding::build(&config, &numbers, &tunnels, &Meters::default(), &[fact, fact]).unwrap();
+    let vrf = numbers.vrf(&name("net")).unwrap();
+    let way = |address: [u8; 4]| built.route(vrf, address.into());
+    assert_eq!(way([10, 9, 5, 1]), NextHop::Tunnel(first), "the first by name keeps what it has");
+    assert_eq!(way([10, 7, 0, 1]), NextHop::Tunnel(second));
+    for address in [[10, 8, 1, 1], [10, 2, 7, 1], [10, 1, 4, 1], [127, 0, 0, 1], [224, 0, 0, 1]] {
+        assert_ne!(way(address), NextHop::Tunnel(second), "{address:?}");
+    }
+}
+
+#[test]
+fn two_ends_name_each_other_in_whatever_order_their_gateways_list_addresses() {
+    let text = two_networks()
+        .replace("\"192.0.2.7/24\"]", "\"192.0.2.7/24\", \"2001:db8::1/64\", \"2001:db8::7/64\"]")
+        .replace("public_addresses = [\"192.0.2.1\"]", "public_addresses = [\"2001:db8::1\", \"192.0.2.1\"]")
+        .replace("public_addresses = [\"192.0.2.7\"]", "public_addresses = [\"192.0.2.7\", \"2001:db8::7\"]");
+    let config = config(&text);
+    let [there, back] = ["a-there", "b-back"].map(|end| &config.connections()[&name(end)]);
+    assert_eq!(config.peer_of(there).address, crossgate_config::PeerAddress::At(back.local_address));
+    assert_eq!(config.peer_of(back).address, crossgate_config::PeerAddress::At(there.local_address));
+}
