@@ -6,8 +6,8 @@ use crate::failure::{Failure, Result, Tried, ensure};
 use crate::namespace::joined;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub struct Stream {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     received: Arc<AtomicU64>,
+    /// Why the sender ended early.
+    broken: Arc<OnceLock<String>>,
     sender: JoinHandle<Result<Result<u64>>>,
     receiver: JoinHandle<Result<Result<Report>>>,
     done: Arc<AtomicBool>,
@@ -77,15 +79,19 @@ impl Stream {
 
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (sent, received) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let broken = Arc::new(OnceLock::new());
         let sender = {
-            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
-            from.namespace.thread(move || send(&outlet, target, datagrams_per_s, size_bytes, &stop, &sent))
+            let (stop, sent, broken) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&broken));
+            from.namespace.thread(move || {
+                send(&outlet, target, datagrams_per_s, size_bytes, &stop, &sent)
+                    .inspect_err(|why| _ = broken.set(why.to_string()))
+            })
         };
         let receiver = {
             let (done, received) = (Arc::clone(&done), Arc::clone(&received));
             to.namespace.thread(move || receive(&inlet, &done, &received))
         };
-        Ok(Self { stop, sent, received, sender, receiver, done, name })
+        Ok(Self { stop, sent, received, broken, sender, receiver, done, name })
     }
 
     /// Datagrams sent so far.
@@ -104,6 +110,9 @@ impl Stream {
     pub fn flows(&self, more: u64) -> Result<()> {
         let goal = self.received() + more;
         crate::wait::until(&format!("{more} datagrams, {}", self.name), Duration::from_secs(30), || {
+            if let Some(why) = self.broken.get() {
+                return Err(Failure::Untrue(why.clone()));
+            }
             let seen = || format!("{} sent, {} received, goal {goal}", self.sent(), self.received());
             Ok(crate::wait::Look::when(self.received() >= goal, seen))
         })
@@ -137,8 +146,13 @@ fn send(
         datagram[..NUMBER_BYTES].copy_from_slice(&number.to_be_bytes());
         pattern::fill(number, 0, &mut datagram[NUMBER_BYTES..]);
         match socket.send_to(&datagram, target) {
-            // An ICMP error about an earlier datagram; this one was not sent, so it is tried again.
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => continue,
+            // An ICMP error about an earlier datagram, or a peer that is about to replace its route: this one was not sent, so it is tried again.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NetworkUnreachable) =>
+            {
+                std::thread::sleep(pause);
+                continue;
+            }
             result => result.tried(|| format!("datagram {number} to {target}"))?,
         };
         number += 1;
