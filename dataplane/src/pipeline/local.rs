@@ -1,7 +1,7 @@
 //! Packets to our own addresses: ESP (bare and in UDP), IKE, keepalives and path MTU messages in the underlay; echo requests
 //! everywhere. Everything else is dropped; a datagram's sender is told that nothing listens.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use dpdk_sys::{Mbuf, Reassembly, tsc_cycles};
 
@@ -53,9 +53,12 @@ fn is_fragment(packet: &Clear) -> bool {
 }
 
 /// Collects fragments until a packet is whole. It comes back as a packet that is no fragment, or not at all.
-fn reassemble(packet: Clear, cx: &mut Context) -> Option<Clear> {
+fn reassemble(mut packet: Clear, cx: &mut Context) -> Option<Clear> {
     let now_cycles = tsc_cycles();
     cx.counters.count(Counter::FragmentsHeld);
+    if packet.vrf != VrfId::UNDERLAY {
+        set_destination(packet.mbuf.data_mut(), stand_in(packet.vrf, packet.flow.destination));
+    }
     let fragment_at = Ipv6View::new(packet.mbuf.data()).ok().and_then(|view| view.fragment()).map(|f| f.at);
     let outcome = match (packet.inner.family, fragment_at.map(u16::try_from)) {
         (Family::V4, _) => cx.reassembler.feed_ipv4(packet.mbuf, 0, now_cycles),
@@ -63,7 +66,7 @@ fn reassemble(packet: Clear, cx: &mut Context) -> Option<Clear> {
         (Family::V6, _) => Reassembly::Malformed(packet.mbuf),
     };
     cx.count_lost_fragments();
-    let whole = match outcome {
+    let mut whole = match outcome {
         Reassembly::Pending => return None,
         Reassembly::Malformed(mbuf) => {
             discard(mbuf, Counter::FragmentMalformed, &mut cx.counters);
@@ -71,6 +74,7 @@ fn reassemble(packet: Clear, cx: &mut Context) -> Option<Clear> {
         }
         Reassembly::Complete(whole) => whole,
     };
+    set_destination(whole.data_mut(), packet.flow.destination);
     cx.counters.add(Counter::FragmentsMerged, whole.segments().count() as u64);
     cx.counters.count(Counter::Reassembled);
     let mbuf = match one_segment(whole, &cx.whole_pool) {
@@ -94,6 +98,27 @@ fn reassemble(packet: Clear, cx: &mut Context) -> Option<Clear> {
             discard(mbuf, Counter::FragmentMalformed, &mut cx.counters);
             None
         }
+    }
+}
+
+/// DPDK tells incomplete packets apart by addresses and identification alone, and networks may have the same addresses: as long as fragments of
+/// a network wait for each other, their destination, one of ours, is the number of the VRF, an address that no packet has.
+fn stand_in(vrf: VrfId, destination: IpAddr) -> IpAddr {
+    let number = u32::from(vrf.0);
+    match destination {
+        IpAddr::V4(_) => Ipv4Addr::from_bits(number).into(),
+        IpAddr::V6(_) => Ipv6Addr::from_bits(number.into()).into(),
+    }
+}
+
+/// Overwrites the destination of an IP packet. An IPv4 header's checksum stays as it was: reassembly computes it.
+fn set_destination(packet: &mut [u8], destination: IpAddr) {
+    let (field, octets) = match &destination {
+        IpAddr::V4(address) => (packet.get_mut(16..20), &address.octets()[..]),
+        IpAddr::V6(address) => (packet.get_mut(24..40), &address.octets()[..]),
+    };
+    if let Some(field) = field {
+        field.copy_from_slice(octets);
     }
 }
 
@@ -216,6 +241,9 @@ fn control(packet: Clear, lists: &mut Lists, cx: &mut Context) {
 /// packet by the counters, in the same buffer.
 pub(super) fn echo(mut packet: Clear, cx: &mut Context) -> Option<Clear> {
     let is_icmp = matches!(packet.flow.protocol, Protocol::ICMP | Protocol::ICMPV6);
+    if is_icmp && is_fragment(&packet) {
+        packet = reassemble(packet, cx)?;
+    }
     let answered = match packet.inner.family {
         _ if !is_icmp => Err(Counter::LocalNotServed),
         Family::V4 => icmp::answer_echo_v4(packet.mbuf.data_mut()),

@@ -197,7 +197,13 @@ fn enter(
             let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
             pmtu::fit_v4(bytes, packet.inner.dont_fragment, inner_mtu_bytes)
         }
-        Family::V6 => pmtu::fit_v6(bytes, inner_mtu_bytes),
+        Family::V6 => match pmtu::fit_v6(bytes, inner_mtu_bytes) {
+            // Cut by whoever made the packet (RFC 8200, 4.5).
+            Fit::TooBig(mtu_bytes) if matches!(packet.origin, Origin::Ourselves(_)) => {
+                Fit::FragmentInner(mtu_bytes)
+            }
+            fit => fit,
+        },
     };
     let dont_fragment = fit != Fit::FragmentOuter && tunnel.dont_fragment.outer(packet.inner.dont_fragment);
     let inner = Inner { dont_fragment, ..packet.inner };

@@ -4,10 +4,14 @@ use crate::lab::{
     self, Gateway, HOST, LAN, OURS, Options, PEER, Site, TUNNEL, WAN, across, frame, framed, inbound,
     outbound, packet,
 };
-use crossgate_dataplane::counter::Counter::*;
+use crossgate_dataplane::counter::Counter::{self, *};
+use crossgate_dataplane::forwarding::{Interface, InterfaceId, PortIndex, VrfId};
 use crossgate_dataplane::header::Protocol;
+use crossgate_dataplane::header::checksum::Sum;
 use crossgate_dataplane::header::ethernet::{EtherType, Mac};
-use crossgate_dataplane::message::{Command, Event};
+use crossgate_dataplane::header::ipv4::write_checksum;
+use crossgate_dataplane::header::vlan::VlanId;
+use crossgate_dataplane::message::{Command, Event, NeighbourEntry};
 use proptest::prelude::*;
 
 /// Echo request 1/1 without data.
@@ -42,6 +46,84 @@ fn ping_to_our_address_is_answered_on_both_sides() {
         assert_eq!(one.moved(), [(RxPackets, 1), (TxPackets, 1), (Originated, 1), (IcmpEchoConsumed, 1)]);
     }
     one.finish();
+}
+
+/// An IPv4 packet in two pieces, as its sender cuts it: the first with `first_bytes` of the payload.
+fn cut(packet: &[u8], first_bytes: usize) -> [Vec<u8>; 2] {
+    let (head, payload) = packet.split_at(20);
+    let piece = |field: u16, payload: &[u8]| {
+        let mut piece = [head, payload].concat();
+        let total_bytes = u16::try_from(piece.len()).expect("short");
+        piece[2..4].copy_from_slice(&total_bytes.to_be_bytes());
+        piece[6..8].copy_from_slice(&field.to_be_bytes());
+        write_checksum(&mut piece[..20]);
+        piece
+    };
+    let (first, last) = payload.split_at(first_bytes);
+    [piece(0x2000, first), piece(u16::try_from(first_bytes / 8).expect("short"), last)]
+}
+
+#[test]
+fn long_ping_to_our_address_is_put_together_in_its_own_network() {
+    const TWIN: VrfId = VrfId(2);
+    let mut builder = lab::builder(Site(1));
+    let twin = Interface {
+        port: PortIndex(1),
+        vlan: VlanId::new(20),
+        vrf: TWIN,
+        mac: OURS[LAN],
+        mtu_bytes: 1500,
+        addresses: vec![lab::net("10.1.0.1/24")],
+    };
+    builder.interface(InterfaceId(2), twin);
+    let mut one = Gateway::with(Site(1), 1, builder.build().expect("consistent"));
+    for interface in [InterfaceId(1), InterfaceId(2)] {
+        let entry = NeighbourEntry { interface, address: Site(1).host(false), mac: HOST };
+        one.command(0, Command::LearnNeighbour(entry));
+    }
+    one.moved();
+    let (host, own) = (Site(1).host(false), Site(1).own(false));
+    let ping = |kind: u8, fill: u8| {
+        let mut message = vec![fill; 1800];
+        message[..8].copy_from_slice(&[kind, 0, 0, 0, 0, 1, 0, 1]);
+        let checksum = Sum::new().plus(&message).finish();
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        message
+    };
+    let request = |fill| packet(host, own, Protocol::ICMP, 7, &ping(8, fill));
+    let tagged = |to: Mac, from: Mac, packet: &[u8]| {
+        framed(to, from, EtherType::VLAN, &[&[0, 20, 8, 0], packet].concat())
+    };
+    // The same addresses and identification in two networks, and pieces that come by turns.
+    let [first, last] = cut(&request(0xa1), 1480);
+    let [twin_first, twin_last] = cut(&request(0xb2), 1480);
+    one.arrive(LAN, &frame(OURS[LAN], HOST, &first));
+    one.arrive(LAN, &tagged(OURS[LAN], HOST, &twin_last));
+    one.arrive(LAN, &tagged(OURS[LAN], HOST, &twin_first));
+    one.arrive(LAN, &frame(OURS[LAN], HOST, &last));
+    one.run();
+    let answers = one.sent(LAN);
+    assert_eq!(answers.len(), 4, "{:?}", one.moved());
+    let payload = |pieces: &[Vec<u8>], at: usize| [&pieces[0][at..], &pieces[1][at..]].concat();
+    assert_eq!(payload(&answers[..2], 14 + 4 + 20), ping(0, 0xb2));
+    assert_eq!(payload(&answers[2..], 14 + 20), ping(0, 0xa1));
+    let expected = [
+        (RxPackets, 4),
+        (TxPackets, 4),
+        (Originated, 6),
+        (IcmpEchoConsumed, 2),
+        (FragmentsHeld, 4),
+        (FragmentsMerged, 4),
+        (Reassembled, 2),
+        (Fragmented, 2),
+    ];
+    assert_eq!(sorted(one.moved()), sorted(expected.to_vec()));
+    one.finish();
+}
+
+fn sorted(mut moved: Vec<(Counter, u64)>) -> Vec<(Counter, u64)> {
+    moved.sort();
+    moved
 }
 
 #[test]
