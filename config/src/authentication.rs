@@ -1,5 +1,6 @@
 //! How a connection's two sides prove themselves: by the key that both know (`secret`), or by certificates.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,10 +77,16 @@ impl Choice for RsaSignature {
     const WORDS: &'static [(&'static str, Self)] = &[("PSS", Self::Pss), ("PKCS1", Self::Pkcs1)];
 }
 
+/// What connections of one file trust, by the files of authorities and of revocation lists: those that name the same files share it, be it a
+/// thousand connections and a long list.
+#[derive(Default)]
+pub(crate) struct Trusts(BTreeMap<(Vec<PathBuf>, Vec<PathBuf>), Arc<TrustStore>>);
+
 /// Reads `shared_key` or `[connection.authentication]`, whichever is there.
 pub(crate) fn read(
     section: &mut Section<'_>,
     environment: &Environment<'_>,
+    trusts: &mut Trusts,
     report: &mut Report<'_>,
 ) -> Option<Authentication> {
     let is_given = section.has("authentication");
@@ -98,12 +105,13 @@ pub(crate) fn read(
             "leave one of the two out: both sides prove themselves in the same way",
         );
     }
-    certificates(own?, environment, report).map(Authentication::Certificate)
+    certificates(own?, environment, trusts, report).map(Authentication::Certificate)
 }
 
 fn certificates(
     mut section: Section<'_>,
     environment: &Environment<'_>,
+    trusts: &mut Trusts,
     report: &mut Report<'_>,
 ) -> Option<Certificates> {
     let own = section.required::<String>("certificate", "\"gw-a.pem\"", report);
@@ -125,22 +133,39 @@ fn certificates(
     let (own, anchors) = (own?, anchors?);
     let absolute = |file: &Located<String>| secret::path(&file.value, report.source.file);
     let certificate = absolute(&own);
-    let trust_anchors = anchors.iter().map(absolute).collect();
-    let crls = lists.iter().map(absolute).collect();
+    let trust_anchors = anchors.iter().map(absolute).collect::<Vec<_>>();
+    let crls = lists.iter().map(absolute).collect::<Vec<_>>();
     let chain = certificates_of(&own, report);
-    let anchors = anchors.iter().map(|file| certificates_of(file, report)).collect::<Vec<_>>();
-    let lists = lists.iter().map(|file| lists_of(file, report)).collect::<Vec<_>>();
+    let trust = trust(&anchors, &lists, (trust_anchors.clone(), crls.clone()), trusts, report);
     let key = key?;
     let credential = credential(&own.place, chain?, key.key, report);
-    let anchors = anchors.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
-    let lists = lists.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
     Some(Certificates {
         credential: Arc::new(credential?),
-        trust: Arc::new(TrustStore::new(anchors, lists)),
+        trust: trust?,
         rsa_signature,
         allow_sha1: sha1.is_some_and(|flag| flag.value),
         files: CertificateFiles { certificate, private_key: key.reference, trust_anchors, crls },
     })
+}
+
+fn trust(
+    anchors: &[Located<String>],
+    lists: &[Located<String>],
+    files: (Vec<PathBuf>, Vec<PathBuf>),
+    Trusts(known): &mut Trusts,
+    report: &mut Report<'_>,
+) -> Option<Arc<TrustStore>> {
+    if let Some(trust) = known.get(&files) {
+        return Some(Arc::clone(trust));
+    }
+    // All files, so that each one that is wrong is reported.
+    let anchors = anchors.iter().map(|file| certificates_of(file, report)).collect::<Vec<_>>();
+    let lists = lists.iter().map(|file| lists_of(file, report)).collect::<Vec<_>>();
+    let anchors = anchors.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
+    let lists = lists.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
+    let trust = Arc::new(TrustStore::new(anchors, lists));
+    known.insert(files, Arc::clone(&trust));
+    Some(trust)
 }
 
 fn credential(

@@ -14,7 +14,7 @@ use rules::Rules;
 use toml::de::DeValue;
 pub use vnet::{Remote, RemoteGateway};
 
-use crate::authentication::{self, Authentication};
+use crate::authentication::{self, Authentication, Trusts};
 use crate::choice::Choice;
 use crate::document::Section;
 use crate::environment::Environment;
@@ -155,7 +155,7 @@ pub(crate) fn read(
     report: &mut Report<'_>,
 ) -> Shelf<Connection> {
     let mut connections = Shelf::new("connection");
-    let mut rules = Rules::default();
+    let (mut rules, mut trusts) = (Rules::default(), Trusts::default());
     let mut places = Vec::new();
     for section in root.sections("connection", report) {
         let Some(mut section) = section else {
@@ -167,7 +167,7 @@ pub(crate) fn read(
             connections.declare(name, report);
             places.push((name.value.clone(), section.place.clone()));
         }
-        let connection = one(&mut section, name.as_ref(), around, &mut rules, report);
+        let connection = one(&mut section, name.as_ref(), around, &mut rules, &mut trusts, report);
         section.finish(report);
         connections.put(name, connection);
     }
@@ -204,6 +204,7 @@ fn one<'a>(
     name: Option<&Located<Name>>,
     around: &Around<'a>,
     rules: &mut Rules,
+    trusts: &mut Trusts,
     report: &mut Report<'_>,
 ) -> Option<Connection> {
     let gateway_name = section.required::<Name>("gateway", "\"gw\"", report);
@@ -214,7 +215,7 @@ fn one<'a>(
     let peer = described.as_deref();
     let found = Found { gateway, network, peer };
 
-    let authentication = authentication::read(section, around.environment, report);
+    let authentication = authentication::read(section, around.environment, trusts, report);
     let mode = mode(section, peer, report);
     check_dpd(section, gateway, report);
     let dpd_timeout_s = section.integer("dpd_timeout_s", DPD_TIMEOUT_S, DPD_TIMEOUT_S_DEFAULT, report);

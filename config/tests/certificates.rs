@@ -153,3 +153,31 @@ fn key_and_certificate_at_once_and_missing_parts_are_refused() {
     let (_, said) = files.said("", &AUTHENTICATION.replace("{ file = \"gw.key\" }", "\"gw.key\""));
     assert!(said.contains("a secret stands in the configuration"), "{said}");
 }
+
+#[test]
+fn connections_that_trust_the_same_files_share_what_was_read() {
+    let second = "
+[[local_network_gateway]]
+name = \"site-c\"
+address = \"192.0.2.3\"
+prefixes = [\"10.3.0.0/16\"]
+[[connection]]
+name = \"a-to-c\"
+gateway = \"gw\"
+local_network_gateway = \"site-c\"
+";
+    let two = format!("{AUTHENTICATION}{second}{AUTHENTICATION}");
+    let trusts_of = |authentication: &str| {
+        let config = Files::new().read("", authentication).unwrap();
+        let trust = |connection: &crossgate_config::Connection| match &connection.authentication {
+            Authentication::Certificate(certificates) => std::sync::Arc::clone(&certificates.trust),
+            Authentication::SharedKey(_) => unreachable!("both have certificates"),
+        };
+        config.connections().values().map(trust).collect::<Vec<_>>()
+    };
+    let [one, other] = &trusts_of(&two)[..] else { panic!("two connections") };
+    assert!(std::sync::Arc::ptr_eq(one, other));
+    let without_lists = two.replacen("crls = [\"ca.crl\"]\n", "", 1);
+    let [one, other] = &trusts_of(&without_lists)[..] else { panic!("two connections") };
+    assert!(!std::sync::Arc::ptr_eq(one, other));
+}

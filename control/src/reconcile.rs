@@ -90,7 +90,7 @@ pub struct Done {
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// The store could not be opened at the start.
-    #[error("there is no history: {problem}; {remedy}")]
+    #[error("nothing is kept, neither history nor usage: {problem}; {remedy}")]
     NoStore {
         /// Why.
         problem: String,
