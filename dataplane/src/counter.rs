@@ -318,7 +318,7 @@ counters! {
     NoRoute "no_route" Drop Packets "No route to the destination." "Add the route, or the prefix to the local network gateway.";
     RouteBlackhole "route_blackhole" Drop Packets "The route says to discard." "";
     ClearText "clear_text" Drop Packets "A packet arrived in clear text that policy wants protected by a tunnel, or would leave unprotected between networks." "Somebody spoofs tunnel addresses on the public side, or the route to the tunnel is missing.";
-    PeeringWrongSource "peering_wrong_source" Drop Packets "A packet of a network has a source in a network that is peered with it." "Find out who spoofs addresses there, or give the host an address of its own network.";
+    PeeringWrongSource "peering_wrong_source" Drop Packets "A packet of a network has a source that is another network's: of one that is peered with it, or that the network where it goes knows better." "Find out who spoofs addresses there, or give the host an address of its own network; if it is a network behind a router, add its prefix to the address space.";
     SelectorOutbound "selector_outbound" Drop Packets "Routed into a tunnel whose traffic selectors do not cover it." "Widen traffic_selectors on both sides, or correct the route.";
     TunnelDown "tunnel_down" Drop Packets "The tunnel has no SA: nothing may leave in clear text, so it is dropped and the tunnel is asked for." "See the connection's reason in `crossgate connections`.";
 
@@ -348,7 +348,7 @@ counters! {
     EspBadNextHeader "esp_bad_next_header" Drop Packets "Next header is neither IPv4, IPv6 nor 59." "The peer uses transport mode or another protocol in the tunnel.";
     EspInnerMalformed "esp_inner_malformed" Drop Packets "The inner packet is truncated, or its version disagrees with the next header." "The peer's ESP is broken.";
     EspSelectorMismatch "esp_selector_mismatch" Drop Packets "The inner packet is outside of the SA's traffic selectors (RFC 4301, 5.2)." "The peer routes more into the tunnel than was agreed: compare traffic selectors.";
-    EspWrongSource "esp_wrong_source" Drop Packets "The inner packet's source belongs to us or to another tunnel, or (where the traffic selectors are any-to-any) to nobody that is routed." "The peer sends for others: if it may, add the prefix to its local network gateway; otherwise find out who spoofs addresses there.";
+    EspWrongSource "esp_wrong_source" Drop Packets "The inner packet's source belongs to us or to another tunnel, here or in the peered network where it goes, or (where the traffic selectors are any-to-any) to nobody that is routed." "The peer sends for others: if it may, add the prefix to its local network gateway; otherwise find out who spoofs addresses there.";
     EcnIllegal "ecn_illegal" Drop Packets "Outer header says congestion experienced, the inner cannot carry it (RFC 6040, 4.2)." "A router on the path marks packets that it must not.";
     SaExpiredInbound "sa_expired_inbound" Drop Packets "The inbound SA reached a hard lifetime." "Rekeying failed: see the connection's reason.";
     SkuBandwidthInbound "sku_bandwidth_inbound" Drop Packets "Authentic packets out of a tunnel beyond the bandwidth of the gateway's size, which all its tunnels share." "Take a larger sku (crossgate skus); apply resizes without dropping a tunnel.";

@@ -264,6 +264,25 @@ impl Forwarding {
         vrf.routes.get(trie.lookup(key(address)) as usize)
     }
 
+    /// The network that a next hop is of: the one that the packet came from, unless a peering gave the route. `None`: nowhere.
+    #[must_use]
+    pub fn network_of(&self, next_hop: NextHop) -> Option<VrfId> {
+        match next_hop {
+            NextHop::Local(id) | NextHop::Connected(id) | NextHop::Via(id, _) => {
+                Some(self.interface(id)?.vrf)
+            }
+            NextHop::Tunnel(id) => Some(self.tunnel(id)?.vrf),
+            NextHop::Blackhole | NextHop::Unreachable => None,
+        }
+    }
+
+    /// Whether any route of a network to the prefix of this source leads to the tunnel's policy.
+    #[must_use]
+    pub fn is_feasible(&self, id: TunnelId, vrf: VrfId, source: IpAddr) -> bool {
+        let (placed, route) = (self.placed(id), self.longest(vrf, source));
+        placed.zip(route).is_some_and(|(placed, route)| route.policies.contains(&placed.policy))
+    }
+
     /// Like [`Forwarding::route`], for a packet that arrived on, or was made for, an interface: link-local
     /// destinations are ours or stay on that link.
     #[must_use]

@@ -9,7 +9,7 @@
 //! | receive | `pipeline/receive.rs` | frames; to `sealed` (ESP for us), `clear`, IKE to control, answers ARP and ND |
 //! | open | `pipeline/open.rs` | `sealed`; SPI, home worker, replay, AES-GCM, ESP off, selectors; to `clear` |
 //! | (police) | `pipeline/police.rs` | asked by open and seal where a gateway's bandwidth is limited: which packets exceed it |
-//! | route | `pipeline/route.rs` | `clear`; route, selectors, TTL, size; to `entering` a tunnel, `leaving`, ICMP errors |
+//! | route | `pipeline/route.rs`, `source.rs` | `clear`; route, source, selectors, TTL, size; to `entering` a tunnel, `leaving`, ICMP errors |
 //! | seal | `pipeline/seal.rs` | `entering`; sequence numbers, ESP on, AES-GCM; outer route; to `leaving` |
 //! | leave | `pipeline/leave.rs` | `leaving`; neighbour, link header, transmit queue |
 //!
@@ -23,6 +23,7 @@ mod receive;
 mod route;
 pub(crate) mod seal;
 mod shortcut;
+mod source;
 
 use std::num::NonZeroU8;
 use std::sync::Arc;

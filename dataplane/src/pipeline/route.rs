@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dpdk_sys::Burst;
 
-use super::{Context, Lists, Tables, leave, local, push_own, seal};
+use super::{Context, Lists, Tables, leave, local, push_own, seal, source};
 use crate::counter::Counter;
 use crate::esp::Inner;
 use crate::forwarding::{Forwarding, InterfaceId, MssClamp, NextHop, TunnelId, VrfId, is_link_local};
@@ -98,7 +98,7 @@ fn one(
     }
 }
 
-/// The route, and the check that a packet in clear text does not pretend to come out of a tunnel (RFC 4301, 5.2).
+/// The route, and the check that nobody pretends to be somebody else: neither in the packet's network nor in the one that it goes to.
 pub(super) fn next_hop(
     forwarding: &Forwarding,
     vrf: VrfId,
@@ -106,24 +106,15 @@ pub(super) fn next_hop(
     flow: &Flow,
 ) -> Result<NextHop, Counter> {
     if matches!(origin, Origin::Interface(..)) {
-        check_source(forwarding, vrf, flow.source)?;
+        source::check_clear(forwarding, vrf, flow.source)?;
     }
     if flow.is_link_local() {
         return on_link(forwarding, origin, flow.destination);
     }
-    Ok(forwarding.route(vrf, flow.destination))
-}
-
-/// What came in clear text may pretend neither to be out of a tunnel nor to be of a network that is peered with its own.
-fn check_source(forwarding: &Forwarding, vrf: VrfId, source: IpAddr) -> Result<(), Counter> {
-    match forwarding.route(vrf, source) {
-        NextHop::Tunnel(_) => Err(Counter::ClearText),
-        NextHop::Connected(from) | NextHop::Via(from, _) | NextHop::Local(from)
-            if forwarding.interface(from).is_some_and(|from| from.vrf != vrf) =>
-        {
-            Err(Counter::PeeringWrongSource)
-        }
-        _ => Ok(()),
+    let next = forwarding.route(vrf, flow.destination);
+    match forwarding.network_of(next) {
+        Some(to) if to != vrf => source::check_crossing(forwarding, vrf, to, origin, flow).map(|()| next),
+        _ => Ok(next),
     }
 }
 

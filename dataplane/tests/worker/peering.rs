@@ -6,7 +6,7 @@ use crate::lab::{
 };
 use crossgate_dataplane::counter::Counter::{self, *};
 use crossgate_dataplane::forwarding::{
-    Interface, InterfaceId, NextHop, PortIndex, Reach, Tunnel, TunnelId, VrfId,
+    Builder, Interface, InterfaceId, NextHop, PortIndex, Reach, Tunnel, TunnelId, VrfId,
 };
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::ethernet::{EtherType, Mac};
@@ -16,28 +16,35 @@ use crossgate_dataplane::sa::Esn;
 use crossgate_dataplane::selector::{Selectors, TrafficSelector};
 
 const SPOKE: VrfId = VrfId(2);
+const BRANCH: VrfId = VrfId(3);
 const SPOKE_HOST: &str = "10.3.0.99";
 const VLAN: u16 = 20;
 
+/// A network of the second one's kind: an interface on a VLAN, with this address.
+fn on_vlan(vlan: u16, vrf: VrfId, address: &str) -> Interface {
+    let (port, vlan, mac) = (PortIndex(1), VlanId::new(vlan), OURS[LAN]);
+    Interface { port, vlan, vrf, mac, mtu_bytes: 1500, addresses: vec![net(address)] }
+}
+
 /// Site 1's gateway, whose tunnel is any-to-any, with a second network on a VLAN: peered with the first one, if `reach` says how far.
 fn gateway(reach: Option<Reach>) -> Gateway {
+    started(&builder(reach))
+}
+
+fn builder(reach: Option<Reach>) -> Builder {
     let any = vec![TrafficSelector::of_prefix(net("0.0.0.0/0"))];
     let selectors = Selectors { local: any.clone(), remote: any };
     let mut builder = lab::builder(Site(1));
     builder.tunnel(TUNNEL, Tunnel { selectors, ..lab::tunnel(Site(1)) });
-    let interface = Interface {
-        port: PortIndex(1),
-        vlan: VlanId::new(VLAN),
-        vrf: SPOKE,
-        mac: OURS[LAN],
-        mtu_bytes: 1500,
-        addresses: vec![net("10.3.0.1/24")],
-    };
-    builder.interface(InterfaceId(2), interface);
+    builder.interface(InterfaceId(2), on_vlan(VLAN, SPOKE, "10.3.0.1/24"));
     if let Some(reach) = reach {
         builder.peer(SPOKE, SITE, &[net("10.1.0.0/16")], reach);
         builder.peer(SITE, SPOKE, &[net("10.3.0.0/16")], Reach::Network);
     }
+    builder
+}
+
+fn started(builder: &Builder) -> Gateway {
     let mut one = Gateway::with(Site(1), 1, builder.build().expect("consistent"));
     let (interface, address, mac) = (InterfaceId(2), ip(SPOKE_HOST), HOST);
     one.command(0, Command::LearnNeighbour(NeighbourEntry { interface, address, mac }));
@@ -132,6 +139,63 @@ fn host_that_takes_an_address_of_a_peered_network_is_dropped() {
     one.finish();
 }
 
+/// A third network, peered with the first one only; and prefixes of the second one that its peering does not tell, on its link and behind a router.
+fn three_networks(reach: Reach) -> Gateway {
+    let mut builder = builder(Some(reach));
+    builder.interface(InterfaceId(3), on_vlan(VLAN + 1, BRANCH, "10.4.0.1/24"));
+    builder.peer(BRANCH, SITE, &[net("10.1.0.0/16")], reach);
+    builder.peer(SITE, BRANCH, &[net("10.4.0.0/16")], Reach::Network);
+    builder.route(SPOKE, net("10.78.0.0/24"), NextHop::Connected(InterfaceId(2)));
+    builder.route(SPOKE, net("10.79.0.0/24"), NextHop::Via(InterfaceId(2), ip(SPOKE_HOST)));
+    started(&builder)
+}
+
+#[test]
+fn host_that_takes_an_address_that_only_the_destinations_network_knows_is_dropped() {
+    for reach in [Reach::Network, Reach::Gateways] {
+        let mut one = three_networks(reach);
+        let expected = [
+            ("10.2.0.99", ClearText),          // behind the first network's tunnel
+            ("10.4.0.99", PeeringWrongSource), // of the third network
+            ("10.1.0.99", PeeringWrongSource),
+        ];
+        for (source, reason) in expected {
+            let spoof = tagged(OURS[LAN], HOST, &between(source, "10.1.0.99", 64));
+            assert_eq!(pass(&mut one, LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+            assert_eq!(drops(&mut one), [(reason, 2)], "{source}, {reach:?}");
+            // To our own address there, which would answer.
+            let ping = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
+            let ping = packet(ip(source), ip("10.1.0.1"), Protocol::ICMP, 64, &ping);
+            let spoof = tagged(OURS[LAN], HOST, &ping);
+            assert_eq!(pass(&mut one, LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+            assert_eq!(drops(&mut one), [(reason, 2)], "{source}, {reach:?}");
+        }
+        one.finish();
+    }
+}
+
+#[test]
+fn tunnel_speaks_for_no_host_of_a_network_that_its_own_is_peered_with() {
+    for reach in [Reach::Network, Reach::Gateways] {
+        let mut one = three_networks(reach);
+        let mut sequence = 0;
+        let mut arrive = |one: &mut Gateway, source: &str| {
+            sequence += 1;
+            let error = packet(ip(source), ip(SPOKE_HOST), Protocol::ICMP, 64, &[3; 36]);
+            let error = authentic(Site(1), spi(Site(1), 0), Esn::Off, sequence, &padded(&error));
+            one.arrive(WAN, &error);
+            one.run();
+            (one.sent(LAN).len(), drops(one))
+        };
+        // A router on the peer's side that nobody routes may have any address, but that of a host.
+        assert_eq!(arrive(&mut one, "10.99.0.1"), (1, vec![]));
+        assert_eq!(arrive(&mut one, "10.79.0.1"), (1, vec![]));
+        assert_eq!(arrive(&mut one, "10.78.0.1"), (0, vec![(PeeringWrongSource, 1)]));
+        assert_eq!(arrive(&mut one, "10.3.0.98"), (0, vec![(EspWrongSource, 1)]));
+        one.finish();
+    }
+}
+
 /// The same two networks, not peered, with a tunnel between them whose both ends are here: tunnel 3 of the first, tunnel 4 of the second.
 fn tunnel_to_ourselves() -> Gateway {
     let far = TunnelId(4);
@@ -144,14 +208,7 @@ fn tunnel_to_ourselves() -> Gateway {
         mtu_bytes: 1500,
         addresses: vec![net("192.0.2.1/24"), net("192.0.2.2/24")],
     };
-    let lan = Interface {
-        port: PortIndex(1),
-        vlan: VlanId::new(VLAN),
-        vrf: SPOKE,
-        mac: OURS[LAN],
-        addresses: vec![net("10.2.0.1/24")],
-        ..wan.clone()
-    };
+    let lan = on_vlan(VLAN, SPOKE, "10.2.0.1/24");
     builder.interface(InterfaceId(0), wan).interface(InterfaceId(2), lan);
     builder.tunnel(far, Tunnel { vrf: SPOKE, ..lab::tunnel(Site(2)) });
     builder.route(SPOKE, net("10.1.0.0/16"), NextHop::Tunnel(far));
