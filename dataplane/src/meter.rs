@@ -32,6 +32,8 @@ const DEPTH: u64 = TICKS_PER_S / 125;
 const DEPTH_MIN_BYTES: u64 = 6000;
 /// How long a tunnel counts as active.
 const WINDOW: u64 = TICKS_PER_S / 20;
+/// Number of the first window. Neither 0, which stands for never, nor the one behind that.
+const FIRST_WINDOW: u64 = 2;
 
 /// The bandwidth of a gateway. Both directions of its tunnels share it.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ const _: () = assert!(size_of::<Share>() == 64, "a tunnel's part is one cache li
 #[derive(Debug, Default)]
 struct Way {
     full_at: AtomicU64,
-    /// The last window in which something went this way.
+    /// The last window in which something went this way; 0 for none.
     window: AtomicU64,
 }
 
@@ -91,15 +93,15 @@ impl Meter {
         self.bytes_per_s.load(Ordering::Relaxed)
     }
 
-    /// Begins a new window if it is time for one. Whoever sees it first does it.
+    /// Begins a new window if it is time for one, and returns the present one. Whoever sees it first does it; a worker whose clock is a little behind
+    /// goes with the others, for windows only move forward.
     fn turn(&self, now: u64) -> u64 {
-        let (present, before) = (now / WINDOW, self.window.load(Ordering::Relaxed));
-        if before < present
-            && self.window.compare_exchange(before, present, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
+        let present = now / WINDOW + FIRST_WINDOW;
+        let before = self.window.load(Ordering::Relaxed);
+        if before < present && self.window.fetch_max(present, Ordering::Relaxed) < present {
             self.active.store(self.seen.swap(0, Ordering::Relaxed).max(1), Ordering::Relaxed);
         }
-        present
+        present.max(before)
     }
 }
 
@@ -107,7 +109,7 @@ impl Share {
     /// A tunnel's share of `meter`; unused shares take nothing from the others.
     #[must_use]
     pub fn new(meter: Arc<Meter>) -> Self {
-        Self { meter, full_at: AtomicU64::new(0), window: AtomicU64::new(u64::MAX), ways: Default::default() }
+        Self { meter, full_at: AtomicU64::new(0), window: AtomicU64::new(0), ways: Default::default() }
     }
 
     /// The gateway's meter.
@@ -135,8 +137,8 @@ impl Share {
         let now = now_us.saturating_mul(TICKS_PER_US);
         let window = meter.turn(now);
         // Reading first spares all but the first of a window the write.
-        if self.window.load(Ordering::Relaxed) != window
-            && self.window.swap(window, Ordering::Relaxed) != window
+        if self.window.load(Ordering::Relaxed) < window
+            && self.window.fetch_max(window, Ordering::Relaxed) < window
         {
             meter.seen.fetch_add(1, Ordering::Relaxed);
         }
@@ -148,8 +150,8 @@ impl Share {
         let active = meter.active.load(Ordering::Relaxed).max(meter.seen.load(Ordering::Relaxed));
         let own_cost = cost.saturating_mul(u64::from(active));
         let (own_depth, (way, other)) = (depth.saturating_mul(2), self.ways(direction));
-        if way.window.load(Ordering::Relaxed) != window {
-            way.window.store(window, Ordering::Relaxed);
+        if way.window.load(Ordering::Relaxed) < window {
+            way.window.fetch_max(window, Ordering::Relaxed);
         }
         let is_both = other.window.load(Ordering::Relaxed) + 1 >= window;
         let way_cost = own_cost.saturating_mul(if is_both { 2 } else { 1 });

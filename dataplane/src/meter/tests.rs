@@ -63,6 +63,24 @@ fn modest_tunnel_loses_nothing_beside_greedy_ones_and_they_take_what_it_leaves()
     assert!(within(passed.iter().sum(), rate, 1), "{passed:?}");
 }
 
+#[test]
+fn workers_clocks_that_differ_by_a_little_make_no_tunnel_two() {
+    let shares = gateway(100 * MBIT, 2);
+    let window_us = WINDOW / TICKS_PER_US;
+    for window in 20..40 {
+        // One worker is in the window already, the other one not yet.
+        for _ in 0..5 {
+            for us in [window * window_us + 2, window * window_us - 3] {
+                assert!(shares.iter().all(|share| share.take(Outbound, 100, us)));
+            }
+        }
+        let meter = shares[0].meter();
+        let count = |count: &AtomicU32| count.load(Ordering::Relaxed);
+        assert_eq!(count(&meter.seen), 2, "window {window}");
+        assert!(window == 20 || count(&meter.active) == 2, "window {window}");
+    }
+}
+
 /// What ten tunnels get through in a second if each offers the gateway's whole rate, and the first one also `first_out` bytes a second the other way.
 fn offer_both_ways(rate: u64, first_out: u64) -> (Vec<u64>, u64) {
     let shares = gateway(rate, 10);
