@@ -2,8 +2,8 @@
 //!
 //! 1. SPI: home worker (else handed over), slot, SA; lifetime; sequence number and a first look at the replay window,
 //! 2. AES-GCM over the whole burst,
-//! 3. per packet, authentic ones only: the window again, and moved (one burst can hold a number twice); counts and limits; what exceeds the
-//!    gateway's bandwidth is dropped (`pipeline/police.rs`),
+//! 3. per packet, authentic ones only: the window again, and moved (one burst can hold a number twice); counts and limits; of what was accepted,
+//!    what exceeds the gateway's bandwidth is dropped (`pipeline/police.rs`),
 //! 4. padding and trailer off, ECN, traffic selectors, and whether the source may be out of this tunnel; for a plain packet of a known
 //!    flow all of that is one look, and one change of the mbuf.
 
@@ -28,7 +28,7 @@ use crate::sa::{Direction, Expiry, InboundSa};
 use crate::spi::{SaSlot, Spi};
 use crate::worker::Stage;
 
-pub(super) type Inbound = [Option<Box<InboundSa>>];
+type Inbound = [Option<Box<InboundSa>>];
 
 pub(super) const FRONT_BYTES: usize = HEADER_BYTES + IV_BYTES;
 const FRONT: u16 = const { FRONT_BYTES.to_le_bytes()[0] as u16 };
@@ -42,12 +42,10 @@ pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     find(&mut lists.sealed, &mut opening, &mut tables.inbound, cx);
     let authentic = decrypt(&mut opening, &tables.inbound, cx);
     let mut insides = [const { Plain::NONE }; BURST_PACKETS];
-    let refused = if cx.forwarding.is_metered() {
-        police::inbound(&opening, authentic, &tables.inbound, cx)
-    } else {
-        0
-    };
-    let accepted = accept_all(&opening, [authentic, refused], &mut insides, tables, cx);
+    let mut accepted = accept_all(&opening, authentic, &mut insides, tables, cx);
+    if cx.forwarding.is_metered() {
+        police::inbound(&opening, &mut accepted, cx);
+    }
     let mut run = Run::new();
     for ((packet, accepted), inside) in opening.drain(..).zip(accepted).zip(&insides) {
         let mut packet = packet.packet;
@@ -69,22 +67,22 @@ pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     }
 }
 
-/// Step 3 (by bit, which packets are authentic, and which of those exceed the bandwidth), and for the shortcut the inner packets that are plain and
+/// Whether a packet is to be taken, and out of which tunnel it came.
+pub(super) type Accepted = Result<TunnelId, Counter>;
+
+/// Step 3 up to the bandwidth (by bit, which packets are authentic), and for the shortcut the inner packets that are plain and
 /// whose traffic class the outer header does not change. All of them before the first one's flow is looked up, so that the places of their flows are
 /// under way.
 fn accept_all(
     opening: &Batch<Opening>,
-    [authentic, refused]: [u64; 2],
+    authentic: u64,
     insides: &mut [Plain; BURST_PACKETS],
     tables: &mut Tables,
     cx: &mut Context,
-) -> ArrayVec<Result<TunnelId, Counter>, BURST_PACKETS> {
+) -> ArrayVec<Accepted, BURST_PACKETS> {
     let (mut all, mut opened, mut latest) = (ArrayVec::new(), Opened::default(), Key::NONE);
     for ((number, packet), plain) in opening.iter().enumerate().zip(insides) {
-        let mut accepted = accept(packet, authentic >> number & 1 == 1, &mut opened, &mut tables.inbound, cx);
-        if refused >> number & 1 == 1 {
-            accepted = accepted.and(Err(Counter::SkuBandwidthInbound));
-        }
+        let accepted = accept(packet, authentic >> number & 1 == 1, &mut opened, &mut tables.inbound, cx);
         if let Ok(tunnel) = accepted {
             if read(&packet.packet, tunnel, plain).is_none() {
                 *plain = Plain::NONE;
@@ -250,7 +248,7 @@ fn accept(
     opened: &mut Opened,
     inbound: &mut Inbound,
     cx: &mut Context,
-) -> Result<TunnelId, Counter> {
+) -> Accepted {
     let Opening { packet, slot, sequence } = opening;
     let sa = inbound.get_mut(slot.index()).and_then(Option::as_mut).ok_or(Counter::EspUnknownSpi)?;
     if !authentic {

@@ -1,5 +1,5 @@
 //! What a burst has beyond its gateways' bandwidth ([`crate::meter`]). Asked by the seal stage before sequence numbers are taken and by the open stage
-//! once packets have proved authentic, so that a stranger cannot use bandwidth up; only where some gateway is limited at all.
+//! once packets are accepted, authentic and new, so that a stranger cannot use bandwidth up; only where some gateway is limited at all.
 //!
 //! A run of packets of one tunnel asks once. A run that does not fit asks packet by packet, so that a burst need not fit as a whole.
 
@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use dpdk_sys::BURST_PACKETS;
 
 use super::Context;
-use super::open::{FRONT_BYTES, Inbound};
+use super::open::{Accepted, FRONT_BYTES};
 use crate::counter::Counter;
 use crate::forwarding::TunnelId;
 use crate::header::esp::{TAG_BYTES, TRAILER_BYTES};
@@ -35,14 +35,17 @@ pub(super) fn outbound(entering: &mut Batch<Entering>, cx: &mut Context) {
     *entering = passed;
 }
 
-/// Says by bit which of the packets out of tunnels exceed the bandwidth. `authentic` says by bit which ones may ask; they are deciphered by now.
-pub(super) fn inbound(opening: &Batch<Opening>, authentic: u64, inbound: &Inbound, cx: &Context) -> u64 {
-    let asking = (0..).zip(opening).filter(|(place, _)| authentic >> place & 1 == 1);
-    let asking = asking.filter_map(|(place, packet)| {
-        let sa = inbound.get(packet.slot.index())?.as_deref()?;
-        Some((place, sa.tunnel, inner_bytes(packet)))
-    });
-    refused(asking.collect(), Direction::Inbound, cx)
+/// Takes those of the packets out of tunnels back that exceed the bandwidth. What was accepted is deciphered by now.
+pub(super) fn inbound(opening: &Batch<Opening>, accepted: &mut [Accepted], cx: &Context) {
+    let asking = (0..).zip(opening).zip(&*accepted);
+    let asking =
+        asking.filter_map(|((place, packet), tunnel)| Some((place, tunnel.ok()?, inner_bytes(packet))));
+    let refused = refused(asking.collect(), Direction::Inbound, cx);
+    for (place, accepted) in accepted.iter_mut().enumerate() {
+        if refused >> place & 1 == 1 {
+            *accepted = Err(Counter::SkuBandwidthInbound);
+        }
+    }
 }
 
 fn inner_bytes(packet: &Opening) -> u32 {

@@ -214,6 +214,24 @@ fn forged_packets_use_up_nothing() {
 }
 
 #[test]
+fn duplicate_is_charged_once() {
+    // The bucket holds 6000 bytes.
+    let meter = meter(1000);
+    let mut one = one_tunnel(&meter);
+    let (near, far) = (Site(1).host(false), Site(2).host(false));
+    let plain = padded(&packet(far, near, Protocol(253), 64, &[1; 980]));
+    // Both of them in one burst, so that only the window's second look tells them apart.
+    for sequence in 1..=6 {
+        for _ in 0..2 {
+            one.arrive(WAN, &authentic(Site(1), spi(Site(1), 0), Esn::Off, sequence, &plain));
+        }
+    }
+    one.run();
+    assert_eq!(one.moved(), [(RxPackets, 12), (TxPackets, 6), (EspReplayed, 6), (EspOpened, 6)]);
+    one.finish();
+}
+
+#[test]
 fn packet_that_is_larger_than_the_bucket_passes_when_the_bucket_is_full() {
     let meter = meter(1000);
     let share = Share::new(Arc::clone(&meter));
