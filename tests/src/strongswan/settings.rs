@@ -33,6 +33,8 @@ pub struct Settings {
     pub dpd_delay_s: u32,
     /// More lines of the child's section.
     pub child_extra: String,
+    /// More children of the connection, by name, with the prefixes on its side.
+    pub more_children: Vec<(&'static str, &'static str)>,
     /// More lines of the connection's section.
     pub connection_extra: String,
     /// A whole `swanctl.conf` instead of what the above makes.
@@ -58,6 +60,7 @@ impl Default for Settings {
             remote_prefixes: vec!["10.1.0.0/16".to_owned(), "fd00:1::/48".to_owned()],
             dpd_delay_s: 0,
             child_extra: String::new(),
+            more_children: Vec::new(),
             connection_extra: String::new(),
             instead: None,
             more_connections: String::new(),
@@ -100,6 +103,9 @@ impl Settings {
         let Self { local, remote, local_id, remote_id, shared_key, ike, esp, .. } = self;
         let (local_ts, remote_ts) = (self.local_prefixes.join(","), self.remote_prefixes.join(","));
         let Self { dpd_delay_s, child_extra, connection_extra, more_connections, .. } = self;
+        let more_children = self.more_children.iter().fold(String::new(), |all, (name, local)| {
+            format!("{all}            {name} {{ local_ts = {local}\nremote_ts = {remote_ts}\nesp_proposals = {esp}\n}}\n")
+        });
         let (auth, certs) = match self.certificates {
             Some(_) => ("pubkey", "certs = own.pem"),
             None => ("psk", ""),
@@ -130,6 +136,7 @@ impl Settings {
                 esp_proposals = {esp}
                 {child_extra}
             }}
+{more_children}
         }}
     }}
     {more_connections}

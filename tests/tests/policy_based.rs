@@ -1,0 +1,109 @@
+//! A policy-based gateway: what its policy names travels, pair of prefixes by pair, and nothing else.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crossgate_tests::capture::{Capture, Kind};
+use crossgate_tests::gateway::{Gateway, Plan};
+use crossgate_tests::namespace::Namespace;
+use crossgate_tests::sites;
+use crossgate_tests::strongswan::{Settings, StrongSwan};
+use crossgate_tests::traffic::{Host, MARK, ping, ping_until_answered};
+use crossgate_tests::wait::{Look, until};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A host in each of the peer's prefixes, and one that no pair covers.
+const HOSTS: [&str; 3] = ["10.2.0.1", "10.2.1.1", "10.2.2.1"];
+const OUTSIDE: &str = "10.2.3.1";
+
+/// The lab's gateway of site 1, policy-based, with three prefixes behind the peer: three pairs.
+fn policy_based(mode: &str) -> Plan {
+    let mut plan = Plan::site(1).with_mode(mode);
+    plan.space = vec!["10.1.0.0/16".to_owned()];
+    plan.lan = vec!["10.1.0.1/24".to_owned()];
+    plan.connections[0].prefixes = ["10.2.0.0/24", "10.2.1.0/24", "10.2.2.0/24"].map(str::to_owned).to_vec();
+    let text = plan
+        .text(Path::new("FOLDER"))
+        .replace("\"RouteBased\"", "\"PolicyBased\"")
+        .replace("\"VpnGw1\"", "\"Basic\"")
+        .replace("dpd_timeout_s = 45\n", "");
+    plan.instead = Some(text);
+    plan
+}
+
+/// The site's first host is there already.
+fn hosts(peer: &Namespace) -> [Host<'_>; 3] {
+    for address in HOSTS.into_iter().skip(1).chain([OUTSIDE]) {
+        peer.address("lo", &format!("{address}/32")).unwrap();
+    }
+    HOSTS.map(|address| Host::new(peer, address))
+}
+
+#[test]
+fn three_pairs_that_the_peer_negotiates_one_by_one_travel_each_in_its_own_sa() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let hosts = hosts(&peer.gateway);
+    let gateway = Gateway::start(&site.gateway, policy_based("ResponderOnly")).unwrap();
+    let settings = Settings {
+        local_prefixes: vec!["10.2.0.0/24".to_owned()],
+        remote_prefixes: vec!["10.1.0.0/16".to_owned()],
+        more_children: vec![("second", "10.2.1.0/24"), ("third", "10.2.2.0/24")],
+        ..Settings::default()
+    };
+    let strongswan = StrongSwan::start(&peer.gateway, &settings).unwrap();
+    strongswan.initiate().unwrap();
+    for child in ["second", "third"] {
+        strongswan.swanctl(&format!("--initiate --child {child} --timeout 30")).unwrap();
+    }
+    for host in hosts {
+        ping_until_answered(site.ipv4(), host.address, PATIENCE).unwrap();
+        ping(host, site.ipv4().address, 10, 900, false).unwrap().all_answered().unwrap();
+    }
+    let sas = gateway.sas().unwrap();
+    let remote = |prefix: &str| sas.iter().find(|sa| sa["remote_selectors"].to_string().contains(prefix));
+    for prefix in ["10.2.0.0/24", "10.2.1.0/24", "10.2.2.0/24"] {
+        let sa = remote(prefix).unwrap_or_else(|| panic!("no SA for {prefix}: {sas:?}"));
+        assert!(sa["traffic"]["in_bytes"].as_u64() > Some(9000), "{sa}");
+    }
+    assert_eq!(sas.len(), 3, "{sas:?}");
+
+    // One of the three goes: its pair is down, the others stay.
+    strongswan.swanctl("--terminate --child second --timeout 20").unwrap();
+    until("two SAs", PATIENCE, || {
+        let left = gateway.sas()?.len();
+        Ok(Look::when(left == 2, || format!("{left} SAs")))
+    })
+    .unwrap();
+    ping(site.ipv4(), hosts[1].address, 3, 64, false).unwrap().none_answered().unwrap();
+    for host in [hosts[0], hosts[2]] {
+        ping(host, site.ipv4().address, 5, 64, false).unwrap().all_answered().unwrap();
+    }
+    gateway.stop().unwrap();
+}
+
+#[test]
+fn gateway_that_begins_asks_for_all_pairs_and_lets_nothing_else_travel() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let hosts = hosts(&peer.gateway);
+    let prefixes = ["10.2.0.0/24", "10.2.1.0/24", "10.2.2.0/24"].map(str::to_owned);
+    let settings = Settings {
+        local_prefixes: prefixes.to_vec(),
+        remote_prefixes: vec!["10.1.0.0/16".to_owned()],
+        ..Settings::default()
+    };
+    let strongswan = StrongSwan::start(&peer.gateway, &settings).unwrap();
+    let gateway = Gateway::start(&site.gateway, policy_based("InitiatorOnly")).unwrap();
+    gateway.is("peer", "up").unwrap();
+    strongswan.is_up().unwrap();
+    for host in hosts {
+        ping_until_answered(site.ipv4(), host.address, PATIENCE).unwrap();
+        ping(host, site.ipv4().address, 10, 900, false).unwrap().all_answered().unwrap();
+    }
+    let outside = Host::new(&peer.gateway, OUTSIDE);
+    let wire = Capture::start(&site.gateway, "wan", 1000).unwrap();
+    ping(site.ipv4(), outside.address, 5, 64, false).unwrap().none_answered().unwrap();
+    let wire = wire.stop().unwrap();
+    assert_eq!(wire.clear(MARK, &[site.ipv4().address, outside.address]), 0, "{}", wire.summary());
+    assert_eq!(wire.count(Kind::EspInUdp), 0, "{}", wire.summary());
+    gateway.stop().unwrap();
+}
