@@ -243,7 +243,7 @@ counters! {
     TxBytes "tx_bytes" Note Bytes "Bytes that ports took for sending." "";
     Originated "originated" Enter Packets "Packets this worker made itself: ARP and ND, ICMP answers and errors, keepalives, fragments." "";
     Injected "injected" Enter Packets "Packets from the control thread, to be routed in the underlay." "";
-    HandoverReceived "handover_received" Enter Packets "ESP packets that came from another worker because this one is the SA's home." "";
+    HandoverReceived "handover_received" Enter Packets "ESP packets that came from another worker, or out of a tunnel to an address of our own, because this one is the SA's home." "";
     HandoverSent "handover_sent" Leave Packets "ESP packets handed over to the SA's home worker." "";
     HandoverFull "handover_full" Drop Packets "The ring to the SA's home worker was full." "Spread the tunnels over more workers, or let the NIC steer by SPI.";
     PuntedIke "punted_ike" Leave Packets "IKE datagrams given to the control thread." "";

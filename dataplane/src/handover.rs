@@ -1,7 +1,8 @@
-//! Rings to an SA's home worker: one for each ordered pair of workers, bounded, never waited for.
+//! Rings to an SA's home worker: one for each ordered pair of workers, and one from each worker to itself; bounded, never waited for.
 //!
 //! A worker that receives an ESP packet of an SA that is at home elsewhere puts it there, outer header parsed; the home
-//! worker goes on where the other stopped. Inbound only: outbound, any worker seals for any SA.
+//! worker goes on where the other stopped. Inbound only: outbound, any worker seals for any SA. What a worker seals for an address of our own (a tunnel
+//! between two networks of this appliance) goes the same way, to be opened in the home worker's next turn.
 
 use std::sync::Arc;
 

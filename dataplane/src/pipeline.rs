@@ -115,8 +115,6 @@ pub(crate) struct Context {
     pub(crate) transmit: Transmit,
     pub(crate) kernel: Kernel,
     pub(crate) handover: Handover,
-    /// Sealed packets to an address of our own, to be opened next: tunnels between two networks of this appliance.
-    pub(crate) looped: Batch<Sealed>,
     pub(crate) workers: NonZeroU8,
     pub(crate) error_limit: TokenBucket,
     pub(crate) reassembler: Reassembler,
@@ -143,21 +141,14 @@ pub(crate) fn frames(
     onward(lists, tables, cx);
 }
 
-/// What the stages after receiving do: also for packets that another worker handed over, or that control injected.
+/// What the stages after receiving do: also for packets that were handed over, or that control injected.
 pub(crate) fn onward(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
-    loop {
-        open::open(lists, tables, cx);
-        cx.watch.lap(Stage::Accept);
-        route::route(lists, tables, cx);
-        cx.watch.lap(Stage::Route);
-        seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
-        leave::leave(&mut lists.leaving, &mut tables.neighbours, cx);
-        // Each round takes a hop off, so that this ends.
-        if cx.looped.is_empty() {
-            return;
-        }
-        std::mem::swap(&mut lists.sealed, &mut cx.looped);
-    }
+    open::open(lists, tables, cx);
+    cx.watch.lap(Stage::Accept);
+    route::route(lists, tables, cx);
+    cx.watch.lap(Stage::Route);
+    seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
+    leave::leave(&mut lists.leaving, &mut tables.neighbours, cx);
 }
 
 /// Takes a packet that control made; it is routed in the underlay.

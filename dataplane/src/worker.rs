@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
 use dpdk_sys::{Burst, Eal, Mempool, Reassembler, RxQueue, TxQueue, tsc_cycles};
 
 use crate::counter::{Counter, Counters, Local};
@@ -143,7 +142,6 @@ impl Worker {
             transmit: Transmit::new(parts.tx),
             kernel: parts.kernel,
             handover: parts.handover,
-            looped: ArrayVec::new(),
             workers: parts.workers,
             error_limit: TokenBucket::new(sizes.icmp_errors_per_s, sizes.icmp_errors_per_s / 10 + 1),
             reassembler: parts.reassembler,
@@ -197,9 +195,13 @@ impl Worker {
         if !lists.clear.is_empty() {
             pipeline::onward(lists, tables, cx);
         }
-        cx.handover.receive(&mut lists.sealed, &mut cx.counters);
-        handled += lists.sealed.len();
-        if !lists.sealed.is_empty() {
+        // As many bursts as may come in by the ports, or the rings would fill up with what this worker itself puts there.
+        for _ in 0..rx.len().max(1) {
+            cx.handover.receive(&mut lists.sealed, &mut cx.counters);
+            if lists.sealed.is_empty() {
+                break;
+            }
+            handled += lists.sealed.len();
             pipeline::onward(lists, tables, cx);
         }
         cx.watch.lap(Stage::Upkeep);

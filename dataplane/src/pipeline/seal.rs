@@ -313,9 +313,8 @@ fn outer_route(mbuf: Mbuf, sa: &OutboundSa, leaving: &mut Batch<Leaving>, cx: &m
         NextHop::Local(_) => {
             let (in_udp, esp_at) = (sa.hot.is_in_udp(), sa.hot.esp_at());
             let end = u16::try_from(mbuf.len_bytes()).unwrap_or(u16::MAX); // of a packet within 64 KiB
-            if let Err(full) = cx.looped.try_push(Sealed { mbuf, at: 0, esp_at, end, in_udp }) {
-                discard(full.element().mbuf, Counter::HandoverFull, &mut cx.counters);
-            }
+            let home = sa.spi().bucket().home(cx.workers);
+            cx.handover.send(home, Sealed { mbuf, at: 0, esp_at, end, in_udp }, &mut cx.counters);
         }
         NextHop::Unreachable | NextHop::Tunnel(_) => discard(mbuf, Counter::NoRoute, &mut cx.counters),
         NextHop::Blackhole => discard(mbuf, Counter::RouteBlackhole, &mut cx.counters),
