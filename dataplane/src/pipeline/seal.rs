@@ -135,12 +135,12 @@ enum Egresses {
     Outdated,
 }
 
-/// Looks up again how packets leave, for tunnels that do not know any more.
+/// Looks up again how packets leave, for tunnels that do not know any more: once for a run of packets, since it may well stay unknown.
 #[cold]
 fn renew(entering: &Batch<Entering>, tables: &mut Tables, now: Now, forwarding: &Forwarding) {
     let Tables { outbound, neighbours, .. } = tables;
-    for packet in entering {
-        if let Some(Outbound { sa: Some(sa), egress, .. }) = outbound.get_mut(at(packet.tunnel))
+    for run in entering.chunk_by(|one, other| one.tunnel == other.tunnel) {
+        if let Some(Outbound { sa: Some(sa), egress, .. }) = outbound.get_mut(at(run[0].tunnel))
             && !egress.is_valid(now)
         {
             *egress = find_egress(sa, forwarding, neighbours, now).unwrap_or(Egress::NONE);
@@ -300,7 +300,7 @@ fn find_egress(
     Egress::find(interface, next_hop, family, forwarding, neighbours, now)
 }
 
-/// The outer packet's route: never into a tunnel again, and to the open stage if the peer is ourselves.
+/// The outer packet's route: never into a tunnel again, and to the open stage of the SA's home if the peer is ourselves.
 fn outer_route(mbuf: Mbuf, sa: &OutboundSa, leaving: &mut Batch<Leaving>, cx: &mut Context) {
     let remote = sa.hot.remote();
     match cx.forwarding.route(VrfId::UNDERLAY, remote) {
