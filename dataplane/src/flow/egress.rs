@@ -112,8 +112,10 @@ struct Adjacency {
     egress: Egress,
 }
 
-/// The neighbours through which known flows leave. Each has one place, which it loses to another neighbour of the same place.
+/// The neighbours through which known flows leave. Each has a place in one set of four; it loses it to another neighbour if it is the one of its set that was
+/// longest out of use.
 pub(crate) struct Adjacencies {
+    /// Set by set.
     places: Box<[Adjacency]>,
     seed: u64,
 }
@@ -131,13 +133,23 @@ impl Adjacencies {
         let mut hasher = DefaultHasher::new();
         (self.seed, neighbour).hash(&mut hasher);
         let [a, b, ..] = hasher.finish().to_le_bytes();
-        let at = u16::from_le_bytes([a, b]) % PLACES;
+        let first = u16::from_le_bytes([a, b]) % (PLACES / WAYS) * WAYS;
+        let set = || first..first + WAYS;
+        let is_its = |at: &u16| self.places[usize::from(*at)].neighbour == Some(neighbour);
+        let at = set().find(is_its).or_else(|| set().min_by_key(|at| self.use_of(*at))).unwrap_or(first);
         let place = &mut self.places[usize::from(at)];
         if place.neighbour != Some(neighbour) {
             let generation = place.generation.wrapping_add(1);
             *place = Adjacency { neighbour: Some(neighbour), generation, egress: Egress::NONE };
         }
         AdjacencyId { at, generation: place.generation }
+    }
+
+    /// Orders places by how well they are used: free ones, neighbours that do not answer, then by the time until which an address may be used,
+    /// which moves with use.
+    fn use_of(&self, at: u16) -> (bool, u64) {
+        let place = &self.places[usize::from(at)];
+        (place.neighbour.is_some(), place.egress.until_us)
     }
 
     /// Whether the neighbour still has its place.
@@ -173,8 +185,10 @@ impl Adjacency {
     }
 }
 
-/// Places for neighbours. A gateway has few: routers, and hosts on its own links.
-const PLACES: u16 = 1024;
+/// Places for neighbours (80 bytes each): routers, and hosts on a gateway's own links.
+const PLACES: u16 = 4096;
+/// Places of a set.
+const WAYS: u16 = 4;
 
 /// How long a neighbour's address is used without telling the neighbour table that it is: short against all of its timers.
 const ASK_AGAIN_US: u64 = 500_000;
@@ -205,7 +219,7 @@ mod tests {
             assert_eq!(adjacencies.has(*id), is_it);
         }
         let kept = first.iter().filter(|id| adjacencies.has(**id)).count();
-        assert!((900..=1024).contains(&kept), "{kept}");
+        assert!((3000..=3500).contains(&kept), "{kept}");
         let (interface, next_hop, family) = of(3999);
         assert_eq!(
             adjacencies.adopt(interface, next_hop, family),
@@ -213,5 +227,29 @@ mod tests {
             "the last one kept its place"
         );
         assert_ne!(adjacencies.adopt(interface, next_hop, Family::V6), first[3999]);
+    }
+
+    #[test]
+    fn all_hosts_of_a_link_have_places_side_by_side() {
+        let mut adjacencies = Adjacencies::new(7);
+        let mut adopt = |host: u8| {
+            let v4 = adjacencies.adopt(InterfaceId(1), IpAddr::from([10, 1, 0, host]), Family::V4);
+            let v6 = IpAddr::from([0xfd00, 1, 0, 0, 0, 0, 0, u16::from(host)]);
+            [v4, adjacencies.adopt(InterfaceId(1), v6, Family::V6)]
+        };
+        let first: Vec<_> = (1..=254).flat_map(&mut adopt).collect();
+        let again: Vec<_> = (1..=254).flat_map(&mut adopt).collect();
+        assert_eq!(first, again);
+    }
+
+    #[test]
+    fn neighbour_in_use_keeps_its_place_before_those_that_do_not_answer() {
+        let mut adjacencies = Adjacencies::new(7);
+        let used = adjacencies.adopt(InterfaceId(1), IpAddr::from([10, 0, 0, 1]), Family::V4);
+        adjacencies.places[usize::from(used.at)].egress.until_us = 1;
+        for number in 0..40_000_u32 {
+            adjacencies.adopt(InterfaceId(2), IpAddr::from(number.to_be_bytes()), Family::V4);
+        }
+        assert!(adjacencies.has(used));
     }
 }
