@@ -194,8 +194,9 @@ impl Mbuf {
     }
 
     /// Makes a contiguous packet the `bytes` bytes that begin `start` bytes behind its present beginning (in front of it, if that is negative), and
-    /// returns them, whatever they held where the packet was not: one change for what moves both ends. `None`: the buffer has no such bytes, or the
-    /// packet has several segments, and nothing changed.
+    /// returns them, whatever they held where the packet was not: one change for what moves both ends. It is another packet from then on, and what the
+    /// receiving device found out about the old one, or the sending one was asked to do, is forgotten. `None`: the buffer has no such bytes, or the packet has
+    /// several segments, and nothing changed.
     #[inline]
     pub fn reframe(&mut self, start: i16, bytes: u16) -> Option<&mut [u8]> {
         let head = self.head_mut();
@@ -206,6 +207,7 @@ impl Mbuf {
         head.data_off = data_off;
         head.data_len = bytes;
         head.pkt_len = u32::from(bytes);
+        (head.ol_flags, head.packet_type) = (0, 0);
         // SAFETY: all of it lies in the buffer, as was just checked; the buffer is ours, and `&mut self` makes this the only access.
         Some(unsafe {
             slice::from_raw_parts_mut(head.buf_addr.cast::<u8>().add(data_off.into()), bytes.into())

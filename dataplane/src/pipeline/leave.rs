@@ -36,13 +36,13 @@ impl Transmit {
         self.queues.into_iter().map(|outgoing| outgoing.map(|outgoing| outgoing.queue)).collect()
     }
 
-    /// Puts a frame into its port's burst, which is sent first if it is full.
+    /// Puts a frame into its port's burst, which is sent first if it is full. Nothing may be asked of the port: whoever made the frame has cleared what the
+    /// buffer said before.
     #[inline]
-    fn send(&mut self, port: PortIndex, mut frame: Mbuf, counters: &mut Local) {
+    fn send(&mut self, port: PortIndex, frame: Mbuf, counters: &mut Local) {
         let Some(Some(outgoing)) = self.queues.get_mut(usize::from(port.0)) else {
             return discard(frame, Counter::TxNoQueue, counters);
         };
-        frame.clear_offloads();
         if outgoing.burst.is_full() {
             outgoing.flush(counters);
         }
@@ -180,6 +180,7 @@ impl Context {
     /// Turns a received packet's buffer into the frame that answers it.
     pub(super) fn answer(&mut self, mbuf: &mut Mbuf, _id: InterfaceId, answer: &[u8]) {
         super::trim_to(mbuf, 0);
+        mbuf.clear_offloads();
         let room = u16::try_from(answer.len()).ok().and_then(|bytes| mbuf.append(bytes));
         if let Some(room) = room {
             room.copy_from_slice(answer);
@@ -237,5 +238,6 @@ fn frame(mbuf: &mut Mbuf, interface: &Interface, mac: Mac) -> Option<()> {
     let mut link = [0; 18];
     let bytes = link_header(interface, mac, ether_type, &mut link);
     mbuf.prepend(u16::try_from(bytes).ok()?)?.copy_from_slice(&link[..bytes]);
+    mbuf.clear_offloads();
     Some(())
 }
