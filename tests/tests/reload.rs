@@ -5,6 +5,7 @@ use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Stream, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
+use std::path::Path;
 use std::time::Duration;
 
 #[test]
@@ -37,6 +38,68 @@ fn another_connection_comes_and_goes_and_the_first_one_loses_nothing() {
     back.stop().unwrap().whole().unwrap();
     assert_eq!(gateway.only_sa().unwrap()["inbound_spi"], spi, "the tunnel was replaced for no reason");
     strongswan.is_up().unwrap();
+}
+
+/// The text of a thousand connections that wait for their peers, each with a site of its own.
+fn thousand(folder: &Path, more: &str) -> String {
+    let one = |number: u32| {
+        let (high, low) = (number / 250, number % 250);
+        format!(
+            "
+[[local_network_gateway]]
+name = \"many-{number}\"
+address = \"198.18.{high}.{}\"
+prefixes = [\"10.{}.{low}.0/24\"]
+[[connection]]
+name = \"many-{number}\"
+gateway = \"gw\"
+local_network_gateway = \"many-{number}\"
+mode = \"ResponderOnly\"
+shared_key = {{ file = \"{}/peer.psk\" }}
+{more}",
+            low + 1,
+            high + 100,
+            folder.display()
+        )
+    };
+    (0..1000).map(one).collect()
+}
+
+#[test]
+fn thousand_connections_come_change_and_go_and_another_loses_nothing() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let _strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
+    let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
+    gateway.is("peer", "up").unwrap();
+    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
+    let file = gateway.file();
+    let folder = file.parent().unwrap();
+    let size = "sku = \"custom\"\ncustom = { tunnels = 1001, bandwidth_mbit_per_s = 1000 }";
+    let way = "name = \"wan\"\nroutes = [{ prefix = \"198.18.0.0/15\", next_hop = \"192.0.2.2\" }]";
+    let few = gateway.plan().text(folder).replace("sku = \"VpnGw1\"", size).replace("name = \"wan\"", way);
+    let apply = |text: &str| {
+        gateway.write_file(text).unwrap();
+        let applied = gateway.ask(&["apply", file.to_str().unwrap()]).unwrap();
+        applied["changes"].as_array().map_or(0, Vec::len)
+    };
+    apply(&few);
+
+    let there = Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap();
+    let back = Stream::start(peer.ipv4(), site.ipv4(), 500, 700).unwrap();
+    there.flows(100).unwrap();
+    let (many, others) = (thousand(folder, ""), thousand(folder, "dpd_timeout_s = 60\n"));
+    assert!(apply(&(few.clone() + &many)) >= 1000);
+    assert_eq!(gateway.ask(&["connections"]).unwrap().as_array().map(Vec::len), Some(1001));
+    there.flows(100).unwrap();
+    assert_eq!(apply(&(few.clone() + &others)), 1000);
+    back.flows(100).unwrap();
+    assert!(apply(&few) >= 1000);
+    there.flows(100).unwrap();
+    there.stop().unwrap().whole().unwrap();
+    back.stop().unwrap().whole().unwrap();
+    assert_eq!(gateway.only_sa().unwrap()["inbound_spi"], spi, "the tunnel was replaced for no reason");
+    gateway.stop().unwrap();
 }
 
 #[test]
