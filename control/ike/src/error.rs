@@ -185,6 +185,9 @@ pub enum IkeError {
     /// A lifetime ended before a successor was made.
     #[error("the lifetime ended before a successor could be negotiated")]
     Expired,
+    /// What a proof was checked under does not hold any more.
+    #[error("the connection was changed while the peer proved its identity")]
+    Reconfigured,
     /// We are in the middle of something that the request collides with (RFC 7296, 2.25).
     #[error("busy with an exchange that this request collides with")]
     Collision,
@@ -246,6 +249,7 @@ impl IkeError {
             | Self::WeakSignature
             | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
+            | Self::Reconfigured
             | Self::MayNotBegin => Blame::Misconfigured,
             Self::NoResult(_) | Self::NoFreeSpi | Self::TooManyChildren | Self::Expired => Blame::Exhausted,
             Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => Blame::NoCommonGround,
@@ -278,6 +282,7 @@ impl IkeError {
             Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
             Self::NoFreeSpi | Self::TooManyChildren => NotifyType::NO_ADDITIONAL_SAS,
             Self::Collision
+            | Self::Reconfigured
             | Self::Expired
             | Self::NoAnswer { .. }
             | Self::NoResult(_)
@@ -385,6 +390,7 @@ impl IkeError {
             Self::Collision | Self::ChildNotFound | Self::NothingToFollow => {
                 "none needed: both sides rekeyed at once, it is tried again"
             }
+            Self::Reconfigured => "none needed: the peer tries again, under what is configured now",
             Self::DeletedByPeer => "look into the peer's log for why it deleted the SA",
             Self::MayNotBegin => "set mode to Default or ResponderOnly here, or let only this side begin",
         }

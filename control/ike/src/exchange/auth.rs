@@ -27,6 +27,13 @@ pub(crate) fn selectors(of: &[TrafficSelector]) -> Vec<Selector> {
     of.iter().copied().map(Selector::Range).collect()
 }
 
+/// The connection's configuration as it is now, if an IKE SA that began under `config` stands under it. A change is told to IKE SAs that are up; one on its
+/// way up asks here before it goes on.
+fn in_force(config: &ConnectionConfig, cx: &Cx<'_>) -> Option<Arc<ConnectionConfig>> {
+    let current = &cx.connections.get(&config.id)?.config;
+    config.same_ike(current).then(|| Arc::clone(current))
+}
+
 fn install(state: &mut Established, agreed: Agreed, transcript: &Transcript, cx: &mut Cx<'_>) {
     let keying = Keying {
         prf: state.secured.prf(),

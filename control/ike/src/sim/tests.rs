@@ -52,6 +52,7 @@ mod mutated;
 mod operations;
 mod post_quantum;
 mod reasons;
+mod reconfigured;
 mod rekey;
 mod roles;
 mod scripted;

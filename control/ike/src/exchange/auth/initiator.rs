@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{establish, install, selectors};
+use super::{establish, in_force, install, selectors};
 use crate::auth::certificate::{self, Sign, Verify};
 use crate::auth::{AuthVerified, Authentication, psk, signed_octets};
 use crate::child::{Agreed, Offer};
@@ -24,6 +24,7 @@ use crate::wire::{ExchangeType, Header, Message, MessageKind, Notify, NotifyType
 #[derive(Debug)]
 pub(crate) struct AuthSent {
     pub(crate) secured: Secured,
+    /// What was asked for.
     pub(crate) config: Arc<ConnectionConfig>,
     transcript: Transcript,
     spi: Spi,
@@ -40,6 +41,8 @@ pub(crate) struct AuthSigning {
 #[derive(Debug)]
 pub(crate) struct AuthVerifying {
     pub(crate) sent: AuthSent,
+    /// What it is checked under.
+    config: Arc<ConnectionConfig>,
     peer: Identity,
     message: Message,
     pub(crate) serial: u64,
@@ -60,6 +63,7 @@ pub(crate) fn begin(
     transcript: Transcript,
     cx: &mut Cx<'_>,
 ) -> State {
+    let config = current(config, cx);
     let spi = match cx.esp_spi(config.id) {
         Ok(spi) => spi,
         Err(error) => return failed(error, cx),
@@ -95,11 +99,16 @@ pub(crate) fn begin(
     }
 }
 
+/// What `config` has become. The connection is there, and stands for the same IKE SA: else it would have closed this one.
+fn current(config: Arc<ConnectionConfig>, cx: &Cx<'_>) -> Arc<ConnectionConfig> {
+    in_force(&config, cx).unwrap_or(config)
+}
+
 impl AuthSigning {
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         match result.outcome {
             Outcome::Proven(done) if result.serial == self.serial => match done {
-                Ok((_, Some(auth))) => self.unsent.send(auth, cx),
+                Ok((_, Some(auth))) => self.signed(auth, cx),
                 Ok((_, None)) => State::AuthSigning(self),
                 Err(error) => {
                     self.unsent.release(cx);
@@ -108,6 +117,18 @@ impl AuthSigning {
             },
             _ => State::AuthSigning(self),
         }
+    }
+
+    /// Our proof is there; by a certificate that was replaced meanwhile, it is made anew.
+    fn signed(self: Box<Self>, auth: crate::wire::Authentication, cx: &mut Cx<'_>) -> State {
+        let mut unsent = self.unsent;
+        let config = current(Arc::clone(&unsent.config), cx);
+        if config.authentication != unsent.config.authentication {
+            unsent.release(cx);
+            return begin(unsent.secured, config, unsent.transcript, cx);
+        }
+        unsent.config = config;
+        unsent.send(auth, cx)
     }
 }
 
@@ -119,6 +140,9 @@ impl AuthVerifying {
 
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         match result.outcome {
+            Outcome::Proven(_) if result.serial == self.serial && self.is_outdated(cx) => {
+                Box::new(self.sent).on_answer(self.message, cx)
+            }
             Outcome::Proven(done) if result.serial == self.serial => match done {
                 Ok((Some(proof), _)) => Box::new(self.sent).establish(proof, self.peer, &self.message, cx),
                 Ok((None, _)) => State::AuthVerifying(self),
@@ -126,6 +150,11 @@ impl AuthVerifying {
             },
             _ => State::AuthVerifying(self),
         }
+    }
+
+    /// Whether other authorities count by now.
+    fn is_outdated(&self, cx: &Cx<'_>) -> bool {
+        current(Arc::clone(&self.config), cx).authentication != self.config.authentication
     }
 }
 
@@ -188,17 +217,23 @@ impl AuthSent {
             Received::Message(message) => message,
         };
         self.secured.window.answered();
-        match self.check(&message, cx) {
+        self.on_answer(message, cx)
+    }
+
+    /// Checks the peer's proof by what counts now.
+    fn on_answer(self: Box<Self>, message: Message, cx: &mut Cx<'_>) -> State {
+        let config = current(Arc::clone(&self.config), cx);
+        match self.check(&message, &config, cx) {
             Ok(Checked::Proven(verified, peer)) => self.establish(verified, peer, &message, cx),
             Ok(Checked::Open(verify, peer)) => {
                 let serial = cx.prove(Some(verify), None);
-                State::AuthVerifying(Box::new(AuthVerifying { sent: *self, peer, message, serial }))
+                State::AuthVerifying(Box::new(AuthVerifying { sent: *self, config, peer, message, serial }))
             }
             Err(error) => self.give_up(error, &message, cx),
         }
     }
 
-    fn check(&self, message: &Message, cx: &Cx<'_>) -> Result<Checked, IkeError> {
+    fn check(&self, message: &Message, config: &ConnectionConfig, cx: &Cx<'_>) -> Result<Checked, IkeError> {
         let missing = |payload| IkeError::Missing { stage: Stage::Auth, payload };
         let Some(auth) = message.auth() else {
             let refused = message.error().map(|notify| IkeError::from_peer(Stage::Auth, notify.kind));
@@ -214,13 +249,13 @@ impl AuthSent {
             &self.transcript.intermediate,
         );
         let found = Identity::from_wire(id);
-        let fits = |found| match &self.config.remote_id {
+        let fits = |found| match &config.remote_id {
             Some(expected) if *expected != found => {
                 Err(IkeError::WrongIdentity { found, expected: expected.clone() })
             }
             _ => Ok(found),
         };
-        match &self.config.authentication {
+        match &config.authentication {
             Authentication::SharedKey(key) => {
                 let proof = psk::verify(self.secured.prf(), key, &signed, auth).ok_or(IkeError::WrongKey)?;
                 Ok(Checked::Proven(proof, fits(found)?))
@@ -268,6 +303,7 @@ impl AuthSent {
         cx: &mut Cx<'_>,
     ) -> State {
         let Self { secured, config, transcript, spi } = *self;
+        let current = current(Arc::clone(&config), cx);
         let mut state = establish(secured, config, peer, proof, false, cx);
         match agree_as_initiator(&state.config, spi, message) {
             Ok(agreed) => install(&mut state, agreed, &transcript, cx),
@@ -286,6 +322,9 @@ impl AuthSent {
                     state.child_failed(0, error, cx);
                 }
             }
+        }
+        if !Arc::ptr_eq(&state.config, &current) {
+            state.reconfigure(&current);
         }
         for policy in 1..state.config.children.len() {
             state.want(Task::NewChild { policy });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{establish, install, selectors};
+use super::{establish, in_force, install, selectors};
 use crate::auth::certificate::{self, Offer, Sign, Verify};
 use crate::auth::{AuthVerified, Authentication, psk, signed_octets};
 use crate::child::{Agreed, choose_policy};
@@ -44,6 +44,7 @@ pub(crate) struct AuthAwaited {
 #[derive(Debug)]
 pub(crate) struct AuthProving {
     pub(crate) awaited: AuthAwaited,
+    /// What the proofs are checked and signed under.
     config: Arc<ConnectionConfig>,
     message: Message,
     pub(crate) serial: u64,
@@ -61,13 +62,30 @@ impl AuthProving {
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         match result.outcome {
             Outcome::Proven(done) if result.serial == self.serial => match done {
-                Ok((Some(proof), Some(auth))) => {
-                    Box::new(self.awaited).establish(proof, auth, self.config, &self.message, cx)
-                }
+                Ok((Some(proof), Some(auth))) => self.proven(proof, auth, cx),
                 Ok(_) => State::AuthProving(self),
                 Err(error) => Box::new(self.awaited).refuse(error, cx),
             },
             _ => State::AuthProving(self),
+        }
+    }
+
+    /// Both proofs are there. Until now the connection did not know of this IKE SA, so nothing was told of a change meanwhile.
+    fn proven(
+        self: Box<Self>,
+        proof: AuthVerified,
+        auth: crate::wire::Authentication,
+        cx: &mut Cx<'_>,
+    ) -> State {
+        let Self { mut awaited, config, message, .. } = *self;
+        let current = in_force(&config, cx)
+            .filter(|current| current.mode.responds() && current.authentication == config.authentication);
+        match current {
+            Some(current) => Box::new(awaited).establish(proof, auth, current, &message, cx),
+            None => {
+                awaited.candidates = vec![config.id];
+                Box::new(awaited).refuse(IkeError::Reconfigured, cx)
+            }
         }
     }
 }
@@ -131,7 +149,9 @@ impl AuthAwaited {
         for candidate in &self.candidates {
             cx.effect(Effect::Hint(*candidate, error.clone()));
         }
-        if let [only] = self.candidates.as_slice() {
+        if let [only] = self.candidates.as_slice()
+            && cx.connections.contains_key(only)
+        {
             cx.event(Event::Failed { connection: *only, error: error.clone(), retry_at: None });
         }
         self.secured.answer(ExchangeType::IKE_AUTH, vec![error_payload(&error)], cx);

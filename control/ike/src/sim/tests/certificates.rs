@@ -8,15 +8,15 @@ use crate::auth::Authentication;
 use crate::auth::certificate::{CertificateAuthentication, RsaPadding};
 
 /// What one side is given, before it is made.
-struct Given {
+pub(super) struct Given {
     end: Issued,
     intermediates: Vec<Certificate>,
-    anchors: Vec<Certificate>,
+    pub(super) anchors: Vec<Certificate>,
     lists: Vec<RevocationList>,
 }
 
 impl Given {
-    fn authentication(self) -> Authentication {
+    pub(super) fn authentication(self) -> Authentication {
         let chain = std::iter::once(self.end.certificate()).chain(self.intermediates).collect();
         let key = PrivateKey::from_pem(self.end.key_pem.as_bytes()).unwrap();
         Authentication::Certificate(Arc::new(CertificateAuthentication {
@@ -28,12 +28,12 @@ impl Given {
     }
 }
 
-fn name(index: usize) -> String {
+pub(super) fn name(index: usize) -> String {
     format!("gw-{index}.example")
 }
 
 /// Both sides below one root, each with an intermediate of its own that the other does not know.
-fn given(index: usize, kind: KeyKind, template: Template) -> Given {
+pub(super) fn given(index: usize, kind: KeyKind, template: Template) -> Given {
     let seed = u8::try_from(index).unwrap();
     let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
     let middle =
@@ -92,7 +92,7 @@ fn is_up(pair: &Pair) -> bool {
 }
 
 /// The failure that side `index` reports.
-fn failure(pair: &Pair, index: usize) -> String {
+pub(super) fn failure(pair: &Pair, index: usize) -> String {
     let status = pair.sides[index].endpoint.status();
     status[0].failure.as_ref().map(|failure| failure.error.to_string()).unwrap_or_default()
 }
