@@ -283,8 +283,10 @@ impl Verify {
             let (claimed, names) = (self.claimed.to_string(), end.names());
             return Err(refused(CertificateError::WrongName { claimed, names }));
         }
+        // One signature first: who does not hold the key makes nobody walk paths and lists.
+        let proof = self.check_proof(end.public_key().map_err(refused)?)?;
         self.by.trust.verify(end, &sent, self.now).map_err(refused)?;
-        self.check_proof(end.public_key().map_err(refused)?)
+        Ok(proof)
     }
 
     fn check_proof(&self, key: &PublicKey) -> Result<AuthVerified, IkeError> {

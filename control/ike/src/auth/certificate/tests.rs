@@ -124,6 +124,27 @@ fn another_identity_key_or_message_is_not_believed() {
 }
 
 #[test]
+fn a_path_is_asked_about_only_for_who_holds_the_key() {
+    let by = authentication(KeyKind::P256, RsaPadding::Pss, false);
+    let nobody = Arc::new(CertificateAuthentication {
+        credential: Arc::clone(&by.credential),
+        trust: Arc::new(TrustStore::default()),
+        rsa_padding: RsaPadding::Pss,
+        allow_sha1: false,
+    });
+    let auth = sign(&by, Some(ALL)).unwrap();
+    let error = verify(&nobody, auth.clone(), "peer.example").unwrap_err();
+    assert!(
+        matches!(&error, IkeError::PeerCertificate(error)
+            if matches!(**error, CertificateError::UnknownIssuer { .. })),
+        "{error}"
+    );
+    let mut bent = auth;
+    *bent.data.last_mut().unwrap() ^= 1;
+    assert_eq!(verify(&nobody, bent, "peer.example"), Err(IkeError::WrongSignature));
+}
+
+#[test]
 fn own_certificate_out_of_date_is_not_used() {
     let by = authentication(KeyKind::P256, RsaPadding::Pss, false);
     let late = UnixTime(NOW.0 * 2);
