@@ -295,7 +295,11 @@ impl IkeSa {
     pub(crate) const fn is_before_auth(&self) -> bool {
         matches!(
             self.state,
-            State::InitPreparing(_) | State::InitSent(_) | State::InitSharing(_) | State::Intermediate(_)
+            State::InitPreparing(_)
+                | State::InitSent(_)
+                | State::InitSharing(_)
+                | State::Intermediate(_)
+                | State::AuthSigning(_)
         )
     }
 
