@@ -39,8 +39,8 @@ pub(crate) struct InitAnswering {
     fragments: bool,
     /// The additional key exchange that follows.
     additional: Option<Group>,
-    /// When the maths took too long.
-    pub(crate) expires_at: Instant,
+    /// How long the peer has from its first message on.
+    expires_at: Instant,
 }
 
 /// A first message from a peer. Until the cookie is right, and for every refusal, no state is kept.
@@ -182,14 +182,6 @@ fn cookie_is_right(
 }
 
 impl InitAnswering {
-    pub(crate) fn on_timeout(self: Box<Self>, cx: &mut Cx<'_>) -> State {
-        if cx.now < self.expires_at {
-            return State::InitAnswering(self);
-        }
-        cx.note(What::HalfOpenExpired);
-        State::Gone
-    }
-
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         let Outcome::Answered(answered) = result.outcome else { return State::InitAnswering(self) };
         if result.serial != self.serial {
