@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crossgate_pki::{DistinguishedName, NameError, Subject};
 use thiserror::Error;
@@ -13,6 +14,8 @@ use crate::wire::{IdType, Identification};
 
 /// Longest FQDN, e-mail address or key-id in bytes.
 const MAX_NAME_BYTES: usize = 255;
+/// Longest distinguished name that a peer's bytes are read as, before anybody knows who it is.
+const MAX_DISTINGUISHED_BYTES: usize = 4096;
 
 /// An identity of one of the kinds a shared key can belong to, or one that is only carried along.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -33,8 +36,8 @@ pub enum Identity {
     Other {
         /// The kind on the wire.
         kind: IdType,
-        /// The bytes on the wire.
-        data: Vec<u8>,
+        /// The bytes on the wire. Shared, for they can be many, and a stranger's.
+        data: Arc<[u8]>,
     },
 }
 
@@ -63,7 +66,7 @@ impl Identity {
     ///
     /// Names lose their case here; AUTH covers the bytes as they came, hence [`Identification::body`], not this value.
     pub fn from_wire(id: &Identification) -> Self {
-        let other = || Self::Other { kind: id.kind, data: id.data.clone() };
+        let other = || Self::Other { kind: id.kind, data: id.data.as_slice().into() };
         let text = || std::str::from_utf8(&id.data).ok().filter(|text| !text.is_empty());
         match id.kind {
             IdType::IPV4_ADDR => {
@@ -74,8 +77,10 @@ impl Identity {
             }
             IdType::FQDN => text().filter(|text| is_host_name(text)).map_or_else(other, fqdn),
             IdType::RFC822_ADDR => text().filter(|text| is_email(text)).map_or_else(other, email),
-            IdType::DER_ASN1_DN => DistinguishedName::from_der(&id.data).map_or_else(|_| other(), Self::Name),
-            IdType::KEY_ID => Self::KeyId(id.data.clone()),
+            IdType::DER_ASN1_DN if id.data.len() <= MAX_DISTINGUISHED_BYTES => {
+                DistinguishedName::from_der(&id.data).map_or_else(|_| other(), Self::Name)
+            }
+            IdType::KEY_ID if id.data.len() <= MAX_NAME_BYTES => Self::KeyId(id.data.clone()),
             _ => other(),
         }
     }
@@ -89,7 +94,7 @@ impl Identity {
             Self::Email(address) => (IdType::RFC822_ADDR, address.clone().into_bytes()),
             Self::Name(name) => (IdType::DER_ASN1_DN, name.der().to_vec()),
             Self::KeyId(data) => (IdType::KEY_ID, data.clone()),
-            Self::Other { kind, data } => (*kind, data.clone()),
+            Self::Other { kind, data } => (*kind, data.to_vec()),
         };
         Identification { kind, reserved: [0; 3], data }
     }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use const_oid::ObjectIdentifier;
 use der::asn1::{Any, BmpString, Ia5StringRef, PrintableStringRef, SetOfVec, Utf8StringRef};
@@ -43,12 +44,22 @@ const SPECIAL: &[char] = &[',', '+', '"', '\\', '<', '>', ';', '=', '/'];
 ///
 /// Two are the same if they have the same attributes in the same order, whatever the kind of string, the case and the blanks; a name that is
 /// written from its end to its beginning, as RFC 4514 has it and `openssl` and other gateways do not, is the same name.
+///
+/// A copy shares its parts, and comparing works nothing out anew: names of strangers are compared before they are believed.
 #[derive(Clone)]
-pub struct DistinguishedName {
+pub struct DistinguishedName(Arc<Parsed>);
+
+/// What a name is made of.
+struct Parsed {
     der: Vec<u8>,
-    /// The relative names in order, each with its attributes sorted.
-    parts: Vec<Vec<(ObjectIdentifier, String)>>,
+    /// The relative names in order.
+    parts: Vec<Part>,
+    /// Without case and needless blanks, in that of both directions that sorts first: what is compared.
+    canonical: Vec<Part>,
 }
+
+/// A relative name: its attributes, sorted.
+type Part = Vec<(ObjectIdentifier, String)>;
 
 /// Why a text is no distinguished name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -87,36 +98,38 @@ impl DistinguishedName {
             part.sort();
             part
         };
-        Ok(Self { der, parts: name.iter_rdn().map(part).collect() })
+        let parts: Vec<Part> = name.iter_rdn().map(part).collect();
+        let canonical = canonical(&parts);
+        Ok(Self(Arc::new(Parsed { der, parts, canonical })))
     }
 
     /// The bytes of the `Name`.
     #[must_use]
     pub fn der(&self) -> &[u8] {
-        &self.der
+        &self.0.der
     }
 
     /// Whether it names nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.0.parts.is_empty()
     }
+}
 
-    /// Without case and needless blanks, in that of both directions that sorts first.
-    fn canonical(&self) -> Vec<Vec<(ObjectIdentifier, String)>> {
-        let fold = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
-        let folded = |part: &Vec<(ObjectIdentifier, String)>| {
-            part.iter().map(|(oid, text)| (*oid, fold(text))).collect::<Vec<_>>()
-        };
-        let forward: Vec<_> = self.parts.iter().map(folded).collect();
-        let backward: Vec<_> = forward.iter().rev().cloned().collect();
-        forward.min(backward)
+/// Without case and needless blanks, in that of both directions that sorts first.
+fn canonical(parts: &[Part]) -> Vec<Part> {
+    let fold = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let folded = |part: &Part| part.iter().map(|(oid, text)| (*oid, fold(text))).collect();
+    let forward: Vec<Part> = parts.iter().map(folded).collect();
+    if forward.iter().le(forward.iter().rev()) {
+        return forward;
     }
+    forward.into_iter().rev().collect()
 }
 
 impl PartialEq for DistinguishedName {
     fn eq(&self, other: &Self) -> bool {
-        self.canonical() == other.canonical()
+        self.0.canonical == other.0.canonical
     }
 }
 
@@ -130,13 +143,13 @@ impl PartialOrd for DistinguishedName {
 
 impl Ord for DistinguishedName {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.canonical().cmp(&other.canonical())
+        self.0.canonical.cmp(&other.0.canonical)
     }
 }
 
 impl Hash for DistinguishedName {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.canonical().hash(state);
+        self.0.canonical.hash(state);
     }
 }
 
@@ -233,7 +246,7 @@ impl fmt::Display for DistinguishedName {
     /// In the order of the certificate, as [`DistinguishedName::from_str`] reads it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        for (oid, value) in self.parts.iter().flatten() {
+        for (oid, value) in self.0.parts.iter().flatten() {
             let separator = if text.is_empty() { "" } else { ", " };
             match TYPES.iter().find(|(_, known)| known == oid) {
                 Some((name, _)) => write!(text, "{separator}{name}=")?,

@@ -31,12 +31,28 @@ fn what_is_no_identity_is_refused() {
 
 #[test]
 fn bytes_that_do_not_fit_their_kind_are_kept_as_they_are() {
-    for (kind, data) in
-        [(IdType::IPV4_ADDR, vec![1, 2, 3]), (IdType::FQDN, vec![0xff]), (IdType(77), vec![1])]
-    {
+    for (kind, data) in [
+        (IdType::IPV4_ADDR, vec![1, 2, 3]),
+        (IdType::FQDN, vec![0xff]),
+        (IdType::KEY_ID, vec![1; 256]),
+        (IdType(77), vec![1]),
+    ] {
         let wire = Identification { kind, reserved: [0; 3], data: data.clone() };
         let identity = Identity::from_wire(&wire);
-        assert_eq!(identity, Identity::Other { kind, data });
+        assert_eq!(identity, Identity::Other { kind, data: data.into() });
         assert_eq!(identity.to_wire(), wire);
+    }
+}
+
+#[test]
+fn a_distinguished_name_is_read_up_to_a_length_and_kept_as_bytes_beyond() {
+    let name =
+        |bytes: usize| format!("O=Example, CN={}", "n".repeat(bytes)).parse().map(Identity::Name).unwrap();
+    for (identity, is_name) in [(name(64), true), (name(4000), true), (name(4096), false)] {
+        let wire = identity.to_wire();
+        let read = Identity::from_wire(&wire);
+        assert_eq!(read == identity, is_name, "{} bytes", wire.data.len());
+        assert_eq!(matches!(read, Identity::Other { .. }), !is_name);
+        assert_eq!(read.to_wire(), wire);
     }
 }
