@@ -2,6 +2,7 @@
 
 use crate::certificate::Certificate;
 use crate::error::CertificateError;
+use crate::public_key::PublicKey;
 use crate::revocation::RevocationList;
 use crate::time::UnixTime;
 
@@ -17,6 +18,8 @@ const SIGNATURES_MAX: u32 = 32;
 pub struct TrustStore {
     anchors: Vec<Certificate>,
     revocations: Vec<RevocationList>,
+    /// Of the anchors that are authorities; worked out once, for they go into every request.
+    key_hashes: Vec<[u8; 20]>,
 }
 
 /// A search under way.
@@ -30,8 +33,11 @@ struct Search<'a> {
 impl TrustStore {
     /// Certificates that are trusted by themselves, and lists of those that are not any more. CAs of which there is no list revoke nothing.
     #[must_use]
-    pub const fn new(anchors: Vec<Certificate>, revocations: Vec<RevocationList>) -> Self {
-        Self { anchors, revocations }
+    pub fn new(anchors: Vec<Certificate>, revocations: Vec<RevocationList>) -> Self {
+        let authorities = anchors.iter().filter(|anchor| anchor.is_authority());
+        let keys = authorities.filter_map(|authority| authority.public_key().ok());
+        let key_hashes = keys.map(PublicKey::key_hash).collect();
+        Self { anchors, revocations, key_hashes }
     }
 
     /// The anchors.
@@ -46,14 +52,10 @@ impl TrustStore {
         &self.revocations
     }
 
-    /// SHA-1 hashes of the anchors' public keys, one after the other: what a CERTREQ payload carries (RFC 7296, 3.7).
+    /// SHA-1 hashes of the public keys of those anchors that are authorities: what a CERTREQ payload carries (RFC 7296, 3.7).
     #[must_use]
-    pub fn key_hashes(&self) -> Vec<u8> {
-        self.anchors
-            .iter()
-            .filter_map(|anchor| anchor.public_key().ok())
-            .flat_map(|key| key.key_hash())
-            .collect()
+    pub fn key_hashes(&self) -> &[[u8; 20]] {
+        &self.key_hashes
     }
 
     /// Whether a path leads from `end` over some of `intermediates` to an anchor, and `end` may speak for an IKE peer. A certificate that is an anchor

@@ -108,9 +108,12 @@ pub(crate) fn announcement() -> Payload {
 /// CERTREQ for the authorities that one of `trusted` believes; `None` without any.
 pub(crate) fn request<'a>(trusted: impl Iterator<Item = &'a TrustStore>) -> Option<Payload> {
     let mut authorities: Vec<[u8; KEY_HASH_BYTES]> = Vec::new();
-    for hash in trusted.flat_map(|store| store.key_hashes().as_chunks().0.to_vec()) {
-        if authorities.len() < AUTHORITIES_MAX && !authorities.contains(&hash) {
-            authorities.push(hash);
+    for hash in trusted.flat_map(TrustStore::key_hashes) {
+        if authorities.len() == AUTHORITIES_MAX {
+            break;
+        }
+        if !authorities.contains(hash) {
+            authorities.push(*hash);
         }
     }
     (!authorities.is_empty()).then(|| {

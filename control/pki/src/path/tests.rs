@@ -285,3 +285,12 @@ fn chain_is_sent_up_to_what_the_peer_trusts() {
     let other = crate::Credential::new(vec![chain.middle.certificate()], key());
     assert!(matches!(other, Err(crate::CredentialError::OtherKey(_))), "{other:?}");
 }
+
+#[test]
+fn authorities_are_asked_for_and_pinned_peers_are_not() {
+    let chain = Chain::plain();
+    let anchors = [&chain.peer, &chain.root, &chain.middle].map(Issued::certificate);
+    let hashes = anchors.each_ref().map(|anchor| anchor.public_key().unwrap().key_hash());
+    assert_eq!(TrustStore::new(anchors.into(), Vec::new()).key_hashes(), &hashes[1..]);
+    assert!(TrustStore::default().key_hashes().is_empty());
+}
