@@ -5,6 +5,7 @@ use crossgate_pki::{Certificate, KeyKind};
 
 use super::certificates::{Given, failure, given, name};
 use super::*;
+use crate::auth::{Authentication, CertificateAuthentication};
 use crate::sa::State;
 use crate::status::Census;
 
@@ -132,4 +133,27 @@ fn an_initiator_believes_the_authorities_in_force() {
         assert!(told.contains("unknown CA"), "case {case}: {told}\n{}", pair.trace());
         assert_eq!(pair.count(0, What::Established), 0, "case {case}\n{}", pair.trace());
     }
+}
+
+#[test]
+fn a_tunnel_ends_with_what_it_was_allowed_to_be_proven_by_but_not_with_a_renewed_trust() {
+    let mut pair = until(1, |state| matches!(state, State::Established(_)));
+    pair.run_until_idle();
+    pair.command(1, configure(1, |given, _| given.anchors.extend(stranger())));
+    pair.run_until_idle();
+    assert_eq!(pair.count(1, What::Established), 1, "{}", pair.trace());
+    pair.assert_up("renewed");
+
+    let mut lax = config(1, |_, _| {});
+    let Authentication::Certificate(by) = &lax.authentication else { panic!("by certificates") };
+    lax.authentication = Authentication::Certificate(Arc::new(CertificateAuthentication {
+        credential: Arc::clone(&by.credential),
+        trust: Arc::clone(&by.trust),
+        rsa_padding: by.rsa_padding,
+        allow_sha1: true,
+    }));
+    pair.command(1, Command::Configure(Box::new(lax)));
+    settle(&mut pair);
+    assert_eq!(pair.count(1, What::Established), 2, "{}", pair.trace());
+    pair.assert_up("anew");
 }
