@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crossgate_tests::capture::{Capture, Kind};
+use crossgate_tests::failure::Result;
 use crossgate_tests::gateway::{Gateway, Plan};
 use crossgate_tests::namespace::Namespace;
 use crossgate_tests::sites;
@@ -32,17 +33,17 @@ fn policy_based(mode: &str) -> Plan {
 }
 
 /// The site's first host is there already.
-fn hosts(peer: &Namespace) -> [Host<'_>; 3] {
+fn hosts(peer: &Namespace) -> Result<[Host<'_>; 3]> {
     for address in HOSTS.into_iter().skip(1).chain([OUTSIDE]) {
-        peer.address("lo", &format!("{address}/32")).unwrap();
+        peer.address("lo", &format!("{address}/32"))?;
     }
-    HOSTS.map(|address| Host::new(peer, address))
+    Ok(HOSTS.map(|address| Host::new(peer, address)))
 }
 
 #[test]
 fn three_pairs_that_the_peer_negotiates_one_by_one_travel_each_in_its_own_sa() {
     let (site, peer) = sites::with_peer().unwrap();
-    let hosts = hosts(&peer.gateway);
+    let hosts = hosts(&peer.gateway).unwrap();
     let gateway = Gateway::start(&site.gateway, policy_based("ResponderOnly")).unwrap();
     let settings = Settings {
         local_prefixes: vec!["10.2.0.0/24".to_owned()],
@@ -84,7 +85,7 @@ fn three_pairs_that_the_peer_negotiates_one_by_one_travel_each_in_its_own_sa() {
 #[test]
 fn gateway_that_begins_asks_for_all_pairs_and_lets_nothing_else_travel() {
     let (site, peer) = sites::with_peer().unwrap();
-    let hosts = hosts(&peer.gateway);
+    let hosts = hosts(&peer.gateway).unwrap();
     let prefixes = ["10.2.0.0/24", "10.2.1.0/24", "10.2.2.0/24"].map(str::to_owned);
     let settings = Settings {
         local_prefixes: prefixes.to_vec(),
