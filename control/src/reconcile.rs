@@ -219,8 +219,7 @@ impl Gateway {
     /// [`ApplyError`]; the gateway then has no connection and no route.
     pub fn start(&mut self) -> Result<(), ApplyError> {
         let wanted = self.config.clone();
-        let mut changes = vec![Change::Forwarding];
-        changes.extend(wanted.connections().keys().cloned().map(Change::Add));
+        let changes = from_nothing(&wanted);
         let prepared = self.prepare(&wanted, &changes)?;
         self.carry_out(wanted, &changes, prepared);
         let cause = Cause { user_id: own_user(), occasion: Occasion::Start };
@@ -231,15 +230,7 @@ impl Gateway {
 
     /// Everything that can fail, on copies.
     fn prepare(&self, wanted: &Config, changes: &[Change]) -> Result<Prepared, ApplyError> {
-        let gone: BTreeSet<Name> = changes
-            .iter()
-            .filter_map(|change| if let Change::Remove(name) = change { Some(name.clone()) } else { None })
-            .collect();
-        let removed: Vec<ConnectionId> =
-            gone.iter().filter_map(|name| self.identifiers.connection(name.as_str())).collect();
-        let identifiers = self.identifiers.extended(wanted, &gone);
-        let configured = translate(wanted, &identifiers, changes)?;
-        let prepared = Prepared { removed, identifiers, configured };
+        let prepared = Prepared::new(&self.identifiers, wanted, changes)?;
         forwarding::build(
             wanted,
             &prepared.identifiers,
@@ -316,6 +307,18 @@ struct Prepared {
 }
 
 impl Prepared {
+    /// What `changes` come to where `identifiers` are in use.
+    fn new(identifiers: &Identifiers, wanted: &Config, changes: &[Change]) -> Result<Self, ApplyError> {
+        let gone: BTreeSet<Name> = changes
+            .iter()
+            .filter_map(|change| if let Change::Remove(name) = change { Some(name.clone()) } else { None })
+            .collect();
+        let removed = gone.iter().filter_map(|name| identifiers.connection(name.as_str())).collect();
+        let identifiers = identifiers.extended(wanted, &gone);
+        let configured = translate(wanted, &identifiers, changes)?;
+        Ok(Self { removed, identifiers, configured })
+    }
+
     /// The tunnels as they will be.
     fn tunnels(&self, present: &Tunnels) -> Tunnels {
         let mut tunnels = present.clone();
@@ -341,6 +344,12 @@ fn translate(
         configured.push(translated);
     }
     Ok(configured)
+}
+
+/// What a fresh gateway has to do for a configuration.
+fn from_nothing(wanted: &Config) -> Vec<Change> {
+    let connections = wanted.connections().keys().cloned().map(Change::Add);
+    std::iter::once(Change::Forwarding).chain(connections).collect()
 }
 
 /// What differs, in the order in which it is carried out.
@@ -384,5 +393,7 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
     changes
 }
 
+#[cfg(test)]
+mod edits;
 #[cfg(test)]
 mod tests;

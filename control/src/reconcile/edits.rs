@@ -1,0 +1,236 @@
+//! Whatever two configurations are: to apply the one, then the other, is to apply the other to a fresh gateway; and what a site's prefix holds never
+//! has a way in clear.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crossgate_dataplane::forwarding::{Forwarding, NextHop, VrfId};
+use crossgate_dataplane::header::ethernet::Mac;
+use proptest::prelude::*;
+
+use super::forwarding::PortFacts;
+use super::tests::config;
+use super::*;
+use crate::meters::Meters;
+
+/// A site: its prefixes are 10.(20 + number).0.0/24 and on.
+#[derive(Debug, Clone)]
+struct Site {
+    number: u8,
+    network: u8,
+    prefixes: u8,
+    dpd_timeout_s: u16,
+    mode: &'static str,
+}
+
+/// A configuration of two networks at most.
+#[derive(Debug, Clone)]
+struct Edit {
+    second_network: bool,
+    peered: bool,
+    sku: &'static str,
+    static_route: Option<u8>,
+    sites: Vec<Site>,
+}
+
+fn site() -> impl Strategy<Value = Site> {
+    let mode = prop::sample::select(vec!["Default", "InitiatorOnly", "ResponderOnly"]);
+    (0..5_u8, 0..2_u8, 1..4_u8, 9..12_u16, mode).prop_map(
+        |(number, network, prefixes, dpd_timeout_s, mode)| Site {
+            number,
+            network,
+            prefixes,
+            dpd_timeout_s,
+            mode,
+        },
+    )
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let sku = prop::sample::select(vec!["VpnGw1", "VpnGw2"]);
+    let sites = prop::collection::vec(site(), 0..5);
+    let switches = (any::<bool>(), any::<bool>(), prop::option::of(0..3_u8));
+    (switches, sku, sites).prop_map(|((second_network, peered, static_route), sku, mut sites)| {
+        sites.sort_by_key(|site| site.number);
+        sites.dedup_by_key(|site| site.number);
+        sites.retain(|site| site.network == 0 || second_network);
+        Edit { second_network, peered: peered && second_network, sku, static_route, sites }
+    })
+}
+
+impl Edit {
+    fn text(&self) -> String {
+        let mut text = String::from(
+            "[appliance]\nname = \"gw\"\nworkers = [0]\ncontrol_core = 0\n\
+             [[port]]\nname = \"wan\"\ndevice = \"net_null0\"\naddresses = [\"192.0.2.1/24\", \"192.0.2.2/24\"]\n\
+             [[port]]\nname = \"lan\"\ndevice = \"net_null1\"\n",
+        );
+        let route =
+            |next: u8| format!("{{ prefix = \"10.9.0.0/16\", next_hop = \"10.0.0.{}\" }}", next + 100);
+        for network in 0..=u8::from(self.second_network) {
+            let routes = self.static_route.filter(|_| network == 0).map(route).unwrap_or_default();
+            text += &format!(
+                "[[virtual_network]]\nname = \"n{network}\"\naddress_space = [\"10.{network}.0.0/16\"]\n\
+                 gateway_subnet = \"10.{network}.255.0/27\"\nport = \"lan\"\nvlan = {}\n\
+                 addresses = [\"10.{network}.0.1/24\"]\nroutes = [{routes}]\n\
+                 [[virtual_network_gateway]]\nname = \"g{network}\"\nvirtual_network = \"n{network}\"\n\
+                 sku = \"{}\"\npublic_addresses = [\"192.0.2.{}\"]\n",
+                network + 10,
+                self.sku,
+                network + 1
+            );
+        }
+        for (from, to) in [(0, 1), (1, 0)].into_iter().filter(|_| self.peered) {
+            text += &format!(
+                "[[virtual_network_peering]]\nname = \"p{from}\"\nvirtual_network = \"n{from}\"\n\
+                 remote_virtual_network = \"n{to}\"\n"
+            );
+        }
+        for Site { number, network, dpd_timeout_s, mode, .. } in &self.sites {
+            let prefixes: Vec<String> = self.prefixes(*number);
+            text += &format!(
+                "[[local_network_gateway]]\nname = \"s{number}\"\naddress = \"192.0.2.{}\"\nprefixes = {prefixes:?}\n\
+                 [[connection]]\nname = \"c{number}\"\ngateway = \"g{network}\"\nlocal_network_gateway = \"s{number}\"\n\
+                 dpd_timeout_s = {dpd_timeout_s}\nmode = \"{mode}\"\nshared_key = {{ env = \"KEY\" }}\n",
+                number + 10
+            );
+        }
+        text
+    }
+
+    fn prefixes(&self, number: u8) -> Vec<String> {
+        let site = self.sites.iter().find(|site| site.number == number);
+        let count = site.map_or(0, |site| site.prefixes);
+        (0..count).map(|third| format!("10.{}.{third}.0/24", number + 20)).collect()
+    }
+}
+
+/// What of a gateway is not DPDK, with the words of the core's configuration instead of the core.
+struct Appliance {
+    config: Config,
+    identifiers: Identifiers,
+    tunnels: Tunnels,
+    core: BTreeMap<ConnectionId, String>,
+}
+
+impl Appliance {
+    fn fresh(wanted: &Config) -> Self {
+        let mut appliance = Self {
+            config: wanted.clone(),
+            identifiers: Identifiers::default(),
+            tunnels: Tunnels::default(),
+            core: BTreeMap::new(),
+        };
+        appliance.carry_out(wanted, &from_nothing(wanted));
+        appliance
+    }
+
+    fn apply(&mut self, wanted: &Config) {
+        let changes = differences(&self.config, wanted);
+        self.carry_out(wanted, &changes);
+    }
+
+    fn carry_out(&mut self, wanted: &Config, changes: &[Change]) {
+        let prepared = Prepared::new(&self.identifiers, wanted, changes).expect("it can be applied");
+        for id in &prepared.removed {
+            assert!(self.core.remove(id).is_some(), "the core never had {id:?}");
+        }
+        self.tunnels = prepared.tunnels(&self.tunnels);
+        for mut connection in prepared.configured {
+            let id = std::mem::replace(&mut connection.id, ConnectionId(0));
+            self.core.insert(id, format!("{connection:?}"));
+        }
+        self.identifiers = prepared.identifiers;
+        self.config = wanted.clone();
+    }
+
+    fn forwarding(&self) -> Forwarding {
+        let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
+        let (meters, facts) = (Meters::default(), [fact, fact]);
+        forwarding::build(&self.config, &self.identifiers, &self.tunnels, &meters, &facts)
+            .expect("consistent")
+    }
+
+    /// Where a packet goes, in names.
+    fn way(&self, built: &Forwarding, vrf: VrfId, to: IpAddr) -> String {
+        match built.route(vrf, to) {
+            NextHop::Tunnel(tunnel) => {
+                let id = self.tunnels.connection(tunnel).expect("a tunnel of a connection");
+                format!(
+                    "tunnel of {}",
+                    self.identifiers.connection_name(id).expect("a connection that is there")
+                )
+            }
+            NextHop::Local(on) | NextHop::Connected(on) | NextHop::Via(on, _) => {
+                let interface = built.interface(on).expect("an interface that is there");
+                let next = match built.route(vrf, to) {
+                    NextHop::Via(_, address) => address.to_string(),
+                    _ => String::new(),
+                };
+                format!("on {:?} {:?} {next}", interface.vlan, interface.addresses)
+            }
+            next => format!("{next:?}"),
+        }
+    }
+
+    /// Everything about it that does not depend on numbers.
+    fn said(&self) -> Vec<String> {
+        let built = self.forwarding();
+        let mut said = Vec::new();
+        for name in self.config.connections().keys() {
+            let id = self.identifiers.connection(name.as_str()).expect("it has a number");
+            said.push(self.core[&id].clone());
+        }
+        assert_eq!(said.len(), self.core.len(), "the core has a connection that is not configured");
+        for network in self.config.virtual_networks().keys() {
+            let vrf = self.identifiers.vrf(network).expect("it has a number");
+            for (second, third, last) in addresses() {
+                let to = Ipv4Addr::new(10, second, third, last).into();
+                said.push(format!("{network} {to} {}", self.way(&built, vrf, to)));
+            }
+        }
+        said
+    }
+}
+
+fn addresses() -> impl Iterator<Item = (u8, u8, u8)> {
+    let seconds = [0, 1, 9, 20, 21, 22, 23, 24, 25];
+    seconds.into_iter().flat_map(|second| {
+        [(0, 1), (0, 7), (1, 7), (2, 7), (3, 7)].map(|(third, last)| (second, third, last))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_configuration_after_another_is_the_other_from_nothing(edits in prop::collection::vec(edit(), 2..5)) {
+        let configs: Vec<Config> = edits.iter().map(|edit| config(&edit.text())).collect();
+        let mut appliance = Appliance::fresh(&configs[0]);
+        for wanted in &configs[1..] {
+            appliance.apply(wanted);
+            prop_assert_eq!(appliance.said(), Appliance::fresh(wanted).said());
+            prop_assert_eq!(differences(&appliance.config, wanted), []);
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_tunnel_has_no_way_in_clear(edits in prop::collection::vec(edit(), 1..4)) {
+        let configs: Vec<Config> = edits.iter().map(|edit| config(&edit.text())).collect();
+        let mut appliance = Appliance::fresh(&configs[0]);
+        for (edit, wanted) in edits.iter().zip(&configs) {
+            appliance.apply(wanted);
+            let built = appliance.forwarding();
+            for site in &edit.sites {
+                let network = Name::new(&format!("n{}", site.network)).expect("a name");
+                let vrf = appliance.identifiers.vrf(&network).expect("it has a number");
+                for third in 0..site.prefixes {
+                    let to = Ipv4Addr::new(10, site.number + 20, third, 7).into();
+                    prop_assert_eq!(appliance.way(&built, vrf, to), format!("tunnel of c{}", site.number));
+                    let underlay = appliance.way(&built, VrfId::UNDERLAY, to);
+                    prop_assert_eq!(underlay, "Unreachable", "the underlay knows no inside");
+                }
+            }
+        }
+    }
+}
