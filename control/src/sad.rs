@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossgate_dataplane::forwarding::TunnelId;
-use crossgate_dataplane::gcm::{Kernel, Key};
+use crossgate_dataplane::gcm::Kernel;
 use crossgate_dataplane::message::Command;
 use crossgate_dataplane::pmtu::{TooBig, path_mtu_after};
 use crossgate_dataplane::sa::{
@@ -18,23 +18,21 @@ use crossgate_dataplane::sa::{
     Limits, OutboundParameters, OutboundSa,
 };
 use crossgate_dataplane::spi::Spi;
-use crossgate_ike::crypto::suite::EspSuite;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{
-    ChildId, ChildSa, ConnectionId, Encapsulation as IkeEncapsulation, EspHalf, OutboundUse, Path,
-    Spi as IkeSpi, VolumeLimits,
+    ChildId, ChildSa, ConnectionId, Encapsulation as IkeEncapsulation, OutboundUse, Path, Spi as IkeSpi,
+    VolumeLimits,
 };
 
 use crate::workers::{Ticket, Workers};
 
 use path::{Ends, Paths};
 
+mod keys;
 mod path;
 
 /// How often a NAT on our side is reminded of us (RFC 3948, 4).
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// RFC 4106, 4: the salt stands at the end of the keying material.
-const SALT_BYTES: usize = 4;
 
 /// What the data plane needs to know of a connection besides what was negotiated.
 #[derive(Debug, Clone, Copy)]
@@ -80,11 +78,8 @@ pub struct Sad {
 /// Why a negotiated pair cannot be installed: a defect of ours, since only what the data plane has is negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InstallError {
-    /// The data plane seals with AES-GCM alone.
-    #[error("the data plane cannot do {0}")]
-    Suite(EspSuite),
-    /// The key is none of AES-GCM's.
-    #[error("the keying material has {0} bytes, which is no AES-GCM key with its salt")]
+    /// The keying material is not as long as the suite's.
+    #[error("the keying material has {0} bytes, which is not what the suite takes")]
     KeyLength(usize),
     /// One outer address is IPv4 and the other IPv6.
     #[error("the outer addresses differ in family")]
@@ -107,22 +102,16 @@ impl Sad {
         policy: DataPolicy,
         workers: &mut Workers,
     ) -> Result<Ticket, InstallError> {
-        if !matches!(child.suite, EspSuite::AesGcm16(_)) {
-            return Err(InstallError::Suite(child.suite));
-        }
         let endpoints =
             Endpoints::new(child.path.local.ip(), child.path.remote.ip()).ok_or(InstallError::Families)?;
         let encapsulation = encapsulation(&child.path);
         let lifetime = lifetime(child.limits);
         let esn = if child.esn == crossgate_ike::crypto::suite::Esn::On { Esn::On } else { Esn::Off };
-        let (in_key, in_salt) = key(kernel, &child.inbound)?;
-        let (out_key, out_salt) = key(kernel, &child.outbound)?;
         let inbound_spi = spi(child.inbound.spi)?;
         let inbound = InboundSa::new(InboundParameters {
             tunnel,
             spi: inbound_spi,
-            key: in_key,
-            salt: in_salt,
+            keys: keys::inbound(child.suite, kernel, &child.inbound)?,
             endpoints,
             encapsulation,
             esn,
@@ -132,8 +121,7 @@ impl Sad {
         let outbound = Arc::new(OutboundSa::new(OutboundParameters {
             tunnel,
             spi: spi(child.outbound.spi)?,
-            key: out_key,
-            salt: out_salt,
+            keys: keys::outbound(child.suite, kernel, &child.outbound)?,
             endpoints,
             encapsulation,
             esn,
@@ -337,13 +325,6 @@ fn severity(expiry: Option<Expiry>) -> u8 {
 /// [`InstallError::ReservedSpi`] for 0 to 255.
 pub fn spi(spi: IkeSpi) -> Result<Spi, InstallError> {
     Spi::new(spi.0).ok_or(InstallError::ReservedSpi(spi))
-}
-
-fn key(kernel: Kernel, half: &EspHalf) -> Result<(Key, [u8; SALT_BYTES]), InstallError> {
-    let material = half.key.expose();
-    let wrong = InstallError::KeyLength(material.len());
-    let (key, salt) = material.split_last_chunk::<SALT_BYTES>().ok_or(wrong)?;
-    Ok((Key::new(kernel, key).map_err(|_| wrong)?, *salt))
 }
 
 fn encapsulation(path: &Path) -> Encapsulation {

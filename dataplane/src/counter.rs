@@ -333,14 +333,14 @@ counters! {
     KeepaliveSent "keepalive_sent" Note Packets "NAT keepalives sent." "";
 
     // ESP inbound.
-    EspRunt "esp_runt" Drop Packets "Shorter than ESP header, IV, trailer and tag." "A broken or hostile sender.";
-    EspMisaligned "esp_misaligned" Drop Packets "Ciphertext does not end on a 4-byte boundary (RFC 4303, 2.4)." "A broken or hostile sender.";
+    EspRunt "esp_runt" Drop Packets "Shorter than ESP header, IV, trailer and ICV." "A broken or hostile sender.";
+    EspMisaligned "esp_misaligned" Drop Packets "Ciphertext does not end on a 4-byte boundary (RFC 4303, 2.4), or not with one of the cipher's blocks." "A broken or hostile sender.";
     EspUnknownSpi "esp_unknown_spi" Drop Packets "No SA has this SPI." "The peer kept an SA that we no longer have: it will notice by dead peer detection.";
     EspWrongEncapsulation "esp_wrong_encapsulation" Drop Packets "ESP in UDP for an SA without it, or the reverse." "The peer and we disagree about a NAT between us.";
     EspReplayed "esp_replayed" Drop Packets "Sequence number seen before." "A duplicating path, or an attacker.";
     EspTooOld "esp_too_old" Drop Packets "Sequence number left of the replay window." "Reordering beyond the window: raise replay_window_packets.";
     EspSequenceZero "esp_sequence_zero" Drop Packets "Sequence number 0, which is never sent (RFC 4303, 3.3.3)." "A broken or hostile sender.";
-    EspAuthFailed "esp_auth_failed" Drop Packets "The tag does not match: damaged, forged, or another key." "Some: damage on the path. All: keys differ, reset the connection.";
+    EspAuthFailed "esp_auth_failed" Drop Packets "The ICV does not match: damaged, forged, or another key." "Some: damage on the path. All: keys differ, reset the connection.";
     EspOpened "esp_opened" Note Packets "ESP packets that were authentic." "";
     EspOpenedBytes "esp_opened_bytes" Note Bytes "Inner bytes decrypted from ESP." "";
     EspBadPadding "esp_bad_padding" Drop Packets "Padding is longer than the packet or not 1, 2, 3, .. (RFC 4303, 2.4)." "The peer's ESP is broken.";

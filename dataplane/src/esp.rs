@@ -1,5 +1,5 @@
 //! ESP tunnel mode on bytes: outer header, ESP header, IV and trailer on (outbound), trailer and padding off (inbound), and
-//! what outer and inner headers owe each other. The seal and inbound stages call this around [`crate::gcm`].
+//! what outer and inner headers owe each other. The seal and inbound stages call this around [`crate::gcm`] and [`crate::transform`].
 //!
 //! RFC 4303, 2 and 3.3/3.4 (format, processing), RFC 4106 (AES-GCM: the IV is the sequence number), RFC 3948 (in UDP), RFC
 //! 6040 (ECN), RFC 4301, 5.1.2 and 8.1 (DSCP, DF).
@@ -18,6 +18,9 @@ use crate::header::{Protocol, be16, udp};
 use crate::packet::{Entering, Family};
 use crate::pmtu::Fit;
 use crate::sa::{DscpPolicy, Esn, Hot, Outer, TEMPLATE_BYTES};
+use crate::transform::Shape;
+
+pub(crate) mod shaped;
 
 /// What the outer header takes over from the inner one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub(crate) struct Inner {
     pub(crate) dont_fragment: bool,
 }
 
-/// Puts a packet into ESP, not yet sealed, by one change of the mbuf:
+/// Puts a packet into ESP with AES-GCM, not yet sealed, by one change of the mbuf ([`shaped`] does so for other transforms):
 ///
 /// 1. padding, trailer and room for the tag behind it; what was there before goes,
 /// 2. IV, ESP header and outer header in front of it, the outer one from the SA's template, and before that the link header, if it is a plain
@@ -337,6 +340,7 @@ impl DontFragment {
 const FRONT_BYTES: u32 = 12;
 
 const _: () = assert!(HEADER_BYTES + IV_BYTES == 16 && TAG_BYTES == 16);
+const _: () = assert!(Shape::AES_GCM.front_bytes() == 16 && Shape::AES_GCM.icv_bytes == 16);
 
 const KEEPALIVE: u8 = 0xff;
 

@@ -5,7 +5,7 @@
 //! record beside each mbuf ([`packet`]).
 //!
 //! - Outbound: receive, parse ([`header`]), route ([`forwarding`], [`route`]), traffic selectors ([`selector`]), path MTU ([`pmtu`]), the SA and its sequence
-//!   numbers ([`sa`]), ESP headers ([`esp`]), AES-GCM over the burst ([`gcm`]), next hop ([`neighbour`]), send.
+//!   numbers ([`sa`]), ESP headers ([`esp`]), AES-GCM over the burst ([`gcm`]) or another transform ([`transform`]), next hop ([`neighbour`]), send.
 //! - Inbound: receive, parse, SPI ([`spi`]), home worker ([`handover`]), replay window, AES-GCM over the burst, window again, ESP headers off, selectors,
 //!   route, next hop, send.
 //! - Everything else: IKE goes to the control thread, ARP and neighbour discovery ([`neighbour`]) and ICMP ([`icmp`]) are answered,
@@ -40,6 +40,8 @@ pub mod sa;
 pub mod esp;
 
 pub use crossgate_gcm as gcm;
+
+pub mod transform;
 
 pub mod meter;
 

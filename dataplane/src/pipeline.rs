@@ -7,10 +7,10 @@
 //! | --- | --- | --- |
 //! | shortcut | `pipeline/shortcut.rs` | plain packets, of receive and open; by `flow.rs` to `sealed`, `entering`, or out; the others stay |
 //! | receive | `pipeline/receive.rs` | frames; to `sealed` (ESP for us), `clear`, IKE to control, answers ARP and ND |
-//! | open | `pipeline/open.rs` | `sealed`; SPI, home worker, replay, AES-GCM, ESP off, selectors; to `clear` |
+//! | open | `pipeline/open.rs` | `sealed`; SPI, home worker, replay, AES-GCM or another transform, ESP off, selectors; to `clear` |
 //! | (police) | `pipeline/police.rs` | asked by open and seal where a gateway's bandwidth is limited: which packets exceed it |
 //! | route | `pipeline/route.rs`, `source.rs` | `clear`; route, source, selectors, TTL, size; to `entering` a tunnel, `leaving`, ICMP errors |
-//! | seal | `pipeline/seal.rs` | `entering`; sequence numbers, ESP on, AES-GCM; outer route; to `leaving` |
+//! | seal | `pipeline/seal.rs` | `entering`; sequence numbers, ESP on, AES-GCM or another transform; outer route; to `leaving` |
 //! | leave | `pipeline/leave.rs` | `leaving`; neighbour, link header, transmit queue |
 //!
 //! Called by [`crate::worker`].
@@ -91,7 +91,7 @@ impl Tables {
 
     /// Notes whether a tunnel's present SA wants keepalives.
     pub(crate) fn note_keepalive(&mut self, tunnel: TunnelId) {
-        let wanted = self.outbound_of(tunnel).is_some_and(|sa| sa.hot.keepalive_ms != 0);
+        let wanted = self.outbound_of(tunnel).is_some_and(|sa| sa.keepalive_ms != 0);
         let word = usize::try_from(tunnel.0 / 64).ok().and_then(|at| self.keepalives.get_mut(at));
         if let Some(word) = word {
             let bit = 1 << (tunnel.0 % 64);

@@ -10,6 +10,7 @@ use crate::header::ipv4::{self, Ipv4View};
 use crate::header::ipv6::{self, Ipv6View};
 use crate::header::tcp::{self, TcpView};
 use crate::header::{Protocol, be16, esp, udp};
+use crate::transform::Shape;
 
 pub use learn::{TooBig, path_mtu_after};
 pub use reassembly::one_segment;
@@ -31,18 +32,18 @@ pub enum Overhead {
 }
 
 impl Overhead {
-    /// The longest inner packet whose ESP packet with AES-GCM fits into `path_mtu_bytes`; 0 if none does. The inner
-    /// packet, padding and trailer fill a multiple of four bytes (RFC 4303, 2.4).
+    /// The longest inner packet whose ESP packet of this shape fits into `path_mtu_bytes`; 0 if none does. The inner
+    /// packet, padding and trailer fill a multiple of the transform's block, of four bytes at least (RFC 4303, 2.4).
     #[must_use]
-    pub const fn inner_mtu_bytes(self, path_mtu_bytes: u16) -> u16 {
+    pub const fn inner_mtu_bytes(self, shape: Shape, path_mtu_bytes: u16) -> u16 {
         let outer = match self {
             Self::Ipv4 => ipv4::HEADER_BYTES,
             Self::Ipv4Udp => ipv4::HEADER_BYTES + udp::HEADER_BYTES,
             Self::Ipv6 => ipv6::HEADER_BYTES,
             Self::Ipv6Udp => ipv6::HEADER_BYTES + udp::HEADER_BYTES,
         };
-        let around = narrow(outer + esp::HEADER_BYTES + esp::IV_BYTES + esp::TAG_BYTES);
-        let sealed = path_mtu_bytes.saturating_sub(around) & !3;
+        let around = narrow(outer + shape.front_bytes() + shape.icv_bytes as usize);
+        let sealed = path_mtu_bytes.saturating_sub(around) & !(shape.block_bytes as u16 - 1);
         sealed.saturating_sub(narrow(esp::TRAILER_BYTES))
     }
 }

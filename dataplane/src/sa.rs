@@ -3,15 +3,18 @@
 //!
 //! [`OutboundSa`] is shared by all workers (`Arc`): any of them seals for any SA. [`InboundSa`] has one owner, its home
 //! worker (`Box`), for the replay window is not shared. Both are made, and after their removal dropped (which zeroizes the
-//! key), by the control thread. `sa/outbound.rs` and `sa/inbound.rs` hold them, `sa/replay.rs` the window,
+//! key), by the control thread. `sa/outbound.rs` and `sa/inbound.rs` hold them, `sa/keys.rs` their keys, `sa/replay.rs` the window,
 //! `sa/lifetime.rs` the limits.
 
 mod inbound;
+mod keys;
 mod lifetime;
 mod outbound;
 mod replay;
 
 pub use inbound::{InboundParameters, InboundSa, InboundStats};
+pub use keys::Keys;
+pub(crate) use keys::{OpenKeys, SealKeys};
 pub use lifetime::{Expiry, Lifetime, Limits};
 pub use outbound::{DscpPolicy, OutboundParameters, OutboundSa};
 pub(crate) use outbound::{Hot, Outer, TEMPLATE_BYTES};

@@ -23,11 +23,12 @@ use crossgate_dataplane::header::ipv6::{self, Ipv6};
 use crossgate_dataplane::header::udp::{self, Udp};
 use crossgate_dataplane::message::{NeighbourEntry, RingSizes};
 use crossgate_dataplane::sa::{
-    DscpPolicy, Encapsulation, Endpoints, Esn, InboundParameters, InboundSa, Lifetime, OutboundParameters,
-    OutboundSa,
+    DscpPolicy, Encapsulation, Endpoints, Esn, InboundParameters, InboundSa, Keys, Lifetime,
+    OutboundParameters, OutboundSa,
 };
 use crossgate_dataplane::selector::{Selectors, TrafficSelector};
 use crossgate_dataplane::spi::Spi;
+use crossgate_dataplane::transform::{Opener, Sealer, Transform};
 use crossgate_dataplane::worker::{Idle, Launch, Sizes};
 use dpdk_sys::{Eal, EalOptions, Mempool, MempoolOptions, RegisteredThread};
 use ipnet::IpNet;
@@ -107,10 +108,17 @@ pub(crate) struct Site(pub(crate) u8);
 pub(crate) struct Plan {
     pub(crate) kernel: Kernel,
     pub(crate) key_bits: usize,
+    /// Instead of AES-GCM, with its name in tables.
+    pub(crate) transform: Option<(&'static str, Transform)>,
     pub(crate) family: Family,
     /// SAs each way.
     pub(crate) sas: u32,
     pub(crate) esn: Esn,
+}
+
+/// Keying material, the same for every SA: what it costs does not depend on it.
+fn material(transform: Transform) -> Vec<u8> {
+    (1..=u8::MAX).take(transform.key_bytes()).collect()
 }
 
 impl Family {
@@ -204,7 +212,7 @@ impl Site {
 impl Plan {
     /// One SA each way, with ESN.
     pub(crate) fn single(kernel: Kernel, key_bits: usize, family: Family) -> Self {
-        Self { kernel, key_bits, family, sas: 1, esn: Esn::On }
+        Self { kernel, key_bits, transform: None, family, sas: 1, esn: Esn::On }
     }
 
     /// The AES key of an SA, in its so-manieth generation.
@@ -227,8 +235,12 @@ impl Plan {
         Ok(OutboundSa::new(OutboundParameters {
             tunnel: TunnelId(sa),
             spi: self.spi(sa, generation)?,
-            key: Key::new(self.kernel, &self.raw_key(sa, generation))?,
-            salt: SALT,
+            keys: match self.transform {
+                None => self.aes_gcm(sa, generation)?,
+                Some((_, transform)) => {
+                    Keys::Other(Sealer::new(transform, &material(transform), &[generation; 16])?)
+                }
+            },
             endpoints: self.endpoints(site)?,
             encapsulation: Encapsulation::Plain,
             esn: self.esn,
@@ -244,14 +256,20 @@ impl Plan {
         Ok(InboundSa::new(InboundParameters {
             tunnel: TunnelId(sa),
             spi: self.spi(sa, generation)?,
-            key: Key::new(self.kernel, &self.raw_key(sa, generation))?,
-            salt: SALT,
+            keys: match self.transform {
+                None => self.aes_gcm(sa, generation)?,
+                Some((_, transform)) => Keys::Other(Opener::new(transform, &material(transform))?),
+            },
             endpoints: self.endpoints(site)?,
             encapsulation: Encapsulation::Plain,
             esn: self.esn,
             replay_window_packets: REPLAY_WINDOW_PACKETS,
             lifetime: Lifetime::UNLIMITED,
         }))
+    }
+
+    fn aes_gcm<T>(&self, sa: u32, generation: u8) -> Result<Keys<T>> {
+        Ok(Keys::AesGcm { key: Key::new(self.kernel, &self.raw_key(sa, generation))?, salt: SALT })
     }
 
     fn endpoints(&self, site: Site) -> Result<Endpoints> {

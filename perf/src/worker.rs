@@ -8,6 +8,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crossgate_dataplane::gcm::{Kernel, KernelName};
+use crossgate_dataplane::transform::{Cipher, Integrity, Transform};
 use crossgate_dataplane::worker::Stage;
 use dpdk_sys::{Burst, Mempool};
 use hdrhistogram::Histogram;
@@ -34,6 +35,9 @@ pub(crate) struct Options {
     /// Sizes of inner packets in bytes, from 64 to 1400, or 'imix'; default: 64, 128, 256, 512, 1024, 1400 and imix.
     #[arg(long, value_delimiter = ',', value_parser = Traffic::parse)]
     sizes: Vec<Traffic>,
+    /// Measure the transforms other than AES-GCM, and AES-GCM beside them.
+    #[arg(long)]
+    transforms: bool,
     /// Show how many cycles each stage takes (which costs a few itself).
     #[arg(long)]
     stages: bool,
@@ -93,7 +97,8 @@ pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<WorkerRow>> {
     };
     let turns = if quick { 15 } else { 80 };
     let mut rows = Vec::new();
-    for plans in groups(quick)? {
+    let groups = if options.transforms { vec![transforms()] } else { groups(quick)? };
+    for plans in groups {
         let mut contenders =
             plans.into_iter().map(|plan| Contender::new(&bed, plan, options)).collect::<Result<Vec<_>>>()?;
         for traffic in &sizes {
@@ -123,6 +128,22 @@ fn groups(quick: bool) -> Result<Vec<Vec<Plan>>> {
         return Ok(vec![first]);
     }
     Ok(vec![first, vec![Plan::single(best, 128, Family::V4), Plan::single(best, 256, Family::V6)]])
+}
+
+/// AES-GCM and, in turn with it, what peers without it use.
+fn transforms() -> Vec<Plan> {
+    use Transform::{ChaCha20Poly1305, Separate};
+    let gcm = Plan::single(Kernel::detect(), 256, Family::V4);
+    let others = [
+        ("chacha20-poly1305", 256, ChaCha20Poly1305),
+        ("aes-cbc hmac-sha1", 128, Separate(Cipher::AesCbc128, Integrity::HmacSha1_96)),
+        ("aes-cbc hmac-sha256", 256, Separate(Cipher::AesCbc256, Integrity::HmacSha2_256_128)),
+        ("aes-cbc hmac-sha512", 256, Separate(Cipher::AesCbc256, Integrity::HmacSha2_512_256)),
+        ("null hmac-sha256", 0, Separate(Cipher::Null, Integrity::HmacSha2_256_128)),
+        ("3des-cbc hmac-sha1", 168, Separate(Cipher::TripleDesCbc, Integrity::HmacSha1_96)),
+    ];
+    let other = |(name, key_bits, transform)| Plan { key_bits, transform: Some((name, transform)), ..gcm };
+    [gcm].into_iter().chain(others.map(other)).collect()
 }
 
 impl Load {
@@ -253,7 +274,7 @@ impl Contender {
                 traffic: traffic.name(),
                 inner_bytes: traffic.mean_bytes(),
                 key_bits: self.plan.key_bits,
-                kernel: self.plan.kernel.name().as_str(),
+                kernel: self.plan.transform.map_or(self.plan.kernel.name().as_str(), |(name, _)| name),
                 sas: self.plan.sas,
                 workers: 1,
                 net,

@@ -1,5 +1,5 @@
-//! Front of an ESP packet with its explicit IV (RFC 4303, 2; RFC 4106, 3). Trailer and tag are the business of `esp`,
-//! since they can be read only after decryption.
+//! Front of an ESP packet (RFC 4303, 2). What follows the header depends on the SA's transform ([`crate::transform::Shape`]); trailer and ICV are the
+//! business of `esp`, since they can be read only after decryption.
 
 use super::be32;
 use crate::counter::Counter;
@@ -7,40 +7,30 @@ use crate::spi::Spi;
 
 /// SPI and sequence number, in bytes.
 pub const HEADER_BYTES: usize = 8;
-/// Explicit IV of AES-GCM, in bytes.
+/// Explicit IV of AES-GCM (RFC 4106, 3), in bytes.
 pub const IV_BYTES: usize = 8;
 /// Pad length and next header at the end of the sealed part, in bytes.
 pub const TRAILER_BYTES: usize = 2;
 /// Tag of AES-GCM-16, in bytes.
 pub const TAG_BYTES: usize = 16;
 
-const FRONT_BYTES: usize = HEADER_BYTES + IV_BYTES;
-/// What is sealed is padded to a multiple of this (RFC 4303, 2.4), in bytes.
-const ALIGNMENT_BYTES: usize = 4;
-
 /// A received packet.
 #[derive(Clone, Copy, Debug)]
 pub struct EspView<'a> {
-    head: &'a [u8; FRONT_BYTES],
+    head: &'a [u8; HEADER_BYTES],
     spi: Spi,
-    sealed: &'a [u8],
+    rest: &'a [u8],
 }
 
 impl<'a> EspView<'a> {
-    /// Checks that header, IV, trailer and tag are there, and that the SPI is not a reserved one.
+    /// Checks that the header is there, and that the SPI is not a reserved one.
     ///
     /// # Errors
-    /// The drop reason: `EspRunt`, `EspMisaligned`, or `EspUnknownSpi` for SPIs 0 to 255.
+    /// The drop reason: `EspRunt`, or `EspUnknownSpi` for SPIs 0 to 255.
     pub fn new(packet: &'a [u8]) -> Result<Self, Counter> {
-        let (head, sealed) = packet.split_first_chunk::<FRONT_BYTES>().ok_or(Counter::EspRunt)?;
-        if sealed.len() < ALIGNMENT_BYTES + TAG_BYTES {
-            return Err(Counter::EspRunt);
-        }
-        if sealed.len() % ALIGNMENT_BYTES != 0 {
-            return Err(Counter::EspMisaligned);
-        }
+        let (head, rest) = packet.split_first_chunk::<HEADER_BYTES>().ok_or(Counter::EspRunt)?;
         let spi = Spi::new(be32(head, 0)).ok_or(Counter::EspUnknownSpi)?;
-        Ok(Self { head, spi, sealed })
+        Ok(Self { head, spi, rest })
     }
 
     /// The SPI.
@@ -55,17 +45,10 @@ impl<'a> EspView<'a> {
         be32(self.head, 4)
     }
 
-    /// The explicit IV.
+    /// Bytes behind the header: IV, what is sealed, ICV.
     #[must_use]
-    pub fn iv(&self) -> [u8; IV_BYTES] {
-        let [.., a, b, c, d, e, f, g, h] = *self.head;
-        [a, b, c, d, e, f, g, h]
-    }
-
-    /// Ciphertext and tag.
-    #[must_use]
-    pub fn sealed(&self) -> &'a [u8] {
-        self.sealed
+    pub fn rest_bytes(&self) -> usize {
+        self.rest.len()
     }
 }
 

@@ -4,6 +4,7 @@ use super::captured::*;
 use super::checksum::{self, Sum};
 use super::*;
 use crate::counter::Counter;
+use crate::transform::{Cipher, Integrity, Shape, Transform};
 use arp::{Arp, Operation};
 use ethernet::{EtherType, Ethernet, EthernetView, Mac};
 use ipv4::{Ipv4, Ipv4View};
@@ -205,14 +206,26 @@ fn esp_front_is_read_and_reserved_spis_are_not() {
     esp::Esp { spi: crate::spi::Spi::new(0x0102_0304).expect("allowed"), sequence_low: 9 }
         .write(packet.first_chunk_mut().expect("long enough"));
     let view = esp::EspView::new(&packet).expect("valid");
-    assert_eq!(
-        (view.spi().get(), view.sequence_low(), view.iv(), view.sealed().len()),
-        (0x0102_0304, 9, [7; 8], 20)
-    );
-    assert_eq!(esp::EspView::new(&packet[..35]).err(), Some(Counter::EspRunt));
-    assert_eq!(esp::EspView::new(&[7; 37]).err(), Some(Counter::EspMisaligned));
+    assert_eq!((view.spi().get(), view.sequence_low()), (0x0102_0304, 9));
+    assert_eq!(esp::EspView::new(&packet[..7]).err(), Some(Counter::EspRunt));
     packet[..4].copy_from_slice(&[0, 0, 0, 255]);
     assert_eq!(esp::EspView::new(&packet).err(), Some(Counter::EspUnknownSpi));
+}
+
+#[test]
+fn an_esp_packet_is_whole_and_aligned_as_its_transform_has_it() {
+    let cbc = Transform::Separate(Cipher::AesCbc128, Integrity::HmacSha2_256_128).shape();
+    let null = Transform::Separate(Cipher::Null, Integrity::HmacSha1_96).shape();
+    for (shape, least, block) in [(Shape::AES_GCM, 36, 4), (cbc, 56, 16), (null, 24, 4)] {
+        let fits =
+            |bytes: usize| shape.holds(esp::EspView::new(&vec![7; bytes]).expect("a header").rest_bytes());
+        assert_eq!(fits(least - 1), Err(Counter::EspRunt));
+        assert_eq!(fits(least), Ok(()));
+        for more in 1..=2 * block {
+            let expected = if more % block == 0 { Ok(()) } else { Err(Counter::EspMisaligned) };
+            assert_eq!(fits(least + more), expected, "{shape:?} {more}");
+        }
+    }
 }
 
 #[test]

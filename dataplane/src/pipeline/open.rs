@@ -24,13 +24,14 @@ use crate::header::ipv6::{self, Ipv6View};
 use crate::icmp::Delivery;
 use crate::message::Event;
 use crate::packet::{Batch, Clear, Family, Opening, Origin, Sealed, describe_v4, describe_v6, discard, put};
-use crate::sa::{Direction, Expiry, InboundSa};
+use crate::sa::{Direction, Expiry, InboundSa, OpenKeys};
 use crate::spi::{SaSlot, Spi};
+use crate::transform::Shape;
 use crate::worker::Stage;
 
 type Inbound = [Option<Box<InboundSa>>];
 
-pub(super) const FRONT_BYTES: usize = HEADER_BYTES + IV_BYTES;
+const FRONT_BYTES: usize = HEADER_BYTES + IV_BYTES;
 const FRONT: u16 = const { FRONT_BYTES.to_le_bytes()[0] as u16 };
 
 pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
@@ -49,8 +50,8 @@ pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
     let mut run = Run::new();
     for ((packet, accepted), inside) in opening.drain(..).zip(accepted).zip(&insides) {
         let mut packet = packet.packet;
-        let tunnel = match accepted {
-            Ok(tunnel) => tunnel,
+        let (tunnel, shape) = match accepted {
+            Ok(accepted) => accepted,
             Err(reason) => {
                 discard(packet.mbuf, reason, &mut cx.counters);
                 continue;
@@ -63,12 +64,12 @@ pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
                 Err(mbuf) => packet = Sealed { mbuf, at, esp_at, end, in_udp },
             }
         }
-        general(packet, tunnel, lists, cx);
+        general(packet, tunnel, shape, lists, cx);
     }
 }
 
-/// Whether a packet is to be taken, and out of which tunnel it came.
-pub(super) type Accepted = Result<TunnelId, Counter>;
+/// Whether a packet is to be taken, and then out of which tunnel it came and what is around its payload.
+pub(super) type Accepted = Result<(TunnelId, Shape), Counter>;
 
 /// Step 3 up to the bandwidth (by bit, which packets are authentic), and for the shortcut the inner packets that are plain and
 /// whose traffic class the outer header does not change. All of them before the first one's flow is looked up, so that the places of their flows are
@@ -83,8 +84,9 @@ fn accept_all(
     let (mut all, mut opened, mut latest) = (ArrayVec::new(), Opened::default(), Key::NONE);
     for ((number, packet), plain) in opening.iter().enumerate().zip(insides) {
         let accepted = accept(packet, authentic >> number & 1 == 1, &mut opened, &mut tables.inbound, cx);
-        if let Ok(tunnel) = accepted {
-            if read(&packet.packet, tunnel, plain).is_none() {
+        if let Ok((tunnel, shape)) = accepted {
+            // Other transforms' packets go the long way.
+            if shape != Shape::AES_GCM || read(&packet.packet, tunnel, plain).is_none() {
                 *plain = Plain::NONE;
             } else if latest != plain.key {
                 latest = plain.key;
@@ -139,8 +141,10 @@ fn prefetch(sealed: &Batch<Sealed>, inbound: &Inbound) {
 /// Step 1.
 fn find(sealed: &mut Batch<Sealed>, opening: &mut Batch<Opening>, inbound: &mut Inbound, cx: &mut Context) {
     for packet in sealed.drain(..) {
-        let (spi, sequence_low) = match EspView::new(packet.esp()) {
-            Ok(view) => (view.spi(), view.sequence_low()),
+        let view =
+            EspView::new(packet.esp()).map(|view| (view.spi(), view.sequence_low(), view.rest_bytes()));
+        let (spi, sequence_low, rest_bytes) = match view {
+            Ok(view) => view,
             Err(reason) => {
                 discard(packet.mbuf, reason, &mut cx.counters);
                 continue;
@@ -157,7 +161,8 @@ fn find(sealed: &mut Batch<Sealed>, opening: &mut Batch<Opening>, inbound: &mut 
             discard(packet.mbuf, Counter::EspUnknownSpi, &mut cx.counters);
             continue;
         };
-        match admit(sa, sequence_low, packet.in_udp) {
+        let whole = sa.keys.holds(rest_bytes);
+        match whole.and_then(|()| admit(sa, sequence_low, packet.in_udp)) {
             Ok(sequence) => {
                 let slot = spi.slot();
                 put(opening, Opening { packet, slot, sequence }, &mut cx.counters);
@@ -181,21 +186,26 @@ fn admit(sa: &InboundSa, sequence_low: u32, in_udp: bool) -> Result<u64, Counter
     sequence.inspect_err(|_| sa.count_replayed())
 }
 
-/// Step 2. Says by bit which packets are authentic; one for which no job could be made is not.
+/// Step 2. Says by bit which packets are authentic; one for which no job could be made is not. Packets of transforms other than AES-GCM are opened one
+/// by one.
 fn decrypt(opening: &mut Batch<Opening>, inbound: &Inbound, cx: &mut Context) -> u64 {
     const { assert!(BURST_PACKETS <= 64) };
     let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
     let mut places: ArrayVec<u8, BURST_PACKETS> = ArrayVec::new();
+    let mut opened = 0;
     for (place, packet) in (0..).zip(opening.iter_mut()) {
         let Some(sa) = inbound.get(packet.slot.index()).and_then(Option::as_ref) else { continue };
         let Sealed { mbuf, esp_at, end, .. } = &mut packet.packet;
         let esp = mbuf.data_mut().get_mut(usize::from(*esp_at)..usize::from(*end));
-        let Some((front, sealed)) = esp.and_then(|esp| esp.split_first_chunk_mut::<FRONT_BYTES>()) else {
+        let esp = esp.unwrap_or_default();
+        let OpenKeys::AesGcm { salt, key } = &sa.keys else {
+            opened |= u64::from(open_one(esp, sa, packet.sequence)) << place;
             continue;
         };
+        let Some((front, sealed)) = esp.split_first_chunk_mut::<FRONT_BYTES>() else { continue };
         let [s0, s1, s2, s3, _, _, _, _, iv @ ..] = *front;
         let aad = esp::aad([s0, s1, s2, s3], packet.sequence, sa.esn);
-        if let Some(job) = Job::new(&sa.key, Nonce::new(sa.salt, iv), aad, sealed) {
+        if let Some(job) = Job::new(key, Nonce::new(*salt, iv), aad, sealed) {
             jobs.push(job);
             places.push(place);
         }
@@ -204,7 +214,15 @@ fn decrypt(opening: &mut Batch<Opening>, inbound: &Inbound, cx: &mut Context) ->
     cx.kernel.open(&mut jobs);
     cx.watch.lap(Stage::Decrypt);
     let bit = |(job, place): (&Job<'_>, u8)| u64::from(job.verdict() == Verdict::Authentic) << place;
-    jobs.iter().zip(places).map(bit).sum()
+    jobs.iter().zip(places).map(bit).fold(opened, |all, one| all | one)
+}
+
+/// Step 2 for a packet whose transform is not AES-GCM: whether it is authentic.
+#[cold]
+#[inline(never)]
+fn open_one(esp: &mut [u8], sa: &InboundSa, sequence: u64) -> bool {
+    let OpenKeys::Other(opener) = &sa.keys else { return false };
+    opener.open(esp, sequence, sa.esn).is_ok()
 }
 
 /// What was opened of the SA at hand, to be told when another one comes or the burst ends.
@@ -240,7 +258,7 @@ impl Opened {
     }
 }
 
-/// Step 3 for one packet: its tunnel, if it is to be taken.
+/// Step 3 for one packet: its tunnel and what is around its payload, if it is to be taken.
 #[inline(always)] // called in one place, once a packet
 fn accept(
     opening: &Opening,
@@ -260,11 +278,13 @@ fn accept(
     if sa.is_expired() {
         return Err(Counter::SaExpiredInbound);
     }
-    let bytes = packet.esp().len().saturating_sub(FRONT_BYTES + TAG_BYTES) as u64;
+    let shape = sa.keys.shape();
+    let around = shape.front_bytes() + usize::from(shape.icv_bytes);
+    let bytes = packet.esp().len().saturating_sub(around) as u64;
     count(packet, bytes, sa, is_newest, cx);
     let tunnel = sa.tunnel;
     opened.count(*slot, bytes, inbound, cx);
-    Ok(tunnel)
+    Ok((tunnel, shape))
 }
 
 /// Counts an authentic packet and tells control what that brought about.
@@ -294,11 +314,11 @@ struct Inside {
 }
 
 /// Step 4, first half: takes the inner packet out.
-fn decapsulate(packet: Sealed) -> Result<Inside, (Mbuf, Counter)> {
+fn decapsulate(packet: Sealed, shape: Shape) -> Result<Inside, (Mbuf, Counter)> {
     let Sealed { mut mbuf, at, esp_at, end, .. } = packet;
     let outer = esp::traffic_class(mbuf.data().get(usize::from(at)..).unwrap_or_default());
-    let front = usize::from(esp_at) + FRONT_BYTES;
-    let end = usize::from(end).saturating_sub(TAG_BYTES);
+    let front = usize::from(esp_at) + shape.front_bytes();
+    let end = usize::from(end).saturating_sub(usize::from(shape.icv_bytes));
     let stripped = esp::strip(mbuf.data().get(front..end).unwrap_or_default());
     let stripped = match stripped {
         Ok(stripped) => stripped,
@@ -323,8 +343,9 @@ fn decapsulate(packet: Sealed) -> Result<Inside, (Mbuf, Counter)> {
 
 /// Step 4, for packets that the shortcut does not take: checks the inner packet against the tunnel's selectors.
 #[inline(never)]
-fn general(packet: Sealed, tunnel: TunnelId, lists: &mut Lists, cx: &mut Context) {
-    let checked = decapsulate(packet).and_then(|Inside { mbuf, family }| check(mbuf, family, tunnel, cx));
+fn general(packet: Sealed, tunnel: TunnelId, shape: Shape, lists: &mut Lists, cx: &mut Context) {
+    let checked =
+        decapsulate(packet, shape).and_then(|Inside { mbuf, family }| check(mbuf, family, tunnel, cx));
     match checked {
         Ok(clear) => put(&mut lists.clear, clear, &mut cx.counters),
         Err((mbuf, reason)) => discard(mbuf, reason, &mut cx.counters),

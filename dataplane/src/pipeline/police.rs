@@ -7,12 +7,13 @@ use arrayvec::ArrayVec;
 use dpdk_sys::BURST_PACKETS;
 
 use super::Context;
-use super::open::{Accepted, FRONT_BYTES};
+use super::open::Accepted;
 use crate::counter::Counter;
 use crate::forwarding::TunnelId;
-use crate::header::esp::{TAG_BYTES, TRAILER_BYTES};
+use crate::header::esp::TRAILER_BYTES;
 use crate::packet::{Batch, Entering, Opening, discard};
 use crate::sa::Direction;
+use crate::transform::Shape;
 
 /// A packet that asks: its place in the burst, its tunnel, and the bytes of its inner IP packet.
 type Asking = (u8, TunnelId, u32);
@@ -38,8 +39,10 @@ pub(super) fn outbound(entering: &mut Batch<Entering>, cx: &mut Context) {
 /// Takes those of the packets out of tunnels back that exceed the bandwidth. What was accepted is deciphered by now.
 pub(super) fn inbound(opening: &Batch<Opening>, accepted: &mut [Accepted], cx: &Context) {
     let asking = (0..).zip(opening).zip(&*accepted);
-    let asking =
-        asking.filter_map(|((place, packet), tunnel)| Some((place, tunnel.ok()?, inner_bytes(packet))));
+    let asking = asking.filter_map(|((place, packet), accepted)| {
+        let (tunnel, shape) = accepted.ok()?;
+        Some((place, tunnel, inner_bytes(packet, shape)))
+    });
     let refused = refused(asking.collect(), Direction::Inbound, cx);
     for (place, accepted) in accepted.iter_mut().enumerate() {
         if refused >> place & 1 == 1 {
@@ -48,11 +51,11 @@ pub(super) fn inbound(opening: &Batch<Opening>, accepted: &mut [Accepted], cx: &
     }
 }
 
-fn inner_bytes(packet: &Opening) -> u32 {
+fn inner_bytes(packet: &Opening, shape: Shape) -> u32 {
     let esp = packet.packet.esp();
-    let trailer_at = esp.len().saturating_sub(TAG_BYTES + TRAILER_BYTES);
+    let trailer_at = esp.len().saturating_sub(usize::from(shape.icv_bytes) + TRAILER_BYTES);
     let pad_bytes = esp.get(trailer_at).map_or(0, |pad| usize::from(*pad));
-    u32::try_from(trailer_at.saturating_sub(FRONT_BYTES + pad_bytes)).unwrap_or(0)
+    u32::try_from(trailer_at.saturating_sub(shape.front_bytes() + pad_bytes)).unwrap_or(0)
 }
 
 fn refused(asking: ArrayVec<Asking, BURST_PACKETS>, direction: Direction, cx: &Context) -> u64 {

@@ -3,7 +3,7 @@
 //! 0. what exceeds the gateway's bandwidth is dropped (`pipeline/police.rs`),
 //! 1. sequence numbers: for each SA of the burst all that it needs, by one atomic add; the tunnel's port and link header, should they be out of date,
 //! 2. ESP, outer and link headers on, by one change of the mbuf,
-//! 3. AES-GCM over the whole burst,
+//! 3. AES-GCM over the whole burst; packets of other transforms were sealed one by one in step 2,
 //! 4. out: what is a frame by now at once, else by the outer packet's route in the underlay; in fragments, where not even the
 //!    least packet of its family would fit whole.
 
@@ -15,7 +15,7 @@ use dpdk_sys::{BURST_PACKETS, Burst, Mbuf};
 
 use super::{Context, Tables, leave, police};
 use crate::counter::Counter;
-use crate::esp;
+use crate::esp::{self, shaped};
 use crate::flow::{Egress, Now};
 use crate::forwarding::{Forwarding, NextHop, TunnelId, VrfId};
 use crate::gcm::{Job, Nonce};
@@ -23,7 +23,8 @@ use crate::message::Event;
 use crate::neighbour::Neighbours;
 use crate::packet::{Batch, Entering, Family, Leaving, Sealed, discard, put};
 use crate::pmtu::Fit;
-use crate::sa::{Direction, Expiry, OutboundSa, Outer, Writers};
+use crate::sa::{Direction, Expiry, Hot, OutboundSa, Outer, SealKeys, Writers};
+use crate::transform::Shape;
 use crate::worker::Stage;
 
 /// A tunnel's place in a worker's table: its SA, how its packets leave, and what the burst at hand wants of it. One cache line.
@@ -185,7 +186,10 @@ fn take_numbers(entering: &Batch<Entering>, outbound: &[Outbound], now: Now, cx:
         let grant = sa.reserve(u32::from(wanted), writers);
         place.next.set(grant.first);
         place.granted.set(u16::try_from(grant.granted).unwrap_or(wanted));
-        let bytes = u64::from(place.bytes.get());
+        let bytes = match &sa.hot.keys {
+            SealKeys::AesGcm { .. } => u64::from(place.bytes.get()),
+            SealKeys::Other(sealer) => payload_bytes(entering, sa.tunnel(), sealer.shape()),
+        };
         let over = if grant.granted > 0 { sa.account(bytes, cx.now_ms(), writers) } else { None };
         for expiry in [grant.reached, over].into_iter().flatten() {
             let (direction, tunnel, spi) = (Direction::Outbound, sa.tunnel(), sa.spi());
@@ -193,6 +197,13 @@ fn take_numbers(entering: &Batch<Entering>, outbound: &[Outbound], now: Now, cx:
         }
     }
     egresses
+}
+
+/// ESP payload of all packets that enter a tunnel, in bytes.
+#[cold]
+fn payload_bytes(entering: &Batch<Entering>, tunnel: TunnelId, shape: Shape) -> u64 {
+    let own = entering.iter().filter(|packet| packet.tunnel == tunnel);
+    own.map(|packet| shape.payload_bytes(packet.bytes.into()) as u64).sum()
 }
 
 /// Steps 2 and 3. Says which packets, by their place, cannot be sent and why.
@@ -203,35 +214,51 @@ fn encapsulate(
     cx: &mut Context,
 ) {
     let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut sealed) = (0, 0);
     for (number, packet) in (0..).zip(entering.iter_mut()) {
         let (place, inner_bytes) = (outbound.get(at(packet.tunnel)), u64::from(packet.bytes));
         match job(packet, place) {
             Ok(job) => {
                 bytes += inner_bytes;
-                jobs.push(job);
+                match job {
+                    Some(job) => jobs.push(job),
+                    None => sealed += 1,
+                }
             }
             Err(reason) => refused.push((number, reason)),
         }
     }
-    cx.counters.add(Counter::EspSealed, jobs.len() as u64);
+    cx.counters.add(Counter::EspSealed, sealed + jobs.len() as u64);
     cx.counters.add(Counter::EspSealedBytes, bytes);
     cx.watch.lap(Stage::Encapsulate);
     cx.kernel.seal(&mut jobs);
     cx.watch.lap(Stage::Encrypt);
 }
 
+/// What AES-GCM has to do; `None` if the packet's transform is another one: then it is sealed.
 #[inline(always)] // a job that is returned through memory is read back in other pieces than it was written: 10 cycles a packet
-fn job<'a>(packet: &'a mut Entering, place: Option<&'a Outbound>) -> Result<Job<'a>, Counter> {
+fn job<'a>(packet: &'a mut Entering, place: Option<&'a Outbound>) -> Result<Option<Job<'a>>, Counter> {
     let Some((place, sa)) = place.and_then(|place| Some((place, place.sa.as_deref()?))) else {
         return Err(Counter::TunnelDown);
     };
     let (sequence, hot) = (place.number()?, &sa.hot);
+    let SealKeys::AesGcm { salt, key } = &hot.keys else {
+        return seal_one(packet, hot, sequence).map(|()| None);
+    };
     let sealed = esp::encapsulate(packet, hot, &place.egress, sequence)?;
     let aad = esp::aad(hot.spi, sequence, hot.esn);
-    let job = Job::new(&hot.key, Nonce::new(hot.salt, sequence.to_be_bytes()), aad, sealed);
+    let job = Job::new(key, Nonce::new(*salt, sequence.to_be_bytes()), aad, sealed);
     // Nothing may leave unsealed: `encapsulate` made room for the tag, and no packet exceeds 64 KiB.
-    Ok(job.expect("an encapsulated packet has a tag and at most 65535 bytes"))
+    Ok(Some(job.expect("an encapsulated packet has a tag and at most 65535 bytes")))
+}
+
+/// Steps 2 and 3 for a packet whose transform is not AES-GCM.
+#[cold]
+#[inline(never)]
+fn seal_one(packet: &mut Entering, hot: &Hot, sequence: u64) -> Result<(), Counter> {
+    let SealKeys::Other(sealer) = &hot.keys else { return Err(Counter::TunnelDown) };
+    sealer.seal(shaped::encapsulate(packet, hot, sealer.shape(), sequence)?, sequence, hot.esn);
+    Ok(())
 }
 
 /// Step 4, for a packet without a link header.

@@ -5,20 +5,31 @@ use crate::header::captured::*;
 use crate::header::checksum::Sum;
 use crate::header::icmp::{self, Icmp, IcmpView};
 use crate::header::icmpv6::{self, Icmpv6, Icmpv6View};
+use crate::transform::{Cipher, Integrity, Transform};
 
 #[test]
 fn the_longest_inner_packet_fills_the_path_and_one_byte_more_does_not_fit() {
     let cases =
         [(Overhead::Ipv4, 20), (Overhead::Ipv4Udp, 28), (Overhead::Ipv6, 40), (Overhead::Ipv6Udp, 48)];
-    for (overhead, outer) in cases {
+    let cbc = Transform::Separate(Cipher::AesCbc256, Integrity::HmacSha2_256_128).shape();
+    let null = Transform::Separate(Cipher::Null, Integrity::HmacSha1_96).shape();
+    let shapes = [(Shape::AES_GCM, 4, 24), (cbc, 16, 32), (null, 4, 12)];
+    for ((overhead, outer), (shape, block, around)) in
+        cases.into_iter().flat_map(|case| shapes.map(|shape| (case, shape)))
+    {
         for path in 1280..=1500u16 {
-            let sealed = |inner: u16| (inner + 2).next_multiple_of(4) + outer + 8 + 8 + 16;
-            let inner = overhead.inner_mtu_bytes(path);
-            assert!(sealed(inner) <= path && sealed(inner + 1) > path, "{overhead:?} {path}: {inner}");
+            let sealed = |inner: u16| (inner + 2).next_multiple_of(block) + outer + 8 + around;
+            let inner = overhead.inner_mtu_bytes(shape, path);
+            assert!(
+                sealed(inner) <= path && sealed(inner + 1) > path,
+                "{overhead:?} {shape:?} {path}: {inner}"
+            );
         }
-        assert_eq!(overhead.inner_mtu_bytes(0), 0);
+        assert_eq!(overhead.inner_mtu_bytes(shape, 0), 0);
     }
-    assert_eq!(Overhead::Ipv4.inner_mtu_bytes(1500), 1446);
+    assert_eq!(Overhead::Ipv4.inner_mtu_bytes(Shape::AES_GCM, 1500), 1446);
+    assert_eq!(Overhead::Ipv4.inner_mtu_bytes(cbc, 1500), 1438);
+    assert_eq!(Overhead::Ipv4.inner_mtu_bytes(null, 1500), 1458);
 }
 
 #[test]

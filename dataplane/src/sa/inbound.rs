@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::forwarding::TunnelId;
-use crate::gcm::Key;
-use crate::sa::{Encapsulation, Endpoints, Esn, Expiry, Lifetime, Limits, ReplayWindow};
+use crate::sa::{Encapsulation, Endpoints, Esn, Expiry, Keys, Lifetime, Limits, OpenKeys, ReplayWindow};
 use crate::spi::Spi;
+use crate::transform::Opener;
 
 /// What the control thread says to make an inbound SA.
 pub struct InboundParameters {
@@ -15,10 +15,8 @@ pub struct InboundParameters {
     pub tunnel: TunnelId,
     /// Our SPI, from [`crate::spi::SpiAllocator`].
     pub spi: Spi,
-    /// The AES-GCM key, expanded.
-    pub key: Key,
-    /// The salt: first four bytes of the nonce (RFC 4106, 4).
-    pub salt: [u8; 4],
+    /// What opens its packets.
+    pub keys: Keys<Opener>,
     /// Outer addresses. The peer's is not enforced (authentic packets are authentic), but a change is reported.
     pub endpoints: Endpoints,
     /// Plain or in UDP; the other kind is dropped as `esp_wrong_encapsulation`.
@@ -46,10 +44,9 @@ pub struct InboundStats {
 /// An inbound SA. Two cache lines, key schedule and window bits apart.
 #[repr(C, align(64))]
 pub struct InboundSa {
-    pub(crate) key: Box<Key>,
+    pub(crate) keys: OpenKeys,
     pub(crate) window: ReplayWindow,
     pub(crate) spi: Spi,
-    pub(crate) salt: [u8; 4],
     pub(crate) tunnel: TunnelId,
     remote: u32, // fingerprint of the peer's address and port; 0 if changes do not matter
     pub(crate) esn: Esn,
@@ -79,10 +76,9 @@ impl InboundSa {
             }
         };
         Self {
-            key: Box::new(parameters.key),
+            keys: parameters.keys.into(),
             window: ReplayWindow::new(parameters.replay_window_packets),
             spi: parameters.spi,
-            salt: parameters.salt,
             tunnel: parameters.tunnel,
             remote,
             esn: parameters.esn,
@@ -118,7 +114,7 @@ impl InboundSa {
     /// Asks the CPU for what opening reads and writes besides this value: key, window, counts.
     #[inline]
     pub(crate) fn prefetch(&self) {
-        dpdk_sys::prefetch(&*self.key);
+        self.keys.prefetch();
         self.window.prefetch();
         dpdk_sys::prefetch(&*self.stats);
     }

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::forwarding::TunnelId;
-use crate::gcm::Key;
 use crate::header::{Protocol, be16};
 use crate::pmtu::Overhead;
-use crate::sa::{Encapsulation, Endpoints, Esn, Expiry, Lifetime, Writers};
+use crate::sa::{Encapsulation, Endpoints, Esn, Expiry, Keys, Lifetime, SealKeys, Writers};
 use crate::spi::Spi;
+use crate::transform::Sealer;
 
 /// What the outer header's DSCP becomes (RFC 4301, 5.1.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,10 +32,8 @@ pub struct OutboundParameters {
     pub tunnel: TunnelId,
     /// The peer's inbound SPI.
     pub spi: Spi,
-    /// The AES-GCM key, expanded.
-    pub key: Key,
-    /// The salt: first four bytes of the nonce (RFC 4106, 4).
-    pub salt: [u8; 4],
+    /// What seals its packets.
+    pub keys: Keys<Sealer>,
     /// Outer addresses.
     pub endpoints: Endpoints,
     /// Plain or in UDP.
@@ -60,6 +58,8 @@ pub struct OutboundParameters {
 pub struct OutboundSa {
     pub(crate) hot: Hot,
     first_sequence: u64,
+    /// 0: none.
+    pub(crate) keepalive_ms: u32,
 }
 
 /// The last sequence number with ESN: far from 2^64, so that concurrent reservations beyond it cannot wrap around.
@@ -84,19 +84,17 @@ pub(crate) struct Hot {
     pub(crate) outer: Outer,
     pub(crate) esn: Esn,
     pub(crate) dscp: DscpPolicy,
-    pub(crate) salt: [u8; 4],
-    pub(crate) key: Arc<Key>,
+    /// Sum of the 16-bit words of an IPv4 template's header, for its checksum.
+    pub(crate) sum: u32,
+    pub(crate) keys: SealKeys,
     pub(crate) tunnel: TunnelId,
-    pub(crate) keepalive_ms: u32,
+    /// The SPI as it is sent; it ends the template, too.
+    pub(crate) spi: [u8; 4],
     soft_sequence: u64,
     last_sequence: u64,
     soft_bytes: u64,
     hard_bytes: u64,
     shared: Arc<Shared>,
-    /// Sum of the 16-bit words of an IPv4 template's header, for its checksum.
-    pub(crate) sum: u32,
-    /// The SPI as it is sent; it ends the template, too.
-    pub(crate) spi: [u8; 4],
 }
 
 const _: () = assert!(size_of::<Hot>() <= 128, "an SA's hot part is two cache lines");
@@ -130,12 +128,10 @@ impl OutboundSa {
                 outer: Outer::V4,
                 esn: parameters.esn,
                 dscp: parameters.dscp,
-                salt: parameters.salt,
-                key: Arc::new(parameters.key),
+                sum: 0,
+                keys: parameters.keys.into(),
                 tunnel: parameters.tunnel,
-                keepalive_ms: parameters
-                    .keepalive
-                    .map_or(0, |every| u32::try_from(every.as_millis()).unwrap_or(u32::MAX)),
+                spi: parameters.spi.get().to_be_bytes(),
                 soft_sequence,
                 last_sequence,
                 soft_bytes: soft.bytes,
@@ -146,10 +142,11 @@ impl OutboundSa {
                     last_used_ms: AtomicU64::new(0),
                     path_mtu_bytes: AtomicU16::new(parameters.path_mtu_bytes),
                 }),
-                sum: 0,
-                spi: parameters.spi.get().to_be_bytes(),
             },
             first_sequence: first,
+            keepalive_ms: parameters
+                .keepalive
+                .map_or(0, |every| u32::try_from(every.as_millis()).unwrap_or(u32::MAX)),
         };
         sa.hot.write_template(parameters.spi, parameters.endpoints, parameters.encapsulation);
         sa
@@ -160,8 +157,8 @@ impl OutboundSa {
     #[must_use]
     pub fn successor(&self, endpoints: Endpoints, encapsulation: Encapsulation) -> Self {
         let hot = &self.hot;
-        let (key, shared) = (Arc::clone(&hot.key), Arc::clone(&hot.shared));
-        let mut sa = Self { hot: Hot { key, shared, ..*hot }, first_sequence: self.first_sequence };
+        let (keys, shared) = (hot.keys.clone(), Arc::clone(&hot.shared));
+        let mut sa = Self { hot: Hot { keys, shared, ..*hot }, ..*self };
         sa.hot.write_template(self.spi(), endpoints, encapsulation);
         sa
     }
@@ -243,14 +240,14 @@ impl OutboundSa {
             Outer::V6 => Overhead::Ipv6,
             Outer::V6Udp => Overhead::Ipv6Udp,
         };
-        overhead.inner_mtu_bytes(self.path_mtu_bytes())
+        overhead.inner_mtu_bytes(self.hot.keys.shape(), self.path_mtu_bytes())
     }
 
     /// Asks the CPU for what a burst changes and reads besides the hot part: shared words and key.
     #[inline]
     pub(crate) fn prefetch(&self) {
         dpdk_sys::prefetch(&*self.hot.shared);
-        dpdk_sys::prefetch(&*self.hot.key);
+        self.hot.keys.prefetch();
     }
 
     /// Why no further number is granted, once one was refused.
@@ -302,7 +299,7 @@ impl OutboundSa {
 
     /// Whether nothing was sent for so long that the NAT in front of us might forget (RFC 3948, 4).
     pub(crate) fn keepalive_is_due(&self, now_ms: u64) -> bool {
-        let every_ms = u64::from(self.hot.keepalive_ms);
+        let every_ms = u64::from(self.keepalive_ms);
         every_ms != 0 && now_ms.saturating_sub(self.last_used_ms()) >= every_ms
     }
 

@@ -13,8 +13,7 @@ fn outbound(esn: Esn, first: u64, lifetime: Lifetime) -> OutboundSa {
     OutboundSa::new(OutboundParameters {
         tunnel: TunnelId(0),
         spi: Spi::new(256).expect("not reserved"),
-        key: Key::new(Kernel::detect(), &[0; 16]).expect("a length"),
-        salt: [0; 4],
+        keys: Keys::AesGcm { key: Key::new(Kernel::detect(), &[0; 16]).expect("a length"), salt: [0; 4] },
         endpoints: endpoints(),
         encapsulation: Encapsulation::Plain,
         esn,
@@ -30,8 +29,7 @@ fn inbound(lifetime: Lifetime) -> InboundSa {
     InboundSa::new(InboundParameters {
         tunnel: TunnelId(0),
         spi: Spi::new(256).expect("not reserved"),
-        key: Key::new(Kernel::detect(), &[0; 16]).expect("a length"),
-        salt: [0; 4],
+        keys: Keys::AesGcm { key: Key::new(Kernel::detect(), &[0; 16]).expect("a length"), salt: [0; 4] },
         endpoints: endpoints(),
         encapsulation: Encapsulation::Plain,
         esn: Esn::Off,

@@ -17,4 +17,5 @@ mod policy;
 mod sequence;
 mod size;
 mod threads;
+mod transforms;
 mod tunnel;

@@ -20,7 +20,7 @@ use crossgate_dataplane::header::ipv4::{self, Ipv4};
 use crossgate_dataplane::message::{Command, NeighbourEntry, RingSizes};
 use crossgate_dataplane::meter::{Meter, Share};
 use crossgate_dataplane::sa::{
-    DscpPolicy, Encapsulation, Endpoints, Esn, Lifetime, OutboundParameters, OutboundSa,
+    DscpPolicy, Encapsulation, Endpoints, Esn, Keys, Lifetime, OutboundParameters, OutboundSa,
 };
 use crossgate_dataplane::selector::{Selectors, TrafficSelector};
 use crossgate_dataplane::spi::Spi;
@@ -166,8 +166,7 @@ fn sa(kernel: Kernel) -> Result<OutboundSa> {
     Ok(OutboundSa::new(OutboundParameters {
         tunnel: TUNNEL,
         spi: Spi::new(1 << 8).context("an SPI")?,
-        key: Key::new(kernel, &[7; 32]).context("a key")?,
-        salt: [7; 4],
+        keys: Keys::AesGcm { key: Key::new(kernel, &[7; 32]).context("a key")?, salt: [7; 4] },
         endpoints: Endpoints::new([192, 0, 2, 1].into(), [192, 0, 2, 2].into()).context("two families")?,
         encapsulation: Encapsulation::Plain,
         esn: Esn::On,

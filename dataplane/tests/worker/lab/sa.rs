@@ -7,19 +7,23 @@ use crossgate_dataplane::forwarding::TunnelId;
 use crossgate_dataplane::gcm::{Aad, Job, Kernel, Key};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::sa::{
-    DscpPolicy, Encapsulation, Endpoints, Esn, InboundParameters, InboundSa, Lifetime, OutboundParameters,
-    OutboundSa,
+    DscpPolicy, Encapsulation, Endpoints, Esn, InboundParameters, InboundSa, Keys, Lifetime,
+    OutboundParameters, OutboundSa,
 };
 use crossgate_dataplane::spi::Spi;
+use crossgate_dataplane::transform::{Opener, Sealer, Transform};
 
 use super::{Gateway, KEY, OURS, PEER, SALT, Site, TUNNEL, WAN, frame, packet};
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     pub(crate) outer_v6: bool,
     pub(crate) in_udp: bool,
     pub(crate) esn: Esn,
+    /// Of the AES-GCM key.
     pub(crate) key_bytes: usize,
+    /// Instead of AES-GCM.
+    pub(crate) transform: Option<Transform>,
     pub(crate) first: u64,
     pub(crate) lifetime: Lifetime,
     pub(crate) window: u32,
@@ -35,6 +39,7 @@ impl Default for Options {
             in_udp: false,
             esn: Esn::On,
             key_bytes: 32,
+            transform: None,
             first: 1,
             lifetime: Lifetime::UNLIMITED,
             window: 64,
@@ -43,6 +48,24 @@ impl Default for Options {
             keepalive: None,
         }
     }
+}
+
+const IV_KEY: [u8; 16] = [0x1c; 16];
+
+fn aes_gcm<T>(options: &Options) -> Keys<T> {
+    let key = Key::new(Kernel::detect(), &KEY[..options.key_bytes]).expect("a length");
+    Keys::AesGcm { key, salt: SALT }
+}
+
+/// Keying material as long as the transform wants it.
+pub(crate) fn material(transform: Transform) -> Vec<u8> {
+    KEY.iter()
+        .copied()
+        .cycle()
+        .zip(1..)
+        .map(|(byte, at): (u8, u8)| byte ^ at)
+        .take(transform.key_bytes())
+        .collect()
 }
 
 /// The SPI that a site chose: slot 1 for site 1, slot 2 for site 2, in a bucket that says who is home.
@@ -72,8 +95,12 @@ pub(crate) fn outbound_to(site: Site, options: &Options, spi: Spi) -> OutboundSa
     OutboundSa::new(OutboundParameters {
         tunnel: options.tunnel,
         spi,
-        key: Key::new(Kernel::detect(), &KEY[..options.key_bytes]).expect("a length"),
-        salt: SALT,
+        keys: match options.transform {
+            None => aes_gcm(options),
+            Some(transform) => {
+                Keys::Other(Sealer::new(transform, &material(transform), &IV_KEY).expect("its length"))
+            }
+        },
         endpoints: Endpoints::new(site.public(options.outer_v6), other.public(options.outer_v6))
             .expect("one family"),
         encapsulation: encapsulation(options),
@@ -95,8 +122,10 @@ pub(crate) fn inbound_at(site: Site, options: &Options, spi: Spi) -> InboundSa {
     InboundSa::new(InboundParameters {
         tunnel: options.tunnel,
         spi,
-        key: Key::new(Kernel::detect(), &KEY[..options.key_bytes]).expect("a length"),
-        salt: SALT,
+        keys: match options.transform {
+            None => aes_gcm(options),
+            Some(transform) => Keys::Other(Opener::new(transform, &material(transform)).expect("its length")),
+        },
         endpoints: Endpoints::new(site.public(options.outer_v6), other.public(options.outer_v6))
             .expect("one family"),
         encapsulation: encapsulation(options),
