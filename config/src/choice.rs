@@ -36,7 +36,9 @@ mod tests {
     use crate::appliance::{Idle, Memory};
     use crate::connection::{ConnectionMode, ConnectionType};
     use crate::gateway::{GatewayType, VpnType};
-    use crate::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup};
+    use crate::policy::algorithm::{
+        DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup,
+    };
     use crate::policy::{AdditionalKeyExchange, Esn};
     use crate::sku::Sku;
 
@@ -66,5 +68,6 @@ mod tests {
         words_are_sound::<DhGroup>();
         words_are_sound::<PfsGroup>();
         words_are_sound::<IpsecEncryption>();
+        words_are_sound::<IpsecIntegrity>();
     }
 }

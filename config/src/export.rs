@@ -300,6 +300,9 @@ fn policy(policy: &Policy, settings: &mut Settings) {
         put("dh_group", words(proposal.dh_groups.iter().copied()));
     }
     put("ipsec_encryption", words(policy.ipsec.encryption.iter().copied()));
+    if !policy.ipsec.integrity.is_empty() {
+        put("ipsec_integrity", words(policy.ipsec.integrity.iter().copied()));
+    }
     put("pfs_group", words(policy.ipsec.pfs_groups.iter().copied()));
     put("additional_key_exchange", words(policy.additional_key_exchanges.iter().copied()));
     put("sa_lifetime_s", seconds(policy.sa_lifetime));

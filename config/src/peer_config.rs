@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::choice::Choice;
-use crate::policy::algorithm::DhGroup;
+use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity};
 use crate::{Config, Connection, ConnectionMode, Identity, PeerAddress, Policy};
 
 /// A system that can be the other side.
@@ -237,6 +237,26 @@ impl<'a> Far<'a> {
             pairs.extend(fitting.map(|remote| Pair { local, remote: *remote }));
         }
         pairs
+    }
+
+    /// Ciphers of Child SAs with what integrity algorithms go with them: those that have their own apart from others, the kind named first at the front.
+    fn esp_kinds(&self) -> Vec<(Vec<IpsecEncryption>, &'a [IpsecIntegrity])> {
+        let ipsec = &self.policy.ipsec;
+        let (combined, separate): (Vec<_>, Vec<_>) =
+            ipsec.encryption.iter().copied().partition(|cipher| cipher.is_combined_mode());
+        let mut kinds = vec![(combined, &[][..]), (separate, &ipsec.integrity[..])];
+        if ipsec.encryption.first().is_some_and(|first| !first.is_combined_mode()) {
+            kinds.reverse();
+        }
+        kinds.retain(|(ciphers, _)| !ciphers.is_empty());
+        kinds
+    }
+
+    /// Each cipher of Child SAs with the best integrity algorithm, for systems that take one of each.
+    fn esp_pairs(&self) -> Vec<(IpsecEncryption, Option<IpsecIntegrity>)> {
+        let best = self.policy.ipsec.integrity.first().copied();
+        let ciphers = self.policy.ipsec.encryption.iter();
+        ciphers.map(|cipher| (*cipher, best.filter(|_| !cipher.is_combined_mode()))).collect()
     }
 
     fn has(&self, ipv4: bool) -> bool {

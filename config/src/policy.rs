@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use algorithm::{
-    DhGroup, IkeEncryption, IkeIntegrity, IkeIntegrityWord, IpsecEncryption, IpsecIntegrityWord, PfsGroup,
-    Prf,
+    DhGroup, IkeEncryption, IkeIntegrity, IkeIntegrityWord, IpsecEncryption, IpsecIntegrity,
+    IpsecIntegrityWord, PfsGroup, Prf,
 };
 
 use crate::choice::Choice;
@@ -33,8 +33,10 @@ pub struct IkeProposal {
 /// The proposal for Child SAs (ESP): any one of each list. Lists are in order of preference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IpsecProposal {
-    /// Ciphers; at least one. All are combined-mode, so there is no integrity algorithm.
+    /// Ciphers; at least one.
     pub encryption: Vec<IpsecEncryption>,
+    /// Integrity algorithms beside those ciphers that have none of their own; empty if there are no such ciphers.
+    pub integrity: Vec<IpsecIntegrity>,
     /// Groups for perfect forward secrecy when Child SAs are made or rekeyed by CREATE_CHILD_SA; at least one entry.
     pub pfs_groups: Vec<PfsGroup>,
     /// Extended sequence numbers.
@@ -118,13 +120,13 @@ impl Default for Policy {
 
 /// Reads `policy` of a connection.
 pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy {
-    let named = Words {
-        ike_encryption: words(&mut section, "ike_encryption", report),
-        ike_integrity: words(&mut section, "ike_integrity", report),
-        dh_groups: words(&mut section, "dh_group", report),
-        ipsec_encryption: ipsec_encryption(&mut section, report),
-        pfs_groups: words(&mut section, "pfs_group", report),
-    };
+    let ike_encryption = words(&mut section, "ike_encryption", report);
+    let ike_integrity = words(&mut section, "ike_integrity", report);
+    let dh_groups = words(&mut section, "dh_group", report);
+    let (ipsec_encryption, ipsec_integrity) = ipsec_words(&mut section, report);
+    let pfs_groups = words(&mut section, "pfs_group", report);
+    let named =
+        Words { ike_encryption, ike_integrity, dh_groups, ipsec_encryption, ipsec_integrity, pfs_groups };
     check_ike(&named, &section.place, report);
     let (ike, mut ipsec) = proposals(named);
     ipsec.esn = section.optional("esn", report).map_or(Esn::Prefer, |esn| esn.value);
@@ -156,6 +158,7 @@ struct Words {
     ike_integrity: Vec<IkeIntegrityWord>,
     dh_groups: Vec<DhGroup>,
     ipsec_encryption: Vec<IpsecEncryption>,
+    ipsec_integrity: Vec<IpsecIntegrity>,
     pfs_groups: Vec<PfsGroup>,
 }
 
@@ -182,25 +185,54 @@ fn words<T: Choice>(section: &mut Section<'_>, key: &'static str, report: &mut R
     sound
 }
 
-/// `ipsec_encryption` with `ipsec_integrity`, which says the same if it is there.
-fn ipsec_encryption(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<IpsecEncryption> {
+/// `ipsec_encryption` with `ipsec_integrity`: integrity algorithms for the ciphers that need one, and for the others their own names again, or nothing.
+fn ipsec_words(
+    section: &mut Section<'_>,
+    report: &mut Report<'_>,
+) -> (Vec<IpsecEncryption>, Vec<IpsecIntegrity>) {
     let encryption_place = section.place_of("ipsec_encryption");
     let place = section.place_of("ipsec_integrity");
-    let both = section.has("ipsec_encryption") && section.has("ipsec_integrity");
+    let has_encryption = section.has("ipsec_encryption");
     let encryption: Vec<IpsecEncryption> = words(section, "ipsec_encryption", report);
     let integrity: Vec<IpsecIntegrityWord> = words(section, "ipsec_integrity", report);
-    let same =
-        encryption.len() == integrity.len() && integrity.iter().all(|word| encryption.contains(&word.0));
-    if both && !encryption.is_empty() && !integrity.is_empty() && !same {
-        let problem =
-            format!("ipsec_integrity differs from ipsec_encryption on line {}", encryption_place.line);
-        report.error(
-            &place,
-            problem,
-            "AES-GCM does both: name the same algorithms, or leave ipsec_integrity out",
-        );
+    let (mut within, mut beside) = (Vec::new(), Vec::new());
+    for word in &integrity {
+        match word {
+            IpsecIntegrityWord::Within(cipher) => within.push(*cipher),
+            IpsecIntegrityWord::Beside(integrity) => beside.push(*integrity),
+        }
     }
-    if encryption.is_empty() { integrity.into_iter().map(|word| word.0).collect() } else { encryption }
+    if !has_encryption {
+        if let Some(unused) = beside.first() {
+            let problem =
+                format!("{} needs a cipher beside it, and ipsec_encryption names none", unused.word());
+            report.error(&place, problem, "add \"AES256\" or \"AES128\" to ipsec_encryption");
+        }
+        return (within, Vec::new());
+    }
+    if encryption.is_empty() || integrity.is_empty() {
+        return (encryption, Vec::new());
+    }
+    let needy = encryption.iter().find(|cipher| !cipher.is_combined_mode());
+    let combined = encryption.iter().filter(|cipher| cipher.is_combined_mode());
+    let same =
+        within.len() == combined.clone().count() && combined.clone().all(|cipher| within.contains(cipher));
+    match needy {
+        Some(cipher) if beside.is_empty() => {
+            let problem =
+                format!("{} needs an integrity algorithm, and ipsec_integrity names none", cipher.word());
+            report.error(&place, problem, "add \"SHA256\" or \"SHA384\" to ipsec_integrity");
+        }
+        Some(_) if within.is_empty() || same => {}
+        None if same && beside.is_empty() => {}
+        _ => {
+            let problem =
+                format!("ipsec_integrity differs from ipsec_encryption on line {}", encryption_place.line);
+            let remedy = "AES-GCM and ChaCha20-Poly1305 do both: name the same algorithms, or leave ipsec_integrity out";
+            report.error(&place, problem, remedy);
+        }
+    }
+    (encryption, beside)
 }
 
 /// AES-CBC needs an integrity algorithm of its own.
@@ -258,7 +290,12 @@ fn proposals(words: Words) -> (Vec<IkeProposal>, IpsecProposal) {
     let with_none =
         || DH_GROUPS.iter().map(|group| PfsGroup::Group(*group)).chain([PfsGroup::None]).collect();
     let pfs_groups = if words.pfs_groups.is_empty() { with_none() } else { words.pfs_groups };
-    (ike, IpsecProposal { encryption, pfs_groups, esn: Esn::Prefer })
+    let integrity = match encryption.iter().all(|cipher| cipher.is_combined_mode()) {
+        true => Vec::new(),
+        false if words.ipsec_integrity.is_empty() => IPSEC_INTEGRITY.to_vec(),
+        false => words.ipsec_integrity,
+    };
+    (ike, IpsecProposal { encryption, integrity, pfs_groups, esn: Esn::Prefer })
 }
 
 const IKE_ENCRYPTION: &[IkeEncryption] = &[
@@ -278,7 +315,14 @@ const DH_GROUPS: &[DhGroup] = &[
     DhGroup::Modp3072,
     DhGroup::Modp2048,
 ];
-const IPSEC_ENCRYPTION: &[IpsecEncryption] = &[IpsecEncryption::GcmAes256, IpsecEncryption::GcmAes128];
+const IPSEC_ENCRYPTION: &[IpsecEncryption] = &[
+    IpsecEncryption::GcmAes256,
+    IpsecEncryption::GcmAes128,
+    IpsecEncryption::Aes256,
+    IpsecEncryption::Aes128,
+];
+const IPSEC_INTEGRITY: &[IpsecIntegrity] =
+    &[IpsecIntegrity::Sha256, IpsecIntegrity::Sha384, IpsecIntegrity::Sha512];
 
 /// Off: a peer that knows nothing of RFC 9370 should pass over the proposals with it (RFC 7296, 3.3.6), but some refuse the whole message.
 const ADDITIONAL_KEY_EXCHANGES: &[AdditionalKeyExchange] = &[AdditionalKeyExchange::None];

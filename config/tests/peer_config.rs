@@ -57,11 +57,22 @@ fn by_policy() -> String {
             .as_str()
 }
 
+/// Every cipher of Child SAs, in both kinds, and integrity algorithms beside them.
+fn separate_integrity() -> String {
+    format!(
+        "{BASE}[connection.policy]\nike_encryption = \"AES256\"\nike_integrity = \"SHA256\"\ndh_group = \"DHGroup14\"\n\
+         ipsec_encryption = [\"AES256\", \"GCMAES256\", \"AES128\", \"ChaCha20Poly1305\", \"DES3\", \"DES\", \"None\"]\n\
+         ipsec_integrity = [\"SHA256\", \"SHA512\", \"SHA1\"]\npfs_group = [\"PFS14\", \"None\"]\n"
+    )
+}
+
 #[test]
 fn every_system_gets_its_words() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer_config");
     let bless = std::env::var_os("CROSSGATE_BLESS").is_some();
-    for (case, text) in [("routed", routed()), ("by-policy", by_policy())] {
+    for (case, text) in
+        [("routed", routed()), ("by-policy", by_policy()), ("separate-integrity", separate_integrity())]
+    {
         let config = config(&text);
         for (word, system) in System::WORDS {
             let file = folder.join(format!("{case}.{word}.txt"));
@@ -94,7 +105,7 @@ fn a_crossgate_accepts_what_is_written_for_it() {
         "public_addresses = [\"192.0.2.1\"]\n[virtual_network_gateway.custom]\ntunnels = 5",
     );
     let policy_based = BASE.replace("sku = \"VpnGw1\"", "vpn_type = \"PolicyBased\"");
-    for text in [routed(), by_policy(), BASE.to_owned(), custom, policy_based] {
+    for text in [routed(), by_policy(), separate_integrity(), BASE.to_owned(), custom, policy_based] {
         let said = written(&config(&text), System::Crossgate, KeyText::Written).unwrap();
         let file = directory.path().join("gw.toml");
         let key = directory.path().join("a-to-b.psk");
@@ -120,6 +131,12 @@ fn what_a_system_cannot_be_is_refused_with_the_way_out() {
         error,
         "cisco-ios has none of the dh_group of this connection: add ECP384 or DHGroup14 to its policy"
     );
+    for (word, system) in [("ChaCha20Poly1305", System::CiscoIos), ("ChaCha20Poly1305", System::JuniperSrx)] {
+        let lacking =
+            routed().replace("ipsec_encryption = \"GCMAES256\"", &format!("ipsec_encryption = \"{word}\""));
+        let error = written(&config(&lacking), system, KeyText::Written).unwrap_err().to_string();
+        assert!(error.contains("none of the ipsec_encryption of this connection: add GCMAES256"), "{error}");
+    }
     let bytes = format!("{BASE}remote_id = \"keyid:0x00ff\"\n");
     for system in [System::CiscoIos, System::JuniperSrx, System::VyOs, System::Libreswan] {
         let error = written(&config(&bytes), system, KeyText::Written).unwrap_err().to_string();

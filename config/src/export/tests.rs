@@ -50,7 +50,13 @@ fn settings() -> impl Strategy<Value = String> {
         one(&["", "ike_encryption = [\"AES256\", \"GCMAES128\"]", "ike_encryption = \"GCMAES256\""]),
         one(&["", "ike_integrity = [\"SHA512\", \"SHA256\"]", "ike_integrity = \"GCMAES256\""]),
         one(&["", "dh_group = [\"ECP521\", \"DHGroup15\"]"]),
-        one(&["", "ipsec_encryption = [\"GCMAES192\", \"GCMAES128\"]"]),
+        one(&[
+            "",
+            "ipsec_encryption = [\"GCMAES192\", \"GCMAES128\"]",
+            "ipsec_encryption = [\"AES192\", \"GCMAES128\", \"ChaCha20Poly1305\"]",
+            "ipsec_encryption = [\"GCMAES256\", \"AES256\"]\nipsec_integrity = [\"GCMAES256\", \"SHA512\"]",
+            "ipsec_encryption = [\"None\", \"DES3\", \"DES\"]\nipsec_integrity = [\"SHA1\", \"MD5\"]",
+        ]),
         one(&["", "pfs_group = \"None\"", "pfs_group = [\"PFS2048\", \"None\"]"]),
         one(&["", "esn = \"Off\"", "replay_window_packets = 4096", "sa_data_size_kib = 1099511627776"]),
     );

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::draft::{Connection, Draft, quoted, shown};
 use super::expression::Scope;
 use crate::choice::Choice;
-use crate::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup};
+use crate::policy::algorithm::{
+    DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrityWord, PfsGroup,
+};
 
 /// Takes over one policy.
 pub(super) fn take(
@@ -20,15 +22,14 @@ pub(super) fn take(
         ("ikeIntegrity", "ike_integrity", ike_integrity),
         ("dhGroup", "dh_group", word::<DhGroup>),
         ("ipsecEncryption", "ipsec_encryption", word::<IpsecEncryption>),
-        ("ipsecIntegrity", "", ipsec_integrity),
+        ("ipsecIntegrity", "ipsec_integrity", word::<IpsecIntegrityWord>),
         ("pfsGroup", "pfs_group", word::<PfsGroup>),
     ];
     for (key, ours, read) in known {
         let Some(value) = policy.get(key) else { continue };
         let place = format!("{place}.{key}");
         match scope.text(value).map(|text| (read(&text), text)) {
-            Some((Taken::As(word), _)) if !ours.is_empty() => connection.policy.push((ours, quoted(word))),
-            Some((Taken::As(_), _)) => {}
+            Some((Taken::As(word), _)) => connection.policy.push((ours, quoted(word))),
             Some((Taken::Refused(problem, remedy), text)) => {
                 let problem = format!(
                     "{} is refused here: {problem}; any sound algorithm is taken instead",
@@ -95,16 +96,5 @@ fn ike_integrity(text: &str) -> Taken {
         "GCMAES192" => Taken::As("GCMAES192"),
         "GCMAES128" => Taken::As("GCMAES128"),
         _ => word::<IkeIntegrity>(text),
-    }
-}
-
-/// It is that of the cipher, which says it already; any other cannot be beside AES-GCM.
-fn ipsec_integrity(text: &str) -> Taken {
-    match word::<IpsecEncryption>(text) {
-        Taken::As(word) => Taken::As(word),
-        _ => Taken::Refused(
-            "the data plane seals with AES-GCM alone",
-            "the same as ipsecEncryption, GCMAES256",
-        ),
     }
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{Far, PeerConfigError, Stop, numbered_group};
 use crate::policy::IkeProposal;
-use crate::policy::algorithm::{IkeEncryption, IpsecEncryption, PfsGroup, Prf};
+use crate::policy::algorithm::{IkeEncryption, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf};
 use crate::{Identity, MssClamp};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
@@ -79,18 +79,37 @@ fn ike_proposal(proposal: &IkeProposal, name: &str, out: &mut String) -> Result<
     Ok(())
 }
 
-/// One transform set for each cipher; their names.
+/// One transform set for each cipher that IOS has, with the best integrity algorithm; their names.
 fn transform_sets(far: &Far<'_>, name: &str, out: &mut String) -> Result<String, Stop> {
     let mut names = Vec::new();
-    for cipher in &far.policy.ipsec.encryption {
-        let bits = match cipher {
-            IpsecEncryption::GcmAes128 => 128,
-            IpsecEncryption::GcmAes192 => 192,
-            IpsecEncryption::GcmAes256 => 256,
+    for (cipher, integrity) in far.esp_pairs() {
+        let (short, cipher) = match cipher {
+            IpsecEncryption::GcmAes128 => ("GCM128", "esp-gcm 128"),
+            IpsecEncryption::GcmAes192 => ("GCM192", "esp-gcm 192"),
+            IpsecEncryption::GcmAes256 => ("GCM256", "esp-gcm 256"),
+            IpsecEncryption::ChaCha20Poly1305 => continue,
+            IpsecEncryption::Aes128 => ("AES128", "esp-aes"),
+            IpsecEncryption::Aes192 => ("AES192", "esp-aes 192"),
+            IpsecEncryption::Aes256 => ("AES256", "esp-aes 256"),
+            IpsecEncryption::TripleDes => ("3DES", "esp-3des"),
+            IpsecEncryption::Des => ("DES", "esp-des"),
+            IpsecEncryption::Null => ("NULL", "esp-null"),
         };
-        let set = format!("{name}-GCM{bits}");
-        writeln!(out, "crypto ipsec transform-set {set} esp-gcm {bits}\n mode tunnel")?;
+        let hash = match integrity {
+            Some(IpsecIntegrity::Sha256) => " esp-sha256-hmac",
+            Some(IpsecIntegrity::Sha384) => " esp-sha384-hmac",
+            Some(IpsecIntegrity::Sha512) => " esp-sha512-hmac",
+            Some(IpsecIntegrity::Sha1) => " esp-sha-hmac",
+            Some(IpsecIntegrity::Md5) => " esp-md5-hmac",
+            None => "",
+        };
+        let set = format!("{name}-{short}");
+        writeln!(out, "crypto ipsec transform-set {set} {cipher}{hash}\n mode tunnel")?;
         names.push(set);
+    }
+    if names.is_empty() {
+        let what = "ipsec_encryption";
+        return Err(PeerConfigError::NoCommonGround { system: "cisco-ios", what, remedy: "GCMAES256" }.into());
     }
     Ok(names.join(" "))
 }

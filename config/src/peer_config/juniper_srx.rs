@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Far, PeerConfigError, Stop, numbered_group};
-use crate::policy::algorithm::{IkeEncryption, IpsecEncryption, PfsGroup, Prf};
+use crate::policy::algorithm::{IkeEncryption, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf};
 use crate::{ConnectionMode, Identity, MssClamp};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
@@ -92,21 +92,44 @@ fn gateway(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
     Ok(())
 }
 
+/// One proposal for each cipher that Junos has, with the best integrity algorithm.
 fn ipsec_proposals(far: &Far<'_>, name: &str, out: &mut String) -> Result<Vec<String>, Stop> {
     let mut names = Vec::new();
-    for cipher in &far.policy.ipsec.encryption {
+    for (cipher, integrity) in far.esp_pairs() {
         let own = format!("{name}-{}", names.len() + 1);
         let line = format!("set security ipsec proposal {own}");
         let cipher = match cipher {
             IpsecEncryption::GcmAes128 => "aes-128-gcm",
             IpsecEncryption::GcmAes192 => "aes-192-gcm",
             IpsecEncryption::GcmAes256 => "aes-256-gcm",
+            IpsecEncryption::Aes128 => "aes-128-cbc",
+            IpsecEncryption::Aes192 => "aes-192-cbc",
+            IpsecEncryption::Aes256 => "aes-256-cbc",
+            IpsecEncryption::TripleDes => "3des-cbc",
+            IpsecEncryption::Des => "des-cbc",
+            IpsecEncryption::ChaCha20Poly1305 | IpsecEncryption::Null => continue,
         };
+        let hash = integrity.map(|integrity| match integrity {
+            IpsecIntegrity::Sha256 => "hmac-sha-256-128",
+            IpsecIntegrity::Sha384 => "hmac-sha-384",
+            IpsecIntegrity::Sha512 => "hmac-sha-512",
+            IpsecIntegrity::Sha1 => "hmac-sha1-96",
+            IpsecIntegrity::Md5 => "hmac-md5-96",
+        });
         let kilobytes = far.policy.sa_data_size_kib.clamp(64, 4_294_967_294);
         writeln!(out, "{line} protocol esp\n{line} encryption-algorithm {cipher}")?;
+        if let Some(hash) = hash {
+            writeln!(out, "{line} authentication-algorithm {hash}")?;
+        }
         writeln!(out, "{line} lifetime-seconds {}", far.policy.sa_lifetime.as_secs().min(LIFETIME_MAX_S))?;
         writeln!(out, "{line} lifetime-kilobytes {kilobytes}")?;
         names.push(own);
+    }
+    if names.is_empty() {
+        let what = "ipsec_encryption";
+        return Err(
+            PeerConfigError::NoCommonGround { system: "juniper-srx", what, remedy: "GCMAES256" }.into()
+        );
     }
     Ok(names)
 }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{Far, PeerConfigError, Stop};
-use crate::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf};
+use crate::policy::algorithm::{
+    DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf,
+};
 use crate::policy::{Esn, IkeProposal};
 use crate::{ConnectionMode, Identity};
 
@@ -28,7 +30,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         ("right", far.remote.to_string()),
         ("rightid", right_id.clone()),
         ("ike", ike.join(",")),
-        ("esp", esp(far)),
+        ("esp", esp(far)?),
         ("pfs", if pfs(far).is_empty() { "no" } else { "yes" }.to_owned()),
         ("esn", if policy.ipsec.esn == Esn::Require { "yes" } else { "either" }.to_owned()),
         ("ikelifetime", format!("{}s", policy.ike_lifetime.as_secs())),
@@ -85,16 +87,48 @@ fn ike_proposal(proposal: &IkeProposal) -> String {
     format!("{}-{}-{}", plus(ciphers.collect()), plus(hashes.collect()), plus(groups.collect()))
 }
 
-fn esp(far: &Far<'_>) -> String {
-    let ciphers = far.policy.ipsec.encryption.iter().map(|cipher| match cipher {
-        IpsecEncryption::GcmAes128 => "aes_gcm128",
-        IpsecEncryption::GcmAes192 => "aes_gcm192",
-        IpsecEncryption::GcmAes256 => "aes_gcm256",
-    });
-    let ciphers = ciphers.collect::<Vec<_>>().join("+");
-    let groups = pfs(far);
-    // The integrity algorithm has its place even where there is none: the group would be taken for it.
-    if groups.is_empty() { ciphers } else { format!("{ciphers}-none-{}", groups.join("+")) }
+/// A proposal for ciphers with their own integrity and one for others. DES it has forgotten.
+fn esp(far: &Far<'_>) -> Result<String, PeerConfigError> {
+    let cipher = |cipher: &IpsecEncryption| match cipher {
+        IpsecEncryption::GcmAes128 => Some("aes_gcm128"),
+        IpsecEncryption::GcmAes192 => Some("aes_gcm192"),
+        IpsecEncryption::GcmAes256 => Some("aes_gcm256"),
+        IpsecEncryption::ChaCha20Poly1305 => Some("chacha20_poly1305"),
+        IpsecEncryption::Aes128 => Some("aes128"),
+        IpsecEncryption::Aes192 => Some("aes192"),
+        IpsecEncryption::Aes256 => Some("aes256"),
+        IpsecEncryption::TripleDes => Some("3des"),
+        IpsecEncryption::Des => None,
+        IpsecEncryption::Null => Some("null"),
+    };
+    let hash = |integrity: &IpsecIntegrity| match integrity {
+        IpsecIntegrity::Sha256 => "sha2_256",
+        IpsecIntegrity::Sha384 => "sha2_384",
+        IpsecIntegrity::Sha512 => "sha2_512",
+        IpsecIntegrity::Sha1 => "sha1",
+        IpsecIntegrity::Md5 => "md5",
+    };
+    let groups = pfs(far).join("+");
+    let mut proposals = Vec::new();
+    for (ciphers, integrity) in far.esp_kinds() {
+        let ciphers = ciphers.iter().filter_map(cipher).collect::<Vec<_>>().join("+");
+        if ciphers.is_empty() {
+            continue;
+        }
+        let hashes = integrity.iter().map(hash).collect::<Vec<_>>().join("+");
+        // The integrity algorithm has its place even where there is none: the group would be taken for it.
+        proposals.push(match (hashes.is_empty(), groups.is_empty()) {
+            (true, true) => ciphers,
+            (true, false) => format!("{ciphers}-none-{groups}"),
+            (false, true) => format!("{ciphers}-{hashes}"),
+            (false, false) => format!("{ciphers}-{hashes}-{groups}"),
+        });
+    }
+    if proposals.is_empty() {
+        let what = "ipsec_encryption";
+        return Err(PeerConfigError::NoCommonGround { system: "libreswan", what, remedy: "GCMAES256" });
+    }
+    Ok(proposals.join(","))
 }
 
 fn pfs(far: &Far<'_>) -> Vec<&'static str> {

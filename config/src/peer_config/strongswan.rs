@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{Far, Stop, joined};
-use crate::policy::algorithm::{DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf};
+use crate::policy::algorithm::{
+    DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf,
+};
 use crate::policy::{Esn, IkeProposal};
 use crate::{ConnectionMode, Identity};
 
@@ -88,14 +90,8 @@ fn ike_proposal(proposal: &IkeProposal) -> String {
     ciphers.chain(integrity).chain(prfs).chain(groups).collect::<Vec<_>>().join("-")
 }
 
-/// With the groups, and without where the policy does without.
+/// Ciphers with their own integrity apart from others; with the groups, and without where the policy does without.
 fn esp_proposals(far: &Far<'_>) -> String {
-    let ciphers = far.policy.ipsec.encryption.iter().map(|cipher| match cipher {
-        IpsecEncryption::GcmAes128 => "aes128gcm16",
-        IpsecEncryption::GcmAes192 => "aes192gcm16",
-        IpsecEncryption::GcmAes256 => "aes256gcm16",
-    });
-    let ciphers = ciphers.collect::<Vec<_>>().join("-");
     let groups: Vec<&str> = far
         .policy
         .ipsec
@@ -108,13 +104,43 @@ fn esp_proposals(far: &Far<'_>) -> String {
         .collect();
     let esn = if far.policy.ipsec.esn == Esn::Require { "-esn" } else { "" };
     let mut proposals = Vec::new();
-    if !groups.is_empty() {
-        proposals.push(format!("{ciphers}-{}{esn}", groups.join("-")));
-    }
-    if far.policy.ipsec.pfs_groups.contains(&PfsGroup::None) {
-        proposals.push(format!("{ciphers}{esn}"));
+    for (ciphers, integrity) in far.esp_kinds() {
+        let words = ciphers.iter().map(|cipher| esp_cipher(*cipher));
+        let words = words.chain(integrity.iter().map(|integrity| esp_integrity(*integrity)));
+        let words = words.collect::<Vec<_>>().join("-");
+        if !groups.is_empty() {
+            proposals.push(format!("{words}-{}{esn}", groups.join("-")));
+        }
+        if far.policy.ipsec.pfs_groups.contains(&PfsGroup::None) {
+            proposals.push(format!("{words}{esn}"));
+        }
     }
     proposals.join(",")
+}
+
+fn esp_cipher(cipher: IpsecEncryption) -> &'static str {
+    match cipher {
+        IpsecEncryption::GcmAes128 => "aes128gcm16",
+        IpsecEncryption::GcmAes192 => "aes192gcm16",
+        IpsecEncryption::GcmAes256 => "aes256gcm16",
+        IpsecEncryption::ChaCha20Poly1305 => "chacha20poly1305",
+        IpsecEncryption::Aes128 => "aes128",
+        IpsecEncryption::Aes192 => "aes192",
+        IpsecEncryption::Aes256 => "aes256",
+        IpsecEncryption::TripleDes => "3des",
+        IpsecEncryption::Des => "des",
+        IpsecEncryption::Null => "null",
+    }
+}
+
+fn esp_integrity(integrity: IpsecIntegrity) -> &'static str {
+    match integrity {
+        IpsecIntegrity::Sha256 => "sha256",
+        IpsecIntegrity::Sha384 => "sha384",
+        IpsecIntegrity::Sha512 => "sha512",
+        IpsecIntegrity::Sha1 => "sha1",
+        IpsecIntegrity::Md5 => "md5",
+    }
 }
 
 fn group(group: DhGroup) -> &'static str {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Far, PeerConfigError, Stop};
 use crate::ConnectionMode;
 use crate::Identity;
-use crate::policy::algorithm::{IkeEncryption, IpsecEncryption, PfsGroup, Prf};
+use crate::policy::algorithm::{IkeEncryption, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     far.head("#", out)?;
@@ -103,15 +103,29 @@ fn esp_group(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
     writeln!(out, "{group} lifetime '{}'\n{group} mode 'tunnel'", far.policy.sa_lifetime.as_secs())?;
     writeln!(out, "{group} life-bytes '{}'", far.policy.sa_data_size_kib.saturating_mul(1024))?;
     writeln!(out, "{group} pfs '{pfs}'")?;
-    for (index, cipher) in far.policy.ipsec.encryption.iter().enumerate() {
+    for (index, (cipher, integrity)) in far.esp_pairs().iter().enumerate() {
         let line = format!("{group} proposal {}", index + 1);
         let cipher = match cipher {
             IpsecEncryption::GcmAes128 => "aes128gcm128",
             IpsecEncryption::GcmAes192 => "aes192gcm128",
             IpsecEncryption::GcmAes256 => "aes256gcm128",
+            IpsecEncryption::ChaCha20Poly1305 => "chacha20poly1305",
+            IpsecEncryption::Aes128 => "aes128",
+            IpsecEncryption::Aes192 => "aes192",
+            IpsecEncryption::Aes256 => "aes256",
+            IpsecEncryption::TripleDes => "3des",
+            IpsecEncryption::Des => "des",
+            IpsecEncryption::Null => "null",
         };
-        // VyOS wants a hash there, and AES-GCM does not use it.
-        writeln!(out, "{line} encryption '{cipher}'\n{line} hash 'sha256'")?;
+        // VyOS wants a hash there even where the cipher does not use it.
+        let hash = match integrity {
+            Some(IpsecIntegrity::Sha256) | None => "sha256",
+            Some(IpsecIntegrity::Sha384) => "sha384",
+            Some(IpsecIntegrity::Sha512) => "sha512",
+            Some(IpsecIntegrity::Sha1) => "sha1",
+            Some(IpsecIntegrity::Md5) => "md5",
+        };
+        writeln!(out, "{line} encryption '{cipher}'\n{line} hash '{hash}'")?;
     }
     Ok(())
 }

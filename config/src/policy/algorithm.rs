@@ -222,7 +222,7 @@ impl Choice for PfsGroup {
     ];
 }
 
-/// A cipher of Child SAs (`ipsec_encryption`). `ipsec_integrity`, where given, names the same.
+/// A cipher of Child SAs (`ipsec_encryption`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IpsecEncryption {
     /// AES-GCM with a 16-byte tag and a 128-bit key (RFC 4106).
@@ -231,18 +231,72 @@ pub enum IpsecEncryption {
     GcmAes192,
     /// AES-GCM with a 16-byte tag and a 256-bit key (RFC 4106).
     GcmAes256,
+    /// ChaCha20-Poly1305 (RFC 7634). Azure has no word for it.
+    ChaCha20Poly1305,
+    /// AES-CBC with a 128-bit key (RFC 3602).
+    Aes128,
+    /// AES-CBC with a 192-bit key (RFC 3602).
+    Aes192,
+    /// AES-CBC with a 256-bit key (RFC 3602).
+    Aes256,
+    /// Triple DES in CBC mode (RFC 2451). Weak.
+    TripleDes,
+    /// DES in CBC mode (RFC 2405). Weak.
+    Des,
+    /// No encryption (RFC 2410), integrity alone. Weak.
+    Null,
+}
+
+impl IpsecEncryption {
+    /// Whether the cipher protects integrity by itself.
+    #[must_use]
+    pub fn is_combined_mode(self) -> bool {
+        matches!(self, Self::GcmAes128 | Self::GcmAes192 | Self::GcmAes256 | Self::ChaCha20Poly1305)
+    }
 }
 
 impl Choice for IpsecEncryption {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("GCMAES256", Self::GcmAes256), ("GCMAES192", Self::GcmAes192), ("GCMAES128", Self::GcmAes128)];
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        ("AES256", ONLY_GCM, TAKE_GCM),
-        ("AES192", ONLY_GCM, TAKE_GCM),
-        ("AES128", ONLY_GCM, TAKE_GCM),
-        ("DES3", "triple DES has 64-bit blocks and is too weak (RFC 8221)", TAKE_GCM),
-        ("DES", "DES has 56-bit keys and is broken (RFC 8221)", TAKE_GCM),
-        ("None", "without encryption everybody on the way reads the traffic", TAKE_GCM),
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("GCMAES256", Self::GcmAes256),
+        ("GCMAES192", Self::GcmAes192),
+        ("GCMAES128", Self::GcmAes128),
+        ("AES256", Self::Aes256),
+        ("AES192", Self::Aes192),
+        ("AES128", Self::Aes128),
+        ("ChaCha20Poly1305", Self::ChaCha20Poly1305),
+        ("DES3", Self::TripleDes),
+        ("DES", Self::Des),
+        ("None", Self::Null),
+    ];
+    const WEAK: &'static [(Self, &'static str, &'static str)] = &[
+        (Self::TripleDes, "triple DES has 64-bit blocks (RFC 8221)", TAKE_GCM),
+        (Self::Des, "DES has 56-bit keys and is broken (RFC 8221)", TAKE_GCM),
+        (Self::Null, "without encryption everybody on the way reads the traffic", TAKE_GCM),
+    ];
+}
+
+/// Integrity of Child SAs beside a cipher that has none of its own (`ipsec_integrity`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IpsecIntegrity {
+    /// `AUTH_HMAC_SHA2_256_128` (RFC 4868).
+    Sha256,
+    /// `AUTH_HMAC_SHA2_384_192` (RFC 4868). Azure has no word for it here.
+    Sha384,
+    /// `AUTH_HMAC_SHA2_512_256` (RFC 4868). Azure has no word for it here.
+    Sha512,
+    /// `AUTH_HMAC_SHA1_96` (RFC 2404). Weak.
+    Sha1,
+    /// `AUTH_HMAC_MD5_96` (RFC 2403). Weak.
+    Md5,
+}
+
+impl Choice for IpsecIntegrity {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("SHA256", Self::Sha256),
+        ("SHA384", Self::Sha384),
+        ("SHA512", Self::Sha512),
+        ("SHA1", Self::Sha1),
+        ("MD5", Self::Md5),
     ];
 }
 
@@ -250,7 +304,6 @@ const MODP_768: &str = "MODP 768 is broken (RFC 8247)";
 const MODP_1024: &str = "MODP 1024 is within reach of large attackers (RFC 8247)";
 const MODP_1536: &str = "MODP 1536 is within reach of the largest attackers (RFC 8247)";
 const MODP_2048_256: &str = "the subgroup of MODP 2048-256 is of unknown origin (RFC 8247)";
-const ONLY_GCM: &str = "the data plane seals with AES-GCM alone";
 const TAKE_GCM: &str = "take \"GCMAES256\" (or \"GCMAES128\")";
 const TAKE_ECP: &str = "take \"ECP384\" (or \"ECP256\", \"Curve25519\", \"DHGroup14\")";
 
@@ -296,22 +349,30 @@ impl Choice for IkeIntegrityWord {
     ];
 }
 
-/// What `ipsec_integrity` may say.
+/// What `ipsec_integrity` may say: an integrity algorithm, or again the cipher that needs none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct IpsecIntegrityWord(pub(super) IpsecEncryption);
+pub(crate) enum IpsecIntegrityWord {
+    Beside(IpsecIntegrity),
+    Within(IpsecEncryption),
+}
 
 impl Choice for IpsecIntegrityWord {
     const WORDS: &'static [(&'static str, Self)] = &[
-        ("GCMAES256", Self(IpsecEncryption::GcmAes256)),
-        ("GCMAES192", Self(IpsecEncryption::GcmAes192)),
-        ("GCMAES128", Self(IpsecEncryption::GcmAes128)),
+        ("GCMAES256", Self::Within(IpsecEncryption::GcmAes256)),
+        ("GCMAES192", Self::Within(IpsecEncryption::GcmAes192)),
+        ("GCMAES128", Self::Within(IpsecEncryption::GcmAes128)),
+        ("SHA256", Self::Beside(IpsecIntegrity::Sha256)),
+        ("SHA384", Self::Beside(IpsecIntegrity::Sha384)),
+        ("SHA512", Self::Beside(IpsecIntegrity::Sha512)),
+        ("ChaCha20Poly1305", Self::Within(IpsecEncryption::ChaCha20Poly1305)),
+        ("SHA1", Self::Beside(IpsecIntegrity::Sha1)),
+        ("MD5", Self::Beside(IpsecIntegrity::Md5)),
     ];
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        ("SHA256", ONLY_GCM, TAKE_SAME),
-        ("SHA1", "SHA-1 is too weak for new tunnels", TAKE_SAME),
-        ("MD5", "MD5 is broken (RFC 8221)", TAKE_SAME),
+    const WEAK: &'static [(Self, &'static str, &'static str)] = &[
+        (Self::Beside(IpsecIntegrity::Sha1), "SHA-1 is on its way out (RFC 8221)", TAKE_SHA256),
+        (Self::Beside(IpsecIntegrity::Md5), "MD5 is broken (RFC 8221)", TAKE_SHA256),
     ];
 }
 
 const TAKE_SHA2: &str = "take \"SHA384\" (or \"SHA256\")";
-const TAKE_SAME: &str = "name the same algorithm as ipsec_encryption, or leave the key out";
+const TAKE_SHA256: &str = "take \"SHA256\" (or \"SHA384\", \"SHA512\")";

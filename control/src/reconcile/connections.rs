@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crossgate_config::policy::algorithm::{
-    DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, PfsGroup, Prf as ConfigPrf,
+    DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf as ConfigPrf,
 };
-use crossgate_config::policy::{AdditionalKeyExchange, Esn as ConfigEsn, IkeProposal, Policy};
+use crossgate_config::policy::{AdditionalKeyExchange, Esn as ConfigEsn, IkeProposal, IpsecProposal, Policy};
 use crossgate_config::{
     Authentication as ConfigAuthentication, Config, Connection, ConnectionMode, Identity as ConfigIdentity,
     PeerAddress, RsaSignature,
@@ -91,7 +91,7 @@ fn child(connection: &Connection) -> ChildConfig {
     let policy = &connection.policy;
     ChildConfig {
         name: connection.name.as_str().into(),
-        esp_suites: policy.ipsec.encryption.iter().map(esp_suite).collect(),
+        esp_suites: esp_suites(&policy.ipsec),
         pfs_groups: pfs_groups(policy),
         esn: match policy.ipsec.esn {
             ConfigEsn::Prefer => EsnPolicy::Prefer,
@@ -174,12 +174,35 @@ fn integrity(integrity: IkeIntegrity) -> Integrity {
     }
 }
 
-fn esp_suite(encryption: &IpsecEncryption) -> EspSuite {
-    EspSuite::AesGcm16(match encryption {
-        IpsecEncryption::GcmAes128 => KeyBits::B128,
-        IpsecEncryption::GcmAes192 => KeyBits::B192,
-        IpsecEncryption::GcmAes256 => KeyBits::B256,
-    })
+/// Every combination of a proposal, the most wanted first: ciphers before integrity algorithms.
+fn esp_suites(proposal: &IpsecProposal) -> Vec<EspSuite> {
+    let with = |suite: &dyn Fn(Integrity) -> EspSuite| {
+        proposal.integrity.iter().map(|integrity| suite(esp_integrity(*integrity))).collect()
+    };
+    let cbc = |bits: KeyBits| with(&|integrity| EspSuite::AesCbc(bits, integrity));
+    let suites = |encryption: &IpsecEncryption| match encryption {
+        IpsecEncryption::GcmAes128 => vec![EspSuite::AesGcm16(KeyBits::B128)],
+        IpsecEncryption::GcmAes192 => vec![EspSuite::AesGcm16(KeyBits::B192)],
+        IpsecEncryption::GcmAes256 => vec![EspSuite::AesGcm16(KeyBits::B256)],
+        IpsecEncryption::ChaCha20Poly1305 => vec![EspSuite::ChaCha20Poly1305],
+        IpsecEncryption::Aes128 => cbc(KeyBits::B128),
+        IpsecEncryption::Aes192 => cbc(KeyBits::B192),
+        IpsecEncryption::Aes256 => cbc(KeyBits::B256),
+        IpsecEncryption::TripleDes => with(&EspSuite::TripleDesCbc),
+        IpsecEncryption::Des => with(&EspSuite::DesCbc),
+        IpsecEncryption::Null => with(&EspSuite::Null),
+    };
+    proposal.encryption.iter().flat_map(suites).collect()
+}
+
+fn esp_integrity(integrity: IpsecIntegrity) -> Integrity {
+    match integrity {
+        IpsecIntegrity::Sha256 => Integrity::HmacSha2_256_128,
+        IpsecIntegrity::Sha384 => Integrity::HmacSha2_384_192,
+        IpsecIntegrity::Sha512 => Integrity::HmacSha2_512_256,
+        IpsecIntegrity::Sha1 => Integrity::HmacSha1_96,
+        IpsecIntegrity::Md5 => Integrity::HmacMd5_96,
+    }
 }
 
 /// The groups that are offered when a Child SA is made by CREATE_CHILD_SA. "None" among others only ranks them: a peer without PFS is then
