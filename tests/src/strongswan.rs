@@ -173,6 +173,20 @@ impl<'a> StrongSwan<'a> {
         self.load()
     }
 
+    /// Gives it another configuration; SAs that it has stay as they are.
+    pub fn reconfigure(&mut self, settings: &Settings) -> Result<()> {
+        match &self.place {
+            Place::Namespace { folder, .. } => {
+                settings.write(folder.path(), folder.path(), settings::Esp::Userspace)?;
+            }
+            Place::Guest { guest } => {
+                settings.write(&guest.share().join("peer"), Path::new(IN_GUEST), settings::Esp::Kernel)?;
+                guest.run(&format!("cp -r /share/peer/. {IN_GUEST}/; chmod go= {IN_GUEST}/swanctl.conf"))?;
+            }
+        }
+        self.load()
+    }
+
     fn load(&mut self) -> Result<()> {
         until("strongSwan to answer", PATIENCE, || {
             if let Place::Namespace { process, .. } = &mut self.place {
