@@ -37,7 +37,7 @@ mod tests {
     use crate::connection::{ConnectionMode, ConnectionType};
     use crate::gateway::{GatewayType, VpnType};
     use crate::policy::algorithm::{
-        DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup,
+        DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, PfsWord,
     };
     use crate::policy::{AdditionalKeyExchange, Esn};
     use crate::sku::Sku;
@@ -67,6 +67,7 @@ mod tests {
         words_are_sound::<IkeIntegrity>();
         words_are_sound::<DhGroup>();
         words_are_sound::<PfsGroup>();
+        words_are_sound::<PfsWord>();
         words_are_sound::<IpsecEncryption>();
         words_are_sound::<IpsecIntegrity>();
     }

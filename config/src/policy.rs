@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use algorithm::{
     DhGroup, IkeEncryption, IkeIntegrity, IkeIntegrityWord, IpsecEncryption, IpsecIntegrity,
-    IpsecIntegrityWord, PfsGroup, Prf,
+    IpsecIntegrityWord, PfsGroup, PfsWord, Prf,
 };
 
 use crate::choice::Choice;
@@ -159,7 +159,7 @@ struct Words {
     dh_groups: Vec<DhGroup>,
     ipsec_encryption: Vec<IpsecEncryption>,
     ipsec_integrity: Vec<IpsecIntegrity>,
-    pfs_groups: Vec<PfsGroup>,
+    pfs_groups: Vec<PfsWord>,
 }
 
 /// A list of words, or one word; each once.
@@ -287,15 +287,33 @@ fn proposals(words: Words) -> (Vec<IkeProposal>, IpsecProposal) {
     let ike = in_order.into_iter().filter(|kind| !kind.is_empty()).map(proposal).collect();
     let encryption =
         if words.ipsec_encryption.is_empty() { IPSEC_ENCRYPTION.to_vec() } else { words.ipsec_encryption };
-    let with_none =
-        || DH_GROUPS.iter().map(|group| PfsGroup::Group(*group)).chain([PfsGroup::None]).collect();
-    let pfs_groups = if words.pfs_groups.is_empty() { with_none() } else { words.pfs_groups };
+    let pfs_groups = pfs_groups(&words.pfs_groups, &dh_groups);
     let integrity = match encryption.iter().all(|cipher| cipher.is_combined_mode()) {
         true => Vec::new(),
         false if words.ipsec_integrity.is_empty() => IPSEC_INTEGRITY.to_vec(),
         false => words.ipsec_integrity,
     };
     (ike, IpsecProposal { encryption, integrity, pfs_groups, esn: Esn::Prefer })
+}
+
+/// The groups in the order of the words, each once.
+fn pfs_groups(words: &[PfsWord], dh_groups: &[DhGroup]) -> Vec<PfsGroup> {
+    if words.is_empty() {
+        return DH_GROUPS.iter().map(|group| PfsGroup::Group(*group)).chain([PfsGroup::None]).collect();
+    }
+    let mut groups = Vec::new();
+    for word in words {
+        let named = match word {
+            PfsWord::Own(group) => vec![*group],
+            PfsWord::OfIke => dh_groups.iter().map(|group| PfsGroup::Group(*group)).collect(),
+        };
+        for group in named {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+    }
+    groups
 }
 
 const IKE_ENCRYPTION: &[IkeEncryption] = &[

@@ -6,7 +6,7 @@ use super::draft::{Connection, Draft, quoted, shown};
 use super::expression::Scope;
 use crate::choice::Choice;
 use crate::policy::algorithm::{
-    DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrityWord, PfsGroup,
+    DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrityWord, PfsWord,
 };
 
 /// Takes over one policy.
@@ -23,7 +23,7 @@ pub(super) fn take(
         ("dhGroup", "dh_group", word::<DhGroup>),
         ("ipsecEncryption", "ipsec_encryption", word::<IpsecEncryption>),
         ("ipsecIntegrity", "ipsec_integrity", word::<IpsecIntegrityWord>),
-        ("pfsGroup", "pfs_group", word::<PfsGroup>),
+        ("pfsGroup", "pfs_group", word::<PfsWord>),
     ];
     for (key, ours, read) in known {
         let Some(value) = policy.get(key) else { continue };

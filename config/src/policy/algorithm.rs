@@ -212,14 +212,45 @@ impl Choice for PfsGroup {
         ("PFS2", Self::Group(DhGroup::Modp1024)),
         ("PFS1", Self::Group(DhGroup::Modp768)),
     ];
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] =
-        &[("PFSMM", "the group of the IKE SA has to be named", "name the group of dh_group")];
     const WEAK: &'static [(Self, &'static str, &'static str)] = &[
         (Self::Group(DhGroup::Modp768), MODP_768, TAKE_ECP),
         (Self::Group(DhGroup::Modp1024), MODP_1024, TAKE_ECP),
         (Self::Group(DhGroup::Modp1536), MODP_1536, TAKE_ECP),
         (Self::Group(DhGroup::Modp2048Subgroup256), MODP_2048_256, TAKE_ECP),
     ];
+}
+
+/// What `pfs_group` may say: a group, none, or the groups of the IKE SA once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PfsWord {
+    Own(PfsGroup),
+    OfIke,
+}
+
+impl PfsWord {
+    const OF_IKE: (&'static str, Self) = ("PFSMM", Self::OfIke);
+
+    const fn words() -> [(&'static str, Self); PfsGroup::WORDS.len() + 1] {
+        let mut words = [Self::OF_IKE; PfsGroup::WORDS.len() + 1];
+        let mut at = 0;
+        while at < PfsGroup::WORDS.len() {
+            let (word, group) = PfsGroup::WORDS[at];
+            words[at] = (word, Self::Own(group));
+            at += 1;
+        }
+        words
+    }
+}
+
+impl Choice for PfsWord {
+    const WORDS: &'static [(&'static str, Self)] = &Self::words();
+
+    fn weakness(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Own(group) => group.weakness(),
+            Self::OfIke => None,
+        }
+    }
 }
 
 /// A cipher of Child SAs (`ipsec_encryption`).
