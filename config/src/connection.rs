@@ -25,6 +25,7 @@ use crate::name::Name;
 use crate::network::VirtualNetwork;
 use crate::policy::Policy;
 use crate::port::Port;
+use crate::ppk::{self, Ppk};
 use crate::report::{Located, Place, Report};
 use crate::selectors::{Ends, TrafficSelectors};
 use crate::shelf::Shelf;
@@ -100,6 +101,8 @@ pub struct Connection {
     pub local_address: IpAddr,
     /// How both sides prove themselves.
     pub authentication: Authentication,
+    /// A key besides, against quantum computers.
+    pub ppk: Option<Ppk>,
     /// How we call ourselves.
     pub local_id: Identity,
     /// What the peer must call itself.
@@ -223,6 +226,7 @@ fn one<'a>(
     let policy = policy(section, gateway, report);
     let traffic_selectors = traffic_selectors(section, &found, report);
     let local_address = local_address(&found, place.as_ref(), remote.as_ref(), around.ports, report);
+    let ppk = ppk::read(section, around.environment, report);
     let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
@@ -239,6 +243,7 @@ fn one<'a>(
         remote: remote?,
         local_address,
         authentication: authentication?,
+        ppk,
         local_id: local_id?,
         remote_id,
         mode,

@@ -108,10 +108,14 @@ fn kept_secret_differs(old: &Config, new: &Config, resource: &Resource) -> Optio
     if resource.kind != Kind::Connection {
         return None;
     }
-    let of = |config: &'_ Config| {
-        config.connections().get(&resource.name).map(|connection| connection.authentication.clone())
-    };
-    match (of(old)?, of(new)?) {
+    let (old, new) = (old.connections().get(&resource.name)?, new.connections().get(&resource.name)?);
+    if let (Some(old), Some(new)) = (&old.ppk, &new.ppk)
+        && old.secret != new.secret
+        && old.secret.reference() == new.secret.reference()
+    {
+        return Some("ppk.secret");
+    }
+    match (&old.authentication, &new.authentication) {
         (Authentication::SharedKey(old), Authentication::SharedKey(new)) => {
             (old != new && old.reference() == new.reference()).then_some("shared_key")
         }

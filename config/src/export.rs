@@ -219,6 +219,11 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
         Remote::Gateway { reference, .. } => settings.put("remote_gateway", text(reference)),
     }
     authentication(&connection.authentication, &mut settings);
+    if let Some(ppk) = &connection.ppk {
+        settings.put_in("ppk", "id", text(&ppk.id));
+        settings.put_in("ppk", "secret", reference(ppk.secret.reference()));
+        settings.put_in("ppk", "required", ppk.required);
+    }
     settings.put("local_id", text(&connection.local_id));
     settings.put("remote_id", text(&connection.remote_id));
     settings.put("mode", connection.mode.word());

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 
 use crate::choice::Choice;
 use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity};
-use crate::{Config, Connection, ConnectionMode, Identity, PeerAddress, Policy};
+use crate::{Config, Connection, ConnectionMode, Identity, PeerAddress, Policy, Ppk};
 
 /// A system that can be the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +88,14 @@ pub enum PeerConfigError {
     /// The other side needs a certificate and a private key of its own.
     #[error("the connection proves itself by certificates: those of the other side are its own to make")]
     Certificates,
+    /// There are no words for the post-quantum pre-shared key.
+    #[error(
+        "the connection has a post-quantum pre-shared key (PPK), which is written for strongswan and crossgate only, not for {system}"
+    )]
+    Ppk {
+        /// The system's word.
+        system: &'static str,
+    },
     /// The other side is a gateway of another network.
     #[error(
         "the connection leads to a gateway of another network: write its end there, as type = \"Vnet2Vnet\""
@@ -113,6 +121,9 @@ impl Config {
             return Err(PeerConfigError::Vnet2Vnet);
         }
         let key = connection.authentication.shared_key().ok_or(PeerConfigError::Certificates)?;
+        if connection.ppk.is_some() && !matches!(system, System::StrongSwan | System::Crossgate) {
+            return Err(PeerConfigError::Ppk { system: system.word() });
+        }
         let far = Far::of(self, connection, (key_text == KeyText::Written).then(|| key.expose()));
         let mut out = String::new();
         let written = match system {
@@ -203,6 +214,13 @@ impl<'a> Far<'a> {
         self.key.map_or_else(|| PLACEHOLDER.to_owned(), |key| String::from_utf8_lossy(key).into_owned())
     }
 
+    /// The post-quantum pre-shared key with its name, as text.
+    fn ppk(&self) -> Option<(&Ppk, String)> {
+        let ppk = self.connection.ppk.as_ref()?;
+        let text = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
+        Some((ppk, self.key.map_or_else(|| PPK_PLACEHOLDER.to_owned(), |_| text(ppk.secret.expose()))))
+    }
+
     /// The key, if it holds none of the characters that the system would take for something else.
     fn key_without(&self, system: &'static str, forbidden: &str) -> Result<String, PeerConfigError> {
         let key = self.key();
@@ -279,6 +297,9 @@ impl<'a> Far<'a> {
         writeln!(out, "{sign} The other side of connection \"{}\" of {gateway}.", self.connection.name)?;
         if self.key.is_none() {
             writeln!(out, "{sign} Replace {PLACEHOLDER} by the shared key of both sides.")?;
+            if self.connection.ppk.is_some() {
+                writeln!(out, "{sign} Replace {PPK_PLACEHOLDER} by the post-quantum key of both sides.")?;
+            }
         }
         Ok(())
     }
@@ -309,3 +330,4 @@ fn numbered_group(group: DhGroup, prefix: &str) -> Option<String> {
 
 /// What stands in place of a key.
 const PLACEHOLDER: &str = "REPLACE-WITH-THE-SHARED-KEY";
+const PPK_PLACEHOLDER: &str = "REPLACE-WITH-THE-POST-QUANTUM-KEY";

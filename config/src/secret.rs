@@ -70,7 +70,30 @@ pub(crate) fn read(
     report: &mut Report<'_>,
 ) -> Option<SharedKey> {
     let found = referenced(section, key, &SHARED_KEY, environment, report)?;
-    checked(found.value, found.reference, &found.place, report)
+    let place = found.place.clone();
+    let key = checked(found, report)?;
+    if key.key.iter().any(|byte| b"-~".contains(byte)) {
+        let problem = "the key holds a hyphen or a tilde, which gateways of Azure do not take";
+        report.warning(&place, problem, format!("take neither, if one of them is the peer; {GENERATE}"));
+    }
+    Some(key)
+}
+
+/// Reads the post-quantum pre-shared key that `key` of `section` refers to.
+pub(crate) fn read_ppk(
+    section: &mut Section<'_>,
+    key: &'static str,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<SharedKey> {
+    let found = referenced(section, key, &PPK, environment, report)?;
+    let place = found.place.clone();
+    let key = checked(found, report)?;
+    if key.key.len() < PPK_LENGTH_MIN {
+        let problem = "the key has fewer than 256 bits: a quantum computer may search it";
+        report.warning(&place, problem, GENERATE);
+    }
+    Some(key)
 }
 
 /// A private key, where it is kept, and what says so.
@@ -164,12 +187,9 @@ fn from_environment(
 }
 
 /// The key, if it is one that both sides can type and nobody can guess.
-fn checked(
-    mut key: Zeroizing<Vec<u8>>,
-    reference: SecretReference,
-    place: &Place,
-    report: &mut Report<'_>,
-) -> Option<SharedKey> {
+fn checked(found: Found, report: &mut Report<'_>) -> Option<SharedKey> {
+    let Found { value: mut key, reference, place } = found;
+    let place = &place;
     for ending in [b"\n".as_slice(), b"\r"] {
         if key.ends_with(ending) {
             key.pop();
@@ -192,10 +212,6 @@ fn checked(
     } else if strength::estimate_bits(&key) < STRENGTH_MIN_BITS {
         report.error(place, "the key is easily guessed: it repeats itself or follows a pattern", GENERATE);
     } else {
-        if key.iter().any(|byte| b"-~".contains(byte)) {
-            let problem = "the key holds a hyphen or a tilde, which gateways of Azure do not take";
-            report.warning(place, problem, format!("take neither, if one of them is the peer; {GENERATE}"));
-        }
         return Some(SharedKey { key, reference });
     }
     None
@@ -203,6 +219,8 @@ fn checked(
 
 /// Fewer characters than this are guessed offline by whoever has recorded a handshake.
 const LENGTH_MIN: usize = 20;
+/// 256 bits in base64 (RFC 8784, 6).
+const PPK_LENGTH_MIN: usize = 43;
 /// As in Azure.
 const LENGTH_MAX: usize = 128;
 /// A key of 20 random hexadecimal digits passes, one of 20 letters that follow a pattern does not.
@@ -220,6 +238,12 @@ const SHARED_KEY: Kind = Kind {
     write_reference: WRITE_REFERENCE,
     move_secret: MOVE_SECRET,
     make_readable: "make the file with: (umask 077; openssl rand -base64 32 > FILE), as the user that runs the gateway",
+};
+const PPK: Kind = Kind {
+    write_reference: "write secret = { file = \"/etc/crossgate/peer.ppk\" }, or { env = \"NAME\" }",
+    move_secret: "take it out and treat it as known to others: make a new one with \
+         (umask 077; openssl rand -base64 32 > FILE), and write secret = { file = \"FILE\" }",
+    ..SHARED_KEY
 };
 const PRIVATE_KEY: Kind = Kind {
     // A key of RSA with 8192 bits takes 6,400 bytes in PEM.

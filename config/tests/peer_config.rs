@@ -152,3 +152,29 @@ fn what_a_system_cannot_be_is_refused_with_the_way_out() {
         assert!(said.contains("0x7133473876"), "{said}");
     }
 }
+
+#[test]
+fn a_post_quantum_key_is_written_for_who_has_words_for_it() {
+    let text = routed().replace(
+        "[connection.policy]",
+        "[connection.ppk]\nid = \"a.b\"\nsecret = { env = \"PPK\" }\nrequired = false\n[connection.policy]",
+    );
+    let config = config(&text);
+    let said = written(&config, System::StrongSwan, KeyText::Written).unwrap();
+    for line in ["ppk_id = \"a.b\"", "ppk_required = no", "id = \"a.b\""] {
+        assert!(said.contains(line), "{line} in\n{said}");
+    }
+    assert_eq!(said.matches(KEY).count(), 2, "{said}");
+    let said = written(&config, System::StrongSwan, KeyText::Placeholder).unwrap();
+    assert!(!said.contains(KEY) && said.contains("REPLACE-WITH-THE-POST-QUANTUM-KEY"), "{said}");
+    let said = written(&config, System::Crossgate, KeyText::Written).unwrap();
+    assert!(said.contains(&format!("printf '%s' '{KEY}' > a-to-b.ppk")), "{said}");
+    assert!(
+        said.contains(
+            "[connection.ppk]\nid = \"a.b\"\nsecret = { file = \"a-to-b.ppk\" }\nrequired = false\n"
+        ),
+        "{said}"
+    );
+    let refused = written(&config, System::CiscoIos, KeyText::Written).unwrap_err();
+    assert_eq!(refused, PeerConfigError::Ppk { system: "cisco-ios" });
+}

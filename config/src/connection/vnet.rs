@@ -225,6 +225,13 @@ fn check_ends(one: &Connection, other: &Connection, place: &Place, report: &mut 
         }
         _ => {}
     }
+    let ppk = |connection: &Connection| {
+        connection.ppk.as_ref().map(|ppk| (ppk.id.clone(), Arc::clone(&ppk.secret)))
+    };
+    if ppk(one) != ppk(other) {
+        let problem = format!("the PPK is not that of \"{}\", the other end", other.name);
+        report.error(place, problem, "give [connection.ppk] of both ends the same id and secret");
+    }
     if one.mode == other.mode && one.mode != ConnectionMode::Default {
         let problem = format!("\"{}\", the other end, has the same mode: {}", other.name, one.mode.word());
         report.error(place, problem, "leave mode out at one end or at both");

@@ -19,6 +19,9 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     far.head("#", out)?;
     writeln!(out, "# The key, beside this file:")?;
     writeln!(out, "#   (umask 077; printf '%s' '{}' > {name}.psk)", key.replace('\'', "'\\''"))?;
+    if let Some((_, key)) = far.ppk() {
+        writeln!(out, "#   (umask 077; printf '%s' '{}' > {name}.ppk)", key.replace('\'', "'\\''"))?;
+    }
     writeln!(out, "# CHANGE: the devices, and whatever else is marked.")?;
     writeln!(out, "[appliance]\nname = \"{appliance}\"\n")?;
     writeln!(out, "[[port]]\nname = \"wan\"\ndevice = \"net_af_packet0,iface=wan\" # CHANGE")?;
@@ -61,7 +64,11 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
             table = setting.table;
             writeln!(out, "[connection.{}]", table.unwrap_or_default())?;
         }
-        writeln!(out, "{key} = {}", setting.value)?;
+        if (table, key) == (Some("ppk"), "secret") {
+            writeln!(out, "{key} = {{ file = \"{}.ppk\" }}", far.name)?;
+        } else {
+            writeln!(out, "{key} = {}", setting.value)?;
+        }
     }
     Ok(())
 }

@@ -33,6 +33,10 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     ] {
         writeln!(out, "        {key} = {value}")?;
     }
+    if let Some((ppk, _)) = far.ppk() {
+        let required = if ppk.required { "yes" } else { "no" };
+        writeln!(out, "        ppk_id = \"{}\"\n        ppk_required = {required}", ppk.id)?;
+    }
     for (side, id) in [("local", far.local_id), ("remote", far.remote_id)] {
         writeln!(
             out,
@@ -56,7 +60,16 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     }
     writeln!(out, "            }}\n        }}\n    }}\n}}\nsecrets {{\n    ike-{name} {{")?;
     writeln!(out, "        id-1 = {}\n        id-2 = {}", identity(far.local_id), identity(far.remote_id))?;
-    writeln!(out, "        secret = {}\n    }}\n}}", secret(far))?;
+    writeln!(out, "        secret = {}\n    }}", secret(&far.key()))?;
+    if let Some((ppk, key)) = far.ppk() {
+        writeln!(
+            out,
+            "    ppk-{name} {{\n        id = \"{}\"\n        secret = {}\n    }}",
+            ppk.id,
+            secret(&key)
+        )?;
+    }
+    writeln!(out, "}}")?;
     Ok(())
 }
 
@@ -170,8 +183,7 @@ fn identity(identity: &Identity) -> String {
 }
 
 /// As written where that is plain, else as bytes: quotes, backslashes and text that reads like a number mean something there.
-fn secret(far: &Far<'_>) -> String {
-    let key = far.key();
+fn secret(key: &str) -> String {
     let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || "+/=._-".contains(c));
     match plain && !key.starts_with("0x") && !key.starts_with("0s") {
         true => format!("\"{key}\""),

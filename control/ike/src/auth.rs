@@ -9,9 +9,11 @@ use crate::secret::Secret;
 use crate::wire::Identification;
 
 pub mod certificate;
+pub mod ppk;
 pub mod psk;
 
 pub use certificate::CertificateAuthentication;
+pub use ppk::{Ppk, PpkError};
 
 /// How the two sides of a connection prove themselves: both in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,15 @@ impl Authentication {
             Self::SharedKey(_) => None,
         }
     }
+}
+
+/// How we prove ourselves to a peer.
+#[derive(Debug)]
+pub(crate) struct Proof {
+    /// The AUTH payload.
+    pub(crate) auth: crate::wire::Authentication,
+    /// What its data would be without a PPK, for a peer that may have none (NO_PPK_AUTH, RFC 8784, 3).
+    pub(crate) without_ppk: Option<Vec<u8>>,
 }
 
 /// Proof that a peer's AUTH payload was checked; only the check makes one, and an SA is not established without.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::Authentication;
+use crate::auth::{Authentication, Ppk};
 use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::endpoint::IKE_PORT;
 use crate::event::{ConnectionId, Encapsulation, Path};
@@ -29,6 +29,8 @@ pub struct ConnectionConfig {
     pub remote_id: Option<Identity>,
     /// How both sides prove themselves.
     pub authentication: Authentication,
+    /// A key besides, which keeps what is recorded today safe from quantum computers (RFC 8784).
+    pub ppk: Option<Ppk>,
     /// Algorithms for the IKE SA, the most wanted first, at least one.
     pub ike_suites: Vec<IkeSuite>,
     /// Additional key exchanges for the IKE SA (RFC 9370), the most wanted first, at least one entry; `None` does without.
@@ -213,6 +215,9 @@ pub enum ConfigError {
     /// An empty pre-shared key authenticates everybody.
     #[error("the shared key is empty: set a shared key on both sides")]
     EmptyPsk,
+    /// An empty post-quantum pre-shared key adds nothing, and an empty name names none.
+    #[error("the post-quantum pre-shared key or its name is empty: set the same on both sides")]
+    EmptyPpk,
     /// Nothing to negotiate.
     #[error("no IKE algorithms: name at least one IKE policy")]
     NoIkeSuite,
@@ -235,6 +240,9 @@ impl ConnectionConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         if matches!(&self.authentication, Authentication::SharedKey(key) if key.expose().is_empty()) {
             return Err(ConfigError::EmptyPsk);
+        }
+        if self.ppk.as_ref().is_some_and(|ppk| ppk.id.is_empty() || ppk.secret.expose().is_empty()) {
+            return Err(ConfigError::EmptyPpk);
         }
         if self.ike_suites.is_empty() || self.additional.is_empty() {
             return Err(ConfigError::NoIkeSuite);
@@ -278,6 +286,7 @@ impl ConnectionConfig {
             && self.local_id == other.local_id
             && self.remote_id == other.remote_id
             && self.authentication.is_same_proof(&other.authentication)
+            && self.ppk == other.ppk
             && self.ike_suites == other.ike_suites
             && self.additional == other.additional
             && self.force_encapsulation == other.force_encapsulation

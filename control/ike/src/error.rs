@@ -8,6 +8,7 @@ use std::fmt;
 use crossgate_pki::{CertificateError, KeyKind, Side};
 use thiserror::Error;
 
+use crate::auth::PpkError;
 use crate::identity::Identity;
 use crate::wire::{ExchangeType, Malformed, NotifyType, PayloadType};
 
@@ -151,6 +152,9 @@ pub enum IkeError {
     /// The peer did not accept our AUTH payload.
     #[error("the peer refused this side's identity or shared key (AUTHENTICATION_FAILED)")]
     RefusedByPeer,
+    /// A post-quantum pre-shared key is missing or wrong.
+    #[error(transparent)]
+    Ppk(#[from] PpkError),
     /// No selectors in common, found by us.
     #[error("{0}: the peer's traffic selectors have nothing in common with this side's")]
     NoCommonSelectors(Stage),
@@ -249,6 +253,7 @@ impl IkeError {
             | Self::WeakSignature
             | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
+            | Self::Ppk(_)
             | Self::Reconfigured
             | Self::MayNotBegin => Blame::Misconfigured,
             Self::NoResult(_) | Self::NoFreeSpi | Self::TooManyChildren | Self::Expired => Blame::Exhausted,
@@ -278,6 +283,7 @@ impl IkeError {
             | Self::NoCommonSignature(_)
             | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
+            | Self::Ppk(_)
             | Self::MayNotBegin => NotifyType::AUTHENTICATION_FAILED,
             Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
             Self::NoFreeSpi | Self::TooManyChildren => NotifyType::NO_ADDITIONAL_SAS,
@@ -364,6 +370,7 @@ impl IkeError {
             Self::RefusedByPeer => {
                 "set the same shared_key on both sides, and check that the peer expects local_id as this side's identity; the peer's log tells which"
             }
+            Self::Ppk(error) => error.remedy(),
             Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => {
                 "make the prefixes mirror each other: what is local on one side (address_space, traffic_selectors.local) must be remote on the other"
             }

@@ -212,6 +212,8 @@ pub struct IkeUp {
     pub suite: IkeSuite,
     /// The additional key exchange that is in its keys (RFC 9370).
     pub additional: Option<Group>,
+    /// Whether a post-quantum pre-shared key is in them (RFC 8784).
+    pub ppk: bool,
     /// Who the peer proved to be.
     pub peer: Identity,
     /// The IKE SA that it replaces by rekeying.

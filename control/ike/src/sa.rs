@@ -359,6 +359,7 @@ impl IkeSa {
             path: secured.map_or_else(|| config.path(), |secured| secured.path),
             suite: secured.map(|secured| secured.suite),
             additional: secured.and_then(|secured| secured.additional),
+            ppk: secured.is_some_and(|secured| secured.ppk),
             peer: established.map(|state| state.peer.clone()),
             since: established.map(|state| state.since),
             rekey_at: established.map(|state| state.rekey_at),

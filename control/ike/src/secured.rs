@@ -29,6 +29,8 @@ pub(crate) struct Secured {
     pub(crate) suite: IkeSuite,
     /// The additional key exchange that is in the keys.
     pub(crate) additional: Option<Group>,
+    /// Whether a post-quantum pre-shared key is in the keys.
+    pub(crate) ppk: bool,
     pub(crate) keys: IkeKeys,
     sealer: Sealer,
     opener: Opener,
@@ -86,6 +88,7 @@ impl Secured {
             role,
             suite,
             additional: None,
+            ppk: false,
             keys,
             sealer: Sealer::new(suite.cipher, ours),
             opener: Opener::new(suite.cipher, theirs),
@@ -171,6 +174,12 @@ impl Secured {
         let fresh = Self::rekeyed(self.spis, self.role, keys, self.path, self.fragments);
         let old = std::mem::replace(self, Self { window, additional: Some(method), ..fresh });
         self.previous = Some(old.opener);
+    }
+
+    /// Mixes a post-quantum pre-shared key into what AUTH and Child SAs are made with (RFC 8784, 3).
+    pub(crate) fn mix_ppk(&mut self, ppk: &Secret<Vec<u8>>) {
+        self.keys.mix_ppk(ppk);
+        self.ppk = true;
     }
 
     /// What IKE_INTERMEDIATE adds to AUTH for one message of `sender` (RFC 9242, 3.3.2).

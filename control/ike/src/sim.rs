@@ -105,6 +105,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
             prf: Prf::HmacSha2_256,
             group: Group::Curve25519,
         }],
+        ppk: None,
         additional: vec![None],
         children: vec![ChildConfig {
             name: Arc::from("any"),

@@ -88,6 +88,8 @@ pub struct IkeStatus {
     pub suite: Option<IkeSuite>,
     /// The additional key exchange that is in its keys (RFC 9370).
     pub additional: Option<Group>,
+    /// Whether a post-quantum pre-shared key is in them (RFC 8784).
+    pub ppk: bool,
     /// Who the peer is, once proven.
     pub peer: Option<Identity>,
     /// When it was established.

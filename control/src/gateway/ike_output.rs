@@ -154,6 +154,7 @@ impl Gateway {
             remote = %up.path.remote,
             suite = %up.suite,
             additional = up.additional.map(field::display),
+            ppk = up.ppk,
             role = if up.role == Role::Initiator { "initiator" } else { "responder" },
             rekey = up.replaces.is_some(),
             "the IKE SA is established"

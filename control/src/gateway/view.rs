@@ -236,8 +236,10 @@ fn encapsulation_word(path: &Path) -> &'static str {
     }
 }
 
-/// The negotiated algorithms, with the additional key exchange if there is one.
+/// The negotiated algorithms, with the additional key exchange and the post-quantum pre-shared key if there is one.
 fn ike_algorithms(ike: &IkeStatus) -> Option<String> {
     let suite = ike.suite?;
-    Some(ike.additional.map_or_else(|| suite.to_string(), |method| format!("{suite}+{method}")))
+    let additional = ike.additional.map(|method| format!("+{method}")).unwrap_or_default();
+    let ppk = if ike.ppk { "+PPK" } else { "" };
+    Some(format!("{suite}{additional}{ppk}"))
 }

@@ -11,11 +11,12 @@ use crossgate_config::{
     PeerAddress, RsaSignature,
 };
 use crossgate_ike::auth::certificate::RsaPadding;
-use crossgate_ike::auth::{Authentication, CertificateAuthentication};
+use crossgate_ike::auth::{Authentication, CertificateAuthentication, Ppk};
 use crossgate_ike::config::{ChildConfig, ConnectionConfig, Dpd, EsnPolicy, Lifetime, Mode};
 use crossgate_ike::crypto::suite::{EspSuite, Group, IkeCipher, IkeSuite, Integrity, KeyBits, Prf};
 use crossgate_ike::event::ConnectionId;
 use crossgate_ike::identity::Identity;
+use crossgate_ike::secret::Secret;
 use crossgate_ike::selector::TrafficSelector;
 use ipnet::IpNet;
 
@@ -36,6 +37,11 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         local_id: identity(&connection.local_id),
         remote_id: Some(identity(&connection.remote_id)),
         authentication: authentication(&connection.authentication),
+        ppk: connection.ppk.as_ref().map(|ppk| Ppk {
+            id: ppk.id.clone().into_bytes(),
+            secret: Arc::new(Secret::from(ppk.secret.expose())),
+            required: ppk.required,
+        }),
         ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
         additional: policy.additional_key_exchanges.iter().map(additional).collect(),
         children: vec![child(connection)],

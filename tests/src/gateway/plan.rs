@@ -67,6 +67,8 @@ pub struct Connection {
     pub shared_key: String,
     /// Certificates instead of it.
     pub certificates: Option<Certificates>,
+    /// A post-quantum pre-shared key besides.
+    pub ppk: Option<Ppk>,
     /// `Default`, `InitiatorOnly` or `ResponderOnly`.
     pub mode: String,
     /// Seconds after which a silent peer is taken for dead.
@@ -77,6 +79,17 @@ pub struct Connection {
     pub identities: Option<(String, String)>,
     /// Own traffic selectors, local and remote.
     pub selectors: Option<(Vec<String>, Vec<String>)>,
+}
+
+/// A post-quantum pre-shared key of a connection.
+#[derive(Clone, Debug)]
+pub struct Ppk {
+    /// Its name.
+    pub id: String,
+    /// The key.
+    pub secret: String,
+    /// Whether the peer must have it.
+    pub required: bool,
 }
 
 impl Plan {
@@ -123,10 +136,13 @@ impl Plan {
             if let Some(certificates) = &connection.certificates {
                 certificates.write_for_gateway(folder, &connection.name)?;
             }
-            let path = folder.join(format!("{}.psk", connection.name));
-            fs::write(&path, &connection.shared_key)
-                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
-                .tried(|| path.display().to_string())?;
+            let ppk = connection.ppk.as_ref().map(|ppk| ("ppk", &ppk.secret));
+            for (kind, key) in [Some(("psk", &connection.shared_key)), ppk].into_iter().flatten() {
+                let path = folder.join(format!("{}.{kind}", connection.name));
+                fs::write(&path, key)
+                    .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+                    .tried(|| path.display().to_string())?;
+            }
         }
         let path = folder.join("gateway.toml");
         fs::write(&path, self.text(seen_as)).tried(|| path.display().to_string())
@@ -194,6 +210,7 @@ impl Connection {
             prefixes: vec![format!("10.{number}.0.0/16"), format!("fd00:{number}::/48")],
             shared_key: SHARED_KEY.to_owned(),
             certificates: None,
+            ppk: None,
             mode: "Default".to_owned(),
             dpd_timeout_s: 45,
             policy: Vec::new(),
@@ -235,6 +252,13 @@ dpd_timeout_s = {dpd_timeout_s}
         }
         if let Some((local, remote)) = &self.selectors {
             let _ = write!(text, "[connection.traffic_selectors]\nlocal = {local:?}\nremote = {remote:?}\n");
+        }
+        if let Some(Ppk { id, required, .. }) = &self.ppk {
+            let folder = folder.display();
+            let _ = write!(
+                text,
+                "[connection.ppk]\nid = {id:?}\nsecret = {{ file = \"{folder}/{name}.ppk\" }}\nrequired = {required}\n"
+            );
         }
         if let Some(certificates) = &self.certificates {
             text.push_str(&certificates.table(folder, name));

@@ -12,7 +12,7 @@ use crossgate_pki::{
 };
 use zeroize::Zeroizing;
 
-use super::AuthVerified;
+use super::{AuthVerified, Proof};
 use crate::error::IkeError;
 use crate::identity::Identity;
 use crate::wire::{
@@ -77,7 +77,7 @@ pub(crate) struct Work {
 }
 
 /// What came of a [`Work`].
-pub(crate) type Done = Result<(Option<AuthVerified>, Option<Authentication>), IkeError>;
+pub(crate) type Done = Result<(Option<AuthVerified>, Option<Proof>), IkeError>;
 
 /// A peer's proof.
 #[derive(Debug)]
@@ -97,6 +97,8 @@ pub(crate) struct Sign {
     scheme: Scheme,
     octets: Vec<u8>,
     seed: Zeroizing<[u8; 32]>,
+    /// What is signed besides, for a peer that may have no PPK, and the seed of that signature.
+    without_ppk: Option<(Vec<u8>, Zeroizing<[u8; 32]>)>,
 }
 
 /// SIGNATURE_HASH_ALGORITHMS.
@@ -182,23 +184,39 @@ impl Sign {
         own.check_time(now).map_err(|error| IkeError::OwnCertificate(Box::new(error)))?;
         let kind = by.credential.key().public_key().kind();
         let scheme = choose(kind, offer.hashes.as_deref(), by).ok_or(IkeError::NoCommonSignature(kind))?;
-        Ok(Self { by: Arc::clone(by), scheme, octets, seed })
+        Ok(Self { by: Arc::clone(by), scheme, octets, seed, without_ppk: None })
     }
 
-    fn run(self) -> Result<Authentication, IkeError> {
-        let key = self.by.credential.key();
+    /// The same, and over `octets` for a peer that may have no PPK.
+    pub(crate) fn and_without_ppk(mut self, octets: Vec<u8>, seed: Zeroizing<[u8; 32]>) -> Self {
+        self.without_ppk = Some((octets, seed));
+        self
+    }
+
+    fn run(self) -> Result<Proof, IkeError> {
+        let Self { by, scheme, octets, seed, without_ppk } = self;
+        let auth = Self::signature(&by, scheme, &octets, seed)?;
+        let without = without_ppk.map(|(octets, seed)| Self::signature(&by, scheme, &octets, seed));
+        Ok(Proof { auth, without_ppk: without.transpose()?.map(|auth| auth.data) })
+    }
+
+    fn signature(
+        by: &CertificateAuthentication,
+        scheme: Scheme,
+        octets: &[u8],
+        seed: Zeroizing<[u8; 32]>,
+    ) -> Result<Authentication, IkeError> {
+        let key = by.credential.key();
         let kind = key.public_key().kind();
         let failed = |_| IkeError::NoCommonSignature(kind);
-        let (method, data) = match self.scheme {
+        let (method, data) = match scheme {
             Scheme::Rsa(digest) => {
                 let algorithm = SignatureAlgorithm::RsaPkcs1(digest);
-                (AuthMethod::RSA_SIGNATURE, key.sign(algorithm, &self.octets, self.seed).map_err(failed)?)
+                (AuthMethod::RSA_SIGNATURE, key.sign(algorithm, octets, seed).map_err(failed)?)
             }
-            Scheme::Ecdsa(method, digest) => {
-                (method, key.sign_plain_ecdsa(digest, &self.octets).map_err(failed)?)
-            }
+            Scheme::Ecdsa(method, digest) => (method, key.sign_plain_ecdsa(digest, octets).map_err(failed)?),
             Scheme::Digital(algorithm) => {
-                let signature = key.sign(algorithm, &self.octets, self.seed).map_err(failed)?;
+                let signature = key.sign(algorithm, octets, seed).map_err(failed)?;
                 let identifier = algorithm.to_der();
                 let length = u8::try_from(identifier.len()).expect("an identifier is shorter than 256 bytes");
                 (AuthMethod::DIGITAL_SIGNATURE, [&[length][..], &identifier, &signature].concat())

@@ -100,6 +100,19 @@ impl IkeKeys {
         }
     }
 
+    /// SK_d, SK_pi or SK_pr with a post-quantum pre-shared key: prf+(PPK, key) (RFC 8784, 3).
+    pub fn with_ppk(&self, key: &Secret<Vec<u8>>, ppk: &Secret<Vec<u8>>) -> Secret<Vec<u8>> {
+        let prf = self.suite.prf;
+        prf.plus(ppk.expose(), &[key.expose()], prf.output_bytes())
+    }
+
+    /// Mixes a post-quantum pre-shared key into all three of them.
+    pub fn mix_ppk(&mut self, ppk: &Secret<Vec<u8>>) {
+        self.derive = self.with_ppk(&self.derive, ppk);
+        self.prove_initiator = self.with_ppk(&self.prove_initiator, ppk);
+        self.prove_responder = self.with_ppk(&self.prove_responder, ppk);
+    }
+
     /// The keys that protect what `sender` sends.
     pub fn of_sender(&self, sender: Role) -> &MessageKeys {
         match sender {

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::auth::AuthVerified;
+use crate::auth::{AuthVerified, Ppk, signed_octets};
 use crate::child::{Agreed, Keying};
 use crate::config::ConnectionConfig;
 use crate::effect::Effect;
 use crate::established::Established;
-use crate::event::{Event, IkeUp};
+use crate::event::{Event, IkeUp, Role};
 use crate::exchange::init::Transcript;
 use crate::identity::Identity;
 use crate::notice::What;
 use crate::sa::Cx;
 use crate::secured::Secured;
 use crate::selector::TrafficSelector;
-use crate::wire::Selector;
+use crate::wire::{Identification, Selector};
 
 mod initiator;
 mod responder;
@@ -25,6 +25,24 @@ pub(crate) use responder::{AuthAwaited, AuthProving};
 /// Selectors as a TS payload carries them.
 pub(crate) fn selectors(of: &[TrafficSelector]) -> Vec<Selector> {
     of.iter().copied().map(Selector::Range).collect()
+}
+
+/// What `signer`, who calls itself `id`, signs; with a PPK or without.
+fn octets(
+    secured: &Secured,
+    transcript: &Transcript,
+    signer: Role,
+    id: &Identification,
+    ppk: Option<&Ppk>,
+) -> Vec<u8> {
+    let (message, nonce_of_other) = match signer {
+        Role::Initiator => (&transcript.request, &transcript.nonce_responder),
+        Role::Responder => (&transcript.answer, &transcript.nonce_initiator),
+    };
+    let sk_p = secured.keys.prove(signer);
+    let mixed = ppk.map(|ppk| secured.keys.with_ppk(sk_p, &ppk.secret));
+    let sk_p = mixed.as_ref().unwrap_or(sk_p);
+    signed_octets(secured.prf(), message, nonce_of_other, sk_p, id, &transcript.intermediate)
 }
 
 /// The connection's configuration as it is now, if an IKE SA that began under `config` stands under it. A change is told to IKE SAs that are up; one on its
@@ -66,6 +84,7 @@ fn establish(
         path: secured.path,
         suite: secured.suite,
         additional: secured.additional,
+        ppk: secured.ppk,
         peer: peer.clone(),
         replaces: None,
     })));

@@ -31,6 +31,8 @@ pub(crate) struct Transcript {
     pub(crate) nonce_responder: Vec<u8>,
     /// What IKE_INTERMEDIATE adds to what is signed: empty without it.
     pub(crate) intermediate: Vec<u8>,
+    /// Whether both sides announced USE_PPK (RFC 8784, 3).
+    pub(crate) ppk: bool,
 }
 
 impl Transcript {

@@ -315,6 +315,8 @@ fn successor(
     let keys = state.secured.keys.rekey(choice.suite, shared, nonces, spi_pair(spis), more);
     let mut secured = Secured::rekeyed(spis, role, keys, state.secured.path, state.secured.fragments);
     secured.additional = choice.additional;
+    // By way of the old SK_d.
+    secured.ppk = state.secured.ppk;
     secured
 }
 
@@ -345,6 +347,7 @@ pub(crate) fn announce(next: &Established, id: IkeId, replaces: IkeId, cx: &mut 
         path: next.secured.path,
         suite: next.secured.suite,
         additional: next.secured.additional,
+        ppk: next.secured.ppk,
         peer: next.peer.clone(),
         replaces: Some(replaces),
     })));

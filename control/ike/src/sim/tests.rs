@@ -51,6 +51,7 @@ mod load;
 mod mutated;
 mod operations;
 mod post_quantum;
+mod ppk;
 mod reasons;
 mod reconfigured;
 mod rekey;

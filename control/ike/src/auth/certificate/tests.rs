@@ -32,7 +32,7 @@ fn sign(
     hashes: Option<&[HashAlgorithm]>,
 ) -> Result<Authentication, IkeError> {
     let offer = Offer { hashes: hashes.map(<[_]>::to_vec), authorities: Vec::new() };
-    Sign::prepare(by, &offer, b"octets".to_vec(), NOW, Zeroizing::new([3; 32]))?.run()
+    Sign::prepare(by, &offer, b"octets".to_vec(), NOW, Zeroizing::new([3; 32]))?.run().map(|proof| proof.auth)
 }
 
 fn verify(by: &Arc<CertificateAuthentication>, proof: Authentication, claimed: &str) -> Result<(), IkeError> {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{establish, in_force, install, selectors};
+use super::{establish, in_force, install, octets, selectors};
 use crate::auth::certificate::{self, Sign, Verify};
-use crate::auth::{AuthVerified, Authentication, psk, signed_octets};
+use crate::auth::{AuthVerified, Authentication, Ppk, PpkError, Proof, ppk, psk};
 use crate::child::{Agreed, Offer};
 use crate::config::ConnectionConfig;
 use crate::crypto::suite::{accept_esp, esp_proposals};
@@ -64,29 +64,33 @@ pub(crate) fn begin(
     cx: &mut Cx<'_>,
 ) -> State {
     let config = current(config, cx);
+    if config.ppk.as_ref().is_some_and(|ppk| ppk.required) && !transcript.ppk {
+        return failed(PpkError::NotUsed.into(), cx);
+    }
     let spi = match cx.esp_spi(config.id) {
         Ok(spi) => spi,
         Err(error) => return failed(error, cx),
     };
     let id = config.local_id.to_wire();
-    let signed = signed_octets(
-        secured.prf(),
-        &transcript.request,
-        &transcript.nonce_responder,
-        secured.keys.prove(Role::Initiator),
-        &id,
-        &transcript.intermediate,
-    );
     let unsent = AuthSent { secured, config, transcript, spi };
+    let to_sign = |ppk| octets(&unsent.secured, &unsent.transcript, Role::Initiator, &id, ppk);
+    let signed = to_sign(unsent.ppk());
+    // A peer that may do without is given the choice.
+    let without_ppk = unsent.ppk().filter(|ppk| !ppk.required).map(|_| to_sign(None));
     match &unsent.config.authentication {
         Authentication::SharedKey(key) => {
-            let auth = psk::authenticate(unsent.secured.prf(), key, &signed);
-            unsent.send(auth, cx)
+            let auth = |octets: &[u8]| psk::authenticate(unsent.secured.prf(), key, octets);
+            let without_ppk = without_ppk.map(|octets| auth(&octets).data);
+            let proof = Proof { auth: auth(&signed), without_ppk };
+            unsent.send(proof, cx)
         }
         Authentication::Certificate(by) => {
             let offer = certificate::Offer::of_bytes(&unsent.transcript.answer);
             match Sign::prepare(by, &offer, signed, cx.env.unix_time(), cx.seed()) {
-                Ok(sign) => {
+                Ok(mut sign) => {
+                    if let Some(octets) = without_ppk {
+                        sign = sign.and_without_ppk(octets, cx.seed());
+                    }
                     let serial = cx.prove(None, Some(sign));
                     State::AuthSigning(Box::new(AuthSigning { unsent, serial }))
                 }
@@ -108,7 +112,7 @@ impl AuthSigning {
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         match result.outcome {
             Outcome::Proven(done) if result.serial == self.serial => match done {
-                Ok((_, Some(auth))) => self.signed(auth, cx),
+                Ok((_, Some(proof))) => self.signed(proof, cx),
                 Ok((_, None)) => State::AuthSigning(self),
                 Err(error) => {
                     self.unsent.release(cx);
@@ -120,7 +124,7 @@ impl AuthSigning {
     }
 
     /// Our proof is there; by a certificate that was replaced meanwhile, it is made anew.
-    fn signed(self: Box<Self>, auth: crate::wire::Authentication, cx: &mut Cx<'_>) -> State {
+    fn signed(self: Box<Self>, proof: Proof, cx: &mut Cx<'_>) -> State {
         let mut unsent = self.unsent;
         let config = current(Arc::clone(&unsent.config), cx);
         if config.authentication != unsent.config.authentication {
@@ -128,7 +132,7 @@ impl AuthSigning {
             return begin(unsent.secured, config, unsent.transcript, cx);
         }
         unsent.config = config;
-        unsent.send(auth, cx)
+        unsent.send(proof, cx)
     }
 }
 
@@ -146,7 +150,10 @@ impl AuthVerifying {
             Outcome::Proven(done) if result.serial == self.serial => match done {
                 Ok((Some(proof), _)) => Box::new(self.sent).establish(proof, self.peer, &self.message, cx),
                 Ok((None, _)) => State::AuthVerifying(self),
-                Err(error) => self.give_up(error, cx),
+                Err(error) => {
+                    let is_mixed = matches!(ppk::of_answer(self.sent.ppk(), &self.message), Ok(Some(_)));
+                    self.give_up(ppk::explained(error, is_mixed), cx)
+                }
             },
             _ => State::AuthVerifying(self),
         }
@@ -159,7 +166,12 @@ impl AuthVerifying {
 }
 
 impl AuthSent {
-    fn send(mut self, auth: crate::wire::Authentication, cx: &mut Cx<'_>) -> State {
+    /// The PPK that our proof is made with.
+    fn ppk(&self) -> Option<&Ppk> {
+        self.config.ppk.as_ref().filter(|_| self.transcript.ppk)
+    }
+
+    fn send(mut self, proof: Proof, cx: &mut Cx<'_>) -> State {
         let config = &self.config;
         let mut payloads = vec![Payload::IdInitiator(config.local_id.to_wire())];
         if let Some(by) = config.authentication.certificate() {
@@ -176,7 +188,10 @@ impl AuthSent {
         }
         let child = &config.children[0];
         let proposals = esp_proposals(&child.esp_suites, &[], child.esn.offered(), self.spi.0);
-        payloads.push(Payload::Authentication(auth));
+        payloads.push(Payload::Authentication(proof.auth));
+        payloads.extend(self.ppk().map(Ppk::identity));
+        let without = |data| Payload::Notify(Notify::new(NotifyType::NO_PPK_AUTH, data));
+        payloads.extend(proof.without_ppk.map(without));
         payloads.push(Payload::SecurityAssociation(proposals));
         payloads.push(Payload::TsInitiator(selectors(&child.local_selectors)));
         payloads.push(Payload::TsResponder(selectors(&child.remote_selectors)));
@@ -240,14 +255,8 @@ impl AuthSent {
             return Err(self.refusal(refused.unwrap_or(missing(PayloadType::AUTH))));
         };
         let id = message.id_responder().ok_or(missing(PayloadType::IDR))?;
-        let signed = signed_octets(
-            self.secured.prf(),
-            &self.transcript.answer,
-            &self.transcript.nonce_initiator,
-            self.secured.keys.prove(Role::Responder),
-            id,
-            &self.transcript.intermediate,
-        );
+        let ppk = ppk::of_answer(self.ppk(), message)?;
+        let signed = octets(&self.secured, &self.transcript, Role::Responder, id, ppk);
         let found = Identity::from_wire(id);
         let fits = |found| match &config.remote_id {
             Some(expected) if *expected != found => {
@@ -257,7 +266,8 @@ impl AuthSent {
         };
         match &config.authentication {
             Authentication::SharedKey(key) => {
-                let proof = psk::verify(self.secured.prf(), key, &signed, auth).ok_or(IkeError::WrongKey)?;
+                let proof = psk::verify(self.secured.prf(), key, &signed, auth)
+                    .ok_or_else(|| ppk::explained(IkeError::WrongKey, ppk.is_some()))?;
                 Ok(Checked::Proven(proof, fits(found)?))
             }
             Authentication::Certificate(by) => {
@@ -270,12 +280,18 @@ impl AuthSent {
 
     /// What a refusal of the peer means under this connection's authentication.
     fn refusal(&self, error: IkeError) -> IkeError {
-        match (error, self.config.authentication.certificate()) {
-            (IkeError::RefusedByPeer, Some(by)) => {
-                let asked = certificate::Offer::of_bytes(&self.transcript.answer).authorities;
-                IkeError::CertificateRefused { trusted: certificate::may_be_trusted(by, &asked) }
-            }
-            (error, _) => error,
+        if error != IkeError::RefusedByPeer {
+            return error;
+        }
+        let trusted = self.config.authentication.certificate().map(|by| {
+            let asked = certificate::Offer::of_bytes(&self.transcript.answer).authorities;
+            certificate::may_be_trusted(by, &asked)
+        });
+        match (trusted, self.ppk()) {
+            (Some(trusted), None) => IkeError::CertificateRefused { trusted },
+            (Some(false), Some(_)) => IkeError::CertificateRefused { trusted: false },
+            (_, Some(_)) => PpkError::Refused.into(),
+            (None, None) => error,
         }
     }
 
@@ -302,7 +318,11 @@ impl AuthSent {
         message: &Message,
         cx: &mut Cx<'_>,
     ) -> State {
-        let Self { secured, config, transcript, spi } = *self;
+        let used = ppk::of_answer(self.ppk(), message).ok().flatten().map(|ppk| Arc::clone(&ppk.secret));
+        let Self { mut secured, config, transcript, spi } = *self;
+        if let Some(secret) = used {
+            secured.mix_ppk(&secret);
+        }
         let current = current(Arc::clone(&config), cx);
         let mut state = establish(secured, config, peer, proof, false, cx);
         match agree_as_initiator(&state.config, spi, message) {

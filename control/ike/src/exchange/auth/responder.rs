@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{establish, in_force, install, selectors};
+use super::{establish, in_force, install, octets, selectors};
 use crate::auth::certificate::{self, Offer, Sign, Verify};
-use crate::auth::{AuthVerified, Authentication, psk, signed_octets};
+use crate::auth::ppk::{self, Use};
+use crate::auth::{AuthVerified, Authentication, psk};
 use crate::child::{Agreed, choose_policy};
 use crate::config::ConnectionConfig;
 use crate::crypto::suite::choose_esp;
@@ -22,7 +23,8 @@ use crate::notice::What;
 use crate::sa::{Arrived, Cx, State};
 use crate::secured::{Received, Secured};
 use crate::wire::{
-    AuthMethod, ExchangeType, Header, Message, MessageKind, NotifyType, Payload, PayloadType, ProtocolId,
+    AuthMethod, ExchangeType, Header, Message, MessageKind, Notify, NotifyType, Payload, PayloadType,
+    ProtocolId,
 };
 
 /// How long a peer that began without a Child SA has to ask for one.
@@ -55,16 +57,19 @@ enum Checked {
     /// It is right.
     Proven(AuthVerified, crate::wire::Authentication),
     /// The pool has to say, and makes ours.
-    Open(Verify, Sign),
+    Open(Box<(Verify, Sign)>),
 }
 
 impl AuthProving {
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
         match result.outcome {
             Outcome::Proven(done) if result.serial == self.serial => match done {
-                Ok((Some(proof), Some(auth))) => self.proven(proof, auth, cx),
+                Ok((Some(proof), Some(ours))) => self.proven(proof, ours.auth, cx),
                 Ok(_) => State::AuthProving(self),
-                Err(error) => Box::new(self.awaited).refuse(error, cx),
+                Err(error) => {
+                    let is_mixed = self.awaited.mixes_ppk(&self.config, &self.message);
+                    Box::new(self.awaited).refuse(ppk::explained(error, is_mixed), cx)
+                }
             },
             _ => State::AuthProving(self),
         }
@@ -136,7 +141,8 @@ impl AuthAwaited {
             Ok(((Checked::Proven(proof, auth), config), message)) => {
                 self.establish(proof, auth, config, &message, cx)
             }
-            Ok(((Checked::Open(verify, sign), config), message)) => {
+            Ok(((Checked::Open(both), config), message)) => {
+                let (verify, sign) = *both;
                 let serial = cx.prove(Some(verify), Some(sign));
                 State::AuthProving(Box::new(AuthProving { awaited: *self, config, message, serial }))
             }
@@ -176,40 +182,42 @@ impl AuthAwaited {
             Authentication::SharedKey(_) => IkeError::OtherAuthMethod,
             Authentication::Certificate(_) => IkeError::NotByCertificate,
         };
-        let auth = message.auth().ok_or(not_so)?;
-        let signed = signed_octets(
-            self.secured.prf(),
-            &self.transcript.request,
-            &self.transcript.nonce_responder,
-            self.secured.keys.prove(Role::Initiator),
-            id,
-            &self.transcript.intermediate,
-        );
-        let to_sign = signed_octets(
-            self.secured.prf(),
-            &self.transcript.answer,
-            &self.transcript.nonce_initiator,
-            self.secured.keys.prove(Role::Responder),
-            &config.local_id.to_wire(),
-            &self.transcript.intermediate,
-        );
+        let mut auth = message.auth().ok_or(not_so)?.clone();
+        let ppk = match ppk::of_request(config.ppk.as_ref(), self.transcript.ppk, message)? {
+            Use::Mixed(ppk) => Some(ppk),
+            Use::Without => None,
+            Use::Instead(without) => {
+                auth.data = without.to_vec();
+                None
+            }
+        };
+        let own_id = config.local_id.to_wire();
+        let signed = octets(&self.secured, &self.transcript, Role::Initiator, id, ppk);
+        let to_sign = octets(&self.secured, &self.transcript, Role::Responder, &own_id, ppk);
         let checked = match &config.authentication {
             Authentication::SharedKey(_) if auth.method != AuthMethod::SHARED_KEY_MIC => {
                 return Err(IkeError::OtherAuthMethod);
             }
             Authentication::SharedKey(key) => {
                 let prf = self.secured.prf();
-                let proof = psk::verify(prf, key, &signed, auth).ok_or(IkeError::WrongKey)?;
+                let proof = psk::verify(prf, key, &signed, &auth)
+                    .ok_or_else(|| ppk::explained(IkeError::WrongKey, ppk.is_some()))?;
                 Checked::Proven(proof, psk::authenticate(prf, key, &to_sign))
             }
             Authentication::Certificate(by) => {
                 let (now, seed) = (cx.env.unix_time(), cx.seed());
-                let verify = Verify::prepare(by, message, auth, peer, signed, now)?;
+                let verify = Verify::prepare(by, message, &auth, peer, signed, now)?;
                 let offer = Offer::of_bytes(&self.transcript.request);
-                Checked::Open(verify, Sign::prepare(by, &offer, to_sign, now, seed)?)
+                Checked::Open(Box::new((verify, Sign::prepare(by, &offer, to_sign, now, seed)?)))
             }
         };
         Ok((checked, config))
+    }
+
+    /// Whether the proofs are made with a PPK.
+    fn mixes_ppk(&self, config: &ConnectionConfig, message: &Message) -> bool {
+        let used = ppk::of_request(config.ppk.as_ref(), self.transcript.ppk, message);
+        matches!(used, Ok(Use::Mixed(_)))
     }
 
     /// The connection that answers to the peer's identity, by the way in which the peer proves it where there are several.
@@ -245,7 +253,11 @@ impl AuthAwaited {
         message: &Message,
         cx: &mut Cx<'_>,
     ) -> State {
-        let Self { secured, transcript, .. } = *self;
+        let is_mixed = self.mixes_ppk(&config, message);
+        let Self { mut secured, transcript, .. } = *self;
+        if let Some(ppk) = config.ppk.as_ref().filter(|_| is_mixed) {
+            secured.mix_ppk(&ppk.secret);
+        }
         let Some(id) = message.id_initiator() else { return State::Gone };
         let peer = Identity::from_wire(id);
         let initial_contact = message.notify(NotifyType::INITIAL_CONTACT).is_some();
@@ -255,6 +267,9 @@ impl AuthAwaited {
             payloads.extend(certificate::chain(by, &Offer::of(message).authorities));
         }
         payloads.push(Payload::Authentication(auth));
+        if is_mixed {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::PPK_IDENTITY, Vec::new())));
+        }
         if is_childless(message) {
             // The peer asks for its Child SAs by CREATE_CHILD_SA, the first one, too; should it not, we do.
             cx.note(What::Childless);

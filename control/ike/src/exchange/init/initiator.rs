@@ -73,6 +73,8 @@ pub(crate) struct InitSharing {
     fragments: bool,
     /// The additional key exchange that follows.
     additional: Option<Group>,
+    /// Whether both sides announced USE_PPK.
+    ppk: bool,
 }
 
 /// What is left of [`InitSent`] once its private value is used.
@@ -144,6 +146,8 @@ fn send(
     payloads.push(Payload::Nonce(attempt.nonce.clone()));
     let spis = (attempt.spi, IkeSpi::NONE);
     payloads.extend(nat_payloads(spis, local, remote, config.force_encapsulation));
+    payloads
+        .extend(config.ppk.as_ref().map(|_| Payload::Notify(Notify::new(NotifyType::USE_PPK, Vec::new()))));
     payloads.extend(config.authentication.certificate().map(|_| certificate::announcement()));
     let header = header(spis, Role::Initiator, MessageKind::Request);
     let request = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
@@ -254,6 +258,7 @@ impl InitSent {
         let spis = (self.attempt.spi, header.responder_spi);
         let path = detect_nat(message, spis, arrived, self.attempt.path, Role::Initiator, &self.config, cx);
         let serial = cx.compute(Work::Agree(self.private, ke.public.clone()));
+        let ppk = self.config.ppk.is_some() && message.notify(NotifyType::USE_PPK).is_some();
         let sent = Sent {
             config: self.config,
             spi: self.attempt.spi,
@@ -270,6 +275,7 @@ impl InitSent {
             path,
             fragments: message.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
             additional: choice.additional,
+            ppk,
         }))
     }
 }
@@ -288,6 +294,7 @@ impl InitSharing {
             nonce_initiator: self.sent.nonce,
             nonce_responder: self.nonce,
             intermediate: Vec::new(),
+            ppk: self.ppk,
         };
         let spis = (self.sent.spi, self.responder_spi);
         let keys = IkeKeys::derive(self.suite, &shared, transcript.nonces(), spi_pair(spis));

@@ -39,6 +39,8 @@ pub(crate) struct InitAnswering {
     fragments: bool,
     /// The additional key exchange that follows.
     additional: Option<Group>,
+    /// Whether the peer announced USE_PPK.
+    ppk: bool,
     /// How long the peer has from its first message on.
     expires_at: Instant,
 }
@@ -126,6 +128,7 @@ pub(crate) fn accept(
         path,
         fragments: message.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some(),
         additional: choice.additional,
+        ppk: message.notify(NotifyType::USE_PPK).is_some(),
         expires_at: now + cx.settings.half_open_timeout,
     };
     let first_message = Some((arrived.remote, message.header.initiator_spi));
@@ -214,6 +217,10 @@ impl InitAnswering {
         }
         payloads.extend(nat_payloads(self.spis, local, remote, force));
         let candidates = self.candidates.iter().filter_map(|id| cx.connections.get(id));
+        let ppk = self.ppk && candidates.clone().any(|candidate| candidate.config.ppk.is_some());
+        if ppk {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::USE_PPK, Vec::new())));
+        }
         let trusted =
             candidates.filter_map(|c| c.config.authentication.certificate()).map(|by| by.trust.as_ref());
         if let Some(request) = certificate::request(trusted) {
@@ -229,6 +236,7 @@ impl InitAnswering {
             nonce_initiator: self.nonces.0,
             nonce_responder: self.nonces.1,
             intermediate: Vec::new(),
+            ppk,
         };
         let keys = IkeKeys::derive(self.suite, shared, transcript.nonces(), spi_pair(self.spis));
         let secured = Secured::new(self.spis, Role::Responder, keys, self.path, self.fragments);
