@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 
 use super::lanes::Lanes;
 use super::long::Long;
-use super::material::POWERS;
+use super::material::{self, POWERS};
 use super::short::Short;
 use super::{Job, Verdict, portable};
 
@@ -72,6 +72,25 @@ pub(super) fn run<L: Lanes, D: Direction>(lanes: L, jobs: &mut [Job<'_>]) {
             Some(kind) => transform::<L, D>(lanes, jobs, kind.size, &ALL[..jobs.len()]),
             None => mixed::<L, D>(lanes, jobs),
         }
+    }
+}
+
+/// How many packets (or groups of short ones) ahead of its own turn a key is asked for.
+pub(super) const AHEAD: usize = 3;
+
+/// Asks the cache for the key of the job at that place of the list, if there is one, and unless the one before has the same. All keys have been asked for
+/// by then, at the burst's beginning; but a CPU drops most of what it is asked for at once, and the later ones still are in memory when
+/// their turn comes: a third of the time of packets of 10,000 SAs.
+///
+/// # Safety
+/// The list names live jobs.
+#[inline(always)]
+pub(super) unsafe fn fetch_key(jobs: NonNull<Job<'_>>, list: &[u8], at: usize) {
+    let (Some(&before), Some(&number)) = (list.get(at - 1), list.get(at)) else { return };
+    // SAFETY: live, says the caller.
+    let [before, key] = [before, number].map(|number| unsafe { jobs.add(number.into()).as_ref() }.key);
+    if !std::ptr::eq(before, key) {
+        material::fetch(key);
     }
 }
 

@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::Job;
-use super::burst::Direction;
+use super::burst::{AHEAD, Direction, fetch_key};
 use super::cipher::{alone, encrypt};
 use super::ghash::Sum;
 use super::lanes::{Lanes, Task, halves};
@@ -49,7 +49,9 @@ impl<'a, D: Direction> Long<'_, 'a, D> {
     #[inline(always)]
     fn all<L: Lanes, const C: usize>(self, lanes: L) {
         let mut progress = Progress::<L, C>::new(lanes);
-        for &number in self.list {
+        for (at, &number) in self.list.iter().enumerate() {
+            // SAFETY: the list names live jobs.
+            unsafe { fetch_key(self.jobs, self.list, at + AHEAD) };
             // SAFETY: the list names live jobs, which are ours while the task runs.
             let packet = unsafe { Packet::new(self.jobs.add(usize::from(number))) };
             let rest = packet.blocks() - first_blocks::<L>();

@@ -10,6 +10,7 @@ use std::num::NonZeroU8;
 
 use zeroize::Zeroize;
 
+use super::Key;
 use super::aesni::Aesni;
 use super::ghash::{self, Power};
 use super::lanes::{Lanes, block, prefetch};
@@ -17,6 +18,15 @@ use super::lanes::{Lanes, block, prefetch};
 /// Highest power of H at hand, so the most blocks that one reduction can serve.
 pub(super) const POWERS: usize = 16;
 const ROUND_KEYS: usize = 15;
+
+/// Asks the cache for all of a key, without looking at it.
+#[inline(always)]
+pub(super) fn fetch(key: &Key) {
+    let start = std::ptr::from_ref(key).cast::<u8>();
+    for line in 0..size_of::<Material>() / 64 {
+        prefetch(start.wrapping_add(64 * line));
+    }
+}
 
 /// Powers of H, highest first: the powers of a run of blocks lie in memory in the order of the blocks, whatever the width of a
 /// register.

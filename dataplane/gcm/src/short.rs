@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::Job;
-use super::burst::Direction;
+use super::burst::{AHEAD, Direction, fetch_key};
 use super::cipher::{Beside, Nothing, SLOTS, alone, encrypt};
 use super::ghash::{Power, Sum};
 use super::lanes::{Lanes, Task, halves};
@@ -33,7 +33,13 @@ pub(super) struct Short<'s, 'a, D, const P: usize, const R: usize> {
 impl<L: Lanes, D: Direction, const P: usize, const R: usize> Task<L> for Short<'_, '_, D, P, R> {
     #[inline(always)]
     fn run(self, lanes: L) {
-        let mut groups = self.list.chunks(P);
+        let mut groups = self.list.chunks(P).zip((0..).step_by(P)).map(|(group, at)| {
+            for ahead in at + AHEAD * P..at + (AHEAD + 1) * P {
+                // SAFETY: the list names live jobs.
+                unsafe { fetch_key(self.jobs, self.list, ahead) };
+            }
+            group
+        });
         if D::OPENS {
             for group in groups {
                 let group = self.group(group);
