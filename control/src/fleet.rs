@@ -10,6 +10,7 @@ use crossgate_dataplane::forwarding::PortIndex;
 use crossgate_dataplane::gcm::Kernel;
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::message::{ControlEnd, RingSizes};
+use crossgate_dataplane::pmtu::FRAGMENTS_HELD_MAX;
 use crossgate_dataplane::worker::{Idle, Launch, LaunchError, Part, Sizes, Stats, WorkerSet};
 use dpdk_sys::{
     Eal, EalOptions, LogLevel, Memory, Mempool, MempoolOptions, Port, PortOptions, PortReport, Started,
@@ -21,12 +22,15 @@ use crate::workers::Workers;
 
 /// Packets that a port's queue holds for a late worker.
 const DESCRIPTORS: u16 = 1024;
-/// Packets that each worker may have at hand: pool cache, bursts, packets that wait for neighbours and fragments.
-const PACKETS_A_WORKER: u32 = 2048;
+/// Packets that each worker may have at hand: pool cache, bursts, packets that wait for neighbours, and fragments.
+const PACKETS_A_WORKER: u32 = 1024 + FRAGMENTS_HELD_MAX;
 /// Packets that each thread's pool cache holds.
 const CACHE_PACKETS: u32 = 256;
-/// What a packet needs besides its IP packet: Ethernet, VLAN, ESP with its padding and tag, UDP, an outer header, and reassembly.
+/// What a packet needs besides its IP packet: Ethernet, VLAN, ESP with its padding and tag, UDP, an outer header.
 const ROOM_BEYOND_MTU: u16 = 548;
+/// Buffers for packets out of reassembly that came in more pieces than one buffer holds, and the room of each, in bytes: eight pieces of 1500.
+const WHOLE_PACKETS: u32 = 1023;
+const WHOLE_ROOM: u16 = 12_288;
 /// Buffers for IKE datagrams on their way out.
 const CONTROL_PACKETS: u32 = 1023;
 /// Room of each of them, in bytes.
@@ -136,6 +140,7 @@ impl Fleet {
             },
         )
         .map_err(FleetError::Pool)?;
+        let whole_pool = whole_pool(&eal, pool.room_bytes())?;
         let mut ports = Vec::new();
         let mut facts = Vec::new();
         let mut parts: Vec<Part> = appliance
@@ -146,7 +151,7 @@ impl Fleet {
                 rx: Vec::new(),
                 tx: Vec::new(),
                 pool: pool.clone(),
-                whole_pool: pool.clone(),
+                whole_pool: whole_pool.clone(),
             })
             .collect();
         for (index, port) in (0..).map(PortIndex).zip(config.ports().values()) {
@@ -269,6 +274,18 @@ fn packet_pool(eal: &Eal, config: &Config, workers: u16) -> Result<Mempool, Flee
         packets: wanted.saturating_add(1).next_power_of_two() - 1,
         cache_packets: CACHE_PACKETS,
         room_bytes: mtu.saturating_add(ROOM_BEYOND_MTU),
+        numa_node: None,
+    };
+    Mempool::new(eal, &options).map_err(FleetError::Pool)
+}
+
+/// One pool for packets out of reassembly: a packet may be as long as one that came whole, at least.
+fn whole_pool(eal: &Eal, packet_room_bytes: u16) -> Result<Mempool, FleetError> {
+    let options = MempoolOptions {
+        name: "whole".to_owned(),
+        packets: WHOLE_PACKETS,
+        cache_packets: 0,
+        room_bytes: WHOLE_ROOM.max(packet_room_bytes),
         numa_node: None,
     };
     Mempool::new(eal, &options).map_err(FleetError::Pool)

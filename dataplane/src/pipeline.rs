@@ -28,7 +28,7 @@ mod source;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use dpdk_sys::{Burst, Mbuf, Mempool, Reassembler};
+use dpdk_sys::{Burst, Mbuf, Mempool};
 
 use crate::counter::{Counter, Local};
 use crate::flow::{Adjacencies, FlowTable, Now};
@@ -43,6 +43,7 @@ use crate::neighbour::Neighbours;
 use crate::packet::{
     Batch, Clear, Entering, Leaving, Origin, Sealed, describe_v4, describe_v6, discard, put,
 };
+use crate::pmtu::Reassemblers;
 use crate::sa::{InboundSa, OutboundSa};
 use crate::worker::{Stage, Watch};
 use leave::Transmit;
@@ -117,10 +118,10 @@ pub(crate) struct Context {
     pub(crate) handover: Handover,
     pub(crate) workers: NonZeroU8,
     pub(crate) error_limit: TokenBucket,
-    pub(crate) reassembler: Reassembler,
+    pub(crate) reassemblers: Reassemblers,
     /// For packets out of reassembly.
     pub(crate) whole_pool: Mempool,
-    /// The reassembler's count of discarded fragments that is already in the counters.
+    /// Their count of discarded fragments that is already in the counters.
     pub(crate) fragments_lost: u64,
     /// Identification of the next IPv6 packet of ours that is cut; begins at random.
     pub(crate) fragment_id: u32,
@@ -189,9 +190,9 @@ impl Context {
         }
     }
 
-    /// Brings the reassembler's losses into the counters.
+    /// Brings losses in reassembly into the counters.
     pub(crate) fn count_lost_fragments(&mut self) {
-        let lost = self.reassembler.discarded();
+        let lost = self.reassemblers.discarded();
         if lost != self.fragments_lost {
             self.counters.add(Counter::FragmentTimeout, lost - self.fragments_lost);
             self.fragments_lost = lost;

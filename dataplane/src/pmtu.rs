@@ -13,7 +13,7 @@ use crate::header::{Protocol, be16, esp, udp};
 use crate::transform::Shape;
 
 pub use learn::{TooBig, path_mtu_after};
-pub use reassembly::one_segment;
+pub use reassembly::{FRAGMENTS_HELD_MAX, Reassemblers, one_segment};
 
 mod learn;
 mod reassembly;

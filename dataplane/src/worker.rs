@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dpdk_sys::{Burst, Eal, Mempool, Reassembler, RxQueue, TxQueue, tsc_cycles};
+use dpdk_sys::{Burst, Eal, Mempool, RxQueue, TxQueue, tsc_cycles};
 
 use crate::counter::{Counter, Counters, Local};
 use crate::esp;
@@ -34,6 +34,7 @@ use crate::neighbour::{self, Neighbours};
 use crate::pipeline::leave::Transmit;
 use crate::pipeline::seal::Outbound;
 use crate::pipeline::{self, Context, Lists, Tables};
+use crate::pmtu::Reassemblers;
 
 /// What a worker does when there is nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,7 +109,7 @@ pub(crate) struct Parts {
     pub(crate) tx: Vec<Option<TxQueue>>,
     pub(crate) pool: Mempool,
     pub(crate) whole_pool: Mempool,
-    pub(crate) reassembler: Reassembler,
+    pub(crate) reassemblers: Reassemblers,
     pub(crate) end: WorkerEnd,
     pub(crate) handover: Handover,
     pub(crate) workers: NonZeroU8,
@@ -144,7 +145,7 @@ impl Worker {
             handover: parts.handover,
             workers: parts.workers,
             error_limit: TokenBucket::new(sizes.icmp_errors_per_s, sizes.icmp_errors_per_s / 10 + 1),
-            reassembler: parts.reassembler,
+            reassemblers: parts.reassemblers,
             whole_pool: parts.whole_pool,
             fragments_lost: 0,
             fragment_id: (parts.seed >> 32 ^ parts.seed & u64::from(u32::MAX)).try_into().unwrap_or(0),
@@ -266,7 +267,7 @@ impl Worker {
     fn expire_fragments(&mut self) {
         if self.cx.now_us >= self.fragments_us {
             self.fragments_us = self.cx.now_us + FRAGMENTS_TURN_US;
-            self.cx.reassembler.expire(tsc_cycles());
+            self.cx.reassemblers.expire(tsc_cycles());
             self.cx.count_lost_fragments();
         }
     }

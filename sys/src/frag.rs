@@ -1,6 +1,6 @@
 //! IP fragments: cutting a packet into copies that fit an MTU (IPv4: RFC 791, 3.2; IPv6, at its source: RFC 8200, 4.5), and
 //! collecting fragments of IPv4 (RFC 791, 3.2) and IPv6 (RFC 8200, 4.5) until a packet is whole. DPDK's `rte_ip_frag` does the work; the lengths that it
-//! trusts are checked here first. Each worker has its own [`Reassembler`], one for each VRF: DPDK tells packets apart by addresses
+//! trusts are checked here first. Each worker has [`Reassembler`]s of its own: DPDK tells packets apart by addresses
 //! and identification alone.
 
 use core::{mem, ptr::NonNull};
@@ -185,7 +185,7 @@ pub enum Reassembly {
     Malformed(Mbuf),
 }
 
-/// Incomplete packets of one VRF. One owner; may move between threads.
+/// Incomplete packets, told apart by addresses and identification. One owner; may move between threads.
 pub struct Reassembler {
     table: NonNull<ffi::rte_ip_frag_tbl>,
     /// Where DPDK puts what is to be freed; emptied after each call. On the heap: it has 288 slots.

@@ -1,4 +1,4 @@
-//! Whatever two configurations are: to apply the one, then the other, is to apply the other to a fresh gateway; and what a site's prefix holds never
+//! Whatever networks, peerings, sites and sizes two configurations have: to apply the one, then the other, is to apply the other to a fresh gateway; and what a site's prefix holds never
 //! has a way in clear.
 
 use std::collections::BTreeMap;

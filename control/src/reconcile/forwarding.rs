@@ -151,8 +151,8 @@ fn tunnel_routes(
 }
 
 /// What is behind the gateway of another appliance, by what was negotiated: its side of the selectors, but for what is ours or known to be
-/// elsewhere: by configuration, or because another such gateway, whose connection's name comes first, has it (`earlier`). The peer has proved
-/// who it is; what it may not do is to take others' traffic.
+/// elsewhere: by configuration, or because another such gateway, whose connection's name comes first, says so too (`earlier`). The peer has proved
+/// who it is; what it may not do is to take the traffic of what is configured.
 fn learned(
     config: &Config,
     connection: &Connection,

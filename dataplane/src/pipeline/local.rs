@@ -61,8 +61,10 @@ fn reassemble(mut packet: Clear, cx: &mut Context) -> Option<Clear> {
     }
     let fragment_at = Ipv6View::new(packet.mbuf.data()).ok().and_then(|view| view.fragment()).map(|f| f.at);
     let outcome = match (packet.inner.family, fragment_at.map(u16::try_from)) {
-        (Family::V4, _) => cx.reassembler.feed_ipv4(packet.mbuf, 0, now_cycles),
-        (Family::V6, Some(Ok(at))) => cx.reassembler.feed_ipv6(packet.mbuf, 0, at, now_cycles),
+        (Family::V4, _) => cx.reassemblers.of(packet.vrf).feed_ipv4(packet.mbuf, 0, now_cycles),
+        (Family::V6, Some(Ok(at))) => {
+            cx.reassemblers.of(packet.vrf).feed_ipv6(packet.mbuf, 0, at, now_cycles)
+        }
         (Family::V6, _) => Reassembly::Malformed(packet.mbuf),
     };
     cx.count_lost_fragments();
@@ -102,12 +104,13 @@ fn reassemble(mut packet: Clear, cx: &mut Context) -> Option<Clear> {
 }
 
 /// DPDK tells incomplete packets apart by addresses and identification alone, and networks may have the same addresses: as long as fragments of
-/// a network wait for each other, their destination, one of ours, is the number of the VRF, an address that no packet has.
+/// a network wait for each other, the number of the VRF stands in front of their destination, one of ours, in place of the prefix.
 fn stand_in(vrf: VrfId, destination: IpAddr) -> IpAddr {
-    let number = u32::from(vrf.0);
     match destination {
-        IpAddr::V4(_) => Ipv4Addr::from_bits(number).into(),
-        IpAddr::V6(_) => Ipv6Addr::from_bits(number.into()).into(),
+        IpAddr::V4(own) => Ipv4Addr::from_bits(u32::from(vrf.0) << 16 | own.to_bits() & 0xffff).into(),
+        IpAddr::V6(own) => {
+            Ipv6Addr::from_bits(u128::from(vrf.0) << 112 | own.to_bits() & (u128::MAX >> 16)).into()
+        }
     }
 }
 

@@ -215,7 +215,12 @@ fn enter(
                 if entering.is_full() {
                     seal::seal(entering, leaving, tables, cx);
                 }
-                put(entering, Entering::whole(mbuf, id, inner, Fit::Whole), &mut cx.counters);
+                // No piece is shorter than the family's least MTU: through a narrower tunnel its ESP packet is cut.
+                let (inner, fit) = match mbuf.data().len() <= usize::from(inner_mtu_bytes) {
+                    true => (inner, Fit::Whole),
+                    false => (Inner { dont_fragment: false, ..inner }, Fit::FragmentOuter),
+                };
+                put(entering, Entering::whole(mbuf, id, inner, fit), &mut cx.counters);
             }
         }
     }

@@ -1,9 +1,54 @@
-//! What comes out of `dpdk_sys`'s reassembly, made into a packet like any other: one segment, with a right header checksum.
+//! Reassembly: a worker's tables of incomplete packets, and what comes out of them, made into a packet like any other: one segment, with a right
+//! header checksum.
 
-use dpdk_sys::{Mbuf, Mempool};
+use dpdk_sys::{Eal, Error, MAX_FRAGMENTS, Mbuf, Mempool, Reassembler, ReassemblyOptions};
 
 use crate::counter::Counter;
+use crate::forwarding::VrfId;
 use crate::header::ipv4;
+
+/// Packets from the underlay that may be incomplete at a time.
+const UNDERLAY_PACKETS: u32 = 256;
+/// The same of all networks together, where fragments are for our own addresses only.
+const NETWORK_PACKETS: u32 = 32;
+/// Packets of a pool that a worker's incomplete packets hold at most, whoever floods it.
+pub const FRAGMENTS_HELD_MAX: u32 = (UNDERLAY_PACKETS + NETWORK_PACKETS) * (MAX_FRAGMENTS - 1);
+
+/// A worker's incomplete packets: of the underlay, and of the networks, whose hosts take no room from IKE and ESP.
+pub struct Reassemblers {
+    underlay: Reassembler,
+    networks: Reassembler,
+}
+
+impl Reassemblers {
+    /// Makes empty tables.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn new(eal: &Eal) -> Result<Self, Error> {
+        let table = |max_packets| {
+            Reassembler::new(eal, &ReassemblyOptions { max_packets, ..ReassemblyOptions::default() })
+        };
+        Ok(Self { underlay: table(UNDERLAY_PACKETS)?, networks: table(NETWORK_PACKETS)? })
+    }
+
+    /// The table for packets of `vrf`.
+    pub fn of(&mut self, vrf: VrfId) -> &mut Reassembler {
+        if vrf == VrfId::UNDERLAY { &mut self.underlay } else { &mut self.networks }
+    }
+
+    /// Discards what has been incomplete for too long; call it now and then.
+    pub fn expire(&mut self, now_cycles: u64) {
+        self.underlay.expire(now_cycles);
+        self.networks.expire(now_cycles);
+    }
+
+    /// Fragments discarded so far: too late, too many, overlapping, or no room in a table.
+    #[must_use]
+    pub fn discarded(&self) -> u64 {
+        self.underlay.discarded() + self.networks.discarded()
+    }
+}
 
 /// Copies a reassembled packet, whose data begins with its IP header, into one segment of `pool` (which has room for long
 /// packets), and computes the IPv4 header checksum that reassembly leaves open.

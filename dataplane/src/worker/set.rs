@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use dpdk_sys::{Eal, Mempool, Reassembler, ReassemblyOptions, RxQueue, TxQueue};
+use dpdk_sys::{Eal, Mempool, RxQueue, TxQueue};
 
 use super::{Idle, Parts, Sizes, Stats, Worker};
 use crate::counter::Counters;
@@ -15,6 +15,7 @@ use crate::forwarding::PortIndex;
 use crate::gcm::Kernel;
 use crate::handover;
 use crate::message::{ControlEnd, RingSizes, channel};
+use crate::pmtu::Reassemblers;
 use crate::spi::{BUCKETS, Bucket, Spi};
 
 /// Queues and place of one worker.
@@ -165,7 +166,7 @@ impl WorkerSet {
                     tx: part.tx,
                     pool: part.pool,
                     whole_pool: part.whole_pool,
-                    reassembler: Reassembler::new(eal, &ReassemblyOptions::default())?,
+                    reassemblers: Reassemblers::new(eal)?,
                     end,
                     handover,
                     workers,

@@ -1,8 +1,8 @@
 //! What is for the gateway itself, and what is for nobody: answered, refused, counted, never fatal.
 
 use crate::lab::{
-    self, Gateway, HOST, LAN, OURS, Options, PEER, Site, TUNNEL, WAN, across, frame, framed, inbound,
-    outbound, packet,
+    self, Gateway, HOST, LAN, OURS, Options, PEER, Site, TUNNEL, WAN, across, forwarded, frame, framed,
+    inbound, outbound, packet,
 };
 use crossgate_dataplane::counter::Counter::{self, *};
 use crossgate_dataplane::forwarding::{Interface, InterfaceId, PortIndex, VrfId};
@@ -13,6 +13,8 @@ use crossgate_dataplane::header::ipv4::write_checksum;
 use crossgate_dataplane::header::vlan::VlanId;
 use crossgate_dataplane::message::{Command, Event, NeighbourEntry};
 use proptest::prelude::*;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 /// Echo request 1/1 without data.
 const ECHO: [u8; 8] = [8, 0, 0xf7, 0xfd, 0, 1, 0, 1];
@@ -48,24 +50,58 @@ fn ping_to_our_address_is_answered_on_both_sides() {
     one.finish();
 }
 
-/// An IPv4 packet in two pieces, as its sender cuts it: the first with `first_bytes` of the payload.
+/// A packet in two pieces, as its sender cuts it: the first with `first_bytes` of the payload.
 fn cut(packet: &[u8], first_bytes: usize) -> [Vec<u8>; 2] {
-    let (head, payload) = packet.split_at(20);
-    let piece = |field: u16, payload: &[u8]| {
-        let mut piece = [head, payload].concat();
-        let total_bytes = u16::try_from(piece.len()).expect("short");
-        piece[2..4].copy_from_slice(&total_bytes.to_be_bytes());
-        piece[6..8].copy_from_slice(&field.to_be_bytes());
-        write_checksum(&mut piece[..20]);
+    let is_v6 = packet[0] >> 4 == 6;
+    let (head, payload) = packet.split_at(if is_v6 { 40 } else { 20 });
+    let piece = |at: usize, more: bool, payload: &[u8]| {
+        let at = u16::try_from(at / 8).expect("short");
+        let mut piece = head.to_vec();
+        if is_v6 {
+            let field = at << 3 | u16::from(more);
+            let next = std::mem::replace(&mut piece[6], 44);
+            piece.extend([&[next, 0][..], &field.to_be_bytes(), &[0, 0, 0, 7]].concat());
+        }
+        piece.extend_from_slice(payload);
+        if is_v6 {
+            let bytes = u16::try_from(piece.len() - 40).expect("short");
+            piece[4..6].copy_from_slice(&bytes.to_be_bytes());
+        } else {
+            let total_bytes = u16::try_from(piece.len()).expect("short");
+            piece[2..4].copy_from_slice(&total_bytes.to_be_bytes());
+            piece[6..8].copy_from_slice(&(at | u16::from(more) << 13).to_be_bytes());
+            write_checksum(&mut piece[..20]);
+        }
         piece
     };
     let (first, last) = payload.split_at(first_bytes);
-    [piece(0x2000, first), piece(u16::try_from(first_bytes / 8).expect("short"), last)]
+    [piece(0, true, first), piece(first_bytes, false, last)]
 }
 
-#[test]
-fn long_ping_to_our_address_is_put_together_in_its_own_network() {
-    const TWIN: VrfId = VrfId(2);
+/// An echo message of 1800 bytes: a request, or the reply to it.
+fn long_echo(is_reply: bool, fill: u8, source: IpAddr, destination: IpAddr) -> Vec<u8> {
+    let mut message = vec![fill; 1800];
+    message[..8].fill(0);
+    let sum = match (source, destination) {
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            message[0] = 128 + u8::from(is_reply);
+            Sum::pseudo_v6(source, destination, Protocol::ICMPV6, message.len())
+        }
+        _ => {
+            message[0] = if is_reply { 0 } else { 8 };
+            Sum::new()
+        }
+    };
+    message[7] = fill;
+    let checksum = sum.plus(&message).finish();
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    message
+}
+
+const TWIN: VrfId = VrfId(2);
+
+/// Site 1's gateway, with a second network of the same addresses on a VLAN.
+fn with_twin() -> Gateway {
     let mut builder = lab::builder(Site(1));
     let twin = Interface {
         port: PortIndex(1),
@@ -73,51 +109,114 @@ fn long_ping_to_our_address_is_put_together_in_its_own_network() {
         vrf: TWIN,
         mac: OURS[LAN],
         mtu_bytes: 1500,
-        addresses: vec![lab::net("10.1.0.1/24")],
+        addresses: vec![lab::net("10.1.0.1/24"), lab::net("fd00:1::1/64")],
     };
     builder.interface(InterfaceId(2), twin);
     let mut one = Gateway::with(Site(1), 1, builder.build().expect("consistent"));
-    for interface in [InterfaceId(1), InterfaceId(2)] {
-        let entry = NeighbourEntry { interface, address: Site(1).host(false), mac: HOST };
+    for (interface, v6) in [(1, false), (1, true), (2, false), (2, true)] {
+        let entry =
+            NeighbourEntry { interface: InterfaceId(interface), address: Site(1).host(v6), mac: HOST };
         one.command(0, Command::LearnNeighbour(entry));
     }
     one.moved();
+    one
+}
+
+#[test]
+fn long_ping_to_our_address_is_put_together_in_its_own_network() {
+    for v6 in [false, true] {
+        let mut one = with_twin();
+        let (host, own) = (Site(1).host(v6), Site(1).own(v6));
+        let protocol = if v6 { Protocol::ICMPV6 } else { Protocol::ICMP };
+        let request = |fill| packet(host, own, protocol, 7, &long_echo(false, fill, host, own));
+        let ether_type = if v6 { [0x86, 0xdd] } else { [8, 0] };
+        let tagged = |packet: &[u8]| {
+            framed(OURS[LAN], HOST, EtherType::VLAN, &[&[0, 20][..], &ether_type, packet].concat())
+        };
+        // The same addresses and identification in two networks, and pieces that come by turns.
+        let [first, last] = cut(&request(0xa1), 1440);
+        let [twin_first, twin_last] = cut(&request(0xb2), 1440);
+        one.arrive(LAN, &frame(OURS[LAN], HOST, &first));
+        one.arrive(LAN, &tagged(&twin_last));
+        one.arrive(LAN, &tagged(&twin_first));
+        one.arrive(LAN, &frame(OURS[LAN], HOST, &last));
+        one.run();
+        let answers = one.sent(LAN);
+        assert_eq!(answers.len(), 4, "{:?}", one.moved());
+        let header = if v6 { 48 } else { 20 };
+        let payload = |pieces: &[Vec<u8>], at: usize| [&pieces[0][at..], &pieces[1][at..]].concat();
+        assert_eq!(payload(&answers[..2], 14 + 4 + header), long_echo(true, 0xb2, own, host));
+        assert_eq!(payload(&answers[2..], 14 + header), long_echo(true, 0xa1, own, host));
+        let expected = [
+            (RxPackets, 4),
+            (TxPackets, 4),
+            (Originated, 6),
+            (IcmpEchoConsumed, 2),
+            (FragmentsHeld, 4),
+            (FragmentsMerged, 4),
+            (Reassembled, 2),
+            (Fragmented, 2),
+        ];
+        assert_eq!(sorted(one.moved()), sorted(expected.to_vec()));
+        one.finish();
+    }
+}
+
+#[test]
+fn long_ping_out_of_a_narrow_tunnel_is_answered_into_it() {
+    let narrow = Options { path_mtu: 1300, ..Options::default() };
+    let [mut one, mut two] = lab::pair(&narrow);
+    for v6 in [false, true] {
+        let (far, own) = (Site(2).host(v6), Site(1).own(v6));
+        let protocol = if v6 { Protocol::ICMPV6 } else { Protocol::ICMP };
+        let request = packet(far, own, protocol, 7, &long_echo(false, 0xc3, far, own));
+        for piece in cut(&request, 1000) {
+            two.arrive(LAN, &frame(OURS[LAN], HOST, &piece));
+        }
+        two.run();
+        for esp in two.sent(WAN) {
+            one.arrive(WAN, &forwarded(esp));
+        }
+        one.run();
+        let answers = one.sent(WAN);
+        assert!(!answers.is_empty() && answers.iter().all(|esp| esp.len() <= 14 + 1300), "{:?}", one.moved());
+        for esp in answers {
+            two.arrive(WAN, &forwarded(esp));
+        }
+        two.run();
+        let header = 14 + if v6 { 48 } else { 20 };
+        let payload: Vec<u8> = two.sent(LAN).iter().flat_map(|piece| piece[header..].to_vec()).collect();
+        assert_eq!(payload, long_echo(true, 0xc3, own, far));
+    }
+    one.finish();
+    two.finish();
+}
+
+#[test]
+fn flood_of_fragments_in_a_network_leaves_the_underlay_its_room() {
+    let mut one = with_twin();
     let (host, own) = (Site(1).host(false), Site(1).own(false));
-    let ping = |kind: u8, fill: u8| {
-        let mut message = vec![fill; 1800];
-        message[..8].copy_from_slice(&[kind, 0, 0, 0, 0, 1, 0, 1]);
-        let checksum = Sum::new().plus(&message).finish();
-        message[2..4].copy_from_slice(&checksum.to_be_bytes());
-        message
-    };
-    let request = |fill| packet(host, own, Protocol::ICMP, 7, &ping(8, fill));
-    let tagged = |to: Mac, from: Mac, packet: &[u8]| {
-        framed(to, from, EtherType::VLAN, &[&[0, 20, 8, 0], packet].concat())
-    };
-    // The same addresses and identification in two networks, and pieces that come by turns.
-    let [first, last] = cut(&request(0xa1), 1480);
-    let [twin_first, twin_last] = cut(&request(0xb2), 1480);
-    one.arrive(LAN, &frame(OURS[LAN], HOST, &first));
-    one.arrive(LAN, &tagged(OURS[LAN], HOST, &twin_last));
-    one.arrive(LAN, &tagged(OURS[LAN], HOST, &twin_first));
-    one.arrive(LAN, &frame(OURS[LAN], HOST, &last));
+    let [mut first, _] = cut(&packet(host, own, Protocol::ICMP, 7, &long_echo(false, 1, host, own)), 1440);
+    for number in 0..400_u16 {
+        first[4..6].copy_from_slice(&number.to_be_bytes());
+        write_checksum(&mut first[..20]);
+        one.arrive(LAN, &frame(OURS[LAN], HOST, &first));
+    }
     one.run();
-    let answers = one.sent(LAN);
-    assert_eq!(answers.len(), 4, "{:?}", one.moved());
-    let payload = |pieces: &[Vec<u8>], at: usize| [&pieces[0][at..], &pieces[1][at..]].concat();
-    assert_eq!(payload(&answers[..2], 14 + 4 + 20), ping(0, 0xb2));
-    assert_eq!(payload(&answers[2..], 14 + 20), ping(0, 0xa1));
-    let expected = [
-        (RxPackets, 4),
-        (TxPackets, 4),
-        (Originated, 6),
-        (IcmpEchoConsumed, 2),
-        (FragmentsHeld, 4),
-        (FragmentsMerged, 4),
-        (Reassembled, 2),
-        (Fragmented, 2),
-    ];
-    assert_eq!(sorted(one.moved()), sorted(expected.to_vec()));
+    let (peer, public) = (Site(2).public(false), Site(1).public(false));
+    for piece in cut(&packet(peer, public, Protocol::ICMP, 7, &long_echo(false, 2, peer, public)), 1440) {
+        one.arrive(WAN, &frame(OURS[WAN], PEER, &piece));
+    }
+    one.run();
+    assert_eq!(one.sent(WAN).len(), 2, "{:?}", one.moved());
+    // The rest is given up in time.
+    let given_up = |one: &Gateway| one.counters().get(FragmentTimeout);
+    assert!(given_up(&one) >= 300, "{:?}", one.moved());
+    let began = Instant::now();
+    while given_up(&one) < 400 && began.elapsed() < Duration::from_secs(30) {
+        one.run();
+    }
+    assert_eq!(given_up(&one), 400);
     one.finish();
 }
 
