@@ -32,11 +32,11 @@ impl Authentication {
     }
 
     /// Whether an IKE SA that was authenticated under `self` still stands under `other`. New certificates, anchors and CRLs count from the next
-    /// IKE_AUTH on: renewing a certificate must not cost a tunnel. That SHA-1 does not do any more is another matter.
+    /// IKE_AUTH on: renewing a certificate must not cost a tunnel. That SHA-1 does not do any more is another matter; that it does costs nothing.
     pub(crate) fn is_same_proof(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::SharedKey(one), Self::SharedKey(other)) => one == other,
-            (Self::Certificate(one), Self::Certificate(other)) => one.allow_sha1 == other.allow_sha1,
+            (Self::Certificate(one), Self::Certificate(other)) => !one.allow_sha1 || other.allow_sha1,
             _ => false,
         }
     }

@@ -242,7 +242,14 @@ impl AuthAwaited {
         let other_way =
             |config: &ConnectionConfig| config.authentication.certificate().is_some() != by_signature;
         let chosen = fitting.min_by_key(|config| (other_way(config), config.remote_id.is_none()));
-        chosen.map(Arc::clone).ok_or(IkeError::UnknownPeer(peer.clone()))
+        let config = chosen.map(Arc::clone).ok_or(IkeError::UnknownPeer(peer.clone()))?;
+        // It had what was agreed on when the peer began.
+        let Secured { suite, additional, .. } = &self.secured;
+        if config.ike_suites.contains(suite) && config.additional.contains(additional) {
+            Ok(config)
+        } else {
+            Err(IkeError::Reconfigured)
+        }
     }
 
     fn establish(

@@ -6,6 +6,7 @@ use crossgate_pki::{Certificate, KeyKind};
 use super::certificates::{Given, failure, given, name};
 use super::*;
 use crate::auth::{Authentication, CertificateAuthentication};
+use crate::crypto::kex::Group;
 use crate::sa::State;
 use crate::status::Census;
 
@@ -96,6 +97,18 @@ fn a_responder_refuses_a_peer_whose_connection_changed_or_went_meanwhile() {
 }
 
 #[test]
+fn a_responder_refuses_algorithms_that_it_has_not_any_more_when_the_peer_proves_itself() {
+    let mut pair = until(1, |state| matches!(state, State::AuthAwaited(_)));
+    let change = configure(1, |_, config| {
+        config.ike_suites.iter_mut().for_each(|suite| suite.group = Group::Modp4096);
+    });
+    pair.command(1, change);
+    pair.run_for(Duration::from_millis(500));
+    assert!(failure(&pair, 0).contains("TEMPORARY_FAILURE"), "{}\n{}", failure(&pair, 0), pair.trace());
+    assert_eq!([0, 1].map(|index| pair.count(index, What::Established)), [0, 0], "{}", pair.trace());
+}
+
+#[test]
 fn a_responder_comes_up_under_the_configuration_in_force() {
     let mut pair = until(1, PROVING);
     pair.command(1, configure(1, |_, config| config.children[0].name = Arc::from("renamed")));
@@ -144,15 +157,21 @@ fn a_tunnel_ends_with_what_it_was_allowed_to_be_proven_by_but_not_with_a_renewed
     assert_eq!(pair.count(1, What::Established), 1, "{}", pair.trace());
     pair.assert_up("renewed");
 
-    let mut lax = config(1, |_, _| {});
-    let Authentication::Certificate(by) = &lax.authentication else { panic!("by certificates") };
-    lax.authentication = Authentication::Certificate(Arc::new(CertificateAuthentication {
-        credential: Arc::clone(&by.credential),
-        trust: Arc::clone(&by.trust),
-        rsa_padding: by.rsa_padding,
-        allow_sha1: true,
-    }));
-    pair.command(1, Command::Configure(Box::new(lax)));
+    let sha1 = |allow_sha1| {
+        let mut wanted = config(1, |_, _| {});
+        let Authentication::Certificate(by) = &wanted.authentication else { panic!("by certificates") };
+        wanted.authentication = Authentication::Certificate(Arc::new(CertificateAuthentication {
+            credential: Arc::clone(&by.credential),
+            trust: Arc::clone(&by.trust),
+            rsa_padding: by.rsa_padding,
+            allow_sha1,
+        }));
+        Command::Configure(Box::new(wanted))
+    };
+    pair.command(1, sha1(true));
+    settle(&mut pair);
+    assert_eq!(pair.count(1, What::Established), 1, "what is allowed besides ends nothing\n{}", pair.trace());
+    pair.command(1, sha1(false));
     settle(&mut pair);
     assert_eq!(pair.count(1, What::Established), 2, "{}", pair.trace());
     pair.assert_up("anew");
