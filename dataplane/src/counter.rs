@@ -277,7 +277,7 @@ counters! {
     Ipv4Runt "ipv4_runt" Drop Packets "Frame ends inside its IPv4 header." "A broken sender on this link.";
     Ipv4BadVersion "ipv4_bad_version" Drop Packets "Version field is not 4." "A broken sender on this link.";
     Ipv4BadHeaderLength "ipv4_bad_header_length" Drop Packets "Header length field is below 20 bytes or beyond the packet." "A broken sender on this link.";
-    Ipv4BadTotalLength "ipv4_bad_total_length" Drop Packets "Total length is below the header's or beyond the frame." "A broken sender on this link.";
+    Ipv4BadTotalLength "ipv4_bad_total_length" Drop Packets "Total length is below the header's or beyond the frame." "On an af_packet port, fragments that the kernel joined and cut to the port's frame size (see its framesz=); else a broken sender.";
     Ipv4BadChecksum "ipv4_bad_checksum" Drop Packets "Header checksum is wrong." "Bad cable or memory, or a sender's checksum offload that does not work here.";
     Ipv4Options "ipv4_options" Drop Packets "IPv4 options, which this gateway does not forward." "Let the sender leave options out.";
     Ipv4BadAddress "ipv4_bad_address" Drop Packets "Source or destination that must not be forwarded (loopback, unspecified, multicast or broadcast source)." "A misconfigured or hostile sender.";

@@ -7,7 +7,7 @@ use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Host, MARK, bulk, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 #[test]
@@ -27,9 +27,12 @@ fn its_own_addresses_answer_on_both_sides_in_both_families() {
         ping_until_answered(host, own.parse().unwrap(), Duration::from_secs(20)).unwrap();
         ping(host, own.parse().unwrap(), 20, 56, false).unwrap().all_answered().unwrap();
         ping(host, own.parse().unwrap(), 5, 1400, false).unwrap().all_answered().unwrap();
-        // In fragments: as ESP and IKE may come on the public side, and as operators try it on both.
-        for bytes in [1800, 8000] {
-            ping(host, own.parse().unwrap(), 5, bytes, false).unwrap().all_answered().unwrap();
+        // In fragments: as ESP and IKE may come on the public side, and as operators try it on both. A packet socket has
+        // the kernel join those of IPv4 and cuts the whole to a frame's 2,048 bytes, so IPv6 alone shows more than two.
+        let own: IpAddr = own.parse().unwrap();
+        let sizes: &[_] = if own.is_ipv4() { &[1800] } else { &[1800, 8000] };
+        for &bytes in sizes {
+            ping(host, own, 5, bytes, false).unwrap().all_answered().unwrap();
         }
     }
     let mac = |device| {
