@@ -18,7 +18,7 @@ use crate::authentication::{self, Authentication, Trusts};
 use crate::choice::Choice;
 use crate::document::Section;
 use crate::environment::Environment;
-use crate::gateway::VirtualNetworkGateway;
+use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::identity::Identity;
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
@@ -291,18 +291,18 @@ fn traffic_selectors(
         let problem = "the connection has traffic_selectors of its own, which this would replace";
         report.error(&flag.place, problem, "leave one of the two out");
     }
-    let selectors = own.map(|own| ends.read(own, report));
+    let own = own.map(|own| ends.read(own, report));
     let gateway = found.gateway?;
     found.network?;
     found.peer?;
-    let pairs = by_policy.is_some_and(|flag| flag.value);
-    Some(
-        selectors.unwrap_or_else(
-            || {
-                if pairs { ends.prefix_pairs() } else { ends.by_default(gateway.vpn_type) }
-            },
-        ),
-    )
+    Some(own.unwrap_or_else(|| {
+        let flag = by_policy.filter(|flag| flag.value);
+        let pairs = flag.is_some() || gateway.vpn_type == VpnType::PolicyBased;
+        let selectors = if pairs { ends.prefix_pairs() } else { ends.by_default(gateway.vpn_type) };
+        let place = flag.map_or_else(|| section.place.clone(), |flag| flag.place);
+        selectors.check_size(pairs, &place, report);
+        selectors
+    }))
 }
 
 /// Our end: the gateway's first public address of the family of the peer's. The underlay has to lead to the peer.

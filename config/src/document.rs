@@ -1,5 +1,7 @@
 //! The file as sections and keys, each with its place. What a reader does not take from a section is an unknown key.
 
+mod elsewhere;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -219,9 +221,13 @@ impl<'i> Section<'i> {
         Some(name)
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that nobody asked for, those that the cloud's gateway has with what stands for them here.
     pub(crate) fn finish(self, report: &mut Report<'_>) {
         for (key, (line, _)) in &self.entries {
+            if let Some((problem, remedy)) = elsewhere::find(&self.place.key, key) {
+                report.error(&self.place_at(&printable(key), *line), problem, remedy);
+                continue;
+            }
             let remedy = match did_you_mean(key, self.known.iter().copied()) {
                 Some(meant) => format!("did you mean \"{meant}\"?"),
                 None => {

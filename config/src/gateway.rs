@@ -182,11 +182,17 @@ fn built_in(sku: Sku, generation: Option<Located<Generation>>, report: &mut Repo
     Size { sku, generation: row.generation, limits: row.limits }
 }
 
-/// Two public addresses of one family are for active-active gateways.
+/// Two public addresses of one family are for active-active gateways, of which there are none yet.
 fn check_active_active(addresses: &[IpAddr], sku: Sku, place: &Place, report: &mut Report<'_>) {
-    let several =
-        [true, false].iter().any(|ipv4| addresses.iter().filter(|a| a.is_ipv4() == *ipv4).count() > 1);
-    if several && !sku.is_active_active() {
+    let of_family = |ipv4| addresses.iter().filter(move |address| address.is_ipv4() == ipv4);
+    let unused =
+        [true, false].into_iter().find_map(|ipv4| of_family(ipv4).next().zip(of_family(ipv4).nth(1)));
+    let Some((first, second)) = unused else { return };
+    if sku.is_active_active() {
+        let problem =
+            format!("{second} is not used: of each family tunnels begin at the first address, {first}");
+        report.warning(place, problem, "leave it out, or give it to a gateway of another network");
+    } else {
         let problem =
             format!("a gateway of size {} cannot be active-active, with two public addresses", sku.word());
         report.error(place, problem, "leave one address of each family, or take a larger sku");

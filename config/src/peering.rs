@@ -9,7 +9,7 @@ use crate::gateway::VirtualNetworkGateway;
 use crate::local_network_gateway::LocalNetworkGateway;
 use crate::name::Name;
 use crate::network::VirtualNetwork;
-use crate::prefix::overlap;
+use crate::prefix::{overlap, taken_by};
 use crate::report::{Located, Place, Report};
 use crate::shelf::Shelf;
 
@@ -85,6 +85,7 @@ pub(crate) fn read(
         check_pair(peering, &peerings, place, report);
         check_transit(peering, &peerings, around, place, report);
         check_prefixes(peering, around, place, report);
+        check_routes(peering, around, place, report);
     }
     peerings
 }
@@ -163,7 +164,17 @@ fn check_transit(
         let remedy = format!("add allow_gateway_transit = true to the peering from \"{far}\" to \"{near}\"");
         report.error(place, problem, remedy);
     }
-    if gateway_of(far).is_none() && around.gateways.is_complete() {
+    let circle = circle(peering, peerings);
+    if let Some(circle) = circle.as_ref().filter(|circle| circle.iter().all(|network| near <= *network)) {
+        let names: Vec<&str> = circle.iter().map(|network| network.as_str()).collect();
+        let problem = format!("the networks use each other's gateways in a circle: {}", names.join(", "));
+        report.error(
+            place,
+            problem,
+            "take use_remote_gateways out of the peering of the network that has the gateway",
+        );
+    }
+    if circle.is_none() && gateway_of(far).is_none() && around.gateways.is_complete() {
         let problem = format!("the network \"{far}\" has no gateway that could be used");
         report.error(
             place,
@@ -184,6 +195,24 @@ fn check_transit(
     }
 }
 
+/// The networks whose gateways are used in turn, from this peering's network back to it, if that is where it leads.
+fn circle<'a>(
+    peering: &'a VirtualNetworkPeering,
+    peerings: &'a Shelf<VirtualNetworkPeering>,
+) -> Option<Vec<&'a Name>> {
+    let mut networks = vec![&peering.virtual_network];
+    let mut far = &peering.remote_virtual_network;
+    while *far != peering.virtual_network {
+        if networks.contains(&far) {
+            return None; // a circle further on
+        }
+        networks.push(far);
+        let mut onward = peerings.sound().values().filter(|next| next.use_remote_gateways);
+        far = &onward.find(|next| next.virtual_network == *far)?.remote_virtual_network;
+    }
+    Some(networks)
+}
+
 /// What is behind a tunnel of a network cannot be in a peered network too.
 fn check_prefixes(
     peering: &VirtualNetworkPeering,
@@ -192,16 +221,7 @@ fn check_prefixes(
     report: &mut Report<'_>,
 ) {
     let Some(far) = around.networks.sound().get(&peering.remote_virtual_network) else { return };
-    for connection in around.connections.sound().values() {
-        let gateway = around.gateways.sound().get(&connection.gateway);
-        let peer = match &connection.remote {
-            Remote::LocalNetworkGateway(name) => around.peers.sound().get(name),
-            Remote::Gateway { described, .. } => Some(&**described),
-        };
-        let Some((_, peer)) = gateway.filter(|own| own.virtual_network == peering.virtual_network).zip(peer)
-        else {
-            continue;
-        };
+    for peer in peers_of(&peering.virtual_network, around) {
         let sites = peer.prefixes.iter().filter(|prefix| prefix.prefix_len() > 0);
         let mut clashes = sites.flat_map(|site| {
             far.address_space.iter().filter(|space| overlap(**space, *site)).map(move |space| (site, space))
@@ -212,4 +232,42 @@ fn check_prefixes(
             report.error(place, problem, remedy);
         }
     }
+}
+
+/// What a network reaches through a peering, and with gateway transit through the other network's tunnels, its own static routes must not take from there.
+fn check_routes(
+    peering: &VirtualNetworkPeering,
+    around: &Around<'_>,
+    place: &Place,
+    report: &mut Report<'_>,
+) {
+    let networks = around.networks.sound();
+    let ends = networks.get(&peering.virtual_network).zip(networks.get(&peering.remote_virtual_network));
+    let Some((near, far)) = ends else { return };
+    let mut reached: Vec<_> = far.address_space.iter().map(|space| (*space, &far.name)).collect();
+    if peering.use_remote_gateways {
+        let sites = peers_of(&far.name, around);
+        reached.extend(sites.flat_map(|peer| peer.prefixes.iter().map(|site| (*site, &peer.name))));
+    }
+    let taken =
+        reached.into_iter().find_map(|(prefix, of)| Some((taken_by(prefix, &near.routes)?, prefix, of)));
+    if let Some((route, prefix, of)) = taken {
+        let problem = format!(
+            "the route to {route} of the network \"{}\" would take packets for {prefix} of \"{of}\" elsewhere, in clear",
+            near.name
+        );
+        report.error(place, problem, "take the route out of the network, or the peering out");
+    }
+}
+
+/// The peers of a network's gateways.
+fn peers_of<'a>(network: &'a Name, around: &Around<'a>) -> impl Iterator<Item = &'a LocalNetworkGateway> {
+    let (gateways, peers) = (around.gateways.sound(), around.peers.sound());
+    around.connections.sound().values().filter_map(move |connection| {
+        gateways.get(&connection.gateway).filter(|own| own.virtual_network == *network)?;
+        match &connection.remote {
+            Remote::LocalNetworkGateway(name) => peers.get(name),
+            Remote::Gateway { described, .. } => Some(&**described),
+        }
+    })
 }

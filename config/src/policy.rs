@@ -1,5 +1,6 @@
 //! IPsec/IKE policy of a connection: which algorithms are offered and accepted, and for how long keys live.
 
+pub(crate) mod agreement;
 pub mod algorithm;
 
 use std::ops::RangeInclusive;

@@ -90,6 +90,14 @@ pub(crate) fn within(prefix: IpNet, spaces: &[IpNet]) -> bool {
     spaces.iter().any(|space| space.contains(&prefix))
 }
 
+/// The first of `routes` that would take packets for `prefix` away from where that leads, by being as long or longer. A default route is for what
+/// has no route of its own, so that only another default route takes from it.
+pub(crate) fn taken_by(prefix: IpNet, routes: &[StaticRoute]) -> Option<IpNet> {
+    let takes =
+        |route: IpNet| prefix.contains(&route) && (prefix.prefix_len() > 0 || route.prefix_len() == 0);
+    routes.iter().map(|route| route.prefix).find(|route| takes(*route))
+}
+
 /// Reports each prefix of one list that overlaps an earlier one, and returns the sound ones.
 pub(crate) fn without_overlaps(prefixes: Vec<Located<IpNet>>, report: &mut Report<'_>) -> Vec<IpNet> {
     let mut sound: Vec<IpNet> = Vec::with_capacity(prefixes.len());

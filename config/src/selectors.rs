@@ -16,6 +16,27 @@ pub struct TrafficSelectors {
     pub remote: Vec<IpNet>,
 }
 
+impl TrafficSelectors {
+    /// Reports more selectors than one side of a tunnel can name, and, of selectors `by_policy`, more pairs than there may be.
+    pub(crate) fn check_size(&self, by_policy: bool, place: &Place, report: &mut Report<'_>) {
+        let pairs: usize = [true, false]
+            .into_iter()
+            .map(|ipv4| {
+                let of_family = |side: &[IpNet]| side.iter().filter(|prefix| is_ipv4(prefix) == ipv4).count();
+                of_family(&self.local) * of_family(&self.remote)
+            })
+            .sum();
+        let most = self.local.len().max(self.remote.len());
+        let remedy = "join prefixes that lie side by side, or let everything travel: any-to-any";
+        if by_policy && pairs > PAIRS_MAX {
+            report.error(place, format!("{pairs} pairs of prefixes are more than {PAIRS_MAX}"), remedy);
+        } else if most > SIDE_MAX {
+            let problem = format!("{most} prefixes on one side are more than a tunnel can name, {SIDE_MAX}");
+            report.error(place, problem, remedy);
+        }
+    }
+}
+
 /// What the selectors of a connection have to fit.
 pub(crate) struct Ends<'a> {
     /// The network's address space.
@@ -96,11 +117,7 @@ impl Ends<'_> {
             ),
         };
         section.finish(report);
-        let pairs = selectors.local.len() * selectors.remote.len();
-        if pairs > PAIRS_MAX {
-            let problem = format!("{pairs} pairs of prefixes are more than {PAIRS_MAX}");
-            report.error(&place, problem, "join prefixes that lie side by side, or leave the table out");
-        }
+        selectors.check_size(true, &place, report);
         for (ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
             let has = |side: &[IpNet]| side.iter().any(|prefix| is_ipv4(prefix) == ipv4);
             let known = !selectors.local.is_empty() && !selectors.remote.is_empty();
@@ -141,6 +158,8 @@ fn is_ipv4(prefix: &IpNet) -> bool {
 
 /// Azure's bound of trafficSelectorPolicies.
 const PAIRS_MAX: usize = 100;
+/// A payload of traffic selectors counts them in one byte (RFC 7296, 3.13).
+const SIDE_MAX: usize = 255;
 
 const EVERYTHING: [IpNet; 2] = [
     IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, 0)),

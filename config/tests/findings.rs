@@ -120,6 +120,63 @@ fn flaws_of_networks_are_found() {
     run("network.txt");
 }
 
+/// As many prefixes as that, side by side, as the file lists them.
+fn prefixes(first: u8, count: u16) -> String {
+    let all: Vec<String> =
+        (0..count).map(|number| format!("\"10.{first}.{}.{}/30\"", number / 64, number % 64 * 4)).collect();
+    format!("[{}]", all.join(", "))
+}
+
+/// The base with so many prefixes in the network and behind the peer, and more at its end.
+fn with_prefixes(network: u16, peer: u16, more: &str) -> String {
+    let space = format!("address_space = {}\n", prefixes(1, network));
+    BASE.replace("address_space = [\"10.1.0.0/16\", \"fd00:1::/48\"]", &space)
+        .replace("gateway_subnet = \"10.1.255.0/27\"", "gateway_subnet = \"10.1.0.0/30\"")
+        .replace("addresses = [\"10.1.0.1/24\", \"fd00:1::1/64\"]", "addresses = [\"10.1.0.1/30\"]")
+        .replace(
+            "prefixes = [\"10.2.0.0/16\", \"fd00:2::/48\"]",
+            &format!("prefixes = {}", prefixes(2, peer)),
+        )
+        + more
+}
+
+#[test]
+fn more_prefixes_than_there_may_be_are_found() {
+    let too_many = |said: &str| said.lines().filter(|line| line.contains(" more than ")).count();
+    assert_eq!(too_many(&said_of(&with_prefixes(600, 1000, ""))), 0);
+    let said = said_of(&with_prefixes(601, 1001, ""));
+    for words in [
+        "virtual_network[site-a].address_space: 601 prefixes are more than 600",
+        "local_network_gateway[site-b].prefixes: 1001 prefixes are more than 1000",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn more_selectors_than_a_tunnel_can_have_are_found() {
+    let by_policy = "use_policy_based_traffic_selectors = true\n";
+    let pairs = "101 pairs of prefixes are more than 100";
+    assert!(!said_of(&with_prefixes(1, 100, by_policy)).contains("more than"));
+    let said = said_of(&with_prefixes(1, 101, by_policy));
+    assert!(
+        said.contains(&format!("connection[a-to-b].use_policy_based_traffic_selectors: {pairs}")),
+        "{said}"
+    );
+    let policy_based = with_prefixes(1, 101, "").replace("sku = \"VpnGw1\"", "vpn_type = \"PolicyBased\"");
+    let said = said_of(&policy_based);
+    assert!(said.contains(&format!("connection[a-to-b]: {pairs}")), "{said}");
+
+    let learned = "[[connection]]\nname = \"there\"\ntype = \"Vnet2Vnet\"\ngateway = \"gw\"\n\
+                   remote_gateway = \"198.51.100.9\"\nshared_key = { env = \"PSK\" }\n";
+    assert!(!said_of(&with_prefixes(255, 1, learned)).contains("more than"));
+    let said = said_of(&with_prefixes(256, 1, learned));
+    assert!(
+        said.contains("connection[there]: 256 prefixes on one side are more than a tunnel can name, 255"),
+        "{said}"
+    );
+}
+
 #[test]
 fn flaws_of_gateways_are_found() {
     run("gateway.txt");
@@ -153,4 +210,40 @@ fn flaws_of_policies_are_found() {
 #[test]
 fn flaws_of_secrets_are_found() {
     run("secret.txt");
+}
+
+/// Each of the six with its line; the second name and the second tunnel too many are told where they stand.
+#[test]
+fn six_kinds_of_flaws_are_told_together() {
+    let text = include_str!("findings/bad-input.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let (file, key) = (folder.path().join("bad-input.toml"), folder.path().join("peer.psk"));
+    std::fs::write(&file, text).unwrap();
+    std::fs::write(&key, "q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mA").unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let findings = Config::read(&file, &Environment::of_process()).unwrap_err().0;
+    let line = |needle: &str, nth: usize| {
+        let found = text.lines().enumerate().filter(|(_, line)| *line == needle).nth(nth);
+        found.map_or_else(|| panic!("no {needle}"), |(index, _)| index + 1)
+    };
+    let told: Vec<(usize, String)> = findings
+        .iter()
+        .map(|finding| (finding.line, format!("{}: {}", finding.key, finding.problem)))
+        .collect();
+    let expected = [
+        (line("name = \"site-c\"", 1), "the local network gateway \"site-c\" exists already, on line"),
+        (line("local_network_gateway = \"site-b\"", 0), "10.1.8.0/24 of \"site-b\" overlaps 10.1.0.0/16"),
+        (line("name = \"to-c\"", 0) - 1, "is one connection too many for \"gw\": custom has at most 1"),
+        (line("shared_key = { file = \"missing.psk\" }", 0), "missing.psk"),
+        (line("local_network_gateway = \"site-d\"", 0), "there is no local network gateway \"site-d\""),
+        (line("name = \"1-to-2\"", 0) - 1, "use each other's gateways in a circle: spoke-1, spoke-2"),
+    ];
+    for (line, problem) in expected {
+        assert!(
+            told.iter().any(|(at, said)| *at == line && said.contains(problem)),
+            "{line}: {problem} in {told:#?}"
+        );
+    }
+    assert!(findings.iter().all(|finding| !finding.remedy.is_empty() && finding.file == file));
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
 }

@@ -10,7 +10,7 @@ use crate::identity::Identity;
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
 use crate::network::VirtualNetwork;
-use crate::prefix::overlap;
+use crate::prefix::{overlap, taken_by};
 use crate::report::{Place, Report};
 
 use super::Choice as _;
@@ -50,8 +50,9 @@ impl Rules {
         }
     }
 
-    /// Reports prefixes of the peer that the network has itself, or that lead into another connection already. A default
-    /// route may contain the network; a longer prefix elsewhere takes precedence over a shorter one.
+    /// Reports prefixes of the peer that the network has itself, that a static route of the network takes from the tunnel, or that lead into another
+    /// connection already. A default route may contain the network and its static routes; a longer prefix of another peer takes precedence over a
+    /// shorter one.
     pub(super) fn routes(
         &mut self,
         name: &Name,
@@ -73,6 +74,14 @@ impl Rules {
                     problem,
                     "list only what is behind the peer; both sides need addresses of their own",
                 );
+            }
+            if let Some(route) = taken_by(*prefix, &network.routes) {
+                let problem = format!(
+                    "the route to {route} of the network \"{}\" would take packets for {prefix} of \"{}\" past the tunnel, in clear",
+                    network.name, peer.name
+                );
+                let remedy = "take the route out of the network, or the prefix (or that part of it) out of what is behind the peer";
+                report.error(place, problem, remedy);
             }
             let key = (network.name.clone(), *prefix);
             if let Some(other) = self.routes.get(&key) {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::{Around, Choice as _, Connection, ConnectionMode, ConnectionType};
@@ -12,6 +13,8 @@ use crate::document::Section;
 use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
+use crate::policy::agreement;
+use crate::prefix::overlap;
 use crate::report::{Located, Place, Report};
 use crate::shelf::Shelf;
 use crate::value::{Value, Wrong};
@@ -232,8 +235,38 @@ fn check_ends(one: &Connection, other: &Connection, place: &Place, report: &mut 
         let problem = format!("the PPK is not that of \"{}\", the other end", other.name);
         report.error(place, problem, "give [connection.ppk] of both ends the same id and secret");
     }
+    check_policies(one, other, place, report);
     if one.mode == other.mode && one.mode != ConnectionMode::Default {
         let problem = format!("\"{}\", the other end, has the same mode: {}", other.name, one.mode.word());
         report.error(place, problem, "leave mode out at one end or at both");
+    }
+}
+
+/// Two policies, and two selectors, that have nothing in common make no tunnel; a group alone is missed at the first rekey.
+fn check_policies(one: &Connection, other: &Connection, place: &Place, report: &mut Report<'_>) {
+    let differing = agreement::differing(&one.policy, &other.policy);
+    if !differing.is_empty() {
+        let keys = differing.join(", ");
+        let problem = format!(
+            "the policy and that of \"{}\", the other end, have nothing in common in {keys}",
+            other.name
+        );
+        report.error(
+            place,
+            problem,
+            "write the same [connection.policy] at both ends, or leave it out at both",
+        );
+    }
+    let meet =
+        |near: &[IpNet], far: &[IpNet]| near.iter().any(|one| far.iter().any(|other| overlap(*one, *other)));
+    let (own, others) = (&one.traffic_selectors, &other.traffic_selectors);
+    if !meet(&own.local, &others.remote) || !meet(&own.remote, &others.local) {
+        let problem =
+            format!("the traffic_selectors leave nothing of those of \"{}\", the other end", other.name);
+        report.error(
+            place,
+            problem,
+            "let local of either end and remote of the other name the same prefixes",
+        );
     }
 }
