@@ -210,3 +210,26 @@ impl From<Vaes512> for Aesni {
         token.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::first_bytes;
+
+    #[test]
+    fn masks_name_just_the_payloads_bytes_of_the_blocks() {
+        for length in 0..=200 {
+            for at in 0..=length + 64 {
+                for count in 1..=4 {
+                    let is_named = |byte: usize| byte < 16 * count && at + byte < length;
+                    let expected =
+                        (0..64).filter(|byte| is_named(*byte)).fold(0_u64, |mask, byte| mask | 1 << byte);
+                    assert_eq!(
+                        first_bytes(at, length, count),
+                        expected,
+                        "{count} blocks at {at} of {length}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use crossgate_dataplane::counter::Counter::{self, *};
 use crossgate_dataplane::counter::Kind;
 use crossgate_dataplane::forwarding::NextHop;
+use crossgate_dataplane::gcm::Kernel;
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::checksum::Sum;
 use crossgate_dataplane::header::ethernet::{EtherType, Mac};
 use crossgate_dataplane::header::ipv4::write_checksum;
 use crossgate_dataplane::header::ndp::{PACKET_BYTES, Solicitation, solicited_node};
 use crossgate_dataplane::sa::{Esn, Lifetime, Limits};
+use crossgate_dataplane::worker::Launch;
 
 use crate::lab::{
-    Gateway, HOST, LAN, OURS, Options, PEER, SITE, Site, TUNNEL, WAN, across, authentic, builder, frame,
-    framed, inbound, ip, net, outbound, packet, padded, spi, udp,
+    Gateway, HOST, LAN, OURS, Options, PEER, SITE, Setup, Site, TUNNEL, WAN, across, authentic, builder,
+    frame, framed, inbound, ip, launch, net, outbound, packet, padded, spi, udp,
 };
 
 const SITE_1: Site = Site(1);
@@ -22,10 +24,16 @@ const SITE_2: Site = Site(2);
 
 /// Site 2's gateway with its tunnel, which has had packet 1000.
 pub(crate) fn gateway() -> Gateway {
-    let options = Options { esn: Esn::Off, window: 256, ..Options::default() };
+    gateway_with(Kernel::detect())
+}
+
+fn gateway_with(kernel: Kernel) -> Gateway {
+    let options = Options { kernel, esn: Esn::Off, window: 256, ..Options::default() };
     let mut forwarding = builder(SITE_2);
     forwarding.route(SITE, net("10.7.0.0/16"), NextHop::Tunnel(TUNNEL)); // which the selectors do not cover
-    let mut two = Gateway::with(SITE_2, 1, forwarding.build().expect("consistent"));
+    let forwarding = forwarding.build().expect("consistent");
+    let launch = Launch { kernel, ..launch() };
+    let mut two = Setup { forwarding, launch, ..Setup::of(SITE_2) }.build();
     two.install(outbound(SITE_2, &options, 0), inbound(SITE_2, &options, 0));
     two.arrive(WAN, &good(1000));
     two.run();
@@ -265,7 +273,12 @@ fn each_bad_frame_moves_its_own_reason_and_no_other() {
 
 #[test]
 fn burst_in_which_every_packet_is_bad_in_another_way_leaves_the_good_ones_alone() {
-    let mut two = gateway();
+    for kernel in Kernel::available() {
+        every_second_packet_is_bad(gateway_with(kernel));
+    }
+}
+
+fn every_second_packet_is_bad(mut two: Gateway) {
     let bad: Vec<_> = bad_esp().into_iter().chain(bad_wan()).collect();
     let mut counts = std::collections::BTreeMap::new();
     for ((reason, frame), sequence) in bad.iter().zip(1100..) {

@@ -1,23 +1,13 @@
-//! NIST's own test cases (CAVP, `gcmEncryptExtIV`), in the form in which NIST publishes them (`cavp.rsp`).
+//! NIST's own test cases (CAVP, `gcmEncryptExtIV` and `gcmDecrypt`), in the form in which NIST publishes them (`cavp.rsp`, `cavp_decrypt.rsp`).
 
 use super::{open_one, padded_aad, seal_one};
 use crate::{Kernel, Verdict};
 
-/// A case: names and values of its lines, in their order.
-fn cases() -> impl Iterator<Item = [Vec<u8>; 6]> {
-    include_str!("cavp.rsp").split("\n\n").skip(1).map(|case| {
-        let mut values = case.lines();
-        ["Key", "IV", "PT", "AAD", "CT", "Tag"].map(|name| {
-            let (found, value) =
-                values.next().and_then(|line| line.split_once(" = ")).expect("a line of a case");
-            assert_eq!(found, name);
-            bytes(value)
-        })
-    })
-}
-
-fn bytes(hexadecimal: &str) -> Vec<u8> {
-    let pairs = hexadecimal.as_bytes().chunks(2);
+/// The value of a case's line, which has to have this name.
+fn value(line: Option<&str>, name: &str) -> Vec<u8> {
+    let (found, value) = line.and_then(|line| line.split_once(" = ")).expect("a line of a case");
+    assert_eq!(found, name);
+    let pairs = value.as_bytes().chunks(2);
     pairs
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("text"), 16).expect("a byte"))
         .collect()
@@ -26,7 +16,10 @@ fn bytes(hexadecimal: &str) -> Vec<u8> {
 #[test]
 fn nists_cases_seal_and_open_as_published() {
     let mut count = 0;
-    for [key, iv, plaintext, aad, ciphertext, tag] in cases() {
+    for case in include_str!("cavp.rsp").split("\n\n").skip(1) {
+        let mut lines = case.lines();
+        let [key, iv, plaintext, aad, ciphertext, tag] =
+            ["Key", "IV", "PT", "AAD", "CT", "Tag"].map(|name| value(lines.next(), name));
         let (nonce, aad) = (iv.try_into().expect("96 bits"), padded_aad(&aad).expect("short"));
         let sealed = [ciphertext, tag].concat();
         for kernel in Kernel::available() {
@@ -36,5 +29,29 @@ fn nists_cases_seal_and_open_as_published() {
         }
         count += 1;
     }
-    assert_eq!(count, 100);
+    assert_eq!(count, 150);
+}
+
+#[test]
+fn nists_cases_are_opened_or_refused_as_published() {
+    let (mut opened, mut refused) = (0, 0);
+    for case in include_str!("cavp_decrypt.rsp").split("\n\n").skip(1) {
+        let mut lines = case.lines();
+        let [key, iv, ciphertext, aad, tag] =
+            ["Key", "IV", "CT", "AAD", "Tag"].map(|name| value(lines.next(), name));
+        let (nonce, aad) = (iv.try_into().expect("96 bits"), padded_aad(&aad).expect("short"));
+        let last = lines.next();
+        let plaintext = (last != Some("FAIL")).then(|| value(last, "PT"));
+        let sealed = [&ciphertext[..], &tag].concat();
+        for kernel in Kernel::available() {
+            let (verdict, left) = open_one(kernel, &key, nonce, aad, &sealed);
+            let (expected, payload) = match &plaintext {
+                Some(plaintext) => (Verdict::Authentic, plaintext.clone()),
+                None => (Verdict::Forged, vec![0; ciphertext.len()]),
+            };
+            assert_eq!((verdict, &left[..ciphertext.len()]), (expected, &payload[..]), "{}", kernel.name());
+        }
+        *if plaintext.is_some() { &mut opened } else { &mut refused } += 1;
+    }
+    assert_eq!((opened, refused), (60, 90));
 }

@@ -17,6 +17,8 @@ use super::{Gateway, KEY, OURS, PEER, SALT, Site, TUNNEL, WAN, frame, packet};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
+    /// Of the gateway that the SA is for: keys are expanded for it.
+    pub(crate) kernel: Kernel,
     pub(crate) outer_v6: bool,
     pub(crate) in_udp: bool,
     pub(crate) esn: Esn,
@@ -35,6 +37,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            kernel: Kernel::detect(),
             outer_v6: false,
             in_udp: false,
             esn: Esn::On,
@@ -53,7 +56,7 @@ impl Default for Options {
 const IV_KEY: [u8; 16] = [0x1c; 16];
 
 fn aes_gcm<T>(options: &Options) -> Keys<T> {
-    let key = Key::new(Kernel::detect(), &KEY[..options.key_bytes]).expect("a length");
+    let key = Key::new(options.kernel, &KEY[..options.key_bytes]).expect("a length");
     Keys::AesGcm { key, salt: SALT }
 }
 
