@@ -47,7 +47,8 @@ fn main() {
     let mut builder = bindgen::Builder::default()
         .header("shim.h")
         .clang_args(&includes)
-        .clang_args(["-include", "rte_config.h", "-march=x86-64-v2", "-DALLOW_EXPERIMENTAL_API"])
+        .clang_args(["-include", "rte_config.h", "-DALLOW_EXPERIMENTAL_API"])
+        .clang_args(least_cpu())
         .wrap_static_fns(true)
         .wrap_static_fns_path(&shim)
         .wrap_static_fns_suffix("__inline")
@@ -76,13 +77,22 @@ fn main() {
 
     let mut cc = cc::Build::new();
     cc.file(&shim).include(env!("CARGO_MANIFEST_DIR")).includes(&dpdk.include_paths).warnings(false);
-    cc.flag("-include").flag("rte_config.h").flag("-march=x86-64-v2").flag("-O2");
+    cc.flag("-include").flag("rte_config.h").flag("-O2");
+    if let Some(flag) = least_cpu() {
+        cc.flag(flag);
+    }
     cc.define("ALLOW_EXPERIMENTAL_API", None);
     cc.try_compile("dpdk_inline").unwrap_or_else(|error| {
         panic!(
             "DPDK's inline functions do not compile (no C compiler? apt-get install build-essential): {error}"
         )
     });
+}
+
+/// The compiler's flag for the least CPU that DPDK's headers want, where that is more than the target's own.
+fn least_cpu() -> Option<&'static str> {
+    let target = env::var("CARGO_CFG_TARGET_ARCH").expect("Cargo sets CARGO_CFG_TARGET_ARCH");
+    (target == "x86_64").then_some("-march=x86-64-v2")
 }
 
 /// bindgen panics with its own words when libclang is absent; this names the package instead.
