@@ -44,7 +44,7 @@ fn fragments_become_the_packet_again_and_a_flood_of_them_leaks_nothing() {
             whole = Some(packet);
         }
     }
-    let whole = one_segment(whole.expect("the last piece makes it whole"), &pool).ok().expect("room");
+    let whole = one_segment(whole.expect("the last piece makes it whole"), &pool, &pool).ok().expect("room");
     assert!(Ipv4View::new(whole.data()).is_ok(), "header checksum right");
     assert!(whole.is_contiguous() && whole.data()[20..] == packet(1)[20..]);
     drop(whole);

@@ -79,7 +79,7 @@ fn reassemble(mut packet: Clear, cx: &mut Context) -> Option<Clear> {
     set_destination(whole.data_mut(), packet.flow.destination);
     cx.counters.add(Counter::FragmentsMerged, whole.segments().count() as u64);
     cx.counters.count(Counter::Reassembled);
-    let mbuf = match one_segment(whole, &cx.whole_pool) {
+    let mbuf = match one_segment(whole, &cx.pool, &cx.whole_pool) {
         Ok(mbuf) => mbuf,
         Err((reason, whole)) => {
             discard(whole, reason, &mut cx.counters);

@@ -1,14 +1,17 @@
 //! Reassembly: a worker's tables of incomplete packets, and what comes out of them, made into a packet like any other: one segment, with a right
 //! header checksum.
 
+use std::time::Duration;
+
 use dpdk_sys::{Eal, Error, MAX_FRAGMENTS, Mbuf, Mempool, Reassembler, ReassemblyOptions};
 
 use crate::counter::Counter;
 use crate::forwarding::VrfId;
 use crate::header::ipv4;
 
-/// Packets from the underlay that may be incomplete at a time.
-const UNDERLAY_PACKETS: u32 = 256;
+/// Packets from the underlay that may be incomplete at a time, and for how long: strangers can fill the table, and 512 of them a second have to, all the time.
+const UNDERLAY_PACKETS: u32 = 512;
+const INCOMPLETE: Duration = Duration::from_secs(1);
 /// The same of all networks together, where fragments are for our own addresses only.
 const NETWORK_PACKETS: u32 = 32;
 /// Packets of a pool that a worker's incomplete packets hold at most, whoever floods it.
@@ -27,7 +30,9 @@ impl Reassemblers {
     /// Too little memory.
     pub fn new(eal: &Eal) -> Result<Self, Error> {
         let table = |max_packets| {
-            Reassembler::new(eal, &ReassemblyOptions { max_packets, ..ReassemblyOptions::default() })
+            let options =
+                ReassemblyOptions { max_packets, timeout: INCOMPLETE, ..ReassemblyOptions::default() };
+            Reassembler::new(eal, &options)
         };
         Ok(Self { underlay: table(UNDERLAY_PACKETS)?, networks: table(NETWORK_PACKETS)? })
     }
@@ -50,15 +55,17 @@ impl Reassemblers {
     }
 }
 
-/// Copies a reassembled packet, whose data begins with its IP header, into one segment of `pool` (which has room for long
-/// packets), and computes the IPv4 header checksum that reassembly leaves open.
+/// Copies a reassembled packet, whose data begins with its IP header, into one segment of `usual`, or of `long` if it is too long for that, and
+/// computes the IPv4 header checksum that reassembly leaves open. Few packets are so long, and so few buffers are in `long`: others, which
+/// may wait long for a neighbour or in a port's queue, take none of them.
 ///
 /// # Errors
 /// The drop reason and the packet: `ReassemblyTooLong` if the pool's buffers are too short or used up.
-pub fn one_segment(whole: Mbuf, pool: &Mempool) -> Result<Mbuf, (Counter, Mbuf)> {
+pub fn one_segment(whole: Mbuf, usual: &Mempool, long: &Mempool) -> Result<Mbuf, (Counter, Mbuf)> {
     let mut packet = if whole.is_contiguous() {
         whole
     } else {
+        let pool = if whole.len_bytes() <= u32::from(usual.room_bytes()) { usual } else { long };
         let copied = pool.take().and_then(|mut into| whole.linearize_into(&mut into).map(|()| into));
         copied.ok_or((Counter::ReassemblyTooLong, whole))?
     };

@@ -269,13 +269,15 @@ pub(crate) fn parts(workers: u16) -> (Vec<Part>, Vec<Port>, [Vec<Wire>; 2], Memp
         ..MempoolOptions::default()
     };
     let pool = Mempool::new(eal(), &options).expect("a pool");
+    let options = MempoolOptions { packets: 15, cache_packets: 0, room_bytes: 4500, ..options };
+    let whole_pool = Mempool::new(eal(), &options).expect("a pool");
     let mut parts: Vec<Part> = (0..workers)
         .map(|_| Part {
             core: None,
             rx: Vec::new(),
             tx: Vec::new(),
             pool: pool.clone(),
-            whole_pool: pool.clone(),
+            whole_pool: whole_pool.clone(),
         })
         .collect();
     let mut ports = Vec::new();

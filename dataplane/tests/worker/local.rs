@@ -220,6 +220,32 @@ fn flood_of_fragments_in_a_network_leaves_the_underlay_its_room() {
     one.finish();
 }
 
+#[test]
+fn answers_that_wait_for_hosts_which_are_not_there_leave_long_packets_their_buffers() {
+    let mut one = with_twin();
+    for number in 100..140 {
+        let (host, own) = (lab::ip(&format!("10.1.0.{number}")), Site(1).own(false));
+        for piece in cut(&packet(host, own, Protocol::ICMP, 7, &long_echo(false, 1, host, own)), 1440) {
+            one.arrive(LAN, &frame(OURS[LAN], HOST, &piece));
+        }
+    }
+    one.run();
+    assert!(one.workers[0].waiting_packets() >= 40, "{:?}", one.moved());
+    let (peer, public) = (Site(2).public(false), Site(1).public(false));
+    let mut message = long_echo(false, 2, peer, public);
+    message.resize(4200, 0);
+    message[2..4].fill(0);
+    let checksum = Sum::new().plus(&message).finish();
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let [first, rest] = cut(&packet(peer, public, Protocol::ICMP, 7, &message), 1440);
+    for piece in [first, rest] {
+        one.arrive(WAN, &frame(OURS[WAN], PEER, &piece));
+    }
+    one.run();
+    assert_eq!(one.sent(WAN).len(), 3, "{:?}", one.moved());
+    one.finish();
+}
+
 fn sorted(mut moved: Vec<(Counter, u64)>) -> Vec<(Counter, u64)> {
     moved.sort();
     moved
