@@ -18,6 +18,8 @@ pub(crate) struct Handover {
     me: u8,
     to: Box<[Ring]>,
     from: Box<[Ring]>,
+    /// Which of `from` is emptied first, in turn: under overload all get their share.
+    first: usize,
 }
 
 /// Makes the rings among `workers` workers, each `depth` packets long.
@@ -29,6 +31,7 @@ pub(crate) fn rings(workers: u8, depth: usize) -> Vec<Handover> {
             me,
             to: all[usize::from(me)].iter().map(Arc::clone).collect(),
             from: all.iter().map(|row| Arc::clone(&row[usize::from(me)])).collect(),
+            first: 0,
         })
         .collect()
 }
@@ -51,8 +54,10 @@ impl Handover {
     }
 
     /// Adds what others sent here to `sealed`, as far as there is room.
-    pub(crate) fn receive(&self, sealed: &mut Batch<Sealed>, counters: &mut Local) {
-        for ring in &self.from {
+    pub(crate) fn receive(&mut self, sealed: &mut Batch<Sealed>, counters: &mut Local) {
+        self.first = if self.first + 1 < self.from.len() { self.first + 1 } else { 0 };
+        let (later, first) = self.from.split_at(self.first);
+        for ring in first.iter().chain(later) {
             // `is_empty` first: cheaper than an empty `pop`, which ends in a fence.
             while !ring.is_empty() && !sealed.is_full() {
                 let Some(packet) = ring.pop() else { break };

@@ -85,7 +85,7 @@ fn accept_all(
     for ((number, packet), plain) in opening.iter().enumerate().zip(insides) {
         let accepted = accept(packet, authentic >> number & 1 == 1, &mut opened, &mut tables.inbound, cx);
         if let Ok((tunnel, shape)) = accepted {
-            // Other transforms' packets go the long way.
+            // Packets of another shape go the long way.
             if shape != Shape::AES_GCM || read(&packet.packet, tunnel, plain).is_none() {
                 *plain = Plain::NONE;
             } else if latest != plain.key {

@@ -197,7 +197,7 @@ fn tunnel_speaks_for_no_host_of_a_network_that_its_own_is_peered_with() {
 }
 
 /// The same two networks, not peered, with a tunnel between them whose both ends are here: tunnel 3 of the first, tunnel 4 of the second.
-fn tunnel_to_ourselves() -> Gateway {
+fn tunnel_to_ourselves(workers: u16) -> Gateway {
     let far = TunnelId(4);
     let mut builder = lab::builder(Site(1));
     let wan = Interface {
@@ -212,9 +212,11 @@ fn tunnel_to_ourselves() -> Gateway {
     builder.interface(InterfaceId(0), wan).interface(InterfaceId(2), lan);
     builder.tunnel(far, Tunnel { vrf: SPOKE, ..lab::tunnel(Site(2)) });
     builder.route(SPOKE, net("10.1.0.0/16"), NextHop::Tunnel(far));
-    let mut one = Gateway::with(Site(1), 1, builder.build().expect("consistent"));
+    let mut one = Gateway::with(Site(1), workers, builder.build().expect("consistent"));
     let (interface, address, mac) = (InterfaceId(2), ip("10.2.0.99"), HOST);
-    one.command(0, Command::LearnNeighbour(NeighbourEntry { interface, address, mac }));
+    for worker in 0..usize::from(workers) {
+        one.command(worker, Command::LearnNeighbour(NeighbourEntry { interface, address, mac }));
+    }
     let options = Options { esn: Esn::Off, ..Options::default() };
     one.install(outbound(Site(1), &options, 0), inbound(Site(1), &options, 0));
     let options = Options { tunnel: far, ..options };
@@ -224,24 +226,29 @@ fn tunnel_to_ourselves() -> Gateway {
 }
 
 #[test]
-fn tunnel_between_two_networks_of_one_gateway_is_sealed_and_opened_here() {
-    let mut one = tunnel_to_ourselves();
-    let there = frame(OURS[LAN], HOST, &between("10.1.0.99", "10.2.0.99", 64));
-    let expected = tagged(HOST, OURS[LAN], &between("10.1.0.99", "10.2.0.99", 62));
-    assert_eq!(pass(&mut one, LAN, &there), [vec![], vec![expected; 2]]);
-    let mut moved = one.moved();
-    moved.sort_unstable();
-    let mut expected = [RxPackets, TxPackets, EspSealed, HandoverSent, HandoverReceived, EspOpened];
-    expected.sort_unstable();
-    assert_eq!(moved, expected.map(|counter| (counter, 2)));
-    let back = tagged(OURS[LAN], HOST, &between("10.2.0.99", "10.1.0.99", 64));
-    let expected = frame(HOST, OURS[LAN], &between("10.2.0.99", "10.1.0.99", 62));
-    assert_eq!(pass(&mut one, LAN, &back), [vec![], vec![expected.clone(); 2]]);
-    // More than a list between two stages holds: nothing of it is lost.
-    for _ in 0..150 {
-        one.arrive(LAN, &back);
+fn tunnel_between_two_networks_of_one_gateway_is_sealed_and_opened_here_by_any_worker() {
+    for workers in [1, 2] {
+        let mut one = tunnel_to_ourselves(workers);
+        let there = frame(OURS[LAN], HOST, &between("10.1.0.99", "10.2.0.99", 64));
+        let expected = tagged(HOST, OURS[LAN], &between("10.1.0.99", "10.2.0.99", 62));
+        assert_eq!(pass(&mut one, LAN, &there), [vec![], vec![expected; 2]]);
+        let mut moved = one.moved();
+        moved.sort_unstable();
+        let mut expected = [RxPackets, TxPackets, EspSealed, HandoverSent, HandoverReceived, EspOpened];
+        expected.sort_unstable();
+        assert_eq!(moved, expected.map(|counter| (counter, 2)));
+        let back = tagged(OURS[LAN], HOST, &between("10.2.0.99", "10.1.0.99", 64));
+        let expected = frame(HOST, OURS[LAN], &between("10.2.0.99", "10.1.0.99", 62));
+        assert_eq!(pass(&mut one, LAN, &back), [vec![], vec![expected.clone(); 2]]);
+        // More than a list between two stages holds, from all workers at once: nothing of it is lost.
+        for queue in 0..usize::from(workers) {
+            for _ in 0..150 {
+                one.arrive_at(LAN, queue, &back);
+            }
+        }
+        one.run();
+        let all = vec![expected; 150 * usize::from(workers)];
+        assert_eq!((one.sent(LAN), drops(&mut one)), (all, vec![]), "{workers} workers");
+        one.finish();
     }
-    one.run();
-    assert_eq!((one.sent(LAN), drops(&mut one)), (vec![expected; 150], vec![]));
-    one.finish();
 }
