@@ -164,7 +164,7 @@ impl Agreed {
         };
         let policy = &config.children[self.policy.min(config.children.len() - 1)];
         let soft = policy.lifetime.soft(cx.random_u32());
-        let limits = volume_limits(policy, self.esn, cx.random_u32());
+        let limits = volume_limits(policy, self.suite, self.esn, cx.random_u32());
         cx.event(Event::InstallChild(Box::new(ChildSa {
             id,
             connection: config.id,
@@ -229,15 +229,16 @@ pub(crate) fn choose_policy(
         .ok_or(IkeError::NoCommonSelectors(stage))
 }
 
-/// Limits in volume: the soft one lies between 80 and 90 percent, and without ESN the sequence numbers end at 2^32 (RFC 4303, 2.2).
-fn volume_limits(policy: &ChildConfig, esn: Esn, random: u32) -> VolumeLimits {
+/// Limits in volume: the soft one lies between 80 and 90 percent, without ESN the sequence numbers end at 2^32 (RFC 4303, 2.2), and a cipher may have
+/// a limit of its own.
+fn volume_limits(policy: &ChildConfig, suite: EspSuite, esn: Esn, random: u32) -> VolumeLimits {
     let soft = |hard: u64| (hard / 100).saturating_mul(80 + u64::from(random % 11)).max(hard / 2);
     let end = match esn {
         Esn::On => u64::MAX,
         Esn::Off => u64::from(u32::MAX),
     };
     let hard_packets = policy.lifetime_packets.unwrap_or(u64::MAX).min(end);
-    let hard_bytes = policy.lifetime_bytes.unwrap_or(u64::MAX);
+    let hard_bytes = policy.lifetime_bytes.unwrap_or(u64::MAX).min(suite.most_bytes());
     VolumeLimits { soft_bytes: soft(hard_bytes), hard_bytes, soft_packets: soft(hard_packets), hard_packets }
 }
 
@@ -278,5 +279,28 @@ impl Child {
             expires_at: self.expires_at,
             sends: self.sends,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::suite::{Integrity, KeyBits};
+
+    #[test]
+    fn ciphers_of_short_blocks_are_replaced_long_before_their_blocks_repeat() {
+        let mut policy = crate::sim::connection(0).children.swap_remove(0);
+        let mut limits = |suite, bytes| {
+            policy.lifetime_bytes = bytes;
+            volume_limits(&policy, suite, Esn::On, 0)
+        };
+        let (aes, triple_des) =
+            (EspSuite::AesGcm16(KeyBits::B256), EspSuite::TripleDesCbc(Integrity::HmacSha1_96));
+        assert_eq!(limits(aes, Some(100 << 30)).hard_bytes, 100 << 30);
+        let short = limits(triple_des, Some(100 << 30));
+        assert_eq!(short.hard_bytes, 1 << 30);
+        assert!((1 << 29..1 << 30).contains(&short.soft_bytes), "{short:?}");
+        assert_eq!(limits(triple_des, Some(1 << 20)).hard_bytes, 1 << 20, "less where the policy says so");
+        assert_eq!(limits(triple_des, None).hard_bytes, 1 << 30);
     }
 }

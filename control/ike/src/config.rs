@@ -54,8 +54,8 @@ pub struct ChildConfig {
     pub name: Arc<str>,
     /// Algorithms for ESP, the most wanted first, at least one.
     pub esp_suites: Vec<EspSuite>,
-    /// Groups for perfect forward secrecy in CREATE_CHILD_SA, the most wanted first; empty means none.
-    pub pfs_groups: Vec<Group>,
+    /// Groups for perfect forward secrecy in CREATE_CHILD_SA, the most wanted first; `None` allows to do without, and empty demands it.
+    pub pfs_groups: Vec<Option<Group>>,
     /// Whether 64-bit sequence numbers are used.
     pub esn: EsnPolicy,
     /// What may be sent from here, at least one.

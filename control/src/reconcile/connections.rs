@@ -211,14 +211,13 @@ fn esp_integrity(integrity: IpsecIntegrity) -> Integrity {
     }
 }
 
-/// The groups that are offered when a Child SA is made by CREATE_CHILD_SA. "None" among others only ranks them: a peer without PFS is then
-/// accepted by the others' absence in its proposal.
-fn pfs_groups(policy: &Policy) -> Vec<Group> {
+/// The groups that are offered when a Child SA is made by CREATE_CHILD_SA; `None` allows to do without.
+fn pfs_groups(policy: &Policy) -> Vec<Option<Group>> {
     let of = |pfs: &PfsGroup| match pfs {
         PfsGroup::None => None,
         PfsGroup::Group(dh) => Some(group(*dh)),
     };
-    policy.ipsec.pfs_groups.iter().filter_map(of).collect()
+    policy.ipsec.pfs_groups.iter().map(of).collect()
 }
 
 fn group(dh: DhGroup) -> Group {

@@ -101,11 +101,39 @@ fn merged(suites: &[IkeSuite]) -> Option<Vec<Transform>> {
 }
 
 /// The proposals for a Child SA: every suite with every group and every ESN value, in the order of preference. Suites with the same integrity algorithm,
-/// or with none beside the cipher, share a proposal (RFC 7296, 3.3).
+/// or with none beside the cipher, share a proposal (RFC 7296, 3.3); those without perfect forward secrecy stand apart from those with it, for a
+/// peer that knows no group in this place passes over the latter.
 ///
-/// `groups` is empty without perfect forward secrecy, and always in IKE_AUTH (RFC 7296, 1.2). `esn` is not empty
-/// (RFC 7296, 3.3.3). `spi` is our inbound SPI.
-pub fn esp_proposals(preference: &[EspSuite], groups: &[Group], esn: &[Esn], spi: u32) -> Vec<Proposal> {
+/// `groups` is empty without perfect forward secrecy, and always in IKE_AUTH (RFC 7296, 1.2); `None` in it allows to do without.
+/// `esn` is not empty (RFC 7296, 3.3.3). `spi` is our inbound SPI.
+pub fn esp_proposals(
+    preference: &[EspSuite],
+    groups: &[Option<Group>],
+    esn: &[Esn],
+    spi: u32,
+) -> Vec<Proposal> {
+    let known: Vec<Group> = groups.iter().copied().flatten().collect();
+    let mut kinds = vec![&known[..]];
+    if !known.is_empty() && groups.contains(&None) {
+        kinds.push(&[]);
+        if groups.first() == Some(&None) {
+            kinds.reverse();
+        }
+    }
+    let lists = kinds.into_iter().flat_map(|groups| transform_lists(preference, groups, esn));
+    (1..=u8::MAX)
+        .zip(lists)
+        .map(|(number, transforms)| Proposal {
+            number,
+            protocol: ProtocolId::ESP,
+            spi: spi.to_be_bytes().to_vec(),
+            transforms,
+        })
+        .collect()
+}
+
+/// The transforms of a proposal for each integrity algorithm.
+fn transform_lists(preference: &[EspSuite], groups: &[Group], esn: &[Esn]) -> Vec<Vec<Transform>> {
     let mut classes: Vec<Option<Integrity>> = Vec::new();
     for class in preference.iter().map(|suite| suite.integrity()) {
         if !classes.contains(&class) {
@@ -125,15 +153,7 @@ pub fn esp_proposals(preference: &[EspSuite], groups: &[Group], esn: &[Esn], spi
         transforms.sort_by_key(|transform| transform.kind); // stable: preferences keep their order
         transforms
     };
-    (1..=u8::MAX)
-        .zip(classes)
-        .map(|(number, class)| Proposal {
-            number,
-            protocol: ProtocolId::ESP,
-            spi: spi.to_be_bytes().to_vec(),
-            transforms: of_class(class),
-        })
-        .collect()
+    classes.into_iter().map(of_class).collect()
 }
 
 /// The first suite of `preference` that a proposal offers; those with the group of the KE payload (`ke`) go first, since
@@ -154,12 +174,12 @@ pub fn choose_ike(preference: &[IkeSuite], offered: &[Proposal], ke: GroupId) ->
 }
 
 /// The first combination of `preference`, `esn` and `groups` that a proposal offers; a group that equals that of the KE
-/// payload (`ke`) goes first. An empty `groups` takes only proposals without one, or with "none".
+/// payload (`ke`) goes first. An empty `groups` takes only proposals without one, or with "none", and so does `None` in it.
 ///
 /// `None` means NO_PROPOSAL_CHOSEN.
 pub fn choose_esp(
     preference: &[EspSuite],
-    groups: &[Group],
+    groups: &[Option<Group>],
     esn: &[Esn],
     offered: &[Proposal],
     ke: Option<GroupId>,
@@ -196,7 +216,7 @@ pub fn accept_ike(preference: &[IkeSuite], reply: &[Proposal]) -> Result<IkeChoi
 /// [`NotOurs`] when it chose something else.
 pub fn accept_esp(
     preference: &[EspSuite],
-    groups: &[Group],
+    groups: &[Option<Group>],
     esn: &[Esn],
     reply: &[Proposal],
 ) -> Result<EspChoice, NotOurs> {
@@ -217,8 +237,8 @@ fn only(reply: &[Proposal]) -> Result<&Proposal, NotOurs> {
     }
 }
 
-fn wanted_groups(groups: &[Group]) -> Vec<Option<Group>> {
-    if groups.is_empty() { vec![None] } else { groups.iter().copied().map(Some).collect() }
+fn wanted_groups(groups: &[Option<Group>]) -> Vec<Option<Group>> {
+    if groups.is_empty() { vec![None] } else { groups.to_vec() }
 }
 
 fn combinations<'a>(

@@ -241,15 +241,15 @@ impl AuthAwaited {
             .filter(|config| asked.as_ref().is_none_or(|asked| *asked == config.local_id));
         let other_way =
             |config: &ConnectionConfig| config.authentication.certificate().is_some() != by_signature;
-        let chosen = fitting.min_by_key(|config| (other_way(config), config.remote_id.is_none()));
-        let config = chosen.map(Arc::clone).ok_or(IkeError::UnknownPeer(peer.clone()))?;
-        // It had what was agreed on when the peer began.
+        // All had what was agreed on when the peer began.
         let Secured { suite, additional, .. } = &self.secured;
-        if config.ike_suites.contains(suite) && config.additional.contains(additional) {
-            Ok(config)
-        } else {
-            Err(IkeError::Reconfigured)
-        }
+        let changed = |config: &ConnectionConfig| {
+            !config.ike_suites.contains(suite) || !config.additional.contains(additional)
+        };
+        let rank =
+            |config: &ConnectionConfig| (changed(config), other_way(config), config.remote_id.is_none());
+        let config = fitting.min_by_key(|config| rank(config)).ok_or(IkeError::UnknownPeer(peer.clone()))?;
+        if changed(config) { Err(IkeError::Reconfigured) } else { Ok(Arc::clone(config)) }
     }
 
     fn establish(

@@ -108,8 +108,8 @@ fn begin(state: &mut Established, policy: usize, replaces: Option<ChildId>, cx: 
         rival: None,
     };
     match state.config.children[policy].pfs_groups.first() {
-        Some(group) => prepare(state, request, *group, cx),
-        None => send(state, request, None, cx),
+        Some(Some(group)) => prepare(state, request, *group, cx),
+        Some(None) | None => send(state, request, None, cx),
     }
 }
 
@@ -244,7 +244,7 @@ fn on_error(state: &mut Established, mut request: ChildRequest, notify: &Notify,
         NotifyType::INVALID_KE_PAYLOAD => {
             let id = <[u8; 2]>::try_from(notify.data.as_slice()).map(u16::from_be_bytes).unwrap_or(0);
             let ours = state.config.children.get(request.policy).map_or(&[][..], |policy| &policy.pfs_groups);
-            let group = ours.iter().copied().find(|group| group.id() == GroupId(id));
+            let group = ours.iter().copied().flatten().find(|group| group.id() == GroupId(id));
             request.tries += 1;
             match group.filter(|_| request.tries < MAX_GROUPS) {
                 Some(group) => {

@@ -192,7 +192,7 @@ fn lose_a_job(pair: &mut Pair) -> bool {
 fn a_job_that_never_ends_leaves_no_state_waiting_on_either_side() {
     let adjust = |index: usize, config: &mut ConnectionConfig| {
         config.additional = vec![Some(Group::MlKem768)];
-        config.children[0].pfs_groups = vec![Group::Curve25519];
+        config.children[0].pfs_groups = vec![Some(Group::Curve25519)];
         config.mode = if index == 0 { Mode::Default } else { Mode::ResponderOnly };
     };
     let mut up = Pair::connected(1, Link::LAN, adjust);

@@ -10,7 +10,7 @@ const OPERATIONS: usize = 14;
 struct Setting {
     modes: [Mode; 2],
     policies: usize,
-    pfs: Vec<Group>,
+    pfs: Vec<Option<Group>>,
     additional: Vec<Option<Group>>,
 }
 
@@ -21,7 +21,7 @@ impl Setting {
             2 => [Mode::Default, Mode::ResponderOnly],
             _ => [Mode::InitiatorOnly, Mode::ResponderOnly],
         };
-        let pfs = if seed % 5 < 2 { vec![Group::Curve25519] } else { Vec::new() };
+        let pfs = if seed % 5 < 2 { vec![Some(Group::Curve25519)] } else { Vec::new() };
         let additional = if seed % 7 > 4 { vec![Some(Group::MlKem768), None] } else { vec![None] };
         Self { modes, policies: if seed.is_multiple_of(3) { 2 } else { 1 }, pfs, additional }
     }

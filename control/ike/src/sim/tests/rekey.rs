@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn child_rekey_loses_no_packet() {
-    for pfs in [Vec::new(), vec![Group::Curve25519]] {
+    for pfs in [Vec::new(), vec![Some(Group::Curve25519)]] {
         let mut pair =
             Pair::connected(3, Link::LAN, |_, config| config.children[0].pfs_groups.clone_from(&pfs));
         pair.probing = true;

@@ -65,18 +65,47 @@ fn unknown_kinds_are_passed_over_unless_none_is_offered() {
 fn esp_takes_suite_group_and_esn_of_both_sides() {
     let gcm = EspSuite::AesGcm16(KeyBits::B256);
     let both = [Esn::On, Esn::Off];
-    let offered = esp_proposals(&[gcm], &[Group::Ecp384], &both, 0x1234);
-    let choice = choose_esp(&[gcm], &[Group::Ecp256, Group::Ecp384], &both, &offered, None).unwrap();
+    let offered = esp_proposals(&[gcm], &[Some(Group::Ecp384)], &both, 0x1234);
+    let choice =
+        choose_esp(&[gcm], &[Some(Group::Ecp256), Some(Group::Ecp384)], &both, &offered, None).unwrap();
     assert_eq!((choice.esn, choice.group, choice.spi), (Esn::On, Some(Group::Ecp384), 0x1234));
     assert_eq!(
-        accept_esp(&[gcm], &[Group::Ecp384], &both, std::slice::from_ref(&choice.proposal)),
+        accept_esp(&[gcm], &[Some(Group::Ecp384)], &both, std::slice::from_ref(&choice.proposal)),
         Ok(choice.clone())
     );
     assert!(choose_esp(&[gcm], &[], &both, &offered, None).is_none(), "a group we do not want");
     let plain = esp_proposals(&[gcm], &[], &[Esn::Off], 0x1234);
-    assert!(choose_esp(&[gcm], &[Group::Ecp384], &both, &plain, None).is_none(), "a group we insist on");
+    assert!(
+        choose_esp(&[gcm], &[Some(Group::Ecp384)], &both, &plain, None).is_none(),
+        "a group we insist on"
+    );
     assert!(choose_esp(&[gcm], &[], &[Esn::On], &plain, None).is_none());
     assert!(choose_esp(&[gcm], &[], &both, &esp_proposals(&[gcm], &[], &both, 255), None).is_none());
+}
+
+#[test]
+fn a_peer_without_perfect_forward_secrecy_is_taken_where_it_is_optional() {
+    let (suites, esn) = ([EspSuite::AesGcm16(KeyBits::B256)], [Esn::Off]);
+    let (optional, demanded) = ([Some(Group::Ecp384), None], [Some(Group::Ecp384)]);
+    let offered = esp_proposals(&suites, &optional, &esn, 0x1234);
+    let has_group = |p: &Proposal| p.transforms.iter().any(|t| t.kind == TransformType::DH);
+    assert_eq!(offered.iter().map(|p| (p.number, has_group(p))).collect::<Vec<_>>(), [(1, true), (2, false)]);
+    for (theirs, ke, group) in [
+        (&demanded[..], Some(GroupId::ECP_384), Some(Group::Ecp384)),
+        (&[], None, None),
+        (&optional, Some(GroupId::ECP_384), Some(Group::Ecp384)),
+    ] {
+        let choice = choose_esp(&suites, theirs, &esn, &offered, ke).unwrap();
+        assert_eq!(choice.group, group, "they choose");
+        assert_eq!(accept_esp(&suites, &optional, &esn, &[choice.proposal]).unwrap().group, group);
+        let choice =
+            choose_esp(&suites, &optional, &esn, &esp_proposals(&suites, theirs, &esn, 0x1234), ke).unwrap();
+        assert_eq!(choice.group, group, "we choose");
+    }
+    let reversed = esp_proposals(&suites, &[None, Some(Group::Ecp384)], &esn, 0x1234);
+    assert_eq!(reversed.iter().map(has_group).collect::<Vec<_>>(), [false, true], "by preference");
+    let plain = [choose_esp(&suites, &[], &esn, &offered, None).unwrap().proposal];
+    assert!(accept_esp(&suites, &demanded, &esn, &plain).is_err(), "not where it is demanded");
 }
 
 #[test]
@@ -90,7 +119,7 @@ fn esp_suites_with_and_without_integrity_are_offered_apart() {
         sha2,
         EspSuite::Null(Integrity::HmacSha1_96),
     ];
-    let offered = esp_proposals(&preference, &[Group::Ecp256], &[Esn::Off], 0x1234);
+    let offered = esp_proposals(&preference, &[Some(Group::Ecp256)], &[Esn::Off], 0x1234);
     let count = |proposal: &Proposal, kind| proposal.transforms.iter().filter(|t| t.kind == kind).count();
     let shape: Vec<_> = offered
         .iter()
@@ -98,15 +127,15 @@ fn esp_suites_with_and_without_integrity_are_offered_apart() {
         .collect();
     assert_eq!(shape, [(1, 2, 0), (2, 2, 1), (3, 1, 1)]);
     for suite in preference {
-        let choice = choose_esp(&[suite], &[Group::Ecp256], &[Esn::Off], &offered, None).unwrap();
+        let choice = choose_esp(&[suite], &[Some(Group::Ecp256)], &[Esn::Off], &offered, None).unwrap();
         assert_eq!(
-            accept_esp(&preference, &[Group::Ecp256], &[Esn::Off], &[choice.proposal]).unwrap().suite,
+            accept_esp(&preference, &[Some(Group::Ecp256)], &[Esn::Off], &[choice.proposal]).unwrap().suite,
             suite
         );
     }
     let mixed = EspSuite::AesCbc(KeyBits::B256, Integrity::HmacSha2_256_128);
     assert!(
-        choose_esp(&[mixed], &[Group::Ecp256], &[Esn::Off], &offered, None).is_none(),
+        choose_esp(&[mixed], &[Some(Group::Ecp256)], &[Esn::Off], &offered, None).is_none(),
         "not offered together"
     );
 }
