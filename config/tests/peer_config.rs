@@ -161,7 +161,7 @@ fn a_post_quantum_key_is_written_for_who_has_words_for_it() {
     );
     let config = config(&text);
     let said = written(&config, System::StrongSwan, KeyText::Written).unwrap();
-    for line in ["ppk_id = \"a.b\"", "ppk_required = no", "id = \"a.b\""] {
+    for line in ["ppk_id = \"@#612e62\"", "ppk_required = no", "        id = \"@#612e62\""] {
         assert!(said.contains(line), "{line} in\n{said}");
     }
     assert_eq!(said.matches(KEY).count(), 2, "{said}");

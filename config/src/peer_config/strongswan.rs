@@ -35,7 +35,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     }
     if let Some((ppk, _)) = far.ppk() {
         let required = if ppk.required { "yes" } else { "no" };
-        writeln!(out, "        ppk_id = \"{}\"\n        ppk_required = {required}", ppk.id)?;
+        writeln!(out, "        ppk_id = {}\n        ppk_required = {required}", key_id(ppk.id.as_bytes()))?;
     }
     for (side, id) in [("local", far.local_id), ("remote", far.remote_id)] {
         writeln!(
@@ -64,8 +64,8 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     if let Some((ppk, key)) = far.ppk() {
         writeln!(
             out,
-            "    ppk-{name} {{\n        id = \"{}\"\n        secret = {}\n    }}",
-            ppk.id,
+            "    ppk-{name} {{\n        id = {}\n        secret = {}\n    }}",
+            key_id(ppk.id.as_bytes()),
             secret(&key)
         )?;
     }
@@ -175,11 +175,16 @@ fn group(group: DhGroup) -> &'static str {
 /// Key-ids as hexadecimal bytes (`@#`), the rest as written.
 fn identity(identity: &Identity) -> String {
     match identity {
-        Identity::KeyId(bytes) => format!("\"@#{}\"", hexadecimal(bytes)),
+        Identity::KeyId(bytes) => key_id(bytes),
         Identity::Fqdn(name) => format!("\"@{name}\""),
         Identity::Name(name) => format!("\"{name}\""),
         Identity::Email(_) | Identity::Ipv4(_) | Identity::Ipv6(_) => identity.to_string(),
     }
+}
+
+/// Bytes that strongSwan is not to read as anything else.
+fn key_id(bytes: &[u8]) -> String {
+    format!("\"@#{}\"", hexadecimal(bytes))
 }
 
 /// As written where that is plain, else as bytes: quotes, backslashes and text that reads like a number mean something there.
