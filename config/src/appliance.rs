@@ -42,6 +42,31 @@ impl Choice for Memory {
         &[("auto", Self::Auto), ("huge", Self::Huge), ("no-huge", Self::NoHuge)];
 }
 
+/// What seals and opens AES-GCM packets. Whether a CPU has what a kernel needs shows where the gateway starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AesGcm {
+    /// The fastest that the CPU has.
+    Auto,
+    /// AVX-512 with VAES.
+    Vaes512,
+    /// AVX2 with VAES.
+    Vaes256,
+    /// AES-NI.
+    AesNi,
+    /// Whatever the CPU has; slow: for comparisons.
+    Portable,
+}
+
+impl Choice for AesGcm {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("vaes512", Self::Vaes512),
+        ("vaes256", Self::Vaes256),
+        ("aesni", Self::AesNi),
+        ("portable", Self::Portable),
+    ];
+}
+
 /// One gateway process on one machine. Nothing here can change without a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appliance {
@@ -53,6 +78,8 @@ pub struct Appliance {
     pub control_core: CoreId,
     /// How a worker idles.
     pub idle: Idle,
+    /// What workers seal and open AES-GCM packets with.
+    pub aes_gcm: AesGcm,
     /// Where packet memory comes from.
     pub memory: Memory,
     /// Packet memory, in MiB.
@@ -79,6 +106,7 @@ pub(crate) fn read(
     let name = section.required::<Name>("name", "\"gw-a\"", report);
     let (control_core, workers) = cores(&mut section, environment, report);
     let idle = section.optional("idle", report).map_or(Idle::Adaptive, |idle| idle.value);
+    let aes_gcm = section.optional("aes_gcm", report).map_or(AesGcm::Auto, |aes_gcm| aes_gcm.value);
     let memory = section.optional("memory", report).map_or(Memory::Auto, |memory| memory.value);
     let memory_mib = section.integer("memory_mib", MEMORY_MIB, MEMORY_MIB_DEFAULT, report);
     let eal = eal_arguments(&mut section, report);
@@ -88,7 +116,7 @@ pub(crate) fn read(
     let name = name?.value;
     let socket = socket.unwrap_or_else(|| PathBuf::from(format!("/run/crossgate/{name}.sock")));
     let store = store.unwrap_or_else(|| PathBuf::from(format!("/var/lib/crossgate/{name}.redb")));
-    Some(Appliance { name, workers, control_core, idle, memory, memory_mib, eal, socket, store })
+    Some(Appliance { name, workers, control_core, idle, aes_gcm, memory, memory_mib, eal, socket, store })
 }
 
 /// The control thread's core and the workers', by default the machine's first core and the next one.

@@ -141,6 +141,7 @@ fn appliance(appliance: &Appliance) -> Resource {
     settings.put("workers", workers.collect::<Vec<_>>());
     settings.put("control_core", i64::from(appliance.control_core.0));
     settings.put("idle", appliance.idle.word());
+    settings.put("aes_gcm", appliance.aes_gcm.word());
     settings.put("memory", appliance.memory.word());
     settings.put("memory_mib", i64::from(appliance.memory_mib));
     settings.put("eal", appliance.eal.clone());

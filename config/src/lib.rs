@@ -44,7 +44,7 @@ use std::path::Path;
 
 use report::Report;
 
-pub use appliance::{Appliance, CoreId, Idle, Memory};
+pub use appliance::{AesGcm, Appliance, CoreId, Idle, Memory};
 pub use authentication::{Authentication, CertificateFiles, Certificates, RsaSignature};
 pub use choice::Choice;
 pub use connection::{Connection, ConnectionMode, ConnectionType, MssClamp, Remote, RemoteGateway};

@@ -1,13 +1,16 @@
 //! Ports and worker threads of one appliance: started from the configuration, read for the console, stopped at the end.
 
+mod steer;
 mod view;
 
 use std::sync::Arc;
 
-use crossgate_config::{Appliance, Config, CoreId, Device, Idle as ConfigIdle, Memory as ConfigMemory, Name};
+use crossgate_config::{
+    AesGcm, Appliance, Config, CoreId, Device, Idle as ConfigIdle, Memory as ConfigMemory, Name,
+};
 use crossgate_dataplane::counter::{Counters, Kind, Snapshot};
 use crossgate_dataplane::forwarding::PortIndex;
-use crossgate_dataplane::gcm::Kernel;
+use crossgate_dataplane::gcm::{Kernel, KernelError, KernelName};
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::message::{ControlEnd, RingSizes};
 use crossgate_dataplane::pmtu::FRAGMENTS_HELD_MAX;
@@ -19,6 +22,7 @@ use dpdk_sys::{
 
 use crate::reconcile::PortFacts;
 use crate::workers::Workers;
+use steer::Steering;
 
 /// Packets that a port's queue holds for a late worker.
 const DESCRIPTORS: u16 = 1024;
@@ -73,6 +77,9 @@ pub enum FleetError {
         /// The workers that were asked for.
         workers: u16,
     },
+    /// What seals and opens packets.
+    #[error("appliance.aes_gcm: {0}")]
+    Kernel(#[from] KernelError),
     /// The workers' threads.
     #[error(transparent)]
     Workers(#[from] LaunchError),
@@ -83,6 +90,7 @@ struct OpenPort {
     name: Name,
     port: Port,
     report: PortReport,
+    steering: Steering,
 }
 
 /// What can be read of a worker at any time.
@@ -126,6 +134,7 @@ impl Fleet {
     /// [`FleetError`]; what was started is stopped again.
     pub fn launch(config: &Config) -> Result<Launched, FleetError> {
         let appliance = config.appliance();
+        let kernel = kernel(appliance.aes_gcm)?;
         let eal = start_eal(appliance)?;
         let workers = u16::try_from(appliance.workers.len()).unwrap_or(u16::MAX);
         let pool = packet_pool(&eal, config, workers)?;
@@ -160,7 +169,6 @@ impl Fleet {
             facts.push(fact);
             ports.push(open);
         }
-        let kernel = Kernel::detect();
         let sizes = Sizes::default();
         let idle = match appliance.idle {
             ConfigIdle::Adaptive => Idle::Adaptive,
@@ -279,6 +287,16 @@ fn packet_pool(eal: &Eal, config: &Config, workers: u16) -> Result<Mempool, Flee
     Mempool::new(eal, &options).map_err(FleetError::Pool)
 }
 
+fn kernel(wanted: AesGcm) -> Result<Kernel, KernelError> {
+    match wanted {
+        AesGcm::Auto => Ok(Kernel::detect()),
+        AesGcm::Vaes512 => Kernel::named(KernelName::Vaes512),
+        AesGcm::Vaes256 => Kernel::named(KernelName::Vaes256),
+        AesGcm::AesNi => Kernel::named(KernelName::Aesni),
+        AesGcm::Portable => Kernel::named(KernelName::Portable),
+    }
+}
+
 /// One pool for packets out of reassembly: a packet may be as long as one that came whole, at least.
 fn whole_pool(eal: &Eal, packet_room_bytes: u16) -> Result<Mempool, FleetError> {
     let options = MempoolOptions {
@@ -317,6 +335,7 @@ fn open_port(
     for limit in &report.limits {
         tracing::info!(port = %wanted.name, "{limit}");
     }
+    let steering = steer::steer(&mut port, report.rx_queues, workers);
     let mac = Mac(port.mac().map_err(failed)?.0);
     let fact = PortFacts { mac, mtu_bytes: report.mtu_bytes.min(wanted.mtu_bytes) };
     tracing::info!(
@@ -327,7 +346,7 @@ fn open_port(
         mtu_bytes = fact.mtu_bytes,
         "the port runs"
     );
-    Ok((OpenPort { name: wanted.name.clone(), port, report }, started, fact))
+    Ok((OpenPort { name: wanted.name.clone(), port, report, steering }, started, fact))
 }
 
 /// Gives queue i of a port to worker i; workers beyond the port's queues get none.

@@ -77,6 +77,21 @@ impl SaSlot {
 }
 
 impl Bucket {
+    /// The bits of an SPI that tell its bucket.
+    pub const SPI_MASK: u32 = u32::MAX << (SLOT_BITS + GENERATION_BITS);
+
+    /// The bucket of that number, of which there are [`BUCKETS`]; further ones are the first ones again.
+    #[must_use]
+    pub const fn new(number: u8) -> Self {
+        Self(number % BUCKETS)
+    }
+
+    /// What an SPI of this bucket has under [`Bucket::SPI_MASK`].
+    #[must_use]
+    pub const fn first_spi(self) -> u32 {
+        (self.0 as u32) << (SLOT_BITS + GENERATION_BITS)
+    }
+
     /// Which of `workers` is home to this bucket's SAs. The SPI does not change when the number of workers does.
     #[must_use]
     pub const fn home(self, workers: std::num::NonZeroU8) -> u8 {

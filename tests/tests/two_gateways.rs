@@ -34,10 +34,15 @@ fn exchange_by_esp(one: &Site, two: &Site) -> Result<()> {
 #[test]
 fn two_gateways_use_plain_esp_with_extended_sequence_numbers() {
     let (one, two) = sites::both_ours().unwrap();
-    let second = Gateway::start(&two.gateway, Plan::site(2).with_policy("esn", "\"Require\"")).unwrap();
+    // The second one by another AES-GCM kernel than the first.
+    let plan = Plan { aes_gcm: "portable", ..Plan::site(2).with_policy("esn", "\"Require\"") };
+    let second = Gateway::start(&two.gateway, plan).unwrap();
     let first = Gateway::start(&one.gateway, Plan::site(1).with_policy("esn", "\"Require\"")).unwrap();
     first.is("peer", "up").unwrap();
     second.is("peer", "up").unwrap();
+    let kernel = |gateway: &Gateway| gateway.ask(&["workers"]).unwrap()[0]["kernel"].clone();
+    assert_eq!(kernel(&second), "portable");
+    assert_ne!(kernel(&first), "portable");
     exchange_by_esp(&one, &two).unwrap();
     let sa = first.only_sa().unwrap();
     assert_eq!(sa["esn"], true, "{sa}");

@@ -72,6 +72,7 @@ fn port(open: &OpenPort, config: &Config) -> Port {
         speed_mbit_per_s,
         mtu_bytes: open.report.mtu_bytes.min(configured.mtu_bytes),
         queues: open.report.rx_queues,
+        esp_steering: open.steering.word().to_owned(),
         networks: if networks.is_empty() {
             vec!["underlay".to_owned()]
         } else {

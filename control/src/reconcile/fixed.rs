@@ -69,7 +69,7 @@ fn why(
     made_for_bytes: impl Fn(&Name) -> u16,
 ) -> Option<String> {
     match (kind, key) {
-        (Kind::Appliance, "workers" | "control_core" | "idle") => Some(THREADS.to_owned()),
+        (Kind::Appliance, "workers" | "control_core" | "idle" | "aes_gcm") => Some(THREADS.to_owned()),
         (Kind::Appliance, "memory" | "memory_mib" | "eal") => Some(MEMORY.to_owned()),
         (Kind::Appliance, _) => Some(FILES.to_owned()),
         (Kind::Port, "device") => Some(PORTS.to_owned()),

@@ -30,6 +30,8 @@ pub struct Plan {
     pub driver: Driver,
     /// The workers' cores.
     pub worker_cores: Vec<usize>,
+    /// The AES-GCM kernel that its workers use.
+    pub aes_gcm: &'static str,
     /// More arguments of both ports' devices, each behind a comma.
     pub device_arguments: String,
     /// The interface of the public side.
@@ -102,6 +104,7 @@ impl Plan {
             name: format!("gw-{number}"),
             driver: Driver::AfPacket,
             worker_cores: vec![usize::from(number).min(cores - 1)],
+            aes_gcm: "auto",
             device_arguments: String::new(),
             wan_device: "wan".to_owned(),
             lan_device: "lan".to_owned(),
@@ -154,12 +157,14 @@ impl Plan {
         if let Some(text) = &self.instead {
             return text.replace("FOLDER", &folder.display().to_string());
         }
-        let Self { name, worker_cores, wan_mtu_bytes, wan, lan, space, gateway_subnet, sku, .. } = self;
+        let Self { name, worker_cores, aes_gcm, wan_mtu_bytes, wan, lan, space, gateway_subnet, sku, .. } =
+            self;
         let public: Vec<&str> = wan.iter().filter_map(|address| address.split('/').next()).collect();
         let mut text = format!(
             "[appliance]
 name = {name:?}
 workers = {worker_cores:?}
+aes_gcm = {aes_gcm:?}
 control_core = 0
 socket = \"{place}/console.sock\"
 store = \"{place}/store.redb\"

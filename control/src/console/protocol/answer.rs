@@ -176,6 +176,8 @@ pub struct Port {
     pub mtu_bytes: u16,
     /// Queues in each direction.
     pub queues: u16,
+    /// Who brings ESP packets to their SA's home worker: `device` (by rules on the SPI), `workers`, or `none` with a single worker.
+    pub esp_steering: String,
     /// `underlay`, or the virtual networks on it.
     pub networks: Vec<String>,
     /// Our addresses there.

@@ -109,7 +109,7 @@ fn ports_and_workers_are_told_a_line_each() {
     let port = |link_up: bool| -> Port {
         made(json!({
             "name": "wan", "device": "net_af_packet0,iface=wan0", "driver": "net_af_packet", "mac": "02:00:00:00:00:01",
-            "link_up": link_up, "speed_mbit_per_s": 10_000, "mtu_bytes": 1500, "queues": 1, "networks": ["underlay"],
+            "link_up": link_up, "speed_mbit_per_s": 10_000, "mtu_bytes": 1500, "queues": 1, "esp_steering": "none", "networks": ["underlay"],
             "addresses": ["192.0.2.1/24"], "rx_packets": 10, "rx_bytes": 1024, "rx_missed": 2, "rx_errors": 1,
             "tx_packets": 5, "tx_bytes": 512, "tx_errors": 1,
         }))
@@ -117,9 +117,9 @@ fn ports_and_workers_are_told_a_line_each() {
     assert_eq!(
         ports(&[port(true), port(false)], PLAIN),
         "\
-PORT  LINK       NETWORKS  ADDRESSES     MAC                 MTU  QUEUES          IN        OUT  MISSED  ERRORS  DRIVER
-wan   10 Gbit/s  underlay  192.0.2.1/24  02:00:00:00:00:01  1500       1  10 / 1 KiB  5 / 512 B       2       2  net_af_packet
-wan   down       underlay  192.0.2.1/24  02:00:00:00:00:01  1500       1  10 / 1 KiB  5 / 512 B       2       2  net_af_packet
+PORT  LINK       NETWORKS  ADDRESSES     MAC                 MTU  QUEUES  ESP BY          IN        OUT  MISSED  ERRORS  DRIVER
+wan   10 Gbit/s  underlay  192.0.2.1/24  02:00:00:00:00:01  1500       1  none    10 / 1 KiB  5 / 512 B       2       2  net_af_packet
+wan   down       underlay  192.0.2.1/24  02:00:00:00:00:01  1500       1  none    10 / 1 KiB  5 / 512 B       2       2  net_af_packet
 "
     );
     let worker: Worker = made(json!({
