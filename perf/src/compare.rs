@@ -5,6 +5,8 @@
 //! What these two cost alone, `testpmd` says; it is taken off both programs' figures. `ipsec-secgw` runs without replay
 //! protection, since the packets repeat; Crossgate keeps its window, and gets its inbound SA anew with each repetition.
 //!
+//! Every program is measured in the same number of windows of a second, after one that warms up: `ipsec-secgw` counts by the second.
+//!
 //! Before anything is timed, the output of every program is checked: sealed packets are opened with a third library (ring), opened ones
 //! compared with those that were sealed.
 
@@ -16,7 +18,7 @@ mod secgw;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use crossgate_dataplane::gcm::Kernel;
 use crossgate_dataplane::sa::Esn;
 use serde::Serialize;
@@ -33,25 +35,27 @@ use secgw::{Mode, Run, Secgw};
 const PACKETS: usize = 4 * ROUND_PACKETS;
 const MEMORY_MIB: u32 = 128;
 const POOL_PACKETS: u32 = 8191;
+/// The least and the greatest packet: what lies between is measured with fewer programs and keys.
+const ENDS: [Traffic; 2] = [Traffic::Fixed(64), Traffic::Fixed(1400)];
 
 /// What to compare.
 #[derive(clap::Args, Clone)]
 pub(crate) struct Options {
-    /// Sizes of inner packets in bytes, from 64 to 1400, or 'imix'; default: 64, 256, 512, 1024, 1400 and imix.
+    /// Sizes of inner packets in bytes, from 64 to 1400, or 'imix'; default: 64, 512, 1400 and imix, AES-128 at 64 and 1400 only.
     #[arg(long, value_delimiter = ',', value_parser = Traffic::parse)]
     sizes: Vec<Traffic>,
-    /// Key lengths in bits.
+    /// Key lengths in bits, at every size.
     #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(["128", "256"]))]
     keys: Vec<String>,
-    /// How ipsec-secgw does ESP; default: all.
+    /// How ipsec-secgw does ESP, in every case; default: cpu-aesni-gcm, and the others beside it with AES-256 at 64 and 1400.
     #[arg(long, value_delimiter = ',')]
     engines: Vec<Mode>,
     /// The core that both programs run on, one after the other; default: the last one that this process may use.
     #[arg(long)]
     core: Option<usize>,
-    /// Seconds that each case of a program is measured, after one that warms up.
-    #[arg(long, default_value_t = 1)]
-    seconds: usize,
+    /// Windows of a second in which each program is measured in each case, after one that warms up; default: 3, or 2 with --quick.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    windows: Option<u8>,
 }
 
 /// One program in one case.
@@ -66,6 +70,9 @@ pub(crate) struct CompareRow {
     key_bits: usize,
     sas: u32,
     workers: u32,
+    /// In how many windows it was measured, and how long each was.
+    windows: usize,
+    window_ms: u128,
     /// Source and sink taken off.
     #[serde(flatten)]
     net: Spread,
@@ -77,9 +84,16 @@ pub(crate) struct CompareRow {
     gbit_per_s: f64,
 }
 
+/// A size, and the key lengths with the peer's ways of doing ESP that are measured at it.
+struct Selected {
+    traffic: Traffic,
+    keys: Vec<(usize, Vec<Mode>)>,
+}
+
 /// A case that all programs are measured in.
 struct Case<'a> {
     plan: Plan,
+    engines: &'a [Mode],
     direction: Direction,
     traffic: Traffic,
     from: &'a Path,
@@ -111,49 +125,54 @@ pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<CompareRow>> 
             None
         }
     };
-    let compared =
-        Compared { bed, peer, files, core, seconds: options.seconds, engines: engines(quick, options) };
-    let mut rows = Vec::new();
-    let plans = keys(quick, options)?
-        .into_iter()
-        .map(|key_bits| Plan { esn: Esn::Off, ..Plan::single(Kernel::detect(), key_bits, Family::V4) });
-    let plans: Vec<_> = plans.collect();
-    for plan in &plans {
-        compared.verify(*plan)?;
+    let count = options.windows.unwrap_or(if quick { 2 } else { 3 });
+    let windows = Windows { count: count.into(), length: Duration::from_secs(1) };
+    let compared = Compared { bed, peer, files, core, windows };
+    let selected = select(quick, options)?;
+    let all: Vec<_> = selected.iter().flat_map(|size| &size.keys).collect();
+    for key_bits in [128, 256] {
+        // Whatever is measured at any size.
+        let of_key = all.iter().filter(|(bits, _)| *bits == key_bits);
+        let engines =
+            Mode::ALL.into_iter().filter(|mode| of_key.clone().any(|(_, modes)| modes.contains(mode)));
+        if of_key.clone().next().is_some() {
+            compared.verify(plan(key_bits), &engines.collect::<Vec<_>>())?;
+        }
     }
-    for traffic in sizes(quick, options) {
-        rows.extend(compared.measure(&plans, traffic, &mut notes)?);
+    let mut rows = Vec::new();
+    for size in &selected {
+        rows.extend(compared.measure(size, &mut notes)?);
     }
     Ok(Report::new(rows)?.with_notes(notes))
 }
 
-fn sizes(quick: bool, options: &Options) -> Vec<Traffic> {
-    if !options.sizes.is_empty() {
-        options.sizes.clone()
-    } else if quick {
-        vec![Traffic::Fixed(64), Traffic::Fixed(1400)]
-    } else {
-        // What 128 bytes cost, lies between 64 and 256.
-        Traffic::ALL.into_iter().filter(|traffic| *traffic != Traffic::Fixed(128)).collect()
-    }
+fn plan(key_bits: usize) -> Plan {
+    Plan { esn: Esn::Off, ..Plan::single(Kernel::detect(), key_bits, Family::V4) }
 }
 
-fn keys(quick: bool, options: &Options) -> Result<Vec<usize>> {
-    match options.keys.is_empty() {
-        false => options.keys.iter().map(|bits| Ok(bits.parse()?)).collect(),
-        true if quick => Ok(vec![256]),
-        true => Ok(vec![256, 128]),
-    }
-}
-
-fn engines(quick: bool, options: &Options) -> Vec<Mode> {
-    if !options.engines.is_empty() {
-        options.engines.clone()
-    } else if quick {
-        vec![Mode::CpuAesniGcm]
-    } else {
-        Mode::ALL.to_vec()
-    }
+/// What to measure: whatever was asked for; else as much as the four minutes hold that `make bench` has for it.
+fn select(quick: bool, options: &Options) -> Result<Vec<Selected>> {
+    let sizes = match (options.sizes.is_empty(), quick) {
+        (false, _) => options.sizes.clone(),
+        (true, true) => ENDS.to_vec(),
+        (true, false) => vec![ENDS[0], Traffic::Fixed(512), ENDS[1], Traffic::Imix],
+    };
+    let engines = |key_bits: usize, traffic| match options.engines.is_empty() {
+        false => options.engines.clone(),
+        true if quick || key_bits == 128 || !ENDS.contains(&traffic) => vec![Mode::CpuAesniGcm],
+        true => Mode::ALL.to_vec(),
+    };
+    let asked: Vec<usize> = options.keys.iter().map(|bits| bits.parse()).collect::<Result<_, _>>()?;
+    let keys = |traffic| match asked.is_empty() {
+        false => asked.clone(),
+        true if quick || !ENDS.contains(&traffic) => vec![256],
+        true => vec![256, 128],
+    };
+    let of_size = |traffic| Selected {
+        traffic,
+        keys: keys(traffic).into_iter().map(|bits| (bits, engines(bits, traffic))).collect(),
+    };
+    Ok(sizes.into_iter().map(of_size).collect())
 }
 
 /// The programs, and what they need.
@@ -162,8 +181,7 @@ struct Compared {
     peer: Option<Secgw>,
     files: Files,
     core: usize,
-    seconds: usize,
-    engines: Vec<Mode>,
+    windows: Windows,
 }
 
 impl Compared {
@@ -188,14 +206,14 @@ impl Compared {
     }
 
     /// Sends packets of all sizes through every program, both ways, and checks what comes out.
-    fn verify(&self, plan: Plan) -> Result<()> {
+    fn verify(&self, plan: Plan, engines: &[Mode]) -> Result<()> {
         let sizes = |number: usize| Traffic::ALL[number % Traffic::ALL.len()].bytes_of(number);
         let (clear, clear_path, sealed_path) = self.prepare(plan, sizes, PACKETS)?;
         let out = self.files.path("out.pcap");
         ours::once(&self.bed, plan, Direction::Inbound, PACKETS, &sealed_path, &out)?;
         oracle::check_opened(&plan, &clear, &pcap::read(&out)?).context("what Crossgate opened")?;
         let Some(peer) = &self.peer else { return Ok(()) };
-        for &mode in &self.engines {
+        for &mode in engines {
             let words = format!("of ipsec-secgw, {}, {} bits", mode.name(), plan.key_bits);
             let run = Run { plan, mode, direction: Direction::Outbound, from: &clear_path, packets: PACKETS };
             peer.once(&run, &out).with_context(|| format!("output {words}"))?;
@@ -209,10 +227,12 @@ impl Compared {
         Ok(())
     }
 
-    /// All programs and key lengths at one size, both ways.
-    fn measure(&self, plans: &[Plan], traffic: Traffic, notes: &mut Vec<String>) -> Result<Vec<CompareRow>> {
+    /// All programs and key lengths of one size, both ways.
+    fn measure(&self, size: &Selected, notes: &mut Vec<String>) -> Result<Vec<CompareRow>> {
         let (mut rows, mut floors) = (Vec::new(), [None; 2]);
-        for &plan in plans {
+        let traffic = size.traffic;
+        for (key_bits, engines) in &size.keys {
+            let plan = plan(*key_bits);
             let (_, clear, sealed) = self.prepare(plan, |number| traffic.bytes_of(number), PACKETS)?;
             let ways = [(Direction::Outbound, &clear), (Direction::Inbound, &sealed)];
             for ((direction, from), floor) in ways.into_iter().zip(&mut floors) {
@@ -222,26 +242,26 @@ impl Compared {
                     Some(floor) => *floor,
                     None => *floor.insert(Spread::of(&self.floor(from, tsc_hz, notes)?)?.min),
                 };
-                self.case(&Case { plan, direction, traffic, from, floor, tsc_hz }, &mut rows)?;
+                self.case(&Case { plan, engines, direction, traffic, from, floor, tsc_hz }, &mut rows)?;
             }
         }
         Ok(rows)
     }
 
-    /// All programs in one case.
+    /// All programs in one case, in the same windows.
     fn case(&self, case: &Case<'_>, rows: &mut Vec<CompareRow>) -> Result<()> {
         let Case { plan, direction, from, .. } = *case;
-        let windows = Windows { count: 4 * self.seconds, length: Duration::from_millis(250) };
         let cycles = {
             let _pin = Pin::to(self.core)?;
-            ours::measure(&self.bed, plan, direction, PACKETS, from, windows)?
+            ours::measure(&self.bed, plan, direction, PACKETS, from, self.windows)?
         };
-        rows.push(case.row("crossgate", plan.kernel.name().as_str(), &cycles)?);
+        rows.push(case.row("crossgate", plan.kernel.name().as_str(), &cycles, self.windows)?);
         let Some(peer) = &self.peer else { return Ok(()) };
-        for &mode in &self.engines {
-            let rates = peer.measure(&Run { plan, mode, direction, from, packets: PACKETS }, self.seconds)?;
+        for &mode in case.engines {
+            let rates =
+                peer.measure(&Run { plan, mode, direction, from, packets: PACKETS }, self.windows.count)?;
             let cycles: Vec<_> = rates.iter().map(|rate| case.tsc_hz / rate).collect();
-            rows.push(case.row("ipsec-secgw", mode.name(), &cycles)?);
+            rows.push(case.row("ipsec-secgw", mode.name(), &cycles, self.windows)?);
         }
         Ok(())
     }
@@ -249,18 +269,25 @@ impl Compared {
     /// TSC cycles a packet of source and sink: by testpmd, or by a loop of our own where there is none.
     fn floor(&self, from: &Path, tsc_hz: f64, notes: &mut Vec<String>) -> Result<Vec<f64>> {
         if let Some(peer) = &self.peer {
-            match peer.testpmd(from, 1) {
+            match peer.testpmd(from, self.windows.count) {
                 Ok(rates) => return Ok(rates.iter().map(|rate| tsc_hz / rate).collect()),
                 Err(reason) => notes.push(format!("floor by a loop of our own, no testpmd: {reason:#}")),
             }
         }
         let _pin = Pin::to(self.core)?;
-        ours::floor(&self.bed, from, Windows { count: 4, length: Duration::from_millis(100) })
+        ours::floor(&self.bed, from, self.windows)
     }
 }
 
 impl Case<'_> {
-    fn row(&self, program: &'static str, engine: &'static str, cycles: &[f64]) -> Result<CompareRow> {
+    fn row(
+        &self,
+        program: &'static str,
+        engine: &'static str,
+        cycles: &[f64],
+        windows: Windows,
+    ) -> Result<CompareRow> {
+        ensure!(cycles.len() == windows.count, "{} windows instead of {}", cycles.len(), windows.count);
         let total = Spread::of(cycles)?;
         let net = total.minus(self.floor);
         let (mpps, gbit_per_s) = net.rates(self.tsc_hz, self.traffic.mean_bytes());
@@ -278,6 +305,8 @@ impl Case<'_> {
             key_bits: self.plan.key_bits,
             sas: self.plan.sas,
             workers: 1,
+            windows: windows.count,
+            window_ms: windows.length.as_millis(),
             net,
             floor_cycles_per_packet: self.floor,
             total_cycles_per_packet: total.median,
@@ -319,3 +348,6 @@ impl Row for CompareRow {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod kernels;
 mod latency;
 mod machine;
 mod ndr;
+mod peers;
 mod report;
 mod scale;
 mod spread;

@@ -39,6 +39,24 @@ impl<R: Row> Report<R> {
     pub(crate) fn with_notes(self, notes: Vec<String>) -> Self {
         Self { notes, ..self }
     }
+
+    /// Versions of what only this benchmark measures.
+    pub(crate) fn with_versions(
+        mut self,
+        versions: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
+        self.versions.extend(versions);
+        self
+    }
+}
+
+/// Names of a row's fields in its JSON, in alphabetical order.
+#[cfg(test)]
+pub(crate) fn fields(row: &impl Serialize) -> Vec<String> {
+    let json = serde_json::to_value(row).expect("JSON");
+    let mut names: Vec<_> = json.as_object().expect("an object").keys().cloned().collect();
+    names.sort_unstable();
+    names
 }
 
 /// Prints the report on standard output.

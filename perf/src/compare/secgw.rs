@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::bed::{Direction, Family, Plan, SALT, Site};
+use crate::peers;
 
-/// How the script that builds it reads; it is part of this program so that the program is enough.
 const BUILD: &str = include_str!("../../peers/build-ipsec-secgw");
 /// Longest time until a program shows its first figures.
 const START: Duration = Duration::from_secs(20);
@@ -64,21 +64,9 @@ pub(crate) struct Run<'a> {
     pub(crate) packets: usize,
 }
 
-/// Builds the program below the directory of this one, unless it is there. `Err`: why that is not possible.
+/// Builds the program, unless it is there. `Err`: why that is not possible.
 pub(crate) fn build() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("find this program")?;
-    let directory =
-        own.parent().and_then(Path::parent).context("this program is in no folder")?.join("peers");
-    let built = Command::new("bash")
-        .args(["-c", BUILD, "build-ipsec-secgw"])
-        .arg(&directory)
-        .stderr(Stdio::piped())
-        .output()
-        .context("run bash")?;
-    if !built.status.success() {
-        bail!("{}", String::from_utf8_lossy(&built.stderr).trim());
-    }
-    Ok(PathBuf::from(String::from_utf8(built.stdout)?.trim()))
+    peers::build(BUILD, "build-ipsec-secgw", "")
 }
 
 impl Secgw {
@@ -98,10 +86,10 @@ impl Secgw {
         Ok(())
     }
 
-    /// Packets per second in each of so many seconds.
-    pub(crate) fn measure(&self, run: &Run<'_>, seconds: usize) -> Result<Vec<f64>> {
+    /// Packets per second in each of so many windows of a second.
+    pub(crate) fn measure(&self, run: &Run<'_>, windows: usize) -> Result<Vec<f64>> {
         let source = format!("net_pcap0,rx_pcap={},infinite_rx=1", run.from.display());
-        self.start(run, &source, "net_null0,no-rx=1")?.rates("Total packets sent:", seconds)
+        self.start(run, &source, "net_null0,no-rx=1")?.rates("Total packets sent:", windows)
     }
 
     fn start(&self, run: &Run<'_>, source: &str, sink: &str) -> Result<Watched> {
@@ -124,7 +112,7 @@ impl Secgw {
     }
 
     /// TSC-independent floor: packets per second of testpmd, which only forwards, on the same devices.
-    pub(crate) fn testpmd(&self, from: &Path, seconds: usize) -> Result<Vec<f64>> {
+    pub(crate) fn testpmd(&self, from: &Path, windows: usize) -> Result<Vec<f64>> {
         let cores = format!("{},{}", usize::from(self.core == 0), self.core);
         let mut command = self.dpdk(Path::new("dpdk-testpmd"), &cores);
         command.args(["--vdev", &format!("net_pcap0,rx_pcap={},infinite_rx=1", from.display())]);
@@ -139,7 +127,7 @@ impl Secgw {
         command.args(["--total-num-mbufs=16384", "--stats-period=1", "--no-mlockall"]);
         command.stdin(Stdio::null());
         // Two ports are shown; the first one sends nothing.
-        Watched::new(command)?.rates("TX-packets:", seconds)
+        Watched::new(command)?.rates("TX-packets:", windows)
     }
 
     fn dpdk(&self, program: &Path, cores: &str) -> Command {
@@ -220,11 +208,12 @@ impl Watched {
         }
     }
 
-    /// Packets per second between so many pairs of figures, after the first one that moves: until then it warmed up.
-    fn rates(&mut self, words: &str, seconds: usize) -> Result<Vec<f64>> {
+    /// Packets per second between so many pairs of figures, after the first two that move: until then it warmed up, as Crossgate does for a
+    /// window.
+    fn rates(&mut self, words: &str, windows: usize) -> Result<Vec<f64>> {
         let mut shots: Vec<(Instant, u64)> = Vec::new();
         let began = Instant::now();
-        while shots.len() < seconds + 1 {
+        while shots.len() < windows + 2 {
             let shot = self.next_at(words)?;
             if shot.1 > shots.last().map_or(0, |last| last.1) {
                 shots.push(shot);
@@ -235,7 +224,7 @@ impl Watched {
                 self.last.join(" | ")
             );
         }
-        Ok(shots.windows(2).map(|pair| rate(pair[0], pair[1])).collect())
+        Ok(shots[1..].windows(2).map(|pair| rate(pair[0], pair[1])).collect())
     }
 }
 
