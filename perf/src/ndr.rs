@@ -22,10 +22,12 @@ use crate::bed::traffic::Traffic;
 use crate::bed::{Bed, Direction, Family, LAN, Plan, Site, WAN};
 use crate::machine::{self, Pin, report_precision};
 use crate::report::{Report, Row};
-use pktgen::Pktgen;
+use pktgen::{Pktgen, ProbeLatency};
 
 /// How far below the limit a found rate may be, as a part of the greatest rate.
 const RESOLUTION: f64 = 0.01;
+/// Trials that confirm a rate: down to less than half of it.
+const CONFIRMATIONS: usize = 8;
 const MEMORY_MIB: u32 = 192;
 const POOL_PACKETS: u32 = 16_383;
 
@@ -76,6 +78,25 @@ pub(crate) struct NdrRow {
     percent: Option<f64>,
     #[serde(flatten)]
     latency: Option<Latency>,
+    /// Of Pktgen's probes, which has no percentiles.
+    #[serde(flatten)]
+    probes: Option<Probes>,
+}
+
+/// From Pktgen's port to Pktgen's port, in microseconds.
+#[derive(Clone, Copy, Serialize)]
+struct Probes {
+    min_us: f64,
+    mean_us: f64,
+    max_us: f64,
+}
+
+impl From<ProbeLatency> for Probes {
+    fn from(probes: ProbeLatency) -> Self {
+        let ProbeLatency { min_ns, mean_ns, max_ns } = probes;
+        let [min_us, mean_us, max_us] = [min_ns, mean_ns, max_ns].map(|ns| report_precision(ns) / 1e3);
+        Self { min_us, mean_us, max_us }
+    }
 }
 
 /// From a packet's arrival at a port of the gateway until the sink has it, in microseconds.
@@ -192,6 +213,22 @@ impl<'a> Searched<'a> {
         best.with_context(|| format!("packets were lost at every rate; dropped: {:?}", self.drops()))
     }
 
+    /// The rate up to `pps` that is without loss for all of `length`: after a loss the next trial is a tenth slower. `false`: the last one lost, too.
+    pub(crate) fn confirm(
+        &mut self,
+        traffic: Traffic,
+        mut pps: f64,
+        length: Duration,
+    ) -> Result<(f64, bool)> {
+        for _ in 0..CONFIRMATIONS {
+            if self.trial(traffic, pps, length)?.lost() == 0 {
+                return Ok((pps, true));
+            }
+            pps *= 0.9;
+        }
+        Ok((pps, false))
+    }
+
     fn drops(&self) -> Vec<(&'static str, u64)> {
         let counters = self.gateway.counters();
         counters
@@ -221,6 +258,7 @@ impl<'a> Searched<'a> {
             gbit_per_s: pps * f64::from(traffic.mean_bytes()) * 8.0 / 1e9,
             percent: None,
             latency: Some(Latency::of_cycles(&outcome.cycles, self.tsc_hz)),
+            probes: None,
         }
     }
 }
@@ -258,6 +296,7 @@ fn remote(pktgen: &Pktgen, options: &Options) -> Result<Report<NdrRow>> {
         gbit_per_s: mpps * f64::from(inner_bytes) * 8.0 / 1e3,
         percent: Some(percent),
         latency: None,
+        probes: counts.latency.map(Probes::from),
     }])
 }
 
@@ -286,7 +325,15 @@ impl Row for NdrRow {
             format!("{:.2}", self.mpps),
             format!("{:.2}", self.gbit_per_s),
         ];
-        cells.extend(self.latency.map_or_else(Default::default, Latency::cells));
+        cells.extend(match self.probes {
+            Some(Probes { min_us, mean_us, max_us }) => [
+                format!("min {min_us:.1}"),
+                format!("mean {mean_us:.1}"),
+                String::new(),
+                format!("{max_us:.1}"),
+            ],
+            None => self.latency.map_or_else(Default::default, Latency::cells),
+        });
         cells
     }
 }

@@ -3,12 +3,11 @@
 dofile((profiles or "perf/pktgen/dpdk/") .. "common.lua")
 
 reset()
-if family == 6 then
-    -- A sequence: one flow, or as many as Pktgen's sequences have packets.
-    sequence("fd00:1::99", "fd00:2::99", "ipv6", sizes_of(flows > 1 and 16 or 1))
-elseif size == "imix" then
-    sequence("10.1.0.99", "10.2.0.99", "ipv4", imix)
+local source = family == 6 and "fd00:1::99" or "10.1.0.99"
+if size == "imix" then
+    flows = #imix
+    sequence(source, family == 6 and "fd00:2::99" or "10.2.0.99", family == 6 and "ipv6" or "ipv4", imix, 5001)
 else
-    range("10.1.0.99", host(2, 0), host(2, flows - 1), "udp", size)
+    range(source, host(2, 0), host(2, flows - 1), "udp", size)
 end
 printf("clear: %s bytes, %d flows, IPv%d, ports %s to %s\n", tostring(size), flows, family, send, receive)

@@ -12,13 +12,16 @@ function sealed(bytes)
 end
 
 reset()
-local sizes = {}
-for number, bytes in ipairs(sizes_of(flows > 1 and 16 or 1)) do
-    sizes[number] = sealed(bytes)
-end
 local ends = public[family]
-if family == 4 and size ~= "imix" then
-    range(ends[1], ends[2], ends[2], "udp", sizes[1])
+if size == "imix" then
+    flows = #imix
+    local sizes = {}
+    for number, bytes in ipairs(imix) do
+        sizes[number] = sealed(bytes)
+    end
+    sequence(ends[1], ends[2], family == 6 and "ipv6" or "ipv4", sizes, 4500)
+else
+    range(ends[1], ends[2], ends[2], "udp", sealed(size))
     -- A flow is a source port here.
     pktgen.range.src_port(send, "min", 1024)
     pktgen.range.src_port(send, "start", 1024)
@@ -27,7 +30,5 @@ if family == 4 and size ~= "imix" then
     for _, key in ipairs({ "start", "min", "max" }) do
         pktgen.range.dst_port(send, key, 4500)
     end
-else
-    sequence(ends[1], ends[2], family == 6 and "ipv6" or "ipv4", sizes)
 end
 printf("ESP side: inner %s bytes, %d flows, IPv%d, ports %s to %s\n", tostring(size), flows, family, send, receive)

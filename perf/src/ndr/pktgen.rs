@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// What our scripts print in front of their figures.
 const MARK: &str = "crossgate-ndr";
@@ -27,6 +27,16 @@ pub(crate) struct Pktgen {
 pub(crate) struct Counts {
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    /// None, where this version of Pktgen does not tell scripts.
+    pub(crate) latency: Option<ProbeLatency>,
+}
+
+/// What Pktgen's probes took from port to port, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProbeLatency {
+    pub(crate) min_ns: u64,
+    pub(crate) mean_ns: u64,
+    pub(crate) max_ns: u64,
 }
 
 impl Pktgen {
@@ -42,11 +52,19 @@ impl Pktgen {
     fn script(&self, percent: f64, length: Duration) -> String {
         let Self { send, receive, .. } = self;
         let (length_ms, settle_ms) = (length.as_millis(), SETTLE.as_millis());
+        // Whatever not every version has goes through pcall. Counts: one argument and a table within from 26.01 on, before that two and none.
         format!(
             "pktgen.stop(\"{send}\"); pktgen.clr(); pktgen.set(\"{send}\", \"rate\", {percent:.3}); \
+             for _, p in ipairs({{ \"{send}\", \"{receive}\" }}) do pcall(pktgen.latency, p, \"enable\") end; \
              pktgen.start(\"{send}\"); pktgen.delay({length_ms}); pktgen.stop(\"{send}\"); pktgen.delay({settle_ms}); \
-             local s = pktgen.portStats(\"all\", \"port\"); \
-             printf(\"{MARK} %d %d\\n\", s[{send}].opackets, s[{receive}].ipackets);\n"
+             local known, s = pcall(pktgen.portStats, \"all\"); \
+             if not known then s = pktgen.portStats(\"all\", \"port\") end; \
+             local out, back = s[{send}].curr or s[{send}], s[{receive}].curr or s[{receive}]; \
+             local told, l = pcall(function() return pktgen.pktStats(\"{receive}\")[{receive}].latency end); \
+             local words = \"\"; \
+             if told and l and l.num_pkts and l.num_pkts > 0 then \
+             words = string.format(\" %.0f %.0f %.0f\", 1000 * l.min_us, 1000 * l.avg_us, 1000 * l.max_us) end; \
+             printf(\"{MARK} %d %d%s\\n\", out.opackets, back.ipackets, words);\n"
         )
     }
 
@@ -74,9 +92,15 @@ impl Pktgen {
 
 fn counts(words: &str) -> Result<Counts> {
     let numbers: Vec<u64> = words.split_whitespace().map_while(|word| word.parse().ok()).collect();
-    ensure!(numbers.len() == 2, "Pktgen's counts are '{}'", words.trim());
-    ensure!(numbers[0] > 0, "Pktgen sent nothing: load a profile of perf/pktgen first");
-    Ok(Counts { sent: numbers[0], received: numbers[1] })
+    let (sent, received, latency) = match numbers[..] {
+        [sent, received] => (sent, received, None),
+        [sent, received, min_ns, mean_ns, max_ns] => {
+            (sent, received, Some(ProbeLatency { min_ns, mean_ns, max_ns }))
+        }
+        _ => bail!("Pktgen's counts are '{}'", words.trim()),
+    };
+    ensure!(sent > 0, "Pktgen sent nothing: load a profile of perf/pktgen first");
+    Ok(Counts { sent, received, latency })
 }
 
 #[cfg(test)]
@@ -97,16 +121,23 @@ mod tests {
         });
         let pktgen = Pktgen { address, send: 0, receive: 1 };
         let counts = pktgen.trial(12.5, Duration::from_millis(250)).expect("counts");
-        assert_eq!(counts, Counts { sent: 1000, received: 998 });
+        assert_eq!(counts, Counts { sent: 1000, received: 998, latency: None });
         let script = server.join().expect("the server ended");
-        for part in ["\"rate\", 12.500", "delay(250)", "s[0].opackets", "s[1].ipackets"] {
+        for part in ["\"rate\", 12.500", "delay(250)", "s[0].curr or s[0]", "s[1].curr or s[1]", "pktStats"] {
             assert!(script.contains(part), "{part} is not in {script}");
         }
     }
 
     #[test]
+    fn latency_comes_with_versions_that_tell_it() {
+        let latency = ProbeLatency { min_ns: 900, mean_ns: 4200, max_ns: 150_000 };
+        let expected = Counts { sent: 10, received: 10, latency: Some(latency) };
+        assert_eq!(counts(" 10 10 900 4200 150000").expect("counts"), expected);
+    }
+
+    #[test]
     fn other_answers_are_refused() {
-        for words in ["", " 12", " x y", " 0 0", " nil nil"] {
+        for words in ["", " 12", " x y", " 0 0", " nil nil", " 10 10 5"] {
             assert!(counts(words).is_err(), "'{words}'");
         }
     }
