@@ -65,6 +65,8 @@ const _: () = assert!(
     "an inbound SA's hot part is two cache lines, key schedule and window bits apart"
 );
 
+const _: () = assert!(size_of::<InboundStats>() <= 48, "counts are one line, with the two of their Arc");
+
 impl InboundSa {
     /// Builds the SA. Allocates: for the control thread.
     #[must_use]

@@ -98,6 +98,8 @@ pub(crate) struct Hot {
 }
 
 const _: () = assert!(size_of::<Hot>() <= 128, "an SA's hot part is two cache lines");
+const _: () = assert!(size_of::<OutboundSa>() == 192, "what is not hot has a third line");
+const _: () = assert!(size_of::<Shared>() == 128, "two lines, which CPUs fetch as a pair");
 
 /// Family and encapsulation in one: picks the function that writes outer headers, once per SA and burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
