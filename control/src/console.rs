@@ -6,5 +6,6 @@ pub mod methods;
 pub mod protocol;
 pub mod server;
 pub mod show;
+pub mod stages;
 pub mod table;
 pub mod top;

@@ -14,7 +14,7 @@ use crossgate_dataplane::gcm::{Kernel, KernelError, KernelName};
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::message::{ControlEnd, RingSizes};
 use crossgate_dataplane::pmtu::FRAGMENTS_HELD_MAX;
-use crossgate_dataplane::worker::{Idle, Launch, LaunchError, Part, Sizes, Stats, WorkerSet};
+use crossgate_dataplane::worker::{Idle, Launch, LaunchError, Part, Sizes, StageTurns, Stats, WorkerSet};
 use dpdk_sys::{
     Eal, EalOptions, LogLevel, Memory, Mempool, MempoolOptions, Port, PortOptions, PortReport, Started,
     tsc_hz,
@@ -206,6 +206,11 @@ impl Fleet {
     #[must_use]
     pub fn workers(&self) -> &[Reader] {
         &self.readers
+    }
+
+    /// Has every worker measure in these turns how many cycles its stages take.
+    pub fn measure_stages(&self, turns: StageTurns) {
+        self.readers.iter().for_each(|reader| reader.stats.measure_stages(turns));
     }
 
     /// Whether every worker's thread lives.

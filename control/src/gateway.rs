@@ -7,6 +7,7 @@
 mod environment;
 mod ike_output;
 mod outbox;
+mod stages;
 mod usage;
 mod view;
 mod worker_event;
@@ -101,6 +102,7 @@ pub struct Gateway {
     outbox: Outbox,
     pool: Pool,
     activity_at: Instant,
+    stages_until: Option<Instant>,
     last_barrier: Option<Ticket>,
 }
 
@@ -136,6 +138,7 @@ impl Gateway {
             outbox: Outbox::default(),
             pool: parts.pool,
             activity_at: now + ACTIVITY_EVERY,
+            stages_until: None,
             last_barrier: None,
         }
     }
@@ -162,6 +165,7 @@ impl Gateway {
             self.look_at_sas();
             self.keep_usage();
             self.workers.take_histograms();
+            self.end_stages(now);
         }
         let forwarding = &self.forwarding;
         let is_own = |ip| matches!(forwarding.route(VrfId::UNDERLAY, ip), NextHop::Local(_));

@@ -11,8 +11,8 @@ mod stage;
 mod stats;
 
 pub use set::{Launch, LaunchError, Part, WorkerGone, WorkerHandle, WorkerSet};
-pub use stage::Stage;
 pub(crate) use stage::Watch;
+pub use stage::{Stage, StageTurns};
 pub use stats::{Histograms, Stats};
 
 use std::num::NonZeroU8;

@@ -2,6 +2,7 @@
 //! and makes of it one JSON document, a Markdown page of tables and plots.
 
 mod plot;
+mod stages;
 mod table;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,9 @@ pub(crate) struct Results {
     versions: BTreeMap<String, String>,
     #[serde(default)]
     load_average: String,
+    /// How long the benchmark took, its start included; of a document, all of them together.
+    #[serde(default)]
+    seconds: f64,
     #[serde(default)]
     notes: Vec<String>,
     pub(crate) rows: Vec<Map<String, Value>>,
@@ -84,9 +88,10 @@ fn measure(name: &str, quick: bool, output: &Path) -> Result<()> {
     let done = command.spawn()?.wait_with_output()?;
     ensure!(done.status.success(), "it ended with {}", done.status);
     let text = String::from_utf8(done.stdout)?;
-    serde_json::from_str::<Results>(&text).context("it printed no result")?;
-    write(&output.join(format!("{name}.json")), &text)?;
-    eprintln!("{name}: {:.0} s", began.elapsed().as_secs_f64());
+    let mut results = serde_json::from_str::<Results>(&text).context("it printed no result")?;
+    results.seconds = began.elapsed().as_secs_f64().round();
+    write(&output.join(format!("{name}.json")), &serde_json::to_string_pretty(&results)?)?;
+    eprintln!("{name}: {:.0} s", results.seconds);
     Ok(())
 }
 
@@ -114,6 +119,7 @@ fn together(all: &[(&str, Results)]) -> Result<Results> {
     let mut document = all.first().context("no results")?.1.clone();
     document.rows.clear();
     document.notes.clear();
+    document.seconds = all.iter().map(|(_, results)| results.seconds).sum();
     for (name, results) in all {
         ensure!(
             results.cpu == document.cpu,
@@ -161,6 +167,7 @@ mod tests {
             tsc_hz: 1e9,
             versions: BTreeMap::from([(cpu.to_owned(), "1".to_owned())]),
             load_average: String::new(),
+            seconds: 20.0,
             notes: vec!["something is missing".to_owned()],
             rows,
         }
@@ -177,6 +184,7 @@ mod tests {
         }
         assert_eq!(json["rows"][0]["benchmark"], "kernels");
         assert_eq!(json["rows"][2], serde_json::json!({ "benchmark": "worker", "mpps": 2.5 }));
+        assert!((document.seconds - 40.0).abs() < f64::EPSILON, "{}", document.seconds);
         assert_eq!(document.notes, ["kernels: something is missing", "worker: something is missing"]);
     }
 

@@ -5,11 +5,15 @@
 //! A burst goes through the sealing gateway, then (its sequence numbers are fresh) through the opening one, then through two
 //! ports without a worker; that last cost, of source and sink, is taken off the other two. In a third pass one worker seals a burst
 //! and opens another in the same turn. Kernels take turns within a size, so that a disturbance meets all.
+//!
+//! Stages are measured in turns of their own (`worker/stages.rs`), and so is what their counters cost.
+
+mod stages;
 
 use anyhow::{Context, Result, ensure};
 use crossgate_dataplane::gcm::{Kernel, KernelName};
 use crossgate_dataplane::transform::{Cipher, Integrity, Transform};
-use crossgate_dataplane::worker::Stage;
+use crossgate_dataplane::worker::StageTurns;
 use dpdk_sys::{Burst, Mempool};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -18,9 +22,11 @@ use crate::bed::stepped::{Bypass, Gateway};
 use crate::bed::traffic::Traffic;
 use crate::bed::{Bed, Direction, Family, LAN, Plan, Site, WAN};
 use crate::engine::BURST_PACKETS;
-use crate::machine::{self, Pin, packets_f64, report_precision};
+use crate::machine::{self, Pin, packets_f64};
 use crate::report::{Report, Row};
 use crate::spread::Spread;
+pub(crate) use stages::COUNTERS_ON;
+use stages::{Laps, Stages};
 
 /// Bursts between two changes of kernel, and those that only warm up.
 const TURN_BURSTS: usize = 96;
@@ -38,7 +44,7 @@ pub(crate) struct Options {
     /// Measure the transforms other than AES-GCM, and AES-GCM beside them.
     #[arg(long)]
     transforms: bool,
-    /// Show how many cycles each stage takes (which costs a few itself).
+    /// Show how many cycles each stage takes in every case; else the fastest kernel's at 64, 512 and 1400 bytes with AES-256.
     #[arg(long)]
     stages: bool,
 }
@@ -59,11 +65,10 @@ pub(crate) struct WorkerRow {
     net: Spread,
     /// Already taken off.
     source_and_sink_cycles_per_packet: f64,
-    /// TSC cycles per packet of each stage in its best burst, if they were asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    stages: Vec<(&'static str, f64)>,
     mpps: f64,
     gbit_per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stages: Option<Stages>,
 }
 
 /// Packets to send, from either site.
@@ -79,11 +84,14 @@ struct Contender {
     opened: u64,
     times: [Histogram<u64>; 3],
     idle: Histogram<u64>,
-    stages: Option<[Laps; 3]>,
 }
 
-/// The least that each stage took for a burst of one direction, in TSC cycles.
-type Laps = [u64; Stage::COUNT];
+/// TSC cycles of one burst's passes: in each direction of [`DIRECTIONS`], by stage if those are measured, and of source and sink alone.
+struct Passes {
+    directions: [u64; 3],
+    stages: [Laps; 3],
+    nothing: u64,
+}
 
 /// Measures everything.
 pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<WorkerRow>> {
@@ -100,7 +108,7 @@ pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<WorkerRow>> {
     let groups = if options.transforms { vec![transforms()] } else { groups(quick)? };
     for plans in groups {
         let mut contenders =
-            plans.into_iter().map(|plan| Contender::new(&bed, plan, options)).collect::<Result<Vec<_>>>()?;
+            plans.into_iter().map(|plan| Contender::new(&bed, plan)).collect::<Result<Vec<_>>>()?;
         for traffic in &sizes {
             let tsc_hz = machine::tsc_hz();
             for _ in 0..turns {
@@ -110,11 +118,23 @@ pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<WorkerRow>> {
                 }
             }
             for contender in &mut contenders {
-                rows.extend(contender.rows(*traffic, tsc_hz)?);
+                let load = Load::new(contender.plan, *traffic)?;
+                let stages = match options.stages || is_staged(contender.plan, *traffic) {
+                    true => stages::measure(contender, turns, &bed.pool, &load, &mut bypass)?.map(Some),
+                    false => [None; 3],
+                };
+                rows.extend(contender.rows(*traffic, tsc_hz, stages)?);
             }
         }
     }
     Report::new(rows)
+}
+
+/// Whether stages belong to the report.
+fn is_staged(plan: Plan, traffic: Traffic) -> bool {
+    let is_best = plan.kernel == Kernel::detect() && plan.transform.is_none();
+    let sizes = [64, 512, 1400].map(Traffic::Fixed);
+    is_best && plan.key_bits == 256 && plan.family == Family::V4 && sizes.contains(&traffic)
 }
 
 /// Plans that take turns: with AES-256 and IPv4, the base line (the `aes-gcm` crate) beside the best kernel that this CPU can run.
@@ -166,70 +186,71 @@ impl Load {
 }
 
 impl Contender {
-    fn new(bed: &Bed, plan: Plan, options: &Options) -> Result<Self> {
+    fn new(bed: &Bed, plan: Plan) -> Result<Self> {
         let histogram = || Histogram::new(3);
-        let gateways = [Gateway::new(bed, plan, Site(1))?, Gateway::new(bed, plan, Site(2))?];
-        gateways.iter().for_each(|gateway| gateway.engine.handle.stats.measure_stages(options.stages));
         Ok(Self {
             plan,
-            gateways,
+            gateways: [Gateway::new(bed, plan, Site(1))?, Gateway::new(bed, plan, Site(2))?],
             sealed: [0; 2],
             opened: 0,
             times: [histogram()?, histogram()?, histogram()?],
             idle: histogram()?,
-            stages: options.stages.then_some([[u64::MAX; Stage::COUNT]; 3]),
         })
+    }
+
+    /// Measures stages, or does not any more.
+    fn measure_stages(&self, turns: StageTurns) {
+        self.gateways.iter().for_each(|gateway| gateway.engine.handle.stats.measure_stages(turns));
     }
 
     /// Some bursts all the way, in each direction; the first ones are not recorded.
     fn turn(&mut self, pool: &Mempool, load: &Load, bypass: &mut Bypass) -> Result<()> {
-        self.gateways.iter_mut().try_for_each(|gateway| gateway.engine.refresh())?;
+        self.refresh()?;
         for number in 0..WARM_BURSTS + TURN_BURSTS {
-            let mut burst = load.burst(pool, Site(1), number)?;
-            let before = self.laps();
-            let outbound = self.seal(&mut burst)?;
-            let inbound = self.gateways[1].pass(WAN, &mut burst);
-            let after = self.laps();
-            self.arrived(load, number, &burst)?;
-            let nothing = bypass.pass(&mut burst);
-            drop(burst);
-            let mut burst = load.burst(pool, Site(1), number)?;
-            self.seal(&mut burst)?;
-            let mut back = load.burst(pool, Site(2), number)?;
-            let both = self.gateways[1].pass_both(&mut back, &mut burst);
-            let last = self.laps();
-            self.arrived(load, number, &burst)?;
-            ensure!(back.len() == BURST_PACKETS, "{} of {BURST_PACKETS} packets were sealed", back.len());
-            self.sealed[1] += packets(back.len());
+            let passes = self.burst(pool, load, bypass, number)?;
             if number >= WARM_BURSTS {
-                for (histogram, cycles) in self.times.iter_mut().zip([outbound, inbound, both]) {
+                for (histogram, cycles) in self.times.iter_mut().zip(passes.directions) {
                     histogram.record(cycles)?;
                 }
-                self.idle.record(nothing)?;
-                self.note(Direction::Outbound, before[0], after[0]);
-                self.note(Direction::Inbound, before[1], after[1]);
-                self.note(Direction::Both, after[1], last[1]);
+                self.idle.record(passes.nothing)?;
             }
         }
+        self.check()
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        self.gateways.iter_mut().try_for_each(|gateway| gateway.engine.refresh())
+    }
+
+    /// One burst through everything.
+    fn burst(&mut self, pool: &Mempool, load: &Load, bypass: &mut Bypass, number: usize) -> Result<Passes> {
+        let mut burst = load.burst(pool, Site(1), number)?;
+        let before = self.gateways.each_ref().map(stages::so_far);
+        let outbound = self.seal(&mut burst)?;
+        let inbound = self.gateways[1].pass(WAN, &mut burst);
+        let after = self.gateways.each_ref().map(stages::so_far);
+        self.arrived(load, number, &burst)?;
+        let nothing = bypass.pass(&mut burst);
+        drop(burst);
+        let mut burst = load.burst(pool, Site(1), number)?;
+        self.seal(&mut burst)?;
+        let mut back = load.burst(pool, Site(2), number)?;
+        let both = self.gateways[1].pass_both(&mut back, &mut burst);
+        self.arrived(load, number, &burst)?;
+        ensure!(back.len() == BURST_PACKETS, "{} of {BURST_PACKETS} packets were sealed", back.len());
+        self.sealed[1] += packets(back.len());
+        let last = stages::so_far(&self.gateways[1]);
+        let stages = [(before[0], after[0]), (before[1], after[1]), (after[1], last)];
+        Ok(Passes {
+            directions: [outbound, inbound, both],
+            stages: stages.map(|(before, after)| stages::between(before, after)),
+            nothing,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
         self.gateways[0].engine.check(self.sealed[0], 0)?;
         self.gateways[1].engine.check(self.sealed[1], self.opened)
-    }
-
-    /// What each stage of both gateways has taken so far.
-    fn laps(&self) -> [Laps; 2] {
-        self.gateways
-            .each_ref()
-            .map(|gateway| Stage::ALL.map(|stage| gateway.engine.handle.stats.stage_cycles(stage)))
-    }
-
-    /// Keeps what a burst took, where it is less than all before.
-    fn note(&mut self, direction: Direction, before: Laps, after: Laps) {
-        let at = DIRECTIONS.iter().position(|one| *one == direction);
-        if let (Some(least), Some(at)) = (&mut self.stages, at) {
-            for stage in 0..Stage::COUNT {
-                least[at][stage] = least[at][stage].min(after[stage] - before[stage]);
-            }
-        }
     }
 
     /// Lets the first gateway seal a burst, and makes it one that arrives at the second. TSC cycles of the first.
@@ -252,20 +273,15 @@ impl Contender {
     }
 
     /// All directions' rows; the times begin anew.
-    fn rows(&mut self, traffic: Traffic, tsc_hz: f64) -> Result<Vec<WorkerRow>> {
+    fn rows(&mut self, traffic: Traffic, tsc_hz: f64, stages: [Option<Stages>; 3]) -> Result<Vec<WorkerRow>> {
         let burst = packets_f64(BURST_PACKETS);
         let source_and_sink = Spread::of_bursts(&self.idle, burst).median;
         self.idle.reset();
         let mut rows = Vec::new();
-        let stages = self.stages;
-        self.stages = stages.map(|_| [[u64::MAX; Stage::COUNT]; 3]);
-        for (at, (direction, total)) in DIRECTIONS.into_iter().zip(&mut self.times).enumerate() {
+        for ((direction, total), stages) in DIRECTIONS.into_iter().zip(&mut self.times).zip(stages) {
             ensure!(!total.is_empty(), "nothing was measured");
-            let bursts = if direction == Direction::Both { 2.0 } else { 1.0 };
-            let net = Spread::of_bursts(total, bursts * burst).minus(source_and_sink);
+            let net = Spread::of_bursts(total, bursts_of(direction) * burst).minus(source_and_sink);
             total.reset();
-            let per_packet = |cycles| report_precision(cycles) / (bursts * burst);
-            let laps = stages.iter().flat_map(|laps| Stage::ALL.into_iter().zip(laps[at]));
             let (mpps, gbit_per_s) = net.rates(tsc_hz, traffic.mean_bytes());
             rows.push(WorkerRow {
                 program: "crossgate",
@@ -279,13 +295,18 @@ impl Contender {
                 workers: 1,
                 net,
                 source_and_sink_cycles_per_packet: source_and_sink,
-                stages: laps.map(|(stage, cycles)| (stage.as_str(), per_packet(cycles))).collect(),
                 mpps,
                 gbit_per_s,
+                stages,
             });
         }
         Ok(rows)
     }
+}
+
+/// Bursts that the worker handles in a turn.
+fn bursts_of(direction: Direction) -> f64 {
+    if direction == Direction::Both { 2.0 } else { 1.0 }
 }
 
 /// As many as the counters count.
@@ -323,11 +344,10 @@ impl Row for WorkerRow {
             format!("{:.0}", self.source_and_sink_cycles_per_packet),
             format!("{:.2}", self.mpps),
             format!("{:.2}", self.gbit_per_s),
-            self.stages
-                .iter()
-                .map(|(stage, cycles)| format!("{stage} {cycles:.0}"))
-                .collect::<Vec<_>>()
-                .join(", "),
+            self.stages.map_or_else(String::new, |stages| stages.to_string()),
         ]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,12 +137,22 @@ fn live_view_as_json_counts_what_passes() {
     let stream = Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap();
     stream.flows(200).unwrap();
     let rates = gateway.ask(&["top", "-n", "1"]).unwrap();
+    let stages = gateway.ask(&["workers", "--stages"]).unwrap();
     stream.stop().unwrap().whole().unwrap();
     let out = rates["connections"][0]["out_packets_per_s"].as_u64().unwrap();
     assert!((400..=600).contains(&out), "500 packets a second are sent: {rates}");
     let bits = rates["connections"][0]["out_bits_per_s"].as_u64().unwrap();
     assert!((400 * 700 * 8..=600 * 900 * 8).contains(&bits), "{rates}");
     assert!(rates["workers"][0]["sealed_packets_per_s"].as_u64().unwrap() >= 400, "{rates}");
+    let sealed =
+        stages[0]["stages"].as_array().unwrap().iter().find(|stage| stage["name"] == "encrypt").unwrap();
+    assert!(
+        sealed["percent"].as_f64().unwrap() > 0.0,
+        "packets are encrypted while stages are measured: {stages}"
+    );
+    let sum: f64 =
+        stages[0]["stages"].as_array().unwrap().iter().map(|stage| stage["percent"].as_f64().unwrap()).sum();
+    assert!((99.0..101.0).contains(&sum), "{sum} percent: {stages}");
     // Without a terminal there is no picture.
     assert_eq!(gateway.client(&["top"]).unwrap().status.code(), Some(2));
 

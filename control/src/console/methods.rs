@@ -28,6 +28,7 @@ impl Gateway {
             Method::Sas => result(&self.sas()),
             Method::Ports => result(&self.ports()),
             Method::Workers => result(&self.worker_views()),
+            Method::Stages => result(&self.stages()),
             Method::Counters => result(&self.counters()),
             Method::Log { after, lines } => result(&self.journal.read(after, lines.min(LOG_LINES_MAX))),
             Method::Reset { connection } => {
@@ -211,6 +212,7 @@ const METHODS: &[&str] = &[
     "sas",
     "ports",
     "workers",
+    "stages",
     "counters",
     "log",
     "reset",

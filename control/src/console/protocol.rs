@@ -10,7 +10,7 @@ use crossgate_config::Finding;
 
 pub use answer::{
     Applied, Connection, Counter, Failure, Log, LogLine, Past, Planned, PlannedStep, Port, Quantiles, Sa,
-    Status, Traffic, Usage, UsageRow, Worker,
+    StageCycles, Status, Traffic, Usage, UsageRow, Worker, WorkerStages,
 };
 
 mod answer;
@@ -100,6 +100,8 @@ pub enum Method {
     Ports,
     /// Answers a list of [`Worker`].
     Workers,
+    /// Answers a list of [`WorkerStages`]; has the workers measure their stages for ten seconds more.
+    Stages,
     /// Answers a list of [`Counter`].
     Counters,
     /// Deletes a connection's SAs and brings it up anew. Answers null.

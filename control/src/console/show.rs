@@ -1,12 +1,14 @@
 //! What the gateway answered, as text for people. Programs take the answers themselves (`--json`).
 
 mod configuration;
+mod stages;
 mod usage;
 
 use comfy_table::Cell;
 
 use super::protocol::{Connection, Counter, LogLine, Port, Quantiles, Sa, Status, Worker};
 pub use configuration::{applied, findings, history, left_out, planned, skus};
+pub use stages::stages;
 pub use usage::{usage, usage_csv};
 
 use super::table::{Mood, Screen, age, bytes, cell, clean, count, mbit_per_s, moody, text};

@@ -2,11 +2,11 @@
 
 use crossgate_config::{Choice, Config};
 use crossgate_dataplane::counter::Counter;
-use crossgate_dataplane::worker::Histograms;
+use crossgate_dataplane::worker::{Histograms, Stage};
 use dpdk_sys::{Link, PortStats};
 
 use super::{Fleet, OpenPort, Reader, cycles_per_second, device};
-use crate::console::protocol::{Port, Quantiles, Worker};
+use crate::console::protocol::{Port, Quantiles, StageCycles, Worker, WorkerStages};
 
 impl Fleet {
     /// Every port, by name.
@@ -49,6 +49,25 @@ impl Fleet {
             })
             .collect()
     }
+}
+
+impl Fleet {
+    /// What every worker's stages have taken in the turns in which they were measured, by number.
+    #[must_use]
+    pub fn stage_views(&self) -> Vec<WorkerStages> {
+        let view = |(index, reader): (usize, &Reader)| WorkerStages {
+            index,
+            core: reader.core.0,
+            busy_cycles: reader.stats.busy_cycles(),
+            packets: reader.counters().get(Counter::RxPackets),
+            stages: Stage::ALL.map(|stage| stage_cycles(reader, stage)).to_vec(),
+        };
+        self.readers.iter().enumerate().map(view).collect()
+    }
+}
+
+fn stage_cycles(reader: &Reader, stage: Stage) -> StageCycles {
+    StageCycles { name: stage.as_str().to_owned(), cycles: reader.stats.stage_cycles(stage) }
 }
 
 fn port(open: &OpenPort, config: &Config) -> Port {

@@ -1,10 +1,10 @@
 //! How busy a worker is: cycles and bursts, for the control thread to read at any time, and histograms that it takes by message.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 
-use super::stage::Stage;
+use super::stage::{Stage, StageTurns};
 
 /// A worker's use of its time; written by it alone, but for the wish to measure stages.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Stats {
     idle_turns: AtomicU64,
     handled: AtomicU64,
     stages: [AtomicU64; Stage::COUNT],
-    measures_stages: AtomicBool,
+    stage_turns: AtomicU8,
 }
 
 impl Stats {
@@ -55,18 +55,18 @@ impl Stats {
         self.idle_turns.load(Ordering::Relaxed)
     }
 
-    /// Has the worker measure from its next turn on, or not any more, how many cycles each stage takes.
-    pub fn measure_stages(&self, wanted: bool) {
-        self.measures_stages.store(wanted, Ordering::Relaxed);
+    /// Has the worker measure from its next turn on, in these turns, how many cycles each stage takes.
+    pub fn measure_stages(&self, turns: StageTurns) {
+        self.stage_turns.store(turns as u8, Ordering::Relaxed);
     }
 
-    /// Whether it does.
+    /// In which turns it does.
     #[must_use]
-    pub fn measures_stages(&self) -> bool {
-        self.measures_stages.load(Ordering::Relaxed)
+    pub fn measures_stages(&self) -> StageTurns {
+        StageTurns::of_byte(self.stage_turns.load(Ordering::Relaxed))
     }
 
-    /// TSC cycles that a stage has taken while stages were measured.
+    /// TSC cycles that a stage has taken in the turns with packets in which stages were measured.
     #[must_use]
     pub fn stage_cycles(&self, stage: Stage) -> u64 {
         self.stages[stage.index()].load(Ordering::Relaxed)

@@ -6,11 +6,11 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use serde_json::{Map, Value};
 
-use super::{Results, number, word};
+use super::{Results, number, stages, word};
 
-const SIZE: (u32, u32) = (900, 540);
-const FONT: (&str, u32) = ("sans-serif", 15);
-const COLOURS: [RGBColor; 8] = [
+pub(super) const SIZE: (u32, u32) = (900, 540);
+pub(super) const FONT: (&str, u32) = ("sans-serif", 15);
+pub(super) const COLOURS: [RGBColor; 8] = [
     RGBColor(31, 119, 180),
     RGBColor(214, 39, 40),
     RGBColor(44, 160, 44),
@@ -50,6 +50,9 @@ pub(super) fn all(output: &Path, all: &[(&str, Results)]) -> Result<()> {
         if series.iter().any(|(_, points)| !points.is_empty()) {
             draw(&output.join(format!("{name}.svg")), &axes, &series)
                 .map_err(|error| anyhow!("plot {name}.svg: {error}"))?;
+        }
+        if *name == "worker" {
+            stages::draw(&output.join("worker-stages.svg"), rows)?;
         }
     }
     Ok(())

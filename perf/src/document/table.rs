@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Results, number, word};
+use super::{Results, number, stages, word};
 
 /// Columns of a benchmark: key, heading, digits behind the point (none for words).
 type Columns = &'static [(&'static str, &'static str, Option<usize>)];
@@ -40,6 +40,7 @@ const KERNELS: Columns = &[
     ("engine", "engine", None),
     ("cycles_per_packet", "cycles/packet, min", Some(1)),
     ("median_cycles_per_packet", "median", Some(1)),
+    ("spread_cycles_per_packet", "spread", Some(1)),
     ("p99_cycles_per_packet", "p99", Some(1)),
 ];
 const SCALE: Columns = &[
@@ -64,6 +65,7 @@ const LATENCY: Columns = &[
     ("load_percent", "load, %", None),
     ("mpps", "Mpps", Some(2)),
     ("lost", "lost", None),
+    ("repeated", "second try", None),
     ("p50_us", "p50 us", Some(1)),
     ("p99_us", "p99 us", Some(1)),
     ("p99_9_us", "p99.9 us", Some(1)),
@@ -79,6 +81,7 @@ const NDR: Columns = &[
     ("mpps", "zero-loss Mpps", Some(2)),
     ("gbit_per_s", "Gbit/s", Some(2)),
     ("p50_us", "p50 us", Some(1)),
+    ("mean_us", "mean us", Some(1)),
     ("p99_us", "p99 us", Some(1)),
     ("max_us", "max us", Some(1)),
 ];
@@ -119,6 +122,9 @@ pub(super) fn page(all: &[(&str, Results)], document: &Results) -> String {
     for (name, results) in all {
         let (title, columns) = columns(name);
         let _ = writeln!(page, "## {title} (`crossgate-perf {name}`)\n");
+        if results.seconds > 0.0 {
+            let _ = write!(page, "Took {:.0} s. ", results.seconds);
+        }
         if !results.load_average.is_empty() {
             let _ = writeln!(page, "Load average at the end: {}.\n", results.load_average);
         }
@@ -127,6 +133,9 @@ pub(super) fn page(all: &[(&str, Results)], document: &Results) -> String {
         }
         page.push_str(&table(results, columns));
         page.push('\n');
+        if *name == "worker" {
+            let _ = writeln!(page, "{}", stages::table(&results.rows));
+        }
     }
     page
 }

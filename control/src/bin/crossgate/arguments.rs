@@ -39,8 +39,17 @@ pub(crate) enum Command {
     Sas,
     /// Ports: link, addresses, traffic, losses
     Ports,
-    /// Workers: load, bursts, residence times
-    Workers,
+    /// Workers: load, bursts, residence times; or where their cycles go
+    #[command(
+        after_help = "With --stages, workers measure one turn in sixteen for as long as somebody asks, and some seconds after.\n\n\
+        Example, the costliest stage of each worker:\n  \
+        crossgate --json workers --stages | jq '.[] | .stages | max_by(.percent)'"
+    )]
+    Workers {
+        /// Cycles a packet of each stage, measured for a second
+        #[arg(long)]
+        stages: bool,
+    },
     /// Counters that have moved, with what they mean and what to do
     #[command(
         after_help = "Example, what dropped packets:\n  crossgate --json counters | jq '.[] | select(.drop)'"

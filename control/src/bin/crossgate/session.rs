@@ -8,8 +8,8 @@ use crossgate::console::client::{Client, ClientError, typed};
 use crossgate::console::protocol::{
     Applied, Connection, Counter, Log, Method, Period, Planned, Rekey, Sa, Usage, code,
 };
-use crossgate::console::show;
 use crossgate::console::table::Screen;
+use crossgate::console::{show, stages};
 use serde_json::{Value, json};
 
 use crate::arguments::{By, Command, ResetWhat};
@@ -33,7 +33,8 @@ impl Session {
             Command::Connection { name } => self.connection(name),
             Command::Sas => self.show(&Method::Sas, |list: &Vec<_>, screen| show::sas(list, screen)),
             Command::Ports => self.show(&Method::Ports, |list: &Vec<_>, screen| show::ports(list, screen)),
-            Command::Workers => {
+            Command::Workers { stages: true } => self.stages(),
+            Command::Workers { stages: false } => {
                 self.show(&Method::Workers, |list: &Vec<_>, screen| show::workers(list, screen))
             }
             Command::Counters { all } => self.counters(*all),
@@ -146,6 +147,15 @@ impl Session {
         } else {
             print(&show::counters(counters.iter().filter(shown), self.screen))?;
         }
+        Ok(Outcome::Good)
+    }
+
+    /// What the workers' stages take, over some time.
+    fn stages(&mut self) -> Result<Outcome, Failure> {
+        let before: Vec<_> = typed(&self.client.call(&Method::Stages)?)?;
+        std::thread::sleep(STAGES_FOR);
+        let shares = stages::shares(&before, &typed::<Vec<_>>(&self.client.call(&Method::Stages)?)?);
+        print(&if self.json { format!("{}\n", json!(shares)) } else { show::stages(&shares, self.screen) })?;
         Ok(Outcome::Good)
     }
 
@@ -264,6 +274,8 @@ fn user_name(user_id: u32) -> String {
     known.map_or_else(|| user_id.to_string(), |user| user.name)
 }
 
+/// How long stages are measured.
+const STAGES_FOR: Duration = Duration::from_secs(1);
 /// How often a followed log is asked for.
 const FOLLOW_EVERY: Duration = Duration::from_millis(300);
 /// More than is logged between two questions.

@@ -235,6 +235,30 @@ pub struct Worker {
     pub residence_ns: Quantiles,
 }
 
+/// What a worker's stages have taken. Two of these, one after the other, say what they take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStages {
+    /// The worker's number.
+    pub index: usize,
+    /// Its core.
+    pub core: u16,
+    /// Cycles spent on packets since the start, in all turns.
+    pub busy_cycles: u64,
+    /// Packets received since the start.
+    pub packets: u64,
+    /// In the order of a packet.
+    pub stages: Vec<StageCycles>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageCycles {
+    /// Its name.
+    pub name: String,
+    /// Cycles in those turns in which it was measured, since the start.
+    pub cycles: u64,
+}
+
 /// Points of a distribution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantiles {

@@ -138,6 +138,32 @@ WORKER  CORE  STATE  IDLE        BUSY  RECEIVED  SENT  SEALED  OPENED  DROPPED  
 }
 
 #[test]
+fn stages_are_told_a_worker_a_line() {
+    use crate::console::stages::{StageShare, StageShares};
+    let stage = |name: &str, percent: f64| StageShare {
+        name: name.to_owned(),
+        percent,
+        cycles_per_packet: percent * 2.0,
+    };
+    let worker = |index, packets, percents: [f64; 2]| StageShares {
+        index,
+        core: 1,
+        packets,
+        cycles_per_packet: 200.0,
+        stages: vec![stage("receive", percents[0]), stage("encrypt", percents[1])],
+    };
+    assert_eq!(
+        stages(&[worker(0, 1200, [25.2, 74.8]), worker(1, 0, [0.0, 0.0])], PLAIN),
+        "\
+WORKER  CORE  PACKETS  RECEIVE  ENCRYPT  CYCLES A PACKET
+     0     1     1200       50      150              200
+     1     1        0        -        -                -
+"
+    );
+    assert_eq!(stages(&[], PLAIN), "No worker.\n");
+}
+
+#[test]
 fn counters_are_told_with_meaning_and_remedy() {
     let counter = |name: &str, total: u64| Counter {
         group: "worker".into(),
