@@ -52,7 +52,7 @@ test: ## root: install what is missing, then every test: units, simulation, work
 bench: ## root: install what is missing, then measure everything beside its peers and write docs/benchmarks (15 minutes)
 	@tests/setup/install bench
 	@echo 'building (a few minutes the first time)'
-	@cargo build --release $(CARGO_VERBOSITY) -p crossgate-perf
+	@cargo build --release $(CARGO_VERBOSITY) -p crossgate-perf --features aws-lc
 	@tests/setup/with-hugepages $(TARGET)/release/crossgate-perf report
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (30) each

@@ -1,8 +1,11 @@
 //! The AES-GCM engines that are compared, behind one face: a burst of equal packets, sealed or opened in place.
 
+mod library;
+
 use anyhow::{Result, anyhow, ensure};
 use crossgate_dataplane::gcm::{Aad, Job, Kernel, Key, TAG_BYTES, Verdict, Work};
-use ring::aead::{self, LessSafeKey, UnboundKey};
+
+pub(crate) use library::Library;
 
 /// Packets in a burst.
 pub(crate) const BURST_PACKETS: usize = 32;
@@ -13,7 +16,7 @@ const AAD: [u8; 8] = [0, 0, 1, 0, 0, 0, 0, 1];
 /// An engine with its keys, one an SA.
 pub(crate) enum Engine {
     Ours(Kernel, Vec<Key>),
-    Ring(Vec<LessSafeKey>),
+    Library(Box<dyn Library>),
     Limit(Kernel, Box<Key>, Work),
 }
 
@@ -29,11 +32,9 @@ impl Engine {
         Ok(Self::Ours(kernel, keys))
     }
 
-    pub(crate) fn ring(sas: usize, key_bits: usize) -> Result<Self> {
-        let algorithm = if key_bits == 128 { &aead::AES_128_GCM } else { &aead::AES_256_GCM };
-        let key = |sa| UnboundKey::new(algorithm, &raw_key(sa, key_bits)).map(LessSafeKey::new);
-        let keys = (0..sas).map(key).collect::<Result<_, _>>();
-        Ok(Self::Ring(keys.map_err(|_| anyhow!("ring refuses a key of {key_bits} bits"))?))
+    /// Every other library that this program was built with.
+    pub(crate) fn libraries(sas: usize, key_bits: usize) -> Result<Vec<Self>> {
+        Ok(library::all(sas, key_bits)?.into_iter().map(Self::Library).collect())
     }
 
     pub(crate) fn limit(kernel: Kernel, key_bits: usize, work: Work) -> Result<Self> {
@@ -44,7 +45,7 @@ impl Engine {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Ours(kernel, _) => kernel.name().as_str(),
-            Self::Ring(_) => "ring",
+            Self::Library(library) => library.name(),
             Self::Limit(_, _, Work::Rounds) => "limit",
             Self::Limit(_, _, Work::RoundsAndProducts) => "limit-with-ghash",
         }
@@ -57,21 +58,7 @@ impl Engine {
                 let mut jobs = packets.jobs(keys)?;
                 Ok(timed(|| kernel.seal(&mut jobs)).0)
             }
-            Self::Ring(keys) => {
-                let length = packets.payload_bytes;
-                let (cycles, sealed) = timed(|| {
-                    packets.buffers.iter_mut().enumerate().try_for_each(|(i, buffer)| {
-                        let (payload, tag) = buffer[OFFSET..].split_at_mut(length);
-                        let key = &keys[i % keys.len()];
-                        let nonce = aead::Nonce::assume_unique_for_key(nonce(i));
-                        let made = key.seal_in_place_separate_tag(nonce, aead::Aad::from(AAD), payload)?;
-                        tag[..TAG_BYTES].copy_from_slice(made.as_ref());
-                        Ok::<_, ring::error::Unspecified>(())
-                    })
-                });
-                sealed.map_err(|_| anyhow!("ring did not seal"))?;
-                Ok(cycles)
-            }
+            Self::Library(library) => library.seal(packets),
             Self::Limit(kernel, key, work) => {
                 let blocks = BURST_PACKETS * (packets.payload_bytes.div_ceil(16) + 1);
                 let (cycles, worked) = timed(|| kernel.limit(key, blocks, *work));
@@ -93,18 +80,7 @@ impl Engine {
                 );
                 Ok(cycles)
             }
-            Self::Ring(keys) => {
-                let length = packets.payload_bytes;
-                let (cycles, opened) = timed(|| {
-                    packets.buffers.iter_mut().enumerate().try_for_each(|(i, buffer)| {
-                        let data = &mut buffer[OFFSET..OFFSET + length + TAG_BYTES];
-                        let nonce = aead::Nonce::assume_unique_for_key(nonce(i));
-                        keys[i % keys.len()].open_in_place(nonce, aead::Aad::from(AAD), data).map(|_| ())
-                    })
-                });
-                opened.map_err(|_| anyhow!("ring did not open"))?;
-                Ok(cycles)
-            }
+            Self::Library(library) => library.open(packets),
             Self::Limit(..) => self.seal(packets),
         }
     }
@@ -121,6 +97,11 @@ impl Packets {
         for (buffer, other) in self.buffers.iter_mut().zip(&other.buffers) {
             buffer.copy_from_slice(other);
         }
+    }
+
+    /// Payload and tag of a packet.
+    pub(crate) fn sealed(&self, packet: usize) -> &[u8] {
+        &self.buffers[packet][OFFSET..]
     }
 
     fn jobs<'a>(&'a mut self, keys: &'a [Key]) -> Result<Vec<Job<'a>>> {
@@ -145,4 +126,45 @@ fn nonce(packet: usize) -> [u8; 12] {
 
 fn raw_key(sa: usize, key_bits: usize) -> Vec<u8> {
     sa.to_le_bytes().into_iter().cycle().take(key_bits / 8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every engine that makes packets.
+    fn engines(sas: usize, key_bits: usize) -> Vec<Engine> {
+        let ours = Kernel::available().map(|kernel| Engine::ours(kernel, sas, key_bits));
+        let mut engines: Vec<_> = ours.collect::<Result<_>>().expect("keys");
+        engines.extend(Engine::libraries(sas, key_bits).expect("keys"));
+        engines
+    }
+
+    #[test]
+    fn every_engine_seals_alike_and_opens_again() {
+        for (key_bits, sas, payload_bytes) in [(128, 1, 64), (256, 32, 68), (256, 1, 1400), (128, 32, 8900)] {
+            let mut first: Option<Vec<Vec<u8>>> = None;
+            for engine in engines(sas, key_bits) {
+                let mut packets = Packets::new(payload_bytes);
+                engine.seal(&mut packets).expect("sealed");
+                let sealed = first.get_or_insert_with(|| packets.buffers.clone());
+                assert!(packets.buffers == *sealed, "{}, {payload_bytes} bytes", engine.name());
+                engine.open(&mut packets).expect("authentic");
+                for buffer in &packets.buffers {
+                    let payload = &buffer[OFFSET..OFFSET + payload_bytes];
+                    assert!(payload.iter().all(|byte| *byte == 0x5a), "{}", engine.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_engine_refuses_a_packet_that_changed() {
+        for engine in engines(1, 256) {
+            let mut packets = Packets::new(64);
+            engine.seal(&mut packets).expect("sealed");
+            packets.buffers[7][OFFSET] ^= 1;
+            assert!(engine.open(&mut packets).is_err(), "{}", engine.name());
+        }
+    }
 }

@@ -60,10 +60,16 @@ pub(crate) fn load_average() -> Result<String> {
     Ok(text.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
 }
 
-/// Versions of what was measured and compared.
+/// Versions of what was measured and compared: those that this program was built with (`build.rs`), and those of this machine.
 pub(crate) fn versions() -> BTreeMap<&'static str, String> {
-    let crates = [("crossgate", env!("CARGO_PKG_VERSION")), ("aes-gcm", "0.11"), ("ring", "0.17")];
-    let mut versions: BTreeMap<_, _> = crates.map(|(name, version)| (name, version.to_owned())).into();
+    let built = [
+        ("crossgate", env!("CARGO_PKG_VERSION")),
+        ("aes-gcm", env!("VERSION_AES_GCM")),
+        ("ring", env!("VERSION_RING")),
+        ("aws-lc-rs", env!("VERSION_AWS_LC_RS")),
+        ("rustc", env!("VERSION_RUSTC")),
+    ];
+    let mut versions: BTreeMap<_, _> = built.map(|(name, version)| (name, version.to_owned())).into();
     versions.insert("dpdk", dpdk_sys::version());
     versions
         .insert("flags", "release, thin LTO, SSE4.2 and POPCNT for all; kernels chosen by CPUID".to_owned());
@@ -81,4 +87,19 @@ pub(crate) fn report_precision(cycles: u64) -> f64 {
 /// A number of packets as a fraction can be made of.
 pub(crate) fn packets_f64(packets: usize) -> f64 {
     u32::try_from(packets).map_or(f64::INFINITY, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_exact() {
+        let versions = versions();
+        for name in ["aes-gcm", "ring", "aws-lc-rs", "rustc", "dpdk"] {
+            let numbers =
+                versions[name].split(['.', ' ', '-', '+']).filter(|part| part.parse::<u32>().is_ok());
+            assert!(numbers.count() >= 3, "{name} {}", versions[name]);
+        }
+    }
 }

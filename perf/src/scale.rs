@@ -53,9 +53,10 @@ pub(crate) fn run(quick: bool) -> Result<Report<ScaleRow>> {
     let plan = |sas| Plan { sas, ..Plan::single(Kernel::detect(), 256, Family::V4) };
     let numbers: &[u32] = if quick { &QUICK_SAS } else { &SAS };
     let windows = if quick { 40 } else { 200 };
-    let (mut rows, mut single) = (Vec::new(), None);
+    let (mut rows, mut notes, mut single) = (Vec::new(), Vec::new(), None);
     for &sas in numbers {
         let lifecycle = if sas >= LIFECYCLE_SAS { Some(lifecycle::measure(&bed, plan(sas))?) } else { None };
+        notes.extend(lifecycle.and_then(|lifecycle| lifecycle.loss(sas)));
         let measured = many::measure(&bed, plan(sas), windows)?;
         let base = *single.get_or_insert(measured);
         for ((direction, net), base) in
@@ -70,10 +71,13 @@ pub(crate) fn run(quick: bool) -> Result<Report<ScaleRow>> {
                 rows.push(row(plan(1), direction, 1, one, 1.0, None));
                 rows.push(row(plan(1), direction, 2, two, one.median / two.median, None));
             }
-            Err(reason) => return Ok(Report::new(rows)?.with_notes(vec![format!("two workers: {reason:#}")])),
+            Err(reason) => {
+                notes.push(format!("two workers: {reason:#}"));
+                break;
+            }
         }
     }
-    Report::new(rows)
+    Ok(Report::new(rows)?.with_notes(notes))
 }
 
 fn row(
@@ -134,5 +138,33 @@ impl Row for ScaleRow {
         ];
         cells.extend(self.lifecycle.map_or_else(Default::default, Lifecycle::cells));
         cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fields;
+
+    #[test]
+    fn rows_have_the_fields_that_readers_of_the_json_know() {
+        let net = Spread { min: 100.0, median: 110.0, spread: 10.0 };
+        let row = row(Plan::single(Kernel::detect(), 256, Family::V4), Direction::Inbound, 1, net, 1.0, None);
+        let expected = [
+            "direction",
+            "gbit_per_s",
+            "inner_bytes",
+            "key_bits",
+            "median_net_cycles_per_packet",
+            "mpps",
+            "net_cycles_per_packet",
+            "program",
+            "sas",
+            "spread_cycles_per_packet",
+            "throughput_ratio",
+            "workers",
+        ];
+        assert_eq!(fields(&row), expected);
+        assert_eq!(serde_json::to_value(row).expect("JSON")["program"], "crossgate");
     }
 }

@@ -47,6 +47,16 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
+    /// What to say about packets that were lost: a rekey is to lose none.
+    pub(super) fn loss(self, sas: u32) -> Option<String> {
+        let lost = self.rekey_lost_packets;
+        (lost > 0).then(|| {
+            format!(
+                "LOSS: {lost} packets were lost while {sas} SAs were rekeyed under traffic; none should be"
+            )
+        })
+    }
+
     pub(super) fn cells(self) -> [String; 6] {
         [
             format!("{:.0}", self.outbound_sa_bytes),
@@ -223,5 +233,30 @@ impl<'a> Rekeying<'a> {
             self.switched += 1;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lifecycle(rekey_lost_packets: u64) -> Lifecycle {
+        Lifecycle {
+            outbound_sa_bytes: 1400.0,
+            inbound_sa_bytes: 1400.0,
+            tunnel_bytes: 1000.0,
+            install_outbound_s: 0.1,
+            install_inbound_s: 0.1,
+            rekey_s: 0.1,
+            rekey_mpps: 0.2,
+            rekey_lost_packets,
+        }
+    }
+
+    #[test]
+    fn packets_lost_by_a_rekey_are_told() {
+        assert_eq!(lifecycle(0).loss(100), None);
+        let told = lifecycle(3).loss(100).expect("a loss");
+        assert!(told.contains("3 packets") && told.contains("100 SAs"), "{told}");
     }
 }
