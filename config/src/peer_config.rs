@@ -17,7 +17,7 @@ use ipnet::IpNet;
 
 use crate::choice::Choice;
 use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity};
-use crate::{Config, Connection, ConnectionMode, Identity, PeerAddress, Policy, Ppk};
+use crate::{Config, Connection, ConnectionMode, Identity, Name, PeerAddress, Policy, Ppk};
 
 /// A system that can be the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,11 +96,17 @@ pub enum PeerConfigError {
         /// The system's word.
         system: &'static str,
     },
-    /// The other side is a gateway of another network.
+    /// The other side is a gateway of another network on another appliance.
     #[error(
-        "the connection leads to a gateway of another network: write its end there, as type = \"Vnet2Vnet\""
+        "the connection leads to a gateway of another network (Vnet2Vnet), which is a crossgate, not {system}: write it for crossgate, or make it an IPsec connection"
     )]
-    Vnet2Vnet,
+    Vnet2Vnet {
+        /// The system's word.
+        system: &'static str,
+    },
+    /// The other side is a gateway of the same file.
+    #[error("the connection leads to the gateway {0} of this appliance: its other end is in the same file")]
+    SameAppliance(Name),
 }
 
 impl Config {
@@ -117,8 +123,11 @@ impl Config {
         system: System,
         key_text: KeyText,
     ) -> Result<String, PeerConfigError> {
-        if connection.local_network_gateway().is_none() {
-            return Err(PeerConfigError::Vnet2Vnet);
+        if let Some(gateway) = connection.remote_gateway() {
+            return Err(PeerConfigError::SameAppliance(gateway.clone()));
+        }
+        if connection.learns_prefixes() && system != System::Crossgate {
+            return Err(PeerConfigError::Vnet2Vnet { system: system.word() });
         }
         let key = connection.authentication.shared_key().ok_or(PeerConfigError::Certificates)?;
         if connection.ppk.is_some() && !matches!(system, System::StrongSwan | System::Crossgate) {

@@ -149,8 +149,31 @@ fn what_a_system_cannot_be_is_refused_with_the_way_out() {
     }
     for system in [System::StrongSwan, System::Libreswan] {
         let said = written(&quoted, system, KeyText::Written).unwrap();
-        assert!(said.contains("0x7133473876"), "{said}");
+        assert!(said.contains(" 0x7133473876") && !said.contains("\"0x"), "{said}");
     }
+}
+
+/// A network of another appliance, and one of the same.
+#[test]
+fn a_crossgate_accepts_the_other_end_of_a_connection_between_networks() {
+    let base = BASE.replace(
+        "local_network_gateway = \"site-b\"",
+        "type = \"Vnet2Vnet\"\nremote_gateway = \"198.51.100.2\"",
+    );
+    let here = config(&base);
+    let said = written(&here, System::Crossgate, KeyText::Written).unwrap();
+    for line in
+        ["type = \"Vnet2Vnet\"", "remote_gateway = \"192.0.2.1\"", "# CHANGE: the prefixes of its network"]
+    {
+        assert!(said.contains(line), "{line} in\n{said}");
+    }
+    let there = config(&said.replace("{ file = \"a-to-b.psk\" }", "{ env = \"PSK\" }"));
+    let end = there.connections().values().next().unwrap();
+    let begin = here.connections().values().next().unwrap();
+    assert_eq!((&end.local_id, &end.remote_id), (&begin.remote_id, &begin.local_id));
+    assert!(end.learns_prefixes());
+    let refused = written(&here, System::StrongSwan, KeyText::Written).unwrap_err().to_string();
+    assert!(refused.contains("write it for crossgate"), "{refused}");
 }
 
 #[test]

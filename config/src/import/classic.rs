@@ -2,7 +2,7 @@
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use super::draft::{Connection, Draft, Gateway, Network, Peer, plain, shown};
+use super::draft::{Connection, Draft, End, Gateway, Network, Peer, plain, shown};
 use super::{ImportError, Imported};
 
 pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
@@ -109,8 +109,8 @@ fn connection(reference: Node<'_, '_>, place: &str, network: &str, gateway: &str
     let name: String = format!("{network}-to-{peer}").chars().take(80).collect();
     let remedy = format!("write the key of both sides: (umask 077; cat > {name}.psk)");
     draft.leave_out(place, "secrets are not in the file", remedy);
-    let (gateway, settings, policy) = (gateway.to_owned(), Vec::new(), Vec::new());
-    draft.connections.push(Connection { name, gateway, peer, settings, policy, selectors: None });
+    let (gateway, end, settings, policy) = (gateway.to_owned(), End::Peer(peer), Vec::new(), Vec::new());
+    draft.connections.push(Connection { name, gateway, end, settings, policy, selectors: None });
 }
 
 /// `AddressSpace/AddressPrefix` of a site.

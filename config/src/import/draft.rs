@@ -16,6 +16,7 @@ pub(super) struct Draft {
     pub(super) gateways: Vec<Gateway>,
     pub(super) peers: Vec<Peer>,
     pub(super) connections: Vec<Connection>,
+    pub(super) peerings: Vec<Peering>,
     left_out: Vec<LeftOut>,
     names: BTreeSet<(&'static str, String)>,
 }
@@ -41,11 +42,28 @@ pub(super) struct Peer {
     pub(super) prefixes: Vec<IpNet>,
 }
 
+/// Where a connection leads.
+pub(super) enum End {
+    /// To a local network gateway, by name.
+    Peer(String),
+    /// To the gateway of another network, by name.
+    Gateway(String),
+}
+
+/// One direction of a peering, between networks by name.
+pub(super) struct Peering {
+    pub(super) name: String,
+    pub(super) network: String,
+    pub(super) remote: String,
+    pub(super) allow_gateway_transit: bool,
+    pub(super) use_remote_gateways: bool,
+}
+
 /// Keys with values as TOML, for the connection itself and for its tables.
 pub(super) struct Connection {
     pub(super) name: String,
     pub(super) gateway: String,
-    pub(super) peer: String,
+    pub(super) end: End,
     pub(super) settings: Vec<(&'static str, String)>,
     pub(super) policy: Vec<(&'static str, String)>,
     pub(super) selectors: Option<(Vec<IpNet>, Vec<IpNet>)>,
@@ -94,8 +112,38 @@ impl Draft {
             && self.connections.is_empty()
     }
 
+    /// The file of a connection's key: the two ends of a tunnel between networks have one in common, that
+    /// of the earlier.
+    pub(super) fn key_file(&self, connection: &Connection) -> String {
+        let End::Gateway(far) = &connection.end else { return format!("{}.psk", connection.name) };
+        let is_other_end = |other: &&Connection| {
+            other.gateway == *far && matches!(&other.end, End::Gateway(back) if *back == connection.gateway)
+        };
+        let mut earlier = self.connections.iter().take_while(|other| other.name != connection.name);
+        format!("{}.psk", earlier.find(is_other_end).map_or(&connection.name, |other| &other.name))
+    }
+
+    /// Takes out peerings with networks that are not here.
+    fn drop_lonely_peerings(&mut self) {
+        let (whole, lonely): (Vec<_>, Vec<_>) = std::mem::take(&mut self.peerings)
+            .into_iter()
+            .partition(|peering| self.networks.iter().any(|network| network.name == peering.remote));
+        self.peerings = whole;
+        for Peering { name, network, remote, .. } in lonely {
+            let problem = format!("the network {remote} is not in the template");
+            let remedy =
+                "import both networks together; one on another appliance takes a Vnet2Vnet connection";
+            self.leave_out(
+                format!("virtualNetworks[{network}].virtualNetworkPeerings[{name}]"),
+                problem,
+                remedy,
+            );
+        }
+    }
+
     /// The draft as TOML.
     pub(super) fn finish(mut self) -> Imported {
+        self.drop_lonely_peerings();
         let mut text = String::from(HEAD);
         self.ports(&mut text);
         let several = self.networks.len() > 1;
@@ -104,7 +152,8 @@ impl Draft {
         }
         self.gateways.iter().enumerate().for_each(|(index, one)| gateway(one, index, &mut text));
         self.peers.iter().for_each(|one| peer(one, &mut text));
-        self.connections.iter().for_each(|one| connection(one, &mut text));
+        self.connections.iter().for_each(|one| self.connection(one, &mut text));
+        self.peerings.iter().for_each(|one| peering(one, &mut text));
         let place = "[[port]]";
         self.leave_out(
             place,
@@ -128,6 +177,40 @@ impl Draft {
                 addresses.join(", ")
             ),
         );
+    }
+
+    fn connection(&self, connection: &Connection, text: &mut String) {
+        let Connection { name, gateway, .. } = connection;
+        let (kind, end) = match &connection.end {
+            End::Peer(peer) => ("IPsec", format!("local_network_gateway = \"{peer}\"")),
+            End::Gateway(far) if self.gateways.iter().any(|one| one.name == *far) => {
+                ("Vnet2Vnet", format!("remote_gateway = \"{far}\""))
+            }
+            End::Gateway(far) => (
+                "Vnet2Vnet",
+                format!("remote_gateway = \"{ELSEWHERE}\" # CHANGE: the public address of {far}"),
+            ),
+        };
+        let key = self.key_file(connection);
+        write(
+            text,
+            format!("[[connection]]\nname = \"{name}\"\ntype = \"{kind}\"\ngateway = \"{gateway}\"\n"),
+        );
+        write(text, format!("{end}\nshared_key = {{ file = \"{key}\" }}\n"));
+        for (key, value) in &connection.settings {
+            write(text, format!("{key} = {value}\n"));
+        }
+        if !connection.policy.is_empty() {
+            write(text, "[connection.policy]\n".to_owned());
+        }
+        for (key, value) in &connection.policy {
+            write(text, format!("{key} = {value}\n"));
+        }
+        if let Some((local, remote)) = &connection.selectors {
+            write(text, "[connection.traffic_selectors]\n".to_owned());
+            write(text, format!("local = {}\nremote = {}\n", list(local), list(remote)));
+        }
+        text.push('\n');
     }
 
     fn public_address(&self, index: usize) -> IpAddr {
@@ -181,22 +264,16 @@ fn peer(peer: &Peer, text: &mut String) {
     write(text, format!("address = {address}\nprefixes = {}\n\n", list(&peer.prefixes)));
 }
 
-fn connection(connection: &Connection, text: &mut String) {
-    let Connection { name, gateway, peer, .. } = connection;
-    write(text, format!("[[connection]]\nname = \"{name}\"\ntype = \"IPsec\"\ngateway = \"{gateway}\"\n"));
-    write(text, format!("local_network_gateway = \"{peer}\"\nshared_key = {{ file = \"{name}.psk\" }}\n"));
-    for (key, value) in &connection.settings {
-        write(text, format!("{key} = {value}\n"));
-    }
-    if !connection.policy.is_empty() {
-        write(text, "[connection.policy]\n".to_owned());
-    }
-    for (key, value) in &connection.policy {
-        write(text, format!("{key} = {value}\n"));
-    }
-    if let Some((local, remote)) = &connection.selectors {
-        write(text, "[connection.traffic_selectors]\n".to_owned());
-        write(text, format!("local = {}\nremote = {}\n", list(local), list(remote)));
+fn peering(peering: &Peering, text: &mut String) {
+    let Peering { name, network, remote, .. } = peering;
+    write(text, format!("[[virtual_network_peering]]\nname = \"{name}\"\nvirtual_network = \"{network}\"\n"));
+    write(text, format!("remote_virtual_network = \"{remote}\"\n"));
+    let flags = [
+        ("allow_gateway_transit", peering.allow_gateway_transit),
+        ("use_remote_gateways", peering.use_remote_gateways),
+    ];
+    for (key, _) in flags.into_iter().filter(|(_, set)| *set) {
+        write(text, format!("{key} = true\n"));
     }
     text.push('\n');
 }
@@ -232,3 +309,5 @@ fn write(text: &mut String, more: String) {
 const HEAD: &str = "# A draft: see to every CHANGE, write the keys' files, then: crossgate check FILE\n\
                     [appliance]\nname = \"imported\"\n\n";
 const NEXT_HOP: &str = "203.0.113.1";
+/// The public address of a gateway on another appliance (RFC 5737): nobody has it.
+const ELSEWHERE: &str = "198.51.100.1";

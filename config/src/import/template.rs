@@ -1,9 +1,11 @@
 //! Azure Resource Manager templates: networks, VPN gateways, local network gateways and their connections, with parameters and variables in
 //! simple cases. The facts are those of the resource types' API of 2024-05-01.
 
+mod network;
+
 use serde_json::Value;
 
-use super::draft::{Connection, Draft, Gateway, Network, Peer, quoted, shown};
+use super::draft::{Connection, Draft, End, Gateway, Peer, plain, quoted, shown};
 use super::expression::Scope;
 use super::policy::{self, unresolved};
 use super::{ImportError, Imported};
@@ -64,6 +66,7 @@ fn take(resource: &Resource<'_>, scope: &Scope<'_>, draft: &mut Draft) {
     match resource.kind.to_ascii_lowercase().as_str() {
         "microsoft.network/virtualnetworks" => one.network(draft),
         "microsoft.network/virtualnetworks/subnets" => one.subnet(draft),
+        "microsoft.network/virtualnetworks/virtualnetworkpeerings" => one.peering_resource(draft),
         "microsoft.network/virtualnetworkgateways" => one.gateway(resource.value, draft),
         "microsoft.network/localnetworkgateways" => one.peer(draft),
         "microsoft.network/connections" => one.connection(draft),
@@ -128,60 +131,6 @@ impl One<'_> {
         }
     }
 
-    fn network(&self, draft: &mut Draft) {
-        let name = draft.name("virtualNetworks", self.name);
-        let place = format!("virtualNetworks[{}].properties.addressSpace", self.name);
-        let space = self.get("addressSpace").and_then(|space| space.get("addressPrefixes"));
-        let texts = self.texts(space, &place, draft);
-        let address_space = draft.prefixes(&place, texts.iter().map(String::as_str));
-        let mut network = Network { name, address_space, gateway_subnet: None };
-        for subnet in self.get("subnets").and_then(Value::as_array).into_iter().flatten() {
-            let called = subnet.get("name").and_then(|name| self.scope.text(name));
-            if called.is_some_and(|name| name == GATEWAY_SUBNET) {
-                network.gateway_subnet = self.prefix_of(subnet.get("properties"), draft);
-            }
-        }
-        draft.networks.push(network);
-        let peerings = "peerings between networks are not taken over";
-        self.leave_out(
-            "virtualNetworks",
-            &[("virtualNetworkPeerings", peerings, "add a [[virtual_network_peering]] for each direction")],
-            draft,
-        );
-    }
-
-    /// A subnet as a resource of its own, `network/GatewaySubnet`.
-    fn subnet(&self, draft: &mut Draft) {
-        let (network, subnet) = self.name.rsplit_once('/').unwrap_or(("", self.name));
-        if subnet != GATEWAY_SUBNET {
-            return; // other subnets are inside the address space, which is all that is asked for here
-        }
-        let prefix = self.prefix_of(Some(self.properties), draft);
-        let network = super::draft::plain(network);
-        let of_it = |one: &&mut Network| one.name == network || network == "unnamed";
-        match draft.networks.iter_mut().rev().find(of_it) {
-            Some(found) => found.gateway_subnet = prefix,
-            None => draft.leave_out(
-                self.name,
-                "the subnet's network is not in the template",
-                "add it to its network",
-            ),
-        }
-    }
-
-    fn prefix_of(&self, subnet: Option<&Value>, draft: &mut Draft) -> Option<ipnet::IpNet> {
-        let properties = subnet?;
-        let prefix = properties.get("addressPrefix").or_else(|| properties.get("addressPrefixes")?.get(0))?;
-        let place = format!("subnets[{GATEWAY_SUBNET}].properties.addressPrefix");
-        match self.scope.text(prefix) {
-            Some(text) => draft.prefixes(&place, std::iter::once(text.as_str())).pop(),
-            None => {
-                unresolved(&place, draft);
-                None
-            }
-        }
-    }
-
     fn gateway(&self, resource: &Value, draft: &mut Draft) {
         let place = format!("virtualNetworkGateways[{}]", self.name);
         if self.text("gatewayType").is_some_and(|kind| !kind.eq_ignore_ascii_case("Vpn")) {
@@ -195,7 +144,7 @@ impl One<'_> {
             .and_then(|first| first.pointer("/properties/subnet/id"));
         let network = subnet.and_then(|id| self.scope.text(id)).and_then(|id| network_of(&id));
         let network = match network {
-            Some(network) => super::draft::plain(&network),
+            Some(network) => plain(&network),
             None => {
                 draft.leave_out(
                     format!("{place}.ipConfigurations"),
@@ -242,15 +191,8 @@ impl One<'_> {
     fn connection(&self, draft: &mut Draft) {
         let place = format!("connections[{}]", self.name);
         let kind = self.text("connectionType").unwrap_or_default();
-        if kind.eq_ignore_ascii_case("Vnet2Vnet") {
-            let problem = "connections between networks are not taken over";
-            return draft.leave_out(
-                place,
-                problem,
-                "add a connection of type = \"Vnet2Vnet\" with the name or the address of its remote_gateway",
-            );
-        }
-        if !kind.eq_ignore_ascii_case("IPsec") {
+        let between_networks = kind.eq_ignore_ascii_case("Vnet2Vnet");
+        if !between_networks && !kind.eq_ignore_ascii_case("IPsec") {
             let problem = format!("connections of type {} are not supported by this version", shown(&kind));
             return draft.leave_out(
                 place,
@@ -267,9 +209,13 @@ impl One<'_> {
         }
         let end = |key: &str| {
             let id = self.get(key)?.get("id").and_then(|id| self.scope.text(id))?;
-            Some(super::draft::plain(id.rsplit('/').next().unwrap_or_default()))
+            Some(plain(id.rsplit('/').next().unwrap_or_default()))
         };
-        let (Some(gateway), Some(peer)) = (end("virtualNetworkGateway1"), end("localNetworkGateway2")) else {
+        let far = match between_networks {
+            true => end("virtualNetworkGateway2").map(End::Gateway),
+            false => end("localNetworkGateway2").map(End::Peer),
+        };
+        let (Some(gateway), Some(far)) = (end("virtualNetworkGateway1"), far) else {
             return draft.leave_out(
                 place,
                 "the ends of the connection are not known",
@@ -278,7 +224,7 @@ impl One<'_> {
         };
         let name = draft.name("connections", self.name);
         let mut connection =
-            Connection { name, gateway, peer, settings: Vec::new(), policy: Vec::new(), selectors: None };
+            Connection { name, gateway, end: far, settings: Vec::new(), policy: Vec::new(), selectors: None };
         self.settings(&place, &mut connection, draft);
         self.selectors(&place, &mut connection, draft);
         let policies = self.get("ipsecPolicies").and_then(Value::as_array);
@@ -289,7 +235,7 @@ impl One<'_> {
         draft.leave_out(
             format!("{place}.properties.sharedKey"),
             "secrets are never taken over",
-            format!("write the key of both sides: (umask 077; cat > {}.psk)", connection.name),
+            format!("write the key of both sides: (umask 077; cat > {})", draft.key_file(&connection)),
         );
         draft.connections.push(connection);
         self.leave_out("connections", CONNECTION_LEFT_OUT, draft);

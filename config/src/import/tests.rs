@@ -9,6 +9,7 @@ use super::{ImportError, Imported, import};
 use crate::{Config, Environment, Source};
 
 const TEMPLATE: &str = include_str!("../../tests/import/site-to-site.json");
+const NETWORKS: &str = include_str!("../../tests/import/networks.json");
 const CLASSIC: &str = include_str!("../../tests/import/classic.xml");
 
 /// The draft and everything that is told, as a person reads it.
@@ -45,6 +46,13 @@ fn a_template_becomes_a_configuration_and_a_list_of_what_is_missing() {
     is_as_reviewed("site-to-site.txt", &told(&imported));
     assert_eq!(findings_of(&imported), "");
     assert!(!imported.toml.contains("sharedKey"), "{}", imported.toml);
+}
+
+#[test]
+fn connections_between_networks_and_peerings_are_taken_over() {
+    let imported = import(NETWORKS).unwrap();
+    is_as_reviewed("networks.txt", &told(&imported));
+    assert_eq!(findings_of(&imported), "");
 }
 
 #[test]

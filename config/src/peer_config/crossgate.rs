@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::{Far, PLACEHOLDER, Stop};
 use crate::choice::Choice;
 use crate::export::Kind;
+use crate::prefix::overlap;
 use crate::{Config, Identity, Sku};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
@@ -35,10 +36,16 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let gateway = far.config.gateway_of(connection);
     writeln!(out, "vpn_type = \"{}\"\nsku = \"{}\"", gateway.vpn_type.word(), size(gateway.sku).word())?;
     writeln!(out, "public_addresses = [\"{}\"]\n", address.addr())?;
-    writeln!(out, "[[local_network_gateway]]\nname = \"{name}\"\naddress = \"{}\"", far.remote)?;
-    writeln!(out, "prefixes = {}\n", quoted(far.remote_prefixes))?;
-    writeln!(out, "[[connection]]\nname = \"{name}\"\ntype = \"IPsec\"\ngateway = \"gw\"")?;
-    writeln!(out, "local_network_gateway = \"{name}\"\nshared_key = {{ file = \"{name}.psk\" }}")?;
+    let kind = connection.connection_type.word();
+    if connection.learns_prefixes() {
+        writeln!(out, "[[connection]]\nname = \"{name}\"\ntype = \"{kind}\"\ngateway = \"gw\"")?;
+        writeln!(out, "remote_gateway = \"{}\"\nshared_key = {{ file = \"{name}.psk\" }}", far.remote)?;
+    } else {
+        writeln!(out, "[[local_network_gateway]]\nname = \"{name}\"\naddress = \"{}\"", far.remote)?;
+        writeln!(out, "prefixes = {}\n", quoted(far.remote_prefixes))?;
+        writeln!(out, "[[connection]]\nname = \"{name}\"\ntype = \"{kind}\"\ngateway = \"gw\"")?;
+        writeln!(out, "local_network_gateway = \"{name}\"\nshared_key = {{ file = \"{name}.psk\" }}")?;
+    }
     writeln!(out, "local_id = {}\nremote_id = {}", text(far.local_id), text(far.remote_id))?;
     writeln!(out, "mode = \"{}\"", far.mode().word())?;
     rest(far.config, far, out)
@@ -74,9 +81,16 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
 }
 
 fn network(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
-    let spaces: Vec<IpNet> =
-        far.local_prefixes.iter().copied().filter(|prefix| prefix.prefix_len() > 0).collect();
-    writeln!(out, "[[virtual_network]]\nname = \"site\"\naddress_space = {}", quoted(&spaces))?;
+    // What is learned is not known here, unless our selectors name it.
+    let known =
+        if far.connection.learns_prefixes() { far.local_selectors() } else { far.local_prefixes.to_vec() };
+    let mut spaces: Vec<IpNet> = known.into_iter().filter(|prefix| prefix.prefix_len() > 0).collect();
+    let mut change = "";
+    if spaces.is_empty() {
+        spaces.extend(some_space(far.remote_prefixes));
+        change = " # CHANGE: the prefixes of its network";
+    }
+    writeln!(out, "[[virtual_network]]\nname = \"site\"\naddress_space = {}{change}", quoted(&spaces))?;
     match spaces.iter().find_map(|space| gateway_subnet(*space)) {
         Some(subnet) => writeln!(out, "gateway_subnet = \"{subnet}\"")?,
         None => writeln!(out, "# CHANGE: add gateway_subnet, a /27 of an IPv4 prefix of address_space")?,
@@ -91,6 +105,12 @@ fn network(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         addresses.join(", ")
     )?;
     Ok(())
+}
+
+/// A private prefix that does not overlap ours.
+fn some_space(ours: &[IpNet]) -> Option<IpNet> {
+    let all = SPACES.iter().filter_map(|space| space.parse::<IpNet>().ok());
+    all.into_iter().find(|space| !ours.iter().any(|own| overlap(*own, *space)))
 }
 
 /// The first address that a host can have; in IPv6 the very first one is that of every router (RFC 4291, 2.6.1).
@@ -147,5 +167,7 @@ fn text(identity: &Identity) -> toml::Value {
     toml::Value::String(identity.to_string())
 }
 
+/// Some for [`some_space`], one of each private block (RFC 1918).
+const SPACES: [&str; 3] = ["172.31.0.0/16", "10.254.0.0/16", "192.168.254.0/24"];
 /// Of the block for documentation (RFC 5737): nobody has it.
 const ANYWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);

@@ -32,12 +32,15 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         ("ike", ike.join(",")),
         ("esp", esp(far)?),
         ("pfs", if pfs(far).is_empty() { "no" } else { "yes" }.to_owned()),
-        ("esn", if policy.ipsec.esn == Esn::Require { "yes" } else { "either" }.to_owned()),
+        ("esn", esn(policy.ipsec.esn).to_owned()),
         ("ikelifetime", format!("{}s", policy.ike_lifetime.as_secs())),
         ("salifetime", format!("{}s", policy.sa_lifetime.as_secs())),
         ("replay-window", policy.replay_window_packets.to_string()),
         ("dpddelay", format!("{dpd}s")),
-        ("retransmit-timeout", "60s".to_owned()),
+        // Without it the delay is ignored (Libreswan 4). IKEv2 gives up after the retransmissions all the same.
+        ("dpdtimeout", format!("{}s", dpd.saturating_add(RETRANSMIT_S))),
+        ("dpdaction", if auto == "start" { "restart" } else { "clear" }.to_owned()),
+        ("retransmit-timeout", format!("{RETRANSMIT_S}s")),
     ] {
         writeln!(out, "    {key}={value}")?;
     }
@@ -46,15 +49,23 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         writeln!(out, "    leftsubnet={}\n    rightsubnet={}\n    auto={auto}", pair.local, pair.remote)?;
     }
     writeln!(out, "# Save this line as /etc/ipsec.d/{name}.secrets (mode 600):")?;
-    writeln!(out, "{left_id} {right_id} : PSK \"{}\"", secret(far))?;
+    writeln!(out, "{left_id} {right_id} : PSK {}", secret(far))?;
     Ok(())
 }
 
-/// A quote ends the secret, so keys that hold one are written as bytes.
+fn esn(esn: Esn) -> &'static str {
+    match esn {
+        Esn::Prefer => "either",
+        Esn::Require => "yes",
+        Esn::Off => "no",
+    }
+}
+
+/// In quotes, whatever it begins with. A quote would end it, so that a key that holds one is written as bytes, which stand without quotes.
 fn secret(far: &Far<'_>) -> String {
     let key = far.key();
-    if !key.contains('"') && !key.starts_with("0x") && !key.starts_with("0s") {
-        return key;
+    if !key.contains('"') {
+        return format!("\"{key}\"");
     }
     key.bytes().fold("0x".to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
@@ -168,3 +179,5 @@ fn identity(identity: &Identity) -> Result<String, PeerConfigError> {
         Identity::Email(_) | Identity::Ipv4(_) | Identity::Ipv6(_) => Ok(identity.to_string()),
     }
 }
+
+const RETRANSMIT_S: u64 = 60;
