@@ -3,7 +3,7 @@
 
 mod plan;
 
-pub use plan::{Connection, Driver, Plan, Ppk, SHARED_KEY};
+pub use plan::{Connection, Driver, Plan, Ppk, SHARED_KEY, example_key, many};
 
 use crate::failure::{Failure, Result, Tried, ensure};
 use crate::namespace::Namespace;

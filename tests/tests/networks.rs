@@ -2,7 +2,7 @@
 
 use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::failure::Result;
-use crossgate_tests::gateway::{Connection, Gateway, Plan};
+use crossgate_tests::gateway::{Gateway, Plan, example_key};
 use crossgate_tests::namespace::{Namespace, Stack, cable};
 use crossgate_tests::sites::{self, Site};
 use crossgate_tests::traffic::{Host, MARK, Stream, ping, ping_until_answered};
@@ -22,10 +22,16 @@ fn second_host(site: &Site, address: &str, router: &str) -> Result<Namespace> {
 
 /// The plan's file with more in it.
 fn with(plan: Plan, more: &str) -> Plan {
-    let text = plan.text(Path::new("FOLDER")) + more;
-    // The file of the key stays, whoever refers to it.
-    let connections = vec![Connection::to_site(2)];
-    Plan { instead: Some(text), connections, ..plan }
+    Plan { instead: Some(plan.text(Path::new("FOLDER")) + more), ..plan }
+}
+
+/// An example on the interfaces that a site of the lab has.
+fn example(text: &str, keys: &[&str]) -> Plan {
+    let text = ["wan0 wan", "lan0 lan", "lan1 lan2"].into_iter().fold(text.to_owned(), |text, names| {
+        let (theirs, ours) = names.split_once(' ').unwrap_or_default();
+        text.replace(&format!("iface={theirs}\""), &format!("iface={ours}\""))
+    });
+    Plan::example(&text, keys)
 }
 
 /// A second network on the interface "lan2".
@@ -72,25 +78,13 @@ fn peered_networks_reach_each_other_and_the_sites_behind_the_hub() {
     let (one, two) = sites::both_ours().unwrap();
     let host = second_host(&one, "10.3.0.10/24", "10.3.0.1").unwrap();
     let spoke = Host::new(&host, "10.3.0.10");
-    let peerings = "
-[[virtual_network_peering]]
-name = \"hub-to-spoke\"
-virtual_network = \"site\"
-remote_virtual_network = \"second\"
-allow_gateway_transit = true
-
-[[virtual_network_peering]]
-name = \"spoke-to-hub\"
-virtual_network = \"second\"
-remote_virtual_network = \"site\"
-use_remote_gateways = true
-";
-    let network = second_network("10.3.0.0/16", "10.3.0.1/24", "10.3.255.0/27");
     let mut far = Plan::site(2);
     far.connections[0].prefixes.push("10.3.0.0/16".to_owned());
+    far.connections[0].shared_key = example_key("to-branch");
     let far = Gateway::start(&two.gateway, far).unwrap();
-    let gateway = Gateway::start(&one.gateway, with(Plan::site(1), &(network.clone() + peerings))).unwrap();
-    gateway.is("peer", "up").unwrap();
+    let plan = example(include_str!("../../config/examples/peering.toml"), &["to-branch"]);
+    let gateway = Gateway::start(&one.gateway, plan).unwrap();
+    gateway.is("to-branch", "up").unwrap();
     ping_until_answered(one.ipv4(), two.ipv4().address, PATIENCE).unwrap();
     for (from, to) in [(spoke, one.ipv4()), (one.ipv4(), spoke), (spoke, two.ipv4()), (two.ipv4(), spoke)] {
         ping_until_answered(from, to.address, PATIENCE).unwrap();
@@ -120,35 +114,10 @@ fn two_networks_of_one_appliance_are_connected_by_a_tunnel() {
     let (one, two) = sites::both_ours().unwrap();
     let host = second_host(&one, "10.2.0.20/24", "10.2.0.1").unwrap();
     let second = Host::new(&host, "10.2.0.20");
-    let more = "
-[[virtual_network_gateway]]
-name = \"gw-2\"
-virtual_network = \"second\"
-public_addresses = [\"192.0.2.3\"]
-
-[[connection]]
-name = \"there\"
-type = \"Vnet2Vnet\"
-gateway = \"gw\"
-remote_gateway = \"gw-2\"
-shared_key = { file = \"FOLDER/peer.psk\" }
-
-[[connection]]
-name = \"back\"
-type = \"Vnet2Vnet\"
-gateway = \"gw-2\"
-remote_gateway = \"gw\"
-shared_key = { file = \"FOLDER/peer.psk\" }
-";
-    let plan = Plan {
-        wan: vec!["192.0.2.1/24".to_owned(), "192.0.2.3/24".to_owned()],
-        connections: Vec::new(),
-        ..Plan::site(1)
-    };
-    let network = second_network("10.2.0.0/16", "10.2.0.1/24", "10.2.255.0/27");
+    let plan = example(include_str!("../../config/examples/two-networks.toml"), &["a-b"]);
     let wire = Capture::start(&two.gateway, "wan", 10_000).unwrap();
-    let gateway = Gateway::start(&one.gateway, with(plan, &(network + more))).unwrap();
-    for connection in ["there", "back"] {
+    let gateway = Gateway::start(&one.gateway, plan).unwrap();
+    for connection in ["a-to-b", "b-to-a"] {
         gateway.is(connection, "up").unwrap();
     }
     ping_until_answered(one.ipv4(), second.address, PATIENCE).unwrap();
@@ -156,7 +125,7 @@ shared_key = { file = \"FOLDER/peer.psk\" }
     let there = Stream::start(one.ipv4(), second, 1000, 1200).unwrap();
     let back = Stream::start(second, one.ipv4(), 1000, 1200).unwrap();
     there.flows(300).unwrap();
-    for connection in ["there", "back"] {
+    for connection in ["a-to-b", "b-to-a"] {
         gateway.ask(&["rekey", connection]).unwrap();
         back.flows(500).unwrap();
     }
@@ -167,37 +136,27 @@ shared_key = { file = \"FOLDER/peer.psk\" }
     assert_eq!((wire.count(Kind::Esp), clear), (0, 0), "nothing leaves the appliance: {}", wire.summary());
     assert!(gateway.counter("esp_sealed").unwrap() > 1000);
     let exported = gateway.client(&["export"]).unwrap().output;
-    assert!(exported.contains("remote_gateway = \"gw-2\""), "{exported}");
+    assert!(exported.contains("remote_gateway = \"gw-b\""), "{exported}");
     gateway.stop().unwrap();
 }
 
 #[test]
 fn networks_of_two_appliances_learn_each_other_s_prefixes() {
     let (one, two) = sites::both_ours().unwrap();
-    let plan = |number: u8| {
-        let more = format!(
-            "
-[[connection]]
-name = \"other\"
-type = \"Vnet2Vnet\"
-gateway = \"gw\"
-remote_gateway = \"192.0.2.{}\"
-shared_key = {{ file = \"FOLDER/peer.psk\" }}
-",
-            3 - number
-        );
-        with(Plan { connections: Vec::new(), ..Plan::site(number) }, &more)
-    };
-    let second = Gateway::start(&two.gateway, plan(2)).unwrap();
-    let first = Gateway::start(&one.gateway, plan(1)).unwrap();
-    for gateway in [&first, &second] {
-        gateway.is("other", "up").unwrap();
-    }
+    let [a, b] = [
+        include_str!("../../config/examples/two-appliances-a.toml"),
+        include_str!("../../config/examples/two-appliances-b.toml"),
+    ]
+    .map(|text| example(text, &["a-b"]));
+    let second = Gateway::start(&two.gateway, b).unwrap();
+    let first = Gateway::start(&one.gateway, a).unwrap();
+    first.is("a-to-b", "up").unwrap();
+    second.is("b-to-a", "up").unwrap();
     for (near, far) in [(one.ipv4(), two.ipv4()), (two.ipv6(), one.ipv6())] {
         ping_until_answered(near, far.address, PATIENCE).unwrap();
         let stream = Stream::start(near, far, 1000, 1200).unwrap();
         stream.flows(300).unwrap();
-        first.rekey_child("other").unwrap();
+        first.rekey_child("a-to-b").unwrap();
         stream.flows(300).unwrap();
         stream.stop().unwrap().whole().unwrap();
     }

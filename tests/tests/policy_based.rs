@@ -1,11 +1,11 @@
-//! A policy-based gateway: what its policy names travels, pair of prefixes by pair, and nothing else.
+//! A policy-based gateway, and a route-based one with the selectors of one: what the policy names travels, pair of prefixes by pair, and nothing else.
 
 use std::path::Path;
 use std::time::Duration;
 
 use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::failure::Result;
-use crossgate_tests::gateway::{Gateway, Plan};
+use crossgate_tests::gateway::{Gateway, Plan, example_key};
 use crossgate_tests::namespace::Namespace;
 use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
@@ -17,19 +17,24 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const HOSTS: [&str; 3] = ["10.2.0.1", "10.2.1.1", "10.2.2.1"];
 const OUTSIDE: &str = "10.2.3.1";
 
-/// The lab's gateway of site 1, policy-based, with three prefixes behind the peer: three pairs.
+/// The example on the interfaces that a site of the lab has, with three prefixes behind the peer: three pairs.
 fn policy_based(mode: &str) -> Plan {
-    let mut plan = Plan::site(1).with_mode(mode);
-    plan.space = vec!["10.1.0.0/16".to_owned()];
-    plan.lan = vec!["10.1.0.1/24".to_owned()];
-    plan.connections[0].prefixes = ["10.2.0.0/24", "10.2.1.0/24", "10.2.2.0/24"].map(str::to_owned).to_vec();
+    let text = include_str!("../../config/examples/policy-based.toml")
+        .replace("iface=wan0", "iface=wan")
+        .replace("iface=lan0", "iface=lan")
+        .replace("type = \"IPsec\"", &format!("type = \"IPsec\"\nmode = {mode:?}"));
+    Plan::example(&text, &["peer"])
+}
+
+/// The same pairs on a route-based gateway.
+fn by_policy(mode: &str) -> Plan {
+    let plan = policy_based(mode);
     let text = plan
         .text(Path::new("FOLDER"))
-        .replace("\"RouteBased\"", "\"PolicyBased\"")
-        .replace("\"VpnGw1\"", "\"Basic\"")
-        .replace("dpd_timeout_s = 45\n", "");
-    plan.instead = Some(text);
-    plan
+        .replace("\"PolicyBased\"", "\"RouteBased\"")
+        .replace("\"Basic\"", "\"VpnGw1\"")
+        .replace("type = \"IPsec\"", "type = \"IPsec\"\nuse_policy_based_traffic_selectors = true");
+    Plan { instead: Some(text), ..plan }
 }
 
 /// The site's first host is there already.
@@ -42,12 +47,22 @@ fn hosts(peer: &Namespace) -> Result<[Host<'_>; 3]> {
 
 #[test]
 fn three_pairs_that_the_peer_negotiates_one_by_one_travel_each_in_its_own_sa() {
+    one_by_one(policy_based("ResponderOnly"));
+}
+
+#[test]
+fn three_pairs_of_a_route_based_gateway_travel_each_in_its_own_sa() {
+    one_by_one(by_policy("ResponderOnly"));
+}
+
+fn one_by_one(plan: Plan) {
     let (site, peer) = sites::with_peer().unwrap();
     let hosts = hosts(&peer.gateway).unwrap();
-    let gateway = Gateway::start(&site.gateway, policy_based("ResponderOnly")).unwrap();
+    let gateway = Gateway::start(&site.gateway, plan).unwrap();
     let settings = Settings {
         local_prefixes: vec!["10.2.0.0/24".to_owned()],
         remote_prefixes: vec!["10.1.0.0/16".to_owned()],
+        shared_key: example_key("peer"),
         more_children: vec![("second", "10.2.1.0/24"), ("third", "10.2.2.0/24")],
         ..Settings::default()
     };
@@ -84,16 +99,26 @@ fn three_pairs_that_the_peer_negotiates_one_by_one_travel_each_in_its_own_sa() {
 
 #[test]
 fn gateway_that_begins_asks_for_all_pairs_and_lets_nothing_else_travel() {
+    all_pairs(policy_based("InitiatorOnly"));
+}
+
+#[test]
+fn route_based_gateway_asks_for_all_pairs_and_lets_nothing_else_travel() {
+    all_pairs(by_policy("InitiatorOnly"));
+}
+
+fn all_pairs(plan: Plan) {
     let (site, peer) = sites::with_peer().unwrap();
     let hosts = hosts(&peer.gateway).unwrap();
     let prefixes = ["10.2.0.0/24", "10.2.1.0/24", "10.2.2.0/24"].map(str::to_owned);
     let settings = Settings {
+        shared_key: example_key("peer"),
         local_prefixes: prefixes.to_vec(),
         remote_prefixes: vec!["10.1.0.0/16".to_owned()],
         ..Settings::default()
     };
     let strongswan = StrongSwan::start(&peer.gateway, &settings).unwrap();
-    let gateway = Gateway::start(&site.gateway, policy_based("InitiatorOnly")).unwrap();
+    let gateway = Gateway::start(&site.gateway, plan).unwrap();
     gateway.is("peer", "up").unwrap();
     strongswan.is_up().unwrap();
     for host in hosts {

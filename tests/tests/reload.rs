@@ -1,12 +1,11 @@
 //! A changed configuration while traffic flows: only the difference is carried out, and a bad file changes nothing.
 
-use crossgate_tests::gateway::{Connection, Gateway, Plan};
+use crossgate_tests::gateway::{Connection, Gateway, Plan, many};
 use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Stream, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
-use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn another_connection_comes_and_goes_and_the_first_one_loses_nothing() {
@@ -40,31 +39,6 @@ fn another_connection_comes_and_goes_and_the_first_one_loses_nothing() {
     strongswan.is_up().unwrap();
 }
 
-/// The text of a thousand connections that wait for their peers, each with a site of its own.
-fn thousand(folder: &Path, more: &str) -> String {
-    let one = |number: u32| {
-        let (high, low) = (number / 250, number % 250);
-        format!(
-            "
-[[local_network_gateway]]
-name = \"many-{number}\"
-address = \"198.18.{high}.{}\"
-prefixes = [\"10.{}.{low}.0/24\"]
-[[connection]]
-name = \"many-{number}\"
-gateway = \"gw\"
-local_network_gateway = \"many-{number}\"
-mode = \"ResponderOnly\"
-shared_key = {{ file = \"{}/peer.psk\" }}
-{more}",
-            low + 1,
-            high + 100,
-            folder.display()
-        )
-    };
-    (0..1000).map(one).collect()
-}
-
 #[test]
 fn thousand_connections_come_change_and_go_and_another_loses_nothing() {
     let (site, peer) = sites::with_peer().unwrap();
@@ -88,8 +62,11 @@ fn thousand_connections_come_change_and_go_and_another_loses_nothing() {
     let there = Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap();
     let back = Stream::start(peer.ipv4(), site.ipv4(), 500, 700).unwrap();
     there.flows(100).unwrap();
-    let (many, others) = (thousand(folder, ""), thousand(folder, "dpd_timeout_s = 60\n"));
+    let (many, others) = (many(1000, folder, ""), many(1000, folder, "dpd_timeout_s = 60\n"));
+    let begun = Instant::now();
     assert!(apply(&(few.clone() + &many)) >= 1000);
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(10), "1,000 connections took {taken:?}");
     assert_eq!(gateway.ask(&["connections"]).unwrap().as_array().map(Vec::len), Some(1001));
     there.flows(100).unwrap();
     assert_eq!(apply(&(few.clone() + &others)), 1000);
@@ -134,6 +111,34 @@ fn bad_file_changes_nothing_and_every_fault_in_it_is_told() {
     gateway.write_file(&sound).unwrap();
     let applied = gateway.ask(&["apply", file]).unwrap();
     assert_eq!(applied["changes"].as_array().map(Vec::len), Some(0), "{applied}");
+}
+
+#[test]
+fn flaws_of_every_kind_are_told_together_and_nothing_is_applied() {
+    let (site, _peer) = sites::with_peer().unwrap();
+    let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
+    let before = gateway.client(&["export"]).unwrap().output;
+    let file = gateway.file().with_file_name("bad-input.toml");
+    std::fs::write(&file, include_str!("../../config/tests/findings/bad-input.toml")).unwrap();
+    let file = file.to_str().unwrap();
+    for command in ["check", "diff", "apply"] {
+        let ended = gateway.client(&[command, file]).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{command}: {}", ended.output);
+        for word in [
+            "\"site-c\" exists already",
+            "10.1.8.0/24 of \"site-b\" overlaps 10.1.0.0/16",
+            "one connection too many for \"gw\"",
+            "missing.psk",
+            "no local network gateway \"site-d\"",
+            "in a circle: spoke-1, spoke-2",
+        ] {
+            let told =
+                ended.output.lines().any(|line| line.contains(word) && line.contains("bad-input.toml:"));
+            assert!(told, "{command} does not tell {word} with its line: {}", ended.output);
+        }
+    }
+    assert_eq!(gateway.client(&["export"]).unwrap().output, before);
+    assert_eq!(gateway.ask(&["history"]).unwrap().as_array().map(Vec::len), Some(1));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::failure::Result;
-use crossgate_tests::gateway::{Connection, Gateway, Plan};
+use crossgate_tests::gateway::{Gateway, Plan, example_key};
 use crossgate_tests::namespace::{Namespace, Stack, cable};
 use crossgate_tests::sites::Wan;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
@@ -12,26 +12,6 @@ use std::time::Duration;
 
 /// How long a tunnel may take until it carries packets.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// An example with its socket, store and cores for the lab, and a key of its own for each connection.
-fn example(name: &str, text: &str, connections: &[&str]) -> Plan {
-    let lab = "[appliance]\nsocket = \"FOLDER/console.sock\"\nstore = \"FOLDER/store.redb\"";
-    let keys = connections.iter().map(|&name| Connection {
-        name: name.to_owned(),
-        shared_key: key(name),
-        ..Connection::to_site(2)
-    });
-    Plan {
-        name: name.to_owned(),
-        connections: keys.collect(),
-        instead: Some(text.replacen("[appliance]", lab, 1)),
-        ..Plan::site(1)
-    }
-}
-
-fn key(connection: &str) -> String {
-    format!("{}.Wq8_rTz5.nVb3Kx7", connection.replace('-', "."))
-}
 
 /// A host with a cable to the interface `device` of our gateway.
 fn host(gateway: &Namespace, device: &str) -> Result<Namespace> {
@@ -56,7 +36,7 @@ fn settings(connection: &str, number: u8, prefix: &str, remote_prefixes: &[&str]
     Settings {
         local: format!("192.0.2.{number}"),
         local_id: format!("192.0.2.{number}"),
-        shared_key: key(connection),
+        shared_key: example_key(connection),
         local_prefixes: vec![prefix.to_owned()],
         remote_prefixes: remote_prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
         ..Settings::default()
@@ -68,14 +48,40 @@ fn address(text: &str) -> IpAddr {
 }
 
 #[test]
+fn a_site_behind_a_router_is_reached_with_every_key_written_out() {
+    let text = include_str!("../../config/examples/site-to-site.toml");
+    let wan = Wan::new().unwrap();
+    let ours = Namespace::new("site-a", Stack::Dpdk).unwrap();
+    wan.plug(1, &ours, "wan0").unwrap();
+    let host = host(&ours, "lan0").unwrap();
+    let gateway = Gateway::start(&ours, Plan::example(text, &["a-to-b"])).unwrap();
+    // The router of the public side is the peer itself: its address is a hop away.
+    let peer = site(&wan, 254, "10.2.0.1").unwrap();
+    peer.address("lo", "198.51.100.2/32").unwrap();
+    let settings = Settings {
+        local: "198.51.100.2".to_owned(),
+        local_id: "198.51.100.2".to_owned(),
+        ..settings("a-to-b", 254, "10.2.0.0/16", &["10.1.0.0/16"])
+    };
+    let strongswan = StrongSwan::start(&peer, &settings).unwrap();
+    gateway.is("a-to-b", "up").unwrap();
+    let (home, far) = (Host::new(&host, "10.1.0.10"), Host::new(&peer, "10.2.0.1"));
+    ping_until_answered(home, far.address, PATIENCE).unwrap();
+    ping(far, home.address, 20, 900, false).unwrap().all_answered().unwrap();
+    strongswan.rekey_child().unwrap();
+    gateway.rekey_ike("a-to-b").unwrap();
+    ping(home, far.address, 20, 900, false).unwrap().all_answered().unwrap();
+    gateway.stop().unwrap();
+}
+
+#[test]
 fn three_sites_reach_the_hub_and_through_it_each_other() {
     let text = include_str!("../../config/examples/multi-site.toml");
     let wan = Wan::new().unwrap();
     let hub = Namespace::new("hub", Stack::Dpdk).unwrap();
     wan.plug(1, &hub, "wan0").unwrap();
     let host = host(&hub, "lan0").unwrap();
-    let gateway =
-        Gateway::start(&hub, example("hub", text, &["to-north", "to-south", "to-harbour"])).unwrap();
+    let gateway = Gateway::start(&hub, Plan::example(text, &["to-north", "to-south", "to-harbour"])).unwrap();
 
     let north = site(&wan, 2, "10.2.0.1").unwrap();
     let south = site(&wan, 3, "10.3.0.1").unwrap();
@@ -130,7 +136,7 @@ fn networks_with_the_same_addresses_never_mix() {
     let blue = host(&shared, "lan0").unwrap();
     let green = host(&shared, "lan1").unwrap();
     let gateway =
-        Gateway::start(&shared, example("shared", text, &["blue-to-branch", "green-to-branch"])).unwrap();
+        Gateway::start(&shared, Plan::example(text, &["blue-to-branch", "green-to-branch"])).unwrap();
 
     // Each branch has a host that the other has not.
     let blue_branch = site(&wan, 2, "10.2.0.1").unwrap();
@@ -171,7 +177,7 @@ fn everything_goes_through_the_tunnel_or_nowhere() {
     let branch = Namespace::new("branch", Stack::Dpdk).unwrap();
     wan.plug(1, &branch, "wan0").unwrap();
     let host = host(&branch, "lan0").unwrap();
-    let gateway = Gateway::start(&branch, example("branch", text, &["to-headquarters"])).unwrap();
+    let gateway = Gateway::start(&branch, Plan::example(text, &["to-headquarters"])).unwrap();
     let headquarters = site(&wan, 2, "10.2.0.1").unwrap();
     // A host of the Internet, behind headquarters.
     headquarters.address("lo", "198.51.100.80/32").unwrap();

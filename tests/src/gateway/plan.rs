@@ -119,6 +119,27 @@ impl Plan {
         }
     }
 
+    /// An example as an operator copies it, with its socket and store where the lab has them, and a key in `NAME.psk` for each of `keys`:
+    /// [`example_key`].
+    #[must_use]
+    pub fn example(text: &str, keys: &[&str]) -> Self {
+        let lab = "[appliance]\nsocket = \"FOLDER/console.sock\"\nstore = \"FOLDER/store.redb\"";
+        let own = |line: &&str| !line.starts_with("socket = ") && !line.starts_with("store = ");
+        let text = text.lines().filter(own).collect::<Vec<_>>().join("\n") + "\n";
+        let with_key = |&name: &&str| Connection {
+            name: name.to_owned(),
+            shared_key: example_key(name),
+            ..Connection::to_site(2)
+        };
+        let name = text.lines().find_map(|line| line.strip_prefix("name = ")).unwrap_or_default();
+        Self {
+            name: name.trim_matches('"').to_owned(),
+            connections: keys.iter().map(with_key).collect(),
+            instead: Some(text.replacen("[appliance]", lab, 1)),
+            ..Self::site(1)
+        }
+    }
+
     /// The same with another mode of its first connection.
     #[must_use]
     pub fn with_mode(mut self, mode: &str) -> Self {
@@ -269,6 +290,38 @@ dpd_timeout_s = {dpd_timeout_s}
             text.push_str(&certificates.table(folder, name));
         }
     }
+}
+
+/// The key in an example's file `NAME.psk`.
+#[must_use]
+pub fn example_key(name: &str) -> String {
+    format!("{}.Wq8_rTz5.nVb3Kx7", name.replace('-', "."))
+}
+
+/// The text of many connections that wait for their peers, each with a site of its own and the key of the connection "peer".
+#[must_use]
+pub fn many(count: u32, folder: &Path, more: &str) -> String {
+    let one = |number: u32| {
+        let (high, low) = (number / 250, number % 250);
+        format!(
+            "
+[[local_network_gateway]]
+name = \"many-{number}\"
+address = \"198.18.{high}.{}\"
+prefixes = [\"10.{}.{low}.0/24\"]
+[[connection]]
+name = \"many-{number}\"
+gateway = \"gw\"
+local_network_gateway = \"many-{number}\"
+mode = \"ResponderOnly\"
+shared_key = {{ file = \"{}/peer.psk\" }}
+{more}",
+            low + 1,
+            high + 100,
+            folder.display()
+        )
+    };
+    (0..count).map(one).collect()
 }
 
 impl Driver {
