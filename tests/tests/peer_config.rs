@@ -4,7 +4,8 @@ use crossgate_tests::failure::Result;
 use crossgate_tests::gateway::{Gateway, Plan};
 use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
-use crossgate_tests::traffic::{ping, ping_until_answered};
+use crossgate_tests::traffic::{Host, ping, ping_until_answered};
+use std::path::Path;
 use std::time::Duration;
 
 /// The other side of the connection "peer", with its key.
@@ -15,18 +16,29 @@ fn other_side(gateway: &Gateway<'_>, system: &str) -> String {
     written.output
 }
 
-/// Starts strongSwan with what was written for it; both families pass.
+/// Starts strongSwan with what was written for it; both address families pass.
 fn connects(plan: Plan) -> Result<()> {
+    connects_with(plan, &["10.2.0.1", "fd00:2::1"])
+}
+
+/// The same with the peer's hosts that are to be reached.
+fn connects_with(plan: Plan, hosts: &[&str]) -> Result<()> {
     let (site, peer) = sites::with_peer()?;
+    // strongSwan installs nothing for a prefix in which its machine has no address.
+    for host in hosts.iter().filter(|host| !["10.2.0.1", "fd00:2::1"].contains(host)) {
+        peer.gateway.address("lo", &format!("{host}/32"))?;
+    }
     let gateway = Gateway::start(&site.gateway, plan)?;
     let written = other_side(&gateway, "strongswan");
     let strongswan =
         StrongSwan::start(&peer.gateway, &Settings { instead: Some(written), ..Settings::default() })?;
-    gateway.is("peer", "up")?;
-    for (near, far) in [(site.ipv4(), peer.ipv4()), (peer.ipv6(), site.ipv6())] {
+    for host in hosts {
+        let far = Host::new(&peer.gateway, host);
+        let near = if far.address.is_ipv4() { site.ipv4() } else { site.ipv6() };
         ping_until_answered(near, far.address, Duration::from_secs(20))?;
-        ping(near, far.address, 10, 500, false)?.all_answered()?;
+        ping(far, near.address, 10, 500, false)?.all_answered()?;
     }
+    gateway.is("peer", "up")?;
     strongswan.rekey_child()?;
     ping(site.ipv4(), peer.ipv4().address, 10, 500, false)?.all_answered()?;
     gateway.stop()
@@ -46,6 +58,60 @@ fn strongswan_is_called_under_a_policy_of_its_own() {
         .with_policy("dh_group", "[\"Curve25519\", \"ECP256\"]")
         .with_policy("ipsec_encryption", "[\"GCMAES128\", \"GCMAES256\"]")
         .with_policy("pfs_group", "[\"ECP256\", \"None\"]");
+    connects(plan).unwrap();
+}
+
+#[test]
+fn strongswan_connects_with_ciphers_that_need_integrity_beside_them() {
+    let plan = Plan::site(1)
+        .with_policy("ike_encryption", "[\"AES256\", \"AES128\"]")
+        .with_policy("ike_integrity", "\"SHA256\"")
+        .with_policy("ipsec_encryption", "[\"AES256\", \"AES128\"]")
+        .with_policy("ipsec_integrity", "[\"SHA512\", \"SHA256\"]")
+        .with_policy("pfs_group", "[\"PFS14\", \"None\"]");
+    connects(plan).unwrap();
+}
+
+/// Two prefixes on each side, as selectors.
+fn two_a_side() -> Plan {
+    let mut plan = Plan::site(1);
+    plan.space = ["10.1.0.0/24", "10.1.255.0/24"].map(str::to_owned).to_vec();
+    plan.lan = vec!["10.1.0.1/24".to_owned()];
+    plan.connections[0].prefixes = ["10.2.0.0/24", "10.2.8.0/24"].map(str::to_owned).to_vec();
+    plan
+}
+
+/// The plan with some of its words replaced.
+fn changed(plan: Plan, changes: &[(&str, &str)]) -> Plan {
+    let text = plan.text(Path::new("FOLDER"));
+    let text = changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "no {from} in {text}");
+        text.replace(from, to)
+    });
+    Plan { instead: Some(text), ..plan }
+}
+
+#[test]
+fn strongswan_connects_with_two_prefixes_a_side_by_policy() {
+    let flag = "type = \"IPsec\"\nuse_policy_based_traffic_selectors = true";
+    let plan = changed(two_a_side(), &[("type = \"IPsec\"", flag)]);
+    connects_with(plan, &["10.2.0.1", "10.2.8.1"]).unwrap();
+}
+
+#[test]
+fn strongswan_connects_with_a_policy_based_gateway() {
+    let plan = changed(
+        two_a_side(),
+        &[("\"RouteBased\"", "\"PolicyBased\""), ("\"VpnGw1\"", "\"Basic\""), ("dpd_timeout_s = 45\n", "")],
+    );
+    connects_with(plan, &["10.2.0.1", "10.2.8.1"]).unwrap();
+}
+
+#[test]
+fn strongswan_calls_from_an_address_that_nobody_knows() {
+    let mut plan = Plan::site(1).with_mode("ResponderOnly");
+    "any".clone_into(&mut plan.connections[0].peer);
+    plan.connections[0].identities = Some(("gw.example.org".to_owned(), "branch.example.org".to_owned()));
     connects(plan).unwrap();
 }
 
