@@ -36,6 +36,7 @@ mod tests {
     use crate::appliance::{Idle, Memory};
     use crate::connection::{ConnectionMode, ConnectionType};
     use crate::gateway::{GatewayType, VpnType};
+    use crate::nat_rule::{NatMode, NatType};
     use crate::policy::algorithm::{
         DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, PfsWord,
     };
@@ -61,6 +62,8 @@ mod tests {
         words_are_sound::<GatewayType>();
         words_are_sound::<VpnType>();
         words_are_sound::<Sku>();
+        words_are_sound::<NatMode>();
+        words_are_sound::<NatType>();
         words_are_sound::<Esn>();
         words_are_sound::<AdditionalKeyExchange>();
         words_are_sound::<IkeEncryption>();

@@ -1,6 +1,7 @@
 //! Connections: one peer, its key, and what travels to it.
 
 mod ability;
+mod nat;
 mod rules;
 mod vnet;
 
@@ -10,6 +11,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ability::{check_dpd, check_selectors_allowed, policy};
+pub use nat::Nat;
+pub(crate) use nat::check_rules;
 use rules::Rules;
 use toml::de::DeValue;
 pub use vnet::{Remote, RemoteGateway};
@@ -22,6 +25,7 @@ use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::identity::Identity;
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
+use crate::nat_rule::NatRule;
 use crate::network::VirtualNetwork;
 use crate::policy::Policy;
 use crate::port::Port;
@@ -115,8 +119,10 @@ pub struct Connection {
     pub mss_clamp: MssClamp,
     /// Algorithms and lifetimes.
     pub policy: Policy,
-    /// What may travel.
+    /// What may travel, by the addresses that packets have in the tunnel.
     pub traffic_selectors: TrafficSelectors,
+    /// Whose addresses are others on the other side.
+    pub nat: Nat,
 }
 
 impl Value for MssClamp {
@@ -148,6 +154,7 @@ pub(crate) struct Around<'a> {
     pub(crate) networks: &'a Shelf<VirtualNetwork>,
     pub(crate) gateways: &'a Shelf<VirtualNetworkGateway>,
     pub(crate) peers: &'a Shelf<LocalNetworkGateway>,
+    pub(crate) nat_rules: &'a Shelf<NatRule>,
     pub(crate) environment: &'a Environment<'a>,
 }
 
@@ -224,15 +231,19 @@ fn one<'a>(
     let dpd_timeout_s = section.integer("dpd_timeout_s", DPD_TIMEOUT_S, DPD_TIMEOUT_S_DEFAULT, report);
     let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
     let policy = policy(section, gateway, report);
-    let traffic_selectors = traffic_selectors(section, &found, report);
+    let nat = nat::read(section, name, connection_type, &found, around.nat_rules, &mut rules.nat, report);
+    let traffic_selectors = traffic_selectors(section, &found, nat.as_ref(), report);
     let local_address = local_address(&found, place.as_ref(), remote.as_ref(), around.ports, report);
     let ppk = ppk::read(section, around.environment, report);
     let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
     rules.tunnels(name, gateway, &section.place, report);
+    let nat = nat?;
     if let Some(network) = network {
-        rules.routes(name, network, peer, place.as_ref()?, report);
+        let place = place.as_ref()?;
+        nat::check_overlaps(network, peer, connection_type, &nat, place, report);
+        rules.routes(name, network, peer, &nat, place, report);
     }
     let (local_address, remote_id) = (local_address?, remote_id?);
     rules.peers(name, local_address, peer, &remote_id, &section.place, report);
@@ -251,6 +262,7 @@ fn one<'a>(
         mss_clamp,
         policy,
         traffic_selectors: traffic_selectors?,
+        nat,
     })
 }
 
@@ -273,13 +285,18 @@ fn mode(
 fn traffic_selectors(
     section: &mut Section<'_>,
     found: &Found<'_>,
+    nat: Option<&Nat>,
     report: &mut Report<'_>,
 ) -> Option<TrafficSelectors> {
     let by_policy = section.optional::<bool>("use_policy_based_traffic_selectors", report);
     let own = section.section("traffic_selectors", report);
+    // Without the rules nobody knows which addresses there are.
+    let space = nat.zip(found.network).map(|(nat, network)| nat.network_prefixes(&network.address_space));
+    let space = space.unwrap_or_default();
     let ends = Ends {
-        address_space: found.network.map_or(&[][..], |network| &network.address_space),
-        prefixes: found.peer.map_or(&[][..], |peer| &peer.prefixes),
+        address_space: &space,
+        prefixes: found.peer.filter(|_| nat.is_some()).map_or(&[][..], |peer| &peer.prefixes),
+        is_translated: nat.is_some_and(|nat| !nat.egress.is_empty()),
     };
     ends.check_families(&section.place, report);
     if let Some(gateway) = found.gateway {

@@ -18,7 +18,7 @@ use crate::prefix::{InterfaceAddress, StaticRoute};
 use crate::secret::SecretReference;
 use crate::selectors::Ends;
 use crate::{
-    Appliance, Config, Connection, LocalNetworkGateway, Name, Port, Remote, Sku, VirtualNetwork,
+    Appliance, Config, Connection, LocalNetworkGateway, Name, NatRule, Port, Remote, Sku, VirtualNetwork,
     VirtualNetworkGateway, VirtualNetworkPeering, VpnType,
 };
 
@@ -33,6 +33,8 @@ pub enum Kind {
     VirtualNetwork,
     /// `[[virtual_network_gateway]]`.
     VirtualNetworkGateway,
+    /// `[[nat_rule]]`.
+    NatRule,
     /// `[[local_network_gateway]]`.
     LocalNetworkGateway,
     /// `[[connection]]`.
@@ -50,6 +52,7 @@ impl Kind {
             Self::Port => "port",
             Self::VirtualNetwork => "virtual_network",
             Self::VirtualNetworkGateway => "virtual_network_gateway",
+            Self::NatRule => "nat_rule",
             Self::LocalNetworkGateway => "local_network_gateway",
             Self::Connection => "connection",
             Self::VirtualNetworkPeering => "virtual_network_peering",
@@ -91,6 +94,7 @@ impl Config {
         resources.extend(self.ports().values().map(port));
         resources.extend(self.virtual_networks().values().map(network));
         resources.extend(self.gateways().values().map(gateway));
+        resources.extend(self.nat_rules().values().map(nat_rule));
         resources.extend(self.local_network_gateways().values().map(peer));
         resources.extend(self.connections().values().map(|one| connection(self, one)));
         resources.extend(self.peerings().values().map(peering));
@@ -200,6 +204,16 @@ fn gateway(gateway: &VirtualNetworkGateway) -> Resource {
     settings.of(Kind::VirtualNetworkGateway, &gateway.name)
 }
 
+fn nat_rule(rule: &NatRule) -> Resource {
+    let mut settings = Settings(Vec::new());
+    settings.put("gateway", text(&rule.gateway));
+    settings.put("mode", rule.mode.word());
+    settings.put("type", rule.nat_type.word());
+    settings.put("internal_mapping", text(rule.internal_mapping));
+    settings.put("external_mapping", text(rule.external_mapping));
+    settings.of(Kind::NatRule, &rule.name)
+}
+
 fn peer(peer: &LocalNetworkGateway) -> Resource {
     let mut settings = Settings(Vec::new());
     let address = match peer.address {
@@ -235,6 +249,13 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
         MssClamp::Auto => settings.put("mss_clamp", "auto"),
         MssClamp::Off => settings.put("mss_clamp", "off"),
         MssClamp::Bytes(bytes) => settings.put("mss_clamp", i64::from(bytes)),
+    }
+    for (key, rules) in
+        [("ingress_nat_rules", &connection.nat.ingress), ("egress_nat_rules", &connection.nat.egress)]
+    {
+        if !rules.is_empty() {
+            settings.put(key, texts(&rules.iter().map(|rule| &rule.name).collect::<Vec<_>>()));
+        }
     }
     selectors(config, connection, &mut settings);
     // A gateway that takes no policy has the default, which is not written.
@@ -278,9 +299,11 @@ fn peering(peering: &VirtualNetworkPeering) -> Resource {
 /// The selectors, unless they are those that the connection has without being told.
 fn selectors(config: &Config, connection: &Connection, settings: &mut Settings) {
     let gateway = config.gateway_of(connection);
+    let address_space = connection.nat.network_prefixes(&config.network_of(connection).address_space);
     let ends = Ends {
-        address_space: &config.network_of(connection).address_space,
+        address_space: &address_space,
         prefixes: &config.peer_of(connection).prefixes,
+        is_translated: !connection.nat.egress.is_empty(),
     };
     let own = &connection.traffic_selectors;
     if *own == ends.by_default(gateway.vpn_type) {

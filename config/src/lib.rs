@@ -23,6 +23,7 @@ mod identity;
 pub mod import;
 mod local_network_gateway;
 mod name;
+mod nat_rule;
 mod network;
 pub mod peer_config;
 mod peering;
@@ -42,12 +43,13 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use ipnet::IpNet;
 use report::Report;
 
 pub use appliance::{AesGcm, Appliance, CoreId, Idle, Memory};
 pub use authentication::{Authentication, CertificateFiles, Certificates, RsaSignature};
 pub use choice::Choice;
-pub use connection::{Connection, ConnectionMode, ConnectionType, MssClamp, Remote, RemoteGateway};
+pub use connection::{Connection, ConnectionMode, ConnectionType, MssClamp, Nat, Remote, RemoteGateway};
 pub use difference::{Difference, SettingDifference, What};
 pub use environment::{Environment, Source};
 pub use export::Kind;
@@ -56,6 +58,7 @@ pub use gateway::{GatewayType, VirtualNetworkGateway, VpnType};
 pub use identity::Identity;
 pub use local_network_gateway::{LocalNetworkGateway, PeerAddress};
 pub use name::Name;
+pub use nat_rule::{NatMode, NatRule, NatType};
 pub use network::{VirtualNetwork, VlanId};
 pub use peering::VirtualNetworkPeering;
 pub use policy::Policy;
@@ -73,6 +76,7 @@ pub struct Config {
     ports: BTreeMap<Name, Port>,
     virtual_networks: BTreeMap<Name, VirtualNetwork>,
     gateways: BTreeMap<Name, VirtualNetworkGateway>,
+    nat_rules: BTreeMap<Name, NatRule>,
     local_network_gateways: BTreeMap<Name, LocalNetworkGateway>,
     connections: BTreeMap<Name, Connection>,
     peerings: BTreeMap<Name, VirtualNetworkPeering>,
@@ -140,12 +144,14 @@ impl Config {
         let ports = port::read(&mut root, report);
         let networks = network::read(&mut root, &ports, report);
         let gateways = gateway::read(&mut root, &ports, &networks, report);
+        let nat_rules = nat_rule::read(&mut root, &gateways, &networks, report);
         let peers = local_network_gateway::read(&mut root, report);
         let around = connection::Around {
             ports: &ports,
             networks: &networks,
             gateways: &gateways,
             peers: &peers,
+            nat_rules: &nat_rules,
             environment,
         };
         let connections = connection::read(&mut root, &around, report);
@@ -158,11 +164,13 @@ impl Config {
         let peerings = peering::read(&mut root, &around, report);
         root.finish(report);
         connection::warn_of_idle_peers(&connections, &peers, report);
+        connection::check_rules(&connections, &peers, &nat_rules, report);
         Some(Self {
             appliance: appliance?,
             ports: ports.into_sound(),
             virtual_networks: networks.into_sound(),
             gateways: gateways.into_sound(),
+            nat_rules: nat_rules.into_sound(),
             local_network_gateways: peers.into_sound(),
             connections: connections.into_sound(),
             peerings: peerings.into_sound(),
@@ -196,6 +204,12 @@ impl Config {
     #[must_use]
     pub fn gateways(&self) -> &BTreeMap<Name, VirtualNetworkGateway> {
         &self.gateways
+    }
+
+    /// NAT rules by name.
+    #[must_use]
+    pub fn nat_rules(&self) -> &BTreeMap<Name, NatRule> {
+        &self.nat_rules
     }
 
     /// Local network gateways by name.
@@ -233,6 +247,15 @@ impl Config {
     pub fn network_of(&self, connection: &Connection) -> &VirtualNetwork {
         let network = &self.gateway_of(connection).virtual_network;
         self.virtual_networks.get(network).expect("the network of a checked gateway exists")
+    }
+
+    /// The prefixes behind the peer of `connection`, one of this configuration, as its network knows them.
+    ///
+    /// # Panics
+    /// If `connection` is of another configuration.
+    #[must_use]
+    pub fn prefixes_behind(&self, connection: &Connection) -> Vec<IpNet> {
+        connection.nat.site_prefixes(&self.peer_of(connection).prefixes)
     }
 
     /// The peer that `connection`, one of this configuration, leads to.

@@ -184,8 +184,8 @@ struct Far<'a> {
     remote_id: &'a Identity,
     /// The prefixes behind the other side.
     local_prefixes: &'a [IpNet],
-    /// Our network's.
-    remote_prefixes: &'a [IpNet],
+    /// Our network's, as the other side knows them.
+    remote_prefixes: Vec<IpNet>,
     key: Option<&'a [u8]>,
 }
 
@@ -213,7 +213,7 @@ impl<'a> Far<'a> {
             local_id: &connection.remote_id,
             remote_id: &connection.local_id,
             local_prefixes: &peer.prefixes,
-            remote_prefixes: &config.network_of(connection).address_space,
+            remote_prefixes: connection.nat.network_prefixes(&config.network_of(connection).address_space),
             key,
         }
     }
@@ -252,7 +252,7 @@ impl<'a> Far<'a> {
 
     /// Our selectors, in the same way.
     fn remote_selectors(&self) -> Vec<IpNet> {
-        named(&self.connection.traffic_selectors.local, self.remote_prefixes)
+        named(&self.connection.traffic_selectors.local, &self.remote_prefixes)
     }
 
     /// Every pair of prefixes of one family, for systems that take pairs.

@@ -221,11 +221,24 @@ fn check_prefixes(
     report: &mut Report<'_>,
 ) {
     let Some(far) = around.networks.sound().get(&peering.remote_virtual_network) else { return };
-    for peer in peers_of(&peering.virtual_network, around) {
-        let sites = peer.prefixes.iter().filter(|prefix| prefix.prefix_len() > 0);
+    for (connection, peer) in peers_of(&peering.virtual_network, around) {
+        let seen = connection.nat.site_prefixes(&peer.prefixes);
+        let sites = seen.iter().filter(|prefix| prefix.prefix_len() > 0);
         let mut clashes = sites.flat_map(|site| {
             far.address_space.iter().filter(|space| overlap(**space, *site)).map(move |space| (site, space))
         });
+        let externals = connection.nat.egress.iter().map(|rule| (rule, rule.external_mapping));
+        let mut taken = externals.flat_map(|(rule, external)| {
+            let spaces = far.address_space.iter().filter(move |space| overlap(**space, external));
+            spaces.map(move |space| (rule, space))
+        });
+        if let Some((rule, space)) = taken.next() {
+            let problem = format!(
+                "{space} of \"{}\" overlaps {} of the NAT rule \"{}\"",
+                far.name, rule.external_mapping, rule.name
+            );
+            report.error(place, problem, "take an external prefix that nobody around the gateway has");
+        }
         if let Some((site, space)) = clashes.next() {
             let problem = format!("{space} of \"{}\" overlaps {site} of \"{}\"", far.name, peer.name);
             let remedy = "sites and networks that reach each other need addresses of their own";
@@ -247,7 +260,10 @@ fn check_routes(
     let mut reached: Vec<_> = far.address_space.iter().map(|space| (*space, &far.name)).collect();
     if peering.use_remote_gateways {
         let sites = peers_of(&far.name, around);
-        reached.extend(sites.flat_map(|peer| peer.prefixes.iter().map(|site| (*site, &peer.name))));
+        reached.extend(sites.flat_map(|(connection, peer)| {
+            let seen = connection.nat.site_prefixes(&peer.prefixes);
+            seen.into_iter().map(|site| (site, &peer.name))
+        }));
     }
     let taken =
         reached.into_iter().find_map(|(prefix, of)| Some((taken_by(prefix, &near.routes)?, prefix, of)));
@@ -260,14 +276,18 @@ fn check_routes(
     }
 }
 
-/// The peers of a network's gateways.
-fn peers_of<'a>(network: &'a Name, around: &Around<'a>) -> impl Iterator<Item = &'a LocalNetworkGateway> {
+/// The connections of a network's gateways, and their peers.
+fn peers_of<'a>(
+    network: &'a Name,
+    around: &Around<'a>,
+) -> impl Iterator<Item = (&'a Connection, &'a LocalNetworkGateway)> {
     let (gateways, peers) = (around.gateways.sound(), around.peers.sound());
     around.connections.sound().values().filter_map(move |connection| {
         gateways.get(&connection.gateway).filter(|own| own.virtual_network == *network)?;
-        match &connection.remote {
-            Remote::LocalNetworkGateway(name) => peers.get(name),
-            Remote::Gateway { described, .. } => Some(&**described),
-        }
+        let peer = match &connection.remote {
+            Remote::LocalNetworkGateway(name) => peers.get(name)?,
+            Remote::Gateway { described, .. } => described,
+        };
+        Some((connection, peer))
     })
 }

@@ -39,10 +39,12 @@ impl TrafficSelectors {
 
 /// What the selectors of a connection have to fit.
 pub(crate) struct Ends<'a> {
-    /// The network's address space.
+    /// The network's address space, as the peer knows it.
     pub(crate) address_space: &'a [IpNet],
     /// The prefixes behind the peer.
     pub(crate) prefixes: &'a [IpNet],
+    /// Whether NAT rules give the network's addresses to the peer as others.
+    pub(crate) is_translated: bool,
 }
 
 impl Ends<'_> {
@@ -106,8 +108,12 @@ impl Ends<'_> {
     /// Reads `traffic_selectors` of a connection.
     pub(crate) fn read(&self, mut section: Section<'_>, report: &mut Report<'_>) -> TrafficSelectors {
         let place = section.place.clone();
+        let own = match self.is_translated {
+            true => "the network's address space as the peer knows it, by its egress NAT rules",
+            false => "the network's address space",
+        };
         let selectors = TrafficSelectors {
-            local: side(&mut section, "local", self.address_space, "the network's address space", report),
+            local: side(&mut section, "local", self.address_space, own, report),
             remote: side(
                 &mut section,
                 "remote",

@@ -52,7 +52,7 @@ impl<T> Shelf<T> {
             let remedy = match did_you_mean(reference.value.as_str(), names()) {
                 Some(meant) => format!("did you mean \"{meant}\"?"),
                 None if self.declared.is_empty() => {
-                    format!("add a [[{}]] with that name", self.kind.replace(' ', "_"))
+                    format!("add a [[{}]] with that name", self.kind.to_ascii_lowercase().replace(' ', "_"))
                 }
                 None => format!("name one that exists: {}", alternatives(names())),
             };

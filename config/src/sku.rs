@@ -109,6 +109,11 @@ impl Sku {
         self != Self::Basic
     }
 
+    /// Whether gateways of this size have NAT rules.
+    pub(crate) fn has_nat(self, generation: Generation) -> bool {
+        self.row(generation).is_none_or(|row| row.nat)
+    }
+
     /// Whether gateways of this size may use two public addresses of one family.
     pub(crate) fn is_active_active(self) -> bool {
         !matches!(self, Self::Basic | Self::Standard)

@@ -183,6 +183,11 @@ fn flaws_of_gateways_are_found() {
 }
 
 #[test]
+fn flaws_of_nat_rules_are_found() {
+    run("nat_rule.txt");
+}
+
+#[test]
 fn flaws_of_peers_are_found() {
     run("local_network_gateway.txt");
 }

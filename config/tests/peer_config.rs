@@ -66,13 +66,34 @@ fn separate_integrity() -> String {
     )
 }
 
+/// Both sides have the same prefixes: the other side is to know ours by those of the egress rules.
+fn translated() -> String {
+    let rule = |name: &str, mode: &str, internal: &str, external: &str| {
+        format!(
+            "[[nat_rule]]\nname = \"{name}\"\ngateway = \"gw\"\nmode = \"{mode}\"\ninternal_mapping = \"{internal}\"\n\
+             external_mapping = \"{external}\"\n"
+        )
+    };
+    BASE.replace("sku = \"VpnGw1\"", "sku = \"VpnGw2\"")
+        .replace("[\"10.2.0.0/16\", \"fd00:2::/48\"]", "[\"10.1.0.0/16\", \"fd00:1::/48\"]")
+        + "ingress_nat_rules = [\"b\", \"b-v6\"]\negress_nat_rules = [\"own\", \"own-v6\"]\n"
+        + &rule("own", "EgressSnat", "10.1.0.0/16", "100.65.0.0/16")
+        + &rule("own-v6", "EgressSnat", "fd00:1::/48", "2001:db8:65::/48")
+        + &rule("b", "IngressSnat", "10.1.0.0/16", "100.66.0.0/16")
+        + &rule("b-v6", "IngressSnat", "fd00:1::/48", "2001:db8:66::/48")
+}
+
 #[test]
 fn every_system_gets_its_words() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer_config");
     let bless = std::env::var_os("CROSSGATE_BLESS").is_some();
-    for (case, text) in
-        [("routed", routed()), ("by-policy", by_policy()), ("separate-integrity", separate_integrity())]
-    {
+    let cases = [
+        ("routed", routed()),
+        ("by-policy", by_policy()),
+        ("separate-integrity", separate_integrity()),
+        ("translated", translated()),
+    ];
+    for (case, text) in cases {
         let config = config(&text);
         for (word, system) in System::WORDS {
             let file = folder.join(format!("{case}.{word}.txt"));
@@ -105,7 +126,9 @@ fn a_crossgate_accepts_what_is_written_for_it() {
         "public_addresses = [\"192.0.2.1\"]\n[virtual_network_gateway.custom]\ntunnels = 5",
     );
     let policy_based = BASE.replace("sku = \"VpnGw1\"", "vpn_type = \"PolicyBased\"");
-    for text in [routed(), by_policy(), separate_integrity(), BASE.to_owned(), custom, policy_based] {
+    for text in
+        [routed(), by_policy(), separate_integrity(), BASE.to_owned(), custom, policy_based, translated()]
+    {
         let said = written(&config(&text), System::Crossgate, KeyText::Written).unwrap();
         let file = directory.path().join("gw.toml");
         let key = directory.path().join("a-to-b.psk");

@@ -62,7 +62,7 @@ pub enum Change {
     Change(Name),
     /// A connection is gone.
     Remove(Name),
-    /// Gateways or local network gateways differ in what no connection is touched by.
+    /// Gateways, NAT rules or local network gateways differ in what no connection is touched by.
     Definitions,
 }
 
@@ -117,7 +117,7 @@ impl Change {
             Self::Add(name) => format!("add connection {name}"),
             Self::Change(name) => format!("change connection {name}"),
             Self::Remove(name) => format!("remove connection {name}"),
-            Self::Definitions => "change gateways or local network gateways, no connection".to_owned(),
+            Self::Definitions => "change gateways of either kind or NAT rules, no connection".to_owned(),
         }
     }
 }
@@ -129,7 +129,7 @@ impl std::fmt::Display for Change {
             Self::Add(name) => write!(f, "added connection {name}"),
             Self::Change(name) => write!(f, "changed connection {name}"),
             Self::Remove(name) => write!(f, "removed connection {name}"),
-            Self::Definitions => f.write_str("changed gateways or local network gateways, no connection"),
+            Self::Definitions => f.write_str("changed gateways of either kind or NAT rules, no connection"),
         }
     }
 }

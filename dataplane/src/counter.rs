@@ -320,6 +320,9 @@ counters! {
     ClearText "clear_text" Drop Packets "A packet arrived in clear text that policy wants protected by a tunnel, or would leave unprotected between networks." "Somebody spoofs tunnel addresses on the public side, or the route to the tunnel is missing.";
     PeeringWrongSource "peering_wrong_source" Drop Packets "A packet of a network has a source that is another network's: of one that is peered with it, or that the network where it goes knows better." "Find out who spoofs addresses there, or give the host an address of its own network; if it is a network behind a router, add its prefix to the address space.";
     SelectorOutbound "selector_outbound" Drop Packets "Routed into a tunnel whose traffic selectors do not cover it." "Widen traffic_selectors on both sides, or correct the route.";
+    NatTranslated "nat_translated" Note Packets "Packets whose addresses NAT rules translated, into a tunnel or out of one." "";
+    NatNoMapping "nat_no_mapping" Drop Packets "An address is on this side that of another host by the connection's NAT rules, so that the packet could not be answered." "Send from and to the internal address of a host here, and the external one of a host there (crossgate connection NAME lists both).";
+    NatUntranslatable "nat_untranslatable" Drop Packets "NAT rules cannot translate the packet: AH or a routing header binds its addresses, its transport header is cut off, or an ICMP error does not quote whose packet it is about." "Take ESP or TLS instead of AH; fragments have to hold the whole transport header.";
     TunnelDown "tunnel_down" Drop Packets "The tunnel has no SA: nothing may leave in clear text, so it is dropped and the tunnel is asked for." "See the connection's reason in `crossgate connections`.";
 
     // ESP outbound.

@@ -325,6 +325,22 @@ pub(crate) fn traffic_class(bytes: &[u8]) -> u8 {
     }
 }
 
+/// Sets DSCP and ECN of an IP packet.
+pub(crate) fn set_traffic_class(packet: &mut [u8], family: Family, traffic_class: u8) {
+    match family {
+        Family::V4 => {
+            if let Some(head) = packet.first_chunk_mut() {
+                ipv4::set_traffic_class(head, traffic_class);
+            }
+        }
+        Family::V6 => {
+            if let Some(head) = packet.first_chunk_mut() {
+                ipv6::set_traffic_class(head, traffic_class);
+            }
+        }
+    }
+}
+
 impl DontFragment {
     /// The outer DF bit.
     pub(crate) fn outer(self, inner: bool) -> bool {

@@ -13,17 +13,18 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::counter::Counter;
 use crate::header::ethernet::Mac;
 use crate::header::ndp;
 use crate::header::vlan::VlanId;
 use crate::meter::Share;
 use crate::route::{Trie, key};
-use crate::selector::{Flow, Selectors};
+use tunnel::Placed;
 
 pub use builder::{BuildError, Builder, Reach};
+pub use tunnel::{DontFragment, Entrance, MssClamp, Tunnel};
 
 mod builder;
+mod tunnel;
 
 /// A virtual network's routing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,46 +134,6 @@ pub enum NextHop {
     Tunnel(TunnelId),
 }
 
-/// What happens with the "don't fragment" bit of the outer IPv4 header (RFC 4301, 8.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DontFragment {
-    /// Outer as inner; set for inner IPv6.
-    #[default]
-    Copy,
-    /// Always set.
-    Set,
-    /// Never set: outer packets may be fragmented on their way.
-    Clear,
-}
-
-/// Upper bound that is put on the TCP MSS option of packets in both directions of a tunnel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MssClamp {
-    /// What fits into the tunnel's path MTU.
-    #[default]
-    Auto,
-    /// This many bytes, or what fits if that is less.
-    Bytes(u16),
-    /// Left alone.
-    Off,
-}
-
-/// One Child-SA policy of one connection. Its current outbound SA is not here: workers keep it by [`TunnelId`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tunnel {
-    /// The virtual network whose packets it carries.
-    pub vrf: VrfId,
-    /// Which packets it may carry.
-    pub selectors: Selectors,
-    /// Tried next for outbound packets that the selectors reject: the rest of an ordered policy (RFC 4301,
-    /// 4.4.1) whose tunnels share a route. Always a greater identifier, so that the list ends.
-    pub alternative: Option<TunnelId>,
-    /// TCP MSS clamping.
-    pub mss_clamp: MssClamp,
-    /// The outer "don't fragment" bit.
-    pub dont_fragment: DontFragment,
-}
-
 /// A virtual network's routes, one trie a family; leaves are indices into `routes`.
 #[derive(Debug)]
 struct Vrf {
@@ -190,14 +151,6 @@ struct Route {
     policies: Vec<TunnelId>,
 }
 
-/// A tunnel in its place.
-#[derive(Debug)]
-struct Placed {
-    tunnel: Tunnel,
-    /// The first tunnel of the ordered policy that it belongs to; its own number if it stands alone.
-    policy: TunnelId,
-}
-
 /// The snapshot.
 #[derive(Debug)]
 pub struct Forwarding {
@@ -210,6 +163,8 @@ pub struct Forwarding {
     shares: Vec<Option<Arc<Share>>>,
     /// Networks whose packets may enter the tunnels of another one.
     transits: Vec<(VrfId, VrfId)>,
+    /// Whether any tunnel translates addresses.
+    translates: bool,
 }
 
 impl Forwarding {
@@ -223,6 +178,7 @@ impl Forwarding {
             tunnels: Vec::new(),
             shares: Vec::new(),
             transits: Vec::new(),
+            translates: false,
         }
     }
 
@@ -276,13 +232,6 @@ impl Forwarding {
         }
     }
 
-    /// Whether any route of a network to the prefix of this source leads to the tunnel's policy.
-    #[must_use]
-    pub fn is_feasible(&self, id: TunnelId, vrf: VrfId, source: IpAddr) -> bool {
-        let (placed, route) = (self.placed(id), self.longest(vrf, source));
-        placed.zip(route).is_some_and(|(placed, route)| route.policies.contains(&placed.policy))
-    }
-
     /// Like [`Forwarding::route`], for a packet that arrived on, or was made for, an interface: link-local
     /// destinations are ours or stay on that link.
     #[must_use]
@@ -294,19 +243,6 @@ impl Forwarding {
         if interface.owns(destination) { NextHop::Local(arrived) } else { NextHop::Connected(arrived) }
     }
 
-    /// A tunnel.
-    #[must_use]
-    pub fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
-        Some(&self.placed(id)?.tunnel)
-    }
-
-    /// Whether a tunnel carries packets of this network: its own, or one that uses the gateway of its own by a peering.
-    #[must_use]
-    #[inline]
-    pub fn may_enter(&self, vrf: VrfId, tunnel: &Tunnel) -> bool {
-        tunnel.vrf == vrf || self.transits.contains(&(vrf, tunnel.vrf))
-    }
-
     /// Whether any tunnel has a part in a limited bandwidth.
     #[must_use]
     #[inline]
@@ -314,72 +250,18 @@ impl Forwarding {
         !self.shares.is_empty()
     }
 
+    /// Whether any tunnel translates addresses.
+    #[must_use]
+    #[inline]
+    pub fn translates(&self) -> bool {
+        self.translates
+    }
+
     /// A tunnel's part in its gateway's bandwidth; `None`: not limited.
     #[must_use]
     #[inline]
     pub fn share(&self, id: TunnelId) -> Option<&Share> {
         self.shares.get(usize::try_from(id.0).ok()?)?.as_deref()
-    }
-
-    fn placed(&self, id: TunnelId) -> Option<&Placed> {
-        self.tunnels.get(usize::try_from(id.0).ok()?)?.as_ref()
-    }
-
-    /// The first tunnel, from the one a route leads to along its alternatives, whose selectors take an outbound packet and that is up. Where
-    /// none of them is up, the first whose selectors take it: to be dropped there, and to ask for an SA.
-    ///
-    /// Passing over a tunnel without an SA opens no hole: what takes the packet instead is of the same policy, and so of the same peer and
-    /// connection, and has agreed to carry it. It matters after a change of selectors, where the tunnel of the old Child SA lasts until its last packets
-    /// have come in.
-    #[must_use]
-    pub fn tunnel_for(
-        &self,
-        routed: TunnelId,
-        flow: &Flow,
-        is_up: impl Fn(TunnelId) -> bool,
-    ) -> Option<(TunnelId, &Tunnel)> {
-        let mut first = None;
-        let mut next = Some(routed);
-        while let Some(id) = next {
-            let Some(tunnel) = self.tunnel(id) else { break };
-            if tunnel.selectors.matches_outbound(flow) {
-                if is_up(id) {
-                    return Some((id, tunnel));
-                }
-                first = first.or(Some((id, tunnel)));
-            }
-            next = tunnel.alternative;
-        }
-        first
-    }
-
-    /// The tunnel that an authentic packet came out of, if the packet may have come that way: its selectors cover it (RFC 4301, 5.2, step 4), and
-    /// its source is not to be found elsewhere. Selectors of a routed tunnel cover any pair of addresses; without the second check a peer
-    /// could speak for our own network, or for another peer's.
-    ///
-    /// The source's longest prefix has to lead to the tunnel's policy; of several equal prefixes any may (the peer may be reached through
-    /// several connections, whichever of them is used the other way). A source without a route speaks for nobody that we know: selectors
-    /// that name it decide; selectors that name everything do not, but for ICMP errors, since routers on the peer's side often have
-    /// addresses that nobody routes, and path MTU discovery depends on what they say.
-    ///
-    /// # Errors
-    /// The drop reason: `EspSelectorMismatch`, `EspWrongSource`.
-    pub fn tunnel_of_inbound(&self, id: TunnelId, flow: &Flow) -> Result<&Tunnel, Counter> {
-        let Placed { tunnel, policy } = self.placed(id).ok_or(Counter::EspSelectorMismatch)?;
-        let Some(selector) = tunnel.selectors.match_inbound(flow) else {
-            return Err(Counter::EspSelectorMismatch);
-        };
-        let (next_hop, policies) = match self.longest(tunnel.vrf, flow.source) {
-            Some(route) => (route.next_hop, route.policies.as_slice()),
-            None => (NextHop::Unreachable, [].as_slice()),
-        };
-        let is_theirs = policies.contains(policy);
-        let is_nobodys = next_hop == NextHop::Unreachable;
-        if is_theirs || (is_nobodys && (!selector.addresses.is_everything() || flow.is_icmp_error())) {
-            Ok(tunnel)
-        } else {
-            Err(Counter::EspWrongSource)
-        }
     }
 
     /// Memory of all routing tables, in bytes.

@@ -33,6 +33,8 @@ impl Protocol {
     pub const TCP: Self = Self(6);
     /// UDP (RFC 768).
     pub const UDP: Self = Self(17);
+    /// DCCP (RFC 4340).
+    pub const DCCP: Self = Self(33);
     /// IPv6 inside, the next header of an ESP tunnel (RFC 4303, 2.6).
     pub const IPV6: Self = Self(41);
     /// IPv6 routing header (RFC 8200, 4.4).

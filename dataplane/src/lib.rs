@@ -4,10 +4,10 @@
 //! [`pipeline`] handles the whole burst before the next begins; what a stage has to say to the next lies in a plain
 //! record beside each mbuf ([`packet`]).
 //!
-//! - Outbound: receive, parse ([`header`]), route ([`forwarding`], [`route`]), traffic selectors ([`selector`]), path MTU ([`pmtu`]), the SA and its sequence
+//! - Outbound: receive, parse ([`header`]), route ([`forwarding`], [`route`]), traffic selectors ([`selector`]), addresses ([`nat`]), path MTU ([`pmtu`]), the SA and its sequence
 //!   numbers ([`sa`]), ESP headers ([`esp`]), AES-GCM over the burst ([`gcm`]) or another transform ([`transform`]), next hop ([`neighbour`]), send.
 //! - Inbound: receive, parse, SPI ([`spi`]), home worker ([`handover`]), replay window, AES-GCM over the burst, window again, ESP headers off, selectors,
-//!   route, next hop, send.
+//!   addresses, route, next hop, send.
 //! - Everything else: IKE goes to the control thread, ARP and neighbour discovery ([`neighbour`]) and ICMP ([`icmp`]) are answered,
 //!   the rest is dropped under a named [`counter`].
 //!
@@ -30,6 +30,8 @@ mod flow;
 pub mod route;
 
 pub mod selector;
+
+pub mod nat;
 
 pub mod spi;
 

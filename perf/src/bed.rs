@@ -22,6 +22,7 @@ use crossgate_dataplane::header::ipv4::{self, Ipv4};
 use crossgate_dataplane::header::ipv6::{self, Ipv6};
 use crossgate_dataplane::header::udp::{self, Udp};
 use crossgate_dataplane::message::{NeighbourEntry, RingSizes};
+use crossgate_dataplane::nat::Nat;
 use crossgate_dataplane::sa::{
     DscpPolicy, Encapsulation, Endpoints, Esn, InboundParameters, InboundSa, Keys, Lifetime,
     OutboundParameters, OutboundSa,
@@ -316,6 +317,7 @@ impl Plan {
                 alternative: None,
                 mss_clamp: MssClamp::Auto,
                 dont_fragment: DontFragment::Copy,
+                nat: Nat::default(),
             };
             builder.tunnel(TunnelId(sa), tunnel).route(
                 SITE,

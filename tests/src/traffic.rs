@@ -12,7 +12,8 @@ pub use stream::{Report, Stream};
 use crate::failure::{Failure, Result, ensure};
 use crate::namespace::Namespace;
 use crate::wait::{Look, until};
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 /// A host: where it is and the address it uses.
@@ -22,14 +23,27 @@ pub struct Host<'a> {
     pub namespace: &'a Namespace,
     /// Its address.
     pub address: IpAddr,
+    /// The address by which others reach it; another one behind NAT.
+    pub known_as: IpAddr,
 }
 
 impl<'a> Host<'a> {
     /// A host; `address` must be one, else this panics: the lab's own addresses are constants.
     #[must_use]
     pub fn new(namespace: &'a Namespace, address: &str) -> Self {
-        Self { namespace, address: address.parse().expect("the lab's addresses are well formed") }
+        let address = parsed(address);
+        Self { namespace, address, known_as: address }
     }
+
+    /// The same as others know it.
+    #[must_use]
+    pub fn known_as(self, address: &str) -> Self {
+        Self { known_as: parsed(address), ..self }
+    }
+}
+
+fn parsed(address: &str) -> IpAddr {
+    address.parse().expect("the lab's addresses are well formed")
 }
 
 /// Pings sent and answered.
@@ -72,6 +86,33 @@ pub fn ping(from: Host<'_>, to: IpAddr, count: u32, size_bytes: u16, keep_whole:
         _ => Err(Failure::Command { command: line, status: ended.status.to_string(), output: ended.output }),
     }
 }
+
+/// Sends one echo request that may pass so many routers, with `size_bytes` of payload and never fragmented; returns what ping says came back.
+pub fn ping_once(from: Host<'_>, to: IpAddr, hops: u8, size_bytes: u16) -> Result<String> {
+    let line = format!("ping -n -c 1 -W 2 -t {hops} -M do -s {size_bytes} -I {} {to}", from.address);
+    Ok(from.namespace.finish(&line, Duration::from_secs(30))?.output)
+}
+
+/// Sends a datagram to a port that nobody has there; fails unless the ICMP error that comes back is one about that datagram, as the sender's kernel knows it.
+pub fn is_told_of_closed_port(from: Host<'_>, to: IpAddr) -> Result<()> {
+    let (source, target) = (SocketAddr::new(from.address, 0), SocketAddr::new(to, CLOSED_PORT));
+    let failed = move || format!("a datagram from {source} to {target}");
+    let answer = from.namespace.within(move || {
+        let socket = UdpSocket::bind(source)?;
+        socket.connect(target)?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.send(MARK)?;
+        socket.recv(&mut [0])
+    })?;
+    match answer {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        Err(source) => Err(Failure::Io { what: failed(), source }),
+        Ok(_) => Err(Failure::Untrue(format!("{} was answered", failed()))),
+    }
+}
+
+/// Nothing in the lab listens at this port (discard, RFC 863).
+const CLOSED_PORT: u16 = 9;
 
 /// Pings until one answer comes.
 pub fn ping_until_answered(from: Host<'_>, to: IpAddr, limit: Duration) -> Result<()> {

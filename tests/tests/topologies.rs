@@ -6,7 +6,9 @@ use crossgate_tests::gateway::{Gateway, Plan, example_key};
 use crossgate_tests::namespace::{Namespace, Stack, cable};
 use crossgate_tests::sites::Wan;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
-use crossgate_tests::traffic::{Host, MARK, Stream, ping, ping_until_answered};
+use crossgate_tests::traffic::{
+    Host, MARK, Stream, bulk, is_told_of_closed_port, ping, ping_once, ping_until_answered,
+};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -168,6 +170,89 @@ fn networks_with_the_same_addresses_never_mix() {
     one.stop().unwrap().whole().unwrap();
     other.stop().unwrap().whole().unwrap();
     gateway.stop().unwrap();
+}
+
+#[test]
+fn sites_with_the_same_addresses_reach_each_other_by_others() {
+    let text = include_str!("../../config/examples/overlapping-sites.toml");
+    let wan = Wan::new().unwrap();
+    let headquarters = Namespace::new("headquarters", Stack::Dpdk).unwrap();
+    wan.plug(1, &headquarters, "wan0").unwrap();
+    let host = host(&headquarters, "lan0").unwrap();
+    host.address("lan", "fd00:1::10/64").unwrap();
+    host.route("default", "fd00:1::1").unwrap();
+    let plan = Plan::example(text, &["to-north", "to-south"]);
+    let gateway = Gateway::start(&headquarters, plan).unwrap();
+
+    let branches = [site(&wan, 2, "10.1.0.10").unwrap(), site(&wan, 3, "10.1.0.10").unwrap()];
+    let of = |connection, number, other| Settings {
+        local_prefixes: vec!["10.1.0.0/24".to_owned(), "fd00:1::/64".to_owned()],
+        remote_prefixes: ["1", other]
+            .iter()
+            .flat_map(|third| [format!("100.64.{third}.0/24"), format!("fd64:{third}::/64")])
+            .collect(),
+        ..settings(connection, number, "", &[])
+    };
+    for branch in &branches {
+        branch.address("lo", "fd00:1::10/128").unwrap();
+    }
+    let [north, south] = &branches;
+    let _at_north = StrongSwan::start(north, &of("to-north", 2, "3")).unwrap();
+    let _at_south = StrongSwan::start(south, &of("to-south", 3, "2")).unwrap();
+    gateway.is("to-north", "up").unwrap();
+    gateway.is("to-south", "up").unwrap();
+
+    let all = |address: &str, known: fn(u8) -> String| {
+        [(1, &host), (2, north), (3, south)]
+            .map(|(third, namespace)| Host::new(namespace, address).known_as(&known(third)))
+    };
+    let by_family = [
+        all("10.1.0.10", |third| format!("100.64.{third}.10")),
+        all("fd00:1::10", |third| format!("fd64:{third}::10")),
+    ];
+    for hosts in by_family {
+        for from in hosts {
+            for to in hosts.into_iter().filter(|to| to.known_as != from.known_as) {
+                ping_until_answered(from, to.known_as, PATIENCE).unwrap();
+                ping(from, to.known_as, 10, 901, false).unwrap().all_answered().unwrap();
+                is_told_of_closed_port(from, to.known_as).unwrap();
+            }
+        }
+        let [home, north, south] = hosts;
+        for (from, to) in [(home, north), (north, home), (north, south)] {
+            let stream = Stream::start(from, to, 1000, 701).unwrap();
+            stream.flows(300).unwrap();
+            stream.stop().unwrap().whole().unwrap();
+        }
+        bulk(home, south, Duration::from_secs(2)).unwrap();
+        bulk(south, home, Duration::from_secs(2)).unwrap();
+        gateway_is_a_hop_as_each_side_knows_it(home, north).unwrap();
+    }
+
+    let connection = gateway.connection("to-north").unwrap();
+    assert_eq!(connection["nat_rules"].as_array().map(Vec::len), Some(4), "{connection}");
+    assert_eq!(connection["remote_prefixes"][0], "100.64.2.0/24", "{connection}");
+    assert!(gateway.counter("nat_translated").unwrap() > 2000);
+    for drops in ["nat_no_mapping", "nat_untranslatable"] {
+        assert_eq!(gateway.counter(drops).unwrap(), 0, "{drops}");
+    }
+    gateway.stop().unwrap();
+}
+
+/// What the gateway itself says about packets: that their hops are used up, or that they are too big.
+fn gateway_is_a_hop_as_each_side_knows_it(home: Host<'_>, far: Host<'_>) -> Result<()> {
+    let (own, external) = match home.address {
+        IpAddr::V4(_) => ("10.1.0.1", "100.64.1.1"),
+        IpAddr::V6(_) => ("fd00:1::1", "fd64:1::1"),
+    };
+    for (from, to, gateway) in [(home, far, own), (far, home, external)] {
+        let said = ping_once(from, to.known_as, 1, 56)?.to_lowercase();
+        assert!(said.contains(&format!("from {gateway}")), "{said}");
+        assert!(said.contains("time to live exceeded") || said.contains("hop limit"), "{said}");
+    }
+    let said = ping_once(home, far.known_as, 64, 1440)?.to_lowercase();
+    assert!(said.contains(&format!("from {own}")) && said.contains("mtu"), "{said}");
+    Ok(())
 }
 
 #[test]

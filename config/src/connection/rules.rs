@@ -10,10 +10,11 @@ use crate::identity::Identity;
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
 use crate::network::VirtualNetwork;
-use crate::prefix::{overlap, taken_by};
+use crate::prefix::taken_by;
 use crate::report::{Place, Report};
 
 use super::Choice as _;
+use super::nat::{Nat, Uses};
 
 /// What the connections read so far use.
 #[derive(Default)]
@@ -24,6 +25,8 @@ pub(super) struct Rules {
     routes: BTreeMap<(Name, IpNet), Name>,
     /// The connection of each peer: our address, the peer's, the peer's identity.
     peers: BTreeMap<(IpAddr, Option<IpAddr>, Identity), Name>,
+    /// NAT rules.
+    pub(super) nat: Uses,
 }
 
 impl Rules {
@@ -50,32 +53,19 @@ impl Rules {
         }
     }
 
-    /// Reports prefixes of the peer that the network has itself, that a static route of the network takes from the tunnel, or that lead into another
-    /// connection already. A default route may contain the network and its static routes; a longer prefix of another peer takes precedence over a
-    /// shorter one.
+    /// Reports prefixes of the peer, as the network knows them, that a static route of the network takes from the tunnel, or that lead into another connection
+    /// already. A default route may contain the network's static routes; a longer prefix of another peer takes precedence over a shorter one.
     pub(super) fn routes(
         &mut self,
         name: &Name,
         network: &VirtualNetwork,
         peer: &LocalNetworkGateway,
+        nat: &Nat,
         place: &Place,
         report: &mut Report<'_>,
     ) {
-        for prefix in &peer.prefixes {
-            let clash =
-                network.address_space.iter().find(|own| prefix.prefix_len() > 0 && overlap(**own, *prefix));
-            if let Some(own) = clash {
-                let problem = format!(
-                    "{prefix} of \"{}\" overlaps {own} of the network \"{}\"",
-                    peer.name, network.name
-                );
-                report.error(
-                    place,
-                    problem,
-                    "list only what is behind the peer; both sides need addresses of their own",
-                );
-            }
-            if let Some(route) = taken_by(*prefix, &network.routes) {
+        for prefix in nat.site_prefixes(&peer.prefixes) {
+            if let Some(route) = taken_by(prefix, &network.routes) {
                 let problem = format!(
                     "the route to {route} of the network \"{}\" would take packets for {prefix} of \"{}\" past the tunnel, in clear",
                     network.name, peer.name
@@ -83,7 +73,7 @@ impl Rules {
                 let remedy = "take the route out of the network, or the prefix (or that part of it) out of what is behind the peer";
                 report.error(place, problem, remedy);
             }
-            let key = (network.name.clone(), *prefix);
+            let key = (network.name.clone(), prefix);
             if let Some(other) = self.routes.get(&key) {
                 let problem = format!("{prefix} leads into the connection \"{other}\" already");
                 report.error(place, problem, "take the prefix out of one of the two local network gateways");

@@ -111,6 +111,27 @@ fn networks_ports_and_gateways_survive_their_export() {
     }
 }
 
+const RULES: &str = "ingress_nat_rules = [\"b\"]\negress_nat_rules = [\"own\"]\n[connection.traffic_selectors]\nlocal = [\"100.65.7.0/24\"]\n\
+     remote = [\"10.2.0.0/16\"]\n[[nat_rule]]\nname = \"own\"\ngateway = \"gw\"\nmode = \"EgressSnat\"\n\
+     internal_mapping = \"10.1.0.0/16\"\nexternal_mapping = \"100.65.0.0/16\"\n[[nat_rule]]\nname = \"b\"\ngateway = \"gw\"\n\
+     mode = \"IngressSnat\"\ninternal_mapping = \"10.2.0.0/16\"\nexternal_mapping = \"100.66.0.0/16\"\n";
+
+#[test]
+fn nat_rules_survive_their_export_and_differ_by_setting() {
+    let text = BASE.replace("VpnGw1", "VpnGw2") + RULES;
+    let exported = config(&text).to_toml();
+    assert_eq!(config(&exported), config(&text), "{exported}");
+    assert!(exported.contains("type = \"Static\"\ninternal_mapping = \"10.1.0.0/16\"\n"), "{exported}");
+    assert_eq!(
+        differences(&text, &text.replace("100.66.0.0/16", "100.67.0.0/16")),
+        "nat_rule[b].external_mapping: \"100.66.0.0/16\" -> \"100.67.0.0/16\""
+    );
+    assert_eq!(
+        differences(&text, &text.replace("ingress_nat_rules = [\"b\"]\n", "")),
+        "connection[a-to-b].ingress_nat_rules: [\"b\"] -> (default)"
+    );
+}
+
 fn differences(from: &str, to: &str) -> String {
     let found = config(from).differences(&config(to));
     found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")

@@ -14,6 +14,7 @@ use crate::Name;
 pub(super) struct Draft {
     pub(super) networks: Vec<Network>,
     pub(super) gateways: Vec<Gateway>,
+    pub(super) nat_rules: Vec<NatRule>,
     pub(super) peers: Vec<Peer>,
     pub(super) connections: Vec<Connection>,
     pub(super) peerings: Vec<Peering>,
@@ -34,6 +35,12 @@ pub(super) struct Gateway {
     pub(super) sku: Option<String>,
     pub(super) generation: Option<String>,
     pub(super) public_address: Option<IpAddr>,
+}
+
+/// Values as TOML.
+pub(super) struct NatRule {
+    pub(super) name: String,
+    pub(super) settings: Vec<(&'static str, String)>,
 }
 
 pub(super) struct Peer {
@@ -151,6 +158,7 @@ impl Draft {
             self::network(network, several.then_some(index * 10 + 10), &mut text);
         }
         self.gateways.iter().enumerate().for_each(|(index, one)| gateway(one, index, &mut text));
+        self.nat_rules.iter().for_each(|one| nat_rule(one, &mut text));
         self.peers.iter().for_each(|one| peer(one, &mut text));
         self.connections.iter().for_each(|one| self.connection(one, &mut text));
         self.peerings.iter().for_each(|one| peering(one, &mut text));
@@ -255,6 +263,14 @@ fn gateway(gateway: &Gateway, index: usize, text: &mut String) {
     }
     let address = gateway.public_address.unwrap_or(placeholder(index));
     write(text, format!("public_addresses = [\"{address}\"] # CHANGE\n\n"));
+}
+
+fn nat_rule(rule: &NatRule, text: &mut String) {
+    write(text, format!("[[nat_rule]]\nname = \"{}\"\n", rule.name));
+    for (key, value) in &rule.settings {
+        write(text, format!("{key} = {value}\n"));
+    }
+    text.push('\n');
 }
 
 fn peer(peer: &Peer, text: &mut String) {

@@ -10,6 +10,8 @@ use super::expression::Scope;
 use super::policy::{self, unresolved};
 use super::{ImportError, Imported};
 
+mod nat;
+
 pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
     let template: Value =
         serde_json::from_str(text).map_err(|error| ImportError::Unreadable(error.to_string()))?;
@@ -68,6 +70,7 @@ fn take(resource: &Resource<'_>, scope: &Scope<'_>, draft: &mut Draft) {
         "microsoft.network/virtualnetworks/subnets" => one.subnet(draft),
         "microsoft.network/virtualnetworks/virtualnetworkpeerings" => one.peering_resource(draft),
         "microsoft.network/virtualnetworkgateways" => one.gateway(resource.value, draft),
+        "microsoft.network/virtualnetworkgateways/natrules" => one.child_nat_rule(draft),
         "microsoft.network/localnetworkgateways" => one.peer(draft),
         "microsoft.network/connections" => one.connection(draft),
         "microsoft.network/publicipaddresses" => {} // told with the ports: their addresses are known after the deployment only
@@ -158,6 +161,7 @@ impl One<'_> {
         let sku = sku.and_then(|sku| self.scope.text(sku));
         let generation = self.text("vpnGatewayGeneration").filter(|word| word != "None");
         let vpn_type = self.text("vpnType");
+        self.nat_rules(&name, draft);
         draft.gateways.push(Gateway { name, network, vpn_type, sku, generation, public_address: None });
         self.leave_out("virtualNetworkGateways", GATEWAY_LEFT_OUT, draft);
     }
@@ -226,6 +230,7 @@ impl One<'_> {
         let mut connection =
             Connection { name, gateway, end: far, settings: Vec::new(), policy: Vec::new(), selectors: None };
         self.settings(&place, &mut connection, draft);
+        self.named_nat_rules(&mut connection, draft);
         self.selectors(&place, &mut connection, draft);
         let policies = self.get("ipsecPolicies").and_then(Value::as_array);
         if let Some(first) = policies.and_then(|policies| policies.first()) {
@@ -312,7 +317,7 @@ const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
     ),
     ("gatewayDefaultSite", NOT_YET, "add 0.0.0.0/0 to the prefixes of that local network gateway"),
     ("customRoutes", "point-to-site is not supported by this version", "keep serving clients elsewhere"),
-    ("natRules", "NAT rules are not supported by this version", "give both sides addresses of their own"),
+    ("enableBgpRouteTranslationForNat", "BGP is not supported by this version", "list the peers' prefixes"),
     (
         "disableIPSecReplayProtection",
         "the replay check is never off here",
@@ -323,16 +328,6 @@ const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
 const CONNECTION_LEFT_OUT: &[(&str, &str, &str)] = &[
     ("enableBgp", "BGP is not supported by this version", "list the peer's prefixes"),
     ("useLocalAzureIpAddress", NOT_YET, "see whether the connection needs it"),
-    (
-        "ingressNatRules",
-        "NAT rules are not supported by this version",
-        "give both sides addresses of their own",
-    ),
-    (
-        "egressNatRules",
-        "NAT rules are not supported by this version",
-        "give both sides addresses of their own",
-    ),
     ("routingWeight", "weights are for circuits", "leave it out"),
     ("expressRouteGatewayBypass", "private circuits are not supported by this version", "leave it out"),
 ];

@@ -42,7 +42,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         writeln!(out, "remote_gateway = \"{}\"\nshared_key = {{ file = \"{name}.psk\" }}", far.remote)?;
     } else {
         writeln!(out, "[[local_network_gateway]]\nname = \"{name}\"\naddress = \"{}\"", far.remote)?;
-        writeln!(out, "prefixes = {}\n", quoted(far.remote_prefixes))?;
+        writeln!(out, "prefixes = {}\n", quoted(&far.remote_prefixes))?;
         writeln!(out, "[[connection]]\nname = \"{name}\"\ntype = \"{kind}\"\ngateway = \"gw\"")?;
         writeln!(out, "local_network_gateway = \"{name}\"\nshared_key = {{ file = \"{name}.psk\" }}")?;
     }
@@ -87,7 +87,7 @@ fn network(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let mut spaces: Vec<IpNet> = known.into_iter().filter(|prefix| prefix.prefix_len() > 0).collect();
     let mut change = "";
     if spaces.is_empty() {
-        spaces.extend(some_space(far.remote_prefixes));
+        spaces.extend(some_space(&far.remote_prefixes));
         change = " # CHANGE: the prefixes of its network";
     }
     writeln!(out, "[[virtual_network]]\nname = \"site\"\naddress_space = {}{change}", quoted(&spaces))?;

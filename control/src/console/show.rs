@@ -6,7 +6,7 @@ mod usage;
 
 use comfy_table::Cell;
 
-use super::protocol::{Connection, Counter, LogLine, Port, Quantiles, Sa, Status, Worker};
+use super::protocol::{Connection, Counter, LogLine, NatRule, Port, Quantiles, Sa, Status, Worker};
 pub use configuration::{applied, findings, history, left_out, planned, skus};
 pub use stages::stages;
 pub use usage::{usage, usage_csv};
@@ -85,6 +85,10 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
         ("Received", cell(&flow(traffic.in_bytes, traffic.in_packets))),
         ("Sent", cell(&flow(traffic.out_bytes, traffic.out_packets))),
     ];
+    for rule in &connection.nat_rules {
+        let NatRule { name, mode, internal_mapping, external_mapping } = rule;
+        facts.push(("NAT rule", cell(&format!("{name}: {mode}, {internal_mapping} as {external_mapping}"))));
+    }
     let optional = [
         ("Up for", connection.up_s.map(age)),
         ("Peer's identity", connection.peer_id.clone()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crossgate_config::{Choice, Connection as Configured, PeerAddress};
+use crossgate_config::{Choice, Connection as Configured, NatRule as ConfiguredRule, PeerAddress};
 use crossgate_dataplane::spi::Spi;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{ConnectionId, Encapsulation, Path, Role};
@@ -10,7 +10,7 @@ use crossgate_ike::notice::What;
 use crossgate_ike::status::{ChildStatus, ConnectionStatus, IkeStatus, Phase};
 
 use super::Gateway;
-use crate::console::protocol::{Connection, Counter, Failure, Port, Sa, Status, Traffic, Worker};
+use crate::console::protocol::{Connection, Counter, Failure, NatRule, Port, Sa, Status, Traffic, Worker};
 use crate::fleet::Reader;
 use crate::sad::Pair;
 
@@ -85,7 +85,13 @@ impl Gateway {
             esp_suite: child.map(|child| child.suite.to_string()),
             encapsulation: ike.map(|ike| encapsulation_word(&ike.path).to_owned()),
             ike_rekey_in_s: ike.and_then(|ike| ike.rekey_at).map(|at| at.saturating_since(now).as_secs()),
-            remote_prefixes: peer.prefixes.iter().map(ToString::to_string).collect(),
+            remote_prefixes: self
+                .config
+                .prefixes_behind(configured)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            nat_rules: configured.nat.egress.iter().chain(&configured.nat.ingress).map(nat_rule).collect(),
             traffic: self.traffic_of(id),
             failure: status.failure.as_ref().map(|failure| Failure {
                 problem: failure.error.to_string(),
@@ -219,6 +225,15 @@ fn traffic(pair: &Pair) -> Traffic {
         in_bytes: pair.inbound.bytes(),
         out_packets: pair.outbound.packets(),
         out_bytes: pair.outbound.bytes(),
+    }
+}
+
+fn nat_rule(rule: &ConfiguredRule) -> NatRule {
+    NatRule {
+        name: rule.name.to_string(),
+        mode: rule.mode.word().to_owned(),
+        internal_mapping: rule.internal_mapping.to_string(),
+        external_mapping: rule.external_mapping.to_string(),
     }
 }
 

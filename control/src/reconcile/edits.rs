@@ -21,6 +21,8 @@ struct Site {
     prefixes: u8,
     dpd_timeout_s: u16,
     mode: &'static str,
+    /// Whether the network knows its prefixes by others, 100.(64 + number).0.0/24 and on. Of meaning for sizes with NAT rules.
+    translated: bool,
 }
 
 /// A configuration of two networks at most.
@@ -35,13 +37,14 @@ struct Edit {
 
 fn site() -> impl Strategy<Value = Site> {
     let mode = prop::sample::select(vec!["Default", "InitiatorOnly", "ResponderOnly"]);
-    (0..5_u8, 0..2_u8, 1..4_u8, 9..12_u16, mode).prop_map(
-        |(number, network, prefixes, dpd_timeout_s, mode)| Site {
+    (0..5_u8, 0..2_u8, 1..4_u8, 9..12_u16, mode, any::<bool>()).prop_map(
+        |(number, network, prefixes, dpd_timeout_s, mode, translated)| Site {
             number,
             network,
             prefixes,
             dpd_timeout_s,
             mode,
+            translated,
         },
     )
 }
@@ -86,16 +89,33 @@ impl Edit {
                  remote_virtual_network = \"n{to}\"\n"
             );
         }
-        for Site { number, network, dpd_timeout_s, mode, .. } in &self.sites {
+        for site in &self.sites {
+            let Site { number, network, dpd_timeout_s, mode, .. } = site;
             let prefixes: Vec<String> = self.prefixes(*number);
+            let rules: Vec<String> = match self.translates(site) {
+                true => (0..site.prefixes).map(|third| format!("r{number}-{third}")).collect(),
+                false => Vec::new(),
+            };
+            for (rule, third) in rules.iter().zip(0..) {
+                text += &format!(
+                    "[[nat_rule]]\nname = \"{rule}\"\ngateway = \"g{network}\"\nmode = \"IngressSnat\"\n\
+                     internal_mapping = \"10.{}.{third}.0/24\"\nexternal_mapping = \"100.{}.{third}.0/24\"\n",
+                    number + 20,
+                    number + 64
+                );
+            }
             text += &format!(
                 "[[local_network_gateway]]\nname = \"s{number}\"\naddress = \"192.0.2.{}\"\nprefixes = {prefixes:?}\n\
                  [[connection]]\nname = \"c{number}\"\ngateway = \"g{network}\"\nlocal_network_gateway = \"s{number}\"\n\
-                 dpd_timeout_s = {dpd_timeout_s}\nmode = \"{mode}\"\nshared_key = {{ env = \"KEY\" }}\n",
+                 dpd_timeout_s = {dpd_timeout_s}\nmode = \"{mode}\"\ningress_nat_rules = {rules:?}\nshared_key = {{ env = \"KEY\" }}\n",
                 number + 10
             );
         }
         text
+    }
+
+    fn translates(&self, site: &Site) -> bool {
+        site.translated && self.sku == "VpnGw2"
     }
 
     fn prefixes(&self, number: u8) -> Vec<String> {
@@ -159,7 +179,7 @@ impl Appliance {
                 format!(
                     "tunnel of {}",
                     self.identifiers.connection_name(id).expect("a connection that is there")
-                )
+                ) + &format!(" {:?}", built.tunnel(tunnel).expect("it is there").nat)
             }
             NextHop::Local(on) | NextHop::Connected(on) | NextHop::Via(on, _) => {
                 let interface = built.interface(on).expect("an interface that is there");
@@ -185,7 +205,7 @@ impl Appliance {
         for network in self.config.virtual_networks().keys() {
             let vrf = self.identifiers.vrf(network).expect("it has a number");
             for (second, third, last) in addresses() {
-                let to = Ipv4Addr::new(10, second, third, last).into();
+                let to = Ipv4Addr::new(if second < 64 { 10 } else { 100 }, second, third, last).into();
                 said.push(format!("{network} {to} {}", self.way(&built, vrf, to)));
             }
         }
@@ -194,7 +214,7 @@ impl Appliance {
 }
 
 fn addresses() -> impl Iterator<Item = (u8, u8, u8)> {
-    let seconds = [0, 1, 9, 20, 21, 22, 23, 24, 25];
+    let seconds = [0, 1, 9, 20, 21, 22, 23, 24, 25, 64, 65, 66, 67, 68];
     seconds.into_iter().flat_map(|second| {
         [(0, 1), (0, 7), (1, 7), (2, 7), (3, 7)].map(|(third, last)| (second, third, last))
     })
@@ -225,8 +245,12 @@ proptest! {
                 let network = Name::new(&format!("n{}", site.network)).expect("a name");
                 let vrf = appliance.identifiers.vrf(&network).expect("it has a number");
                 for third in 0..site.prefixes {
-                    let to = Ipv4Addr::new(10, site.number + 20, third, 7).into();
-                    prop_assert_eq!(appliance.way(&built, vrf, to), format!("tunnel of c{}", site.number));
+                    let to = match edit.translates(site) {
+                        true => Ipv4Addr::new(100, site.number + 64, third, 7).into(),
+                        false => Ipv4Addr::new(10, site.number + 20, third, 7).into(),
+                    };
+                    let way = appliance.way(&built, vrf, to);
+                    prop_assert!(way.starts_with(&format!("tunnel of c{} ", site.number)), "{}", way);
                     let underlay = appliance.way(&built, VrfId::UNDERLAY, to);
                     prop_assert_eq!(underlay, "Unreachable", "the underlay knows no inside");
                 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossgate_config::{
-    Config, Connection, InterfaceAddress, MssClamp, Port, StaticRoute, VirtualNetworkPeering, prefix_flaw,
+    Config, Connection, InterfaceAddress, MssClamp, NatRule, Port, StaticRoute, VirtualNetworkPeering,
+    prefix_flaw,
 };
 use crossgate_dataplane::forwarding::{
     BuildError, Builder, DontFragment, Forwarding, Interface, InterfaceId, MssClamp as Clamp, NextHop, Reach,
@@ -15,6 +16,7 @@ use crossgate_dataplane::forwarding::{
 };
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::header::vlan::VlanId;
+use crossgate_dataplane::nat::{Mapping, Nat};
 use crossgate_dataplane::selector::{AddressRange, Selectors, TrafficSelector};
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
@@ -130,15 +132,15 @@ fn tunnel_routes(
         MssClamp::Off => Clamp::Off,
         MssClamp::Bytes(bytes) => Clamp::Bytes(bytes),
     };
-    let dont_fragment = DontFragment::Copy;
+    let (dont_fragment, nat) = (DontFragment::Copy, nat(connection));
     for (position, (tunnel, selectors)) in policy.iter().enumerate() {
         let alternative = policy.get(position + 1).map(|(next, _)| *next);
-        let selectors = selectors.clone();
-        builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment });
+        let (selectors, nat) = (selectors.clone(), nat.clone());
+        builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment, nat });
     }
     let Some((first, _)) = policy.first() else { return };
-    for prefix in &config.peer_of(connection).prefixes {
-        builder.route(vrf, *prefix, NextHop::Tunnel(*first));
+    for prefix in config.prefixes_behind(connection) {
+        builder.route(vrf, prefix, NextHop::Tunnel(*first));
     }
     if connection.learns_prefixes() {
         let earlier = learned_of.entry(vrf).or_default();
@@ -148,6 +150,16 @@ fn tunnel_routes(
         }
         earlier.extend(learned);
     }
+}
+
+/// The connection's NAT rules.
+fn nat(connection: &Connection) -> Nat {
+    let mapping = |rule: &NatRule| {
+        Mapping::new(rule.internal_mapping, rule.external_mapping)
+            .expect("the mappings of a checked rule are of one family and length")
+    };
+    let mappings = |rules: &[NatRule]| rules.iter().map(mapping).collect();
+    Nat { egress: mappings(&connection.nat.egress), ingress: mappings(&connection.nat.ingress) }
 }
 
 /// What is behind the gateway of another appliance, by what was negotiated: its side of the selectors, but for what is ours or known to be
@@ -164,12 +176,12 @@ fn learned(
         .connections()
         .values()
         .filter(|other| other.name != connection.name && config.network_of(other).name == network.name);
-    let sites = others.flat_map(|other| &config.peer_of(other).prefixes);
+    let sites: Vec<IpNet> = others.flat_map(|other| config.prefixes_behind(other)).collect();
     let routed = network.routes.iter().map(|route| &route.prefix);
     let peerings = config.peerings().values().filter(|peering| peering.virtual_network == network.name);
     let peered = peerings
         .flat_map(|peering| &config.virtual_networks()[&peering.remote_virtual_network].address_space);
-    let elsewhere = sites.chain(routed).filter(|prefix| prefix.prefix_len() > 0);
+    let elsewhere = sites.iter().chain(routed).filter(|prefix| prefix.prefix_len() > 0);
     let taken: Vec<&IpNet> =
         network.address_space.iter().chain(elsewhere).chain(peered).chain(earlier).collect();
     let overlaps = |one: &IpNet| taken.iter().any(|other| one.contains(*other) || other.contains(one));

@@ -31,7 +31,7 @@ pub(super) fn steps(running: &Config, wanted: &Config, changes: &[Change]) -> Ve
     changes.iter().map(step).collect()
 }
 
-/// Whether gateways or local network gateways differ behind none of `changes`.
+/// Whether gateways, NAT rules or local network gateways differ behind none of `changes`.
 pub(super) fn has_more_differences(running: &Config, wanted: &Config, changes: &[Change]) -> bool {
     let differences = running.differences(wanted);
     let mut definitions = differences.iter().filter(|difference| is_definition(difference));
@@ -39,7 +39,7 @@ pub(super) fn has_more_differences(running: &Config, wanted: &Config, changes: &
 }
 
 fn is_definition(difference: &Difference) -> bool {
-    matches!(difference.kind, Kind::VirtualNetworkGateway | Kind::LocalNetworkGateway)
+    matches!(difference.kind, Kind::VirtualNetworkGateway | Kind::NatRule | Kind::LocalNetworkGateway)
 }
 
 fn is_shown(difference: &Difference, changes: &[Change], running: &Config, wanted: &Config) -> bool {
@@ -60,6 +60,9 @@ fn is_behind(change: &Change, difference: &Difference, running: &Config, wanted:
         Kind::LocalNetworkGateway => {
             connections.any(|one| one.local_network_gateway() == Some(&difference.name))
         }
+        Kind::NatRule => connections.any(|one| {
+            one.nat.ingress.iter().chain(&one.nat.egress).any(|rule| rule.name == difference.name)
+        }),
         // Only a gateway that moves to another network touches its connections: they begin anew.
         Kind::VirtualNetworkGateway => {
             let moved = matches!(change, Change::Add(_)) && running.connections().contains_key(name);

@@ -111,6 +111,30 @@ fn another_size_of_the_gateway_touches_no_connection() {
 }
 
 #[test]
+fn a_nat_rule_changes_the_connections_that_name_it() {
+    let rule = |name: &str, external: &str| {
+        format!(
+            "[[nat_rule]]\nname = \"{name}\"\ngateway = \"gw\"\nmode = \"IngressSnat\"\ninternal_mapping = \"10.2.0.0/16\"\n\
+             external_mapping = \"{external}\"\n"
+        )
+    };
+    let text = |named: &str, idle: &str| {
+        let large = FILE.replace("VpnGw1", "VpnGw2");
+        large + "ingress_nat_rules = [\"named\"]\n" + &rule("named", named) + &rule("idle", idle)
+    };
+    let first = text("100.66.0.0/16", "100.67.0.0/16");
+    let steps = |second: &str| {
+        let (first, second) = (config(&first), config(second));
+        let steps = plan::steps(&first, &second, &differences(&first, &second));
+        steps.into_iter().map(|step| (step.change, step.details.join("; "))).collect::<Vec<_>>()
+    };
+    let told = "nat_rule[named].external_mapping: \"100.66.0.0/16\" -> \"100.68.0.0/16\"".to_owned();
+    assert_eq!(steps(&text("100.68.0.0/16", "100.67.0.0/16")), [(Change::Change(name("to-b")), told)]);
+    let told = "nat_rule[idle].external_mapping: \"100.67.0.0/16\" -> \"100.69.0.0/16\"".to_owned();
+    assert_eq!(steps(&text("100.66.0.0/16", "100.69.0.0/16")), [(Change::Definitions, told)]);
+}
+
+#[test]
 fn another_size_is_another_rate_of_the_same_meter() {
     let custom = |limits: &str| {
         FILE.replace("\"VpnGw1\"", "\"custom\"").replace(

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{Forwarding, Interface, InterfaceId, NextHop, Placed, Route, Tunnel, TunnelId, Vrf, VrfId};
+use super::tunnel::Placed;
+use super::{Forwarding, Interface, InterfaceId, NextHop, Route, Tunnel, TunnelId, Vrf, VrfId};
 use crate::meter::Share;
 use crate::route::{Prefix, Trie};
 
@@ -136,7 +137,9 @@ impl Builder {
         for (id, share) in &self.shares {
             put(&mut shares, id.0 as usize, Arc::clone(share));
         }
-        Ok(Forwarding { interfaces, ports, vrfs: self.vrfs(&policies), tunnels, shares, transits })
+        let translates = self.tunnels.values().any(|tunnel| !tunnel.nat.is_empty());
+        let vrfs = self.vrfs(&policies);
+        Ok(Forwarding { interfaces, ports, vrfs, tunnels, shares, transits, translates })
     }
 
     /// The policy of each tunnel: the first of those that lead to it as their alternative.

@@ -1,6 +1,8 @@
 use super::*;
+use crate::counter::Counter;
 use crate::header::Protocol;
-use crate::selector::TrafficSelector;
+use crate::nat::{Mapping, Nat};
+use crate::selector::{Flow, Selectors, TrafficSelector};
 
 const WAN: InterfaceId = InterfaceId(1);
 const LAN: InterfaceId = InterfaceId(2);
@@ -35,6 +37,7 @@ fn tunnel(remote: &str, alternative: Option<TunnelId>) -> Tunnel {
         alternative,
         mss_clamp: MssClamp::Auto,
         dont_fragment: DontFragment::Copy,
+        nat: Nat::default(),
     }
 }
 
@@ -101,7 +104,8 @@ fn flow(from: &str, to: &str) -> Flow {
 fn a_tunnel_whose_selectors_refuse_or_that_is_down_passes_on_to_its_alternative() {
     let forwarding = example().build().expect("consistent");
     let chosen = |from, to, up: &[u32]| {
-        forwarding.tunnel_for(TunnelId(4), &flow(from, to), |id| up.contains(&id.0)).map(|(id, _)| id.0)
+        let entrance = forwarding.tunnel_for(TunnelId(4), &flow(from, to), |id| up.contains(&id.0));
+        entrance.ok().map(|entrance| entrance.id.0)
     };
     assert_eq!(chosen("10.1.0.5", "10.2.0.5", &[4, 6]), Some(4));
     assert_eq!(chosen("10.1.0.5", "10.2.9.5", &[4, 6]), Some(6));
@@ -139,8 +143,9 @@ fn hub() -> Forwarding {
 #[test]
 fn a_peer_speaks_for_its_own_prefixes_only() {
     let hub = hub();
-    let from =
-        |id, source| hub.tunnel_of_inbound(TunnelId(id), &flow(source, "10.1.0.5")).map(|tunnel| tunnel.vrf);
+    let from = |id, source| {
+        hub.tunnel_of_inbound(TunnelId(id), &flow(source, "10.1.0.5")).map(|(tunnel, _)| tunnel.vrf)
+    };
     for (id, source) in [(1, "10.2.0.5"), (2, "10.2.0.5"), (3, "10.3.0.5"), (4, "10.4.0.5"), (5, "10.4.0.5")]
     {
         assert_eq!(from(id, source), Ok(SITE), "{source} out of tunnel {id}");
@@ -177,6 +182,47 @@ fn routers_without_a_route_may_still_send_errors() {
     assert!(passes(&icmp(3, "203.0.113.7")) && passes(&icmp(11, "203.0.113.7")));
     assert!(!passes(&icmp(8, "203.0.113.7")), "an echo request is no error");
     assert!(!passes(&icmp(3, "10.1.0.7")), "not in our own network's name");
+}
+
+/// Two sites with the prefix of our own network, behind tunnels 1 and 2.
+fn overlapping() -> Forwarding {
+    let mapping = |internal, external| Mapping::new(net(internal), net(external)).expect("of one length");
+    let mut builder = Forwarding::builder();
+    builder.interface(LAN, interface(SITE, None, &["10.1.0.1/24"]));
+    for (id, external) in [(1, "100.64.2.0/24"), (2, "100.64.3.0/24")] {
+        let nat = Nat {
+            egress: vec![mapping("10.1.0.0/24", "100.64.1.0/24")],
+            ingress: vec![mapping("10.1.0.0/24", external)],
+        };
+        let any = || vec![TrafficSelector::of_prefix(net("0.0.0.0/0"))];
+        let selectors = Selectors { local: any(), remote: any() };
+        builder.tunnel(TunnelId(id), Tunnel { nat, selectors, ..tunnel("0.0.0.0/0", None) });
+        builder.route(SITE, net(external), NextHop::Tunnel(TunnelId(id)));
+    }
+    builder.build().expect("consistent")
+}
+
+#[test]
+fn selectors_see_a_translated_packet_as_it_is_in_the_tunnel_and_routes_as_it_is_in_the_network() {
+    let forwarding = overlapping();
+    assert!(forwarding.translates() && !hub().translates());
+    let into = |from, to| {
+        forwarding.tunnel_for(TunnelId(1), &flow(from, to), |_| true).map(|entrance| entrance.flow)
+    };
+    assert_eq!(into("10.1.0.5", "100.64.2.7"), Ok(flow("100.64.1.5", "10.1.0.7")));
+    assert_eq!(into("10.9.0.5", "100.64.2.7"), Ok(flow("10.9.0.5", "10.1.0.7")), "no rule for the source");
+    assert_eq!(into("100.64.1.5", "100.64.2.7"), Err(Counter::NatNoMapping), "another host's address there");
+    let out =
+        |id, from, to| forwarding.tunnel_of_inbound(TunnelId(id), &flow(from, to)).map(|(_, inside)| inside);
+    assert_eq!(out(1, "10.1.0.7", "100.64.1.5"), Ok(flow("100.64.2.7", "10.1.0.5")));
+    assert_eq!(out(2, "10.1.0.7", "100.64.1.5"), Ok(flow("100.64.3.7", "10.1.0.5")), "another site's host");
+    assert_eq!(
+        out(1, "10.1.0.7", "10.1.0.5"),
+        Err(Counter::NatNoMapping),
+        "an address that is its own there"
+    );
+    assert_eq!(out(1, "100.64.2.7", "100.64.1.5"), Err(Counter::NatNoMapping));
+    assert_eq!(out(1, "100.64.3.7", "100.64.1.5"), Err(Counter::EspWrongSource), "the other site's");
 }
 
 #[test]

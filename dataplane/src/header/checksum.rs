@@ -109,3 +109,34 @@ pub fn is_valid_header(head: &[u8; 20]) -> bool {
 pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
     fold(!checksum as u32 + !old as u32 + new as u32)
 }
+
+/// How much the words that change in what a checksum covers move it: the sum of RFC 1624, equation 3, over all of them. At most 2^14 words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Difference(u32);
+
+impl Difference {
+    /// One aligned 16-bit word more.
+    #[must_use]
+    pub const fn word(self, old: u16, new: u16) -> Self {
+        Self(self.0 + !old as u32 + new as u32)
+    }
+
+    /// As many words more as `old` and `new` have in common. Both begin at an even place, as all that a checksum covers.
+    #[must_use]
+    pub fn bytes(self, old: &[u8], new: &[u8]) -> Self {
+        let words = old.as_chunks::<2>().0.iter().zip(new.as_chunks::<2>().0);
+        words.fold(self, |sum, (old, new)| sum.word(u16::from_be_bytes(*old), u16::from_be_bytes(*new)))
+    }
+
+    /// What both move it.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// The checksum after the change. A wrong one stays exactly as wrong.
+    #[must_use]
+    pub const fn apply(self, checksum: u16) -> u16 {
+        fold(!checksum as u32 + self.0)
+    }
+}

@@ -35,10 +35,14 @@ pub struct Ipv6View<'a> {
 
 /// What the walk over the extension headers found.
 #[derive(Clone, Copy, Debug)]
-struct Upper {
-    protocol: Protocol,
-    at: usize,
-    fragment: Option<Fragment>,
+pub(crate) struct Upper {
+    /// The protocol behind them.
+    pub(crate) protocol: Protocol,
+    /// Where it begins in the packet, in bytes.
+    pub(crate) at: usize,
+    pub(crate) fragment: Option<Fragment>,
+    /// Whether one of them vouches for the addresses (AH), or holds the destination that checksums are about (a routing header with segments left).
+    pub(crate) has_bound_addresses: bool,
 }
 
 impl<'a> Ipv6View<'a> {
@@ -54,7 +58,7 @@ impl<'a> Ipv6View<'a> {
         }
         let total_bytes = HEADER_BYTES + usize::from(be16(head, 4));
         let packet = bytes.get(..total_bytes).ok_or(Counter::Ipv6BadLength)?;
-        let upper = walk(packet, Protocol(head[6])).ok_or(Counter::Ipv6ExtensionHeader)?;
+        let upper = upper_of(packet, Protocol(head[6])).ok_or(Counter::Ipv6ExtensionHeader)?;
         Ok(Self { head, packet, upper })
     }
 
@@ -144,17 +148,23 @@ pub fn is_extension(protocol: Protocol) -> bool {
     )
 }
 
-fn walk(packet: &[u8], first: Protocol) -> Option<Upper> {
-    let mut upper = Upper { protocol: first, at: HEADER_BYTES, fragment: None };
+/// Walks the extension headers of a packet, or of its front, whose fixed header names `first`. `None`: they are broken, or end beyond what is there.
+pub(crate) fn upper_of(packet: &[u8], first: Protocol) -> Option<Upper> {
+    let mut upper = Upper { protocol: first, at: HEADER_BYTES, fragment: None, has_bound_addresses: false };
     for _ in 0..=MAXIMUM_EXTENSIONS {
         let head = packet.get(upper.at..)?;
         let length = match upper.protocol {
             // Hop-by-hop options may only stand right behind the fixed header (RFC 8200, 4.1).
             Protocol::HOP_BY_HOP if upper.at != HEADER_BYTES => return None,
-            Protocol::HOP_BY_HOP | Protocol::ROUTING | Protocol::DESTINATION_OPTIONS => {
-                8 + 8 * usize::from(*head.get(1)?)
+            Protocol::ROUTING => {
+                upper.has_bound_addresses |= *head.get(3)? != 0;
+                8 + 8 * usize::from(head[1])
             }
-            Protocol::AH => 8 + 4 * usize::from(*head.get(1)?),
+            Protocol::HOP_BY_HOP | Protocol::DESTINATION_OPTIONS => 8 + 8 * usize::from(*head.get(1)?),
+            Protocol::AH => {
+                upper.has_bound_addresses = true;
+                8 + 4 * usize::from(*head.get(1)?)
+            }
             Protocol::FRAGMENT if upper.fragment.is_none() => {
                 let head: &[u8; 8] = head.first_chunk()?;
                 let (word, identification) = (be16(head, 2), be32(head, 4));

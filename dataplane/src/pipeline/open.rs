@@ -4,8 +4,8 @@
 //! 2. AES-GCM over the whole burst,
 //! 3. per packet, authentic ones only: the window again, and moved (one burst can hold a number twice); counts and limits; of what was accepted,
 //!    what exceeds the gateway's bandwidth is dropped (`pipeline/police.rs`),
-//! 4. padding and trailer off, ECN, traffic selectors, and whether the source may be out of this tunnel; for a plain packet of a known
-//!    flow all of that is one look, and one change of the mbuf.
+//! 4. padding and trailer off, ECN, traffic selectors, whether the source may be out of this tunnel, and the addresses that the packet has in the
+//!    network; for a plain packet of a known flow all of that is one look, and one change of the mbuf.
 
 use arrayvec::ArrayVec;
 use dpdk_sys::{BURST_PACKETS, Mbuf};
@@ -19,10 +19,11 @@ use crate::flow::{Key, Way};
 use crate::forwarding::TunnelId;
 use crate::gcm::{Job, Nonce, Verdict};
 use crate::header::esp::{EspView, HEADER_BYTES, IV_BYTES, TAG_BYTES};
-use crate::header::ipv4::{self, Ipv4View};
-use crate::header::ipv6::{self, Ipv6View};
+use crate::header::ipv4::Ipv4View;
+use crate::header::ipv6::Ipv6View;
 use crate::icmp::Delivery;
 use crate::message::Event;
+use crate::nat;
 use crate::packet::{Batch, Clear, Family, Opening, Origin, Sealed, describe_v4, describe_v6, discard, put};
 use crate::sa::{Direction, Expiry, InboundSa, OpenKeys};
 use crate::spi::{SaSlot, Spi};
@@ -336,12 +337,12 @@ fn decapsulate(packet: Sealed, shape: Shape) -> Result<Inside, (Mbuf, Counter)> 
     trim_to(&mut mbuf, inner_bytes);
     mbuf.clear_offloads();
     if traffic_class != inner {
-        set_traffic_class(mbuf.data_mut(), family, traffic_class);
+        esp::set_traffic_class(mbuf.data_mut(), family, traffic_class);
     }
     Ok(Inside { mbuf, family })
 }
 
-/// Step 4, for packets that the shortcut does not take: checks the inner packet against the tunnel's selectors.
+/// Step 4, for packets that the shortcut does not take: checks the inner packet against the tunnel's selectors, and translates its addresses.
 #[inline(never)]
 fn general(packet: Sealed, tunnel: TunnelId, shape: Shape, lists: &mut Lists, cx: &mut Context) {
     let checked =
@@ -352,7 +353,12 @@ fn general(packet: Sealed, tunnel: TunnelId, shape: Shape, lists: &mut Lists, cx
     }
 }
 
-fn check(mbuf: Mbuf, family: Family, tunnel: TunnelId, cx: &Context) -> Result<Clear, (Mbuf, Counter)> {
+fn check(
+    mut mbuf: Mbuf,
+    family: Family,
+    tunnel: TunnelId,
+    cx: &mut Context,
+) -> Result<Clear, (Mbuf, Counter)> {
     let checked = match family {
         Family::V4 => Ipv4View::with_checksum_known(mbuf.data())
             .and_then(|view| forwardable_v4(&view, Delivery::Unicast).map(|()| describe_v4(&view))),
@@ -366,23 +372,15 @@ fn check(mbuf: Mbuf, family: Family, tunnel: TunnelId, cx: &Context) -> Result<C
     if flow.is_link_local() {
         return Err((mbuf, Counter::Ipv6LinkLocal));
     }
-    match cx.forwarding.tunnel_of_inbound(tunnel, &flow).map(|tunnel| tunnel.vrf) {
-        Ok(vrf) => Ok(Clear { mbuf, vrf, origin: Origin::Tunnel(tunnel), inner, flow }),
-        Err(reason) => Err((mbuf, reason)),
-    }
-}
-
-fn set_traffic_class(packet: &mut [u8], family: Family, traffic_class: u8) {
-    match family {
-        Family::V4 => {
-            if let Some(head) = packet.first_chunk_mut() {
-                ipv4::set_traffic_class(head, traffic_class);
-            }
-        }
-        Family::V6 => {
-            if let Some(head) = packet.first_chunk_mut() {
-                ipv6::set_traffic_class(head, traffic_class);
-            }
+    let (known, flow) = match cx.forwarding.tunnel_of_inbound(tunnel, &flow) {
+        Ok(found) => found,
+        Err(reason) => return Err((mbuf, reason)),
+    };
+    if !known.nat.is_empty() {
+        match nat::translate(mbuf.data_mut(), &known.nat, Direction::Inbound) {
+            Ok(has_changed) => cx.counters.add(Counter::NatTranslated, has_changed.into()),
+            Err(reason) => return Err((mbuf, reason)),
         }
     }
+    Ok(Clear { mbuf, vrf: known.vrf, origin: Origin::Tunnel(tunnel), inner, flow })
 }

@@ -8,7 +8,9 @@ use dpdk_sys::Burst;
 use super::{Context, Lists, Tables, leave, local, push_own, seal, source};
 use crate::counter::Counter;
 use crate::esp::Inner;
-use crate::forwarding::{Forwarding, InterfaceId, MssClamp, NextHop, TunnelId, VrfId, is_link_local};
+use crate::forwarding::{
+    Entrance, Forwarding, InterfaceId, MssClamp, NextHop, TunnelId, VrfId, is_link_local,
+};
 use crate::header::Protocol;
 use crate::header::icmp::{self, Icmp};
 use crate::header::icmpv6::{self, Icmpv6};
@@ -16,8 +18,10 @@ use crate::header::ipv4;
 use crate::header::ipv6;
 use crate::icmp::{Delivery, ERROR_V4_BYTES, ERROR_V6_BYTES, error_v4, error_v6};
 use crate::message::Event;
+use crate::nat;
 use crate::packet::{Batch, Clear, Entering, Family, Leaving, Origin, discard, put};
 use crate::pmtu::{self, Fit};
+use crate::sa::Direction;
 use crate::selector::Flow;
 
 /// What an ICMP error tells, for both families.
@@ -168,12 +172,13 @@ fn enter(
 ) {
     let forwarding = std::sync::Arc::clone(&cx.forwarding);
     let is_up = |id| tables.outbound_of(id).is_some();
-    let tunnel = forwarding.tunnel_for(routed, &packet.flow, is_up);
-    let Some((id, tunnel)) = tunnel.filter(|(_, tunnel)| forwarding.may_enter(packet.vrf, tunnel)) else {
-        return refuse(packet, Counter::SelectorOutbound, PROHIBITED, errors, cx);
+    let Entrance { id, tunnel, flow } = match forwarding.tunnel_for(routed, &packet.flow, is_up) {
+        Ok(entrance) if forwarding.may_enter(packet.vrf, entrance.tunnel) => entrance,
+        Ok(_) => return refuse(packet, Counter::SelectorOutbound, PROHIBITED, errors, cx),
+        Err(reason) => return refuse(packet, reason, PROHIBITED, errors, cx),
     };
     let Some(inner_mtu_bytes) = tables.outbound_of(id).map(|sa| sa.inner_mtu_bytes()) else {
-        ask_for(id, &packet, &mut tables.asked_s, cx);
+        ask_for(id, &flow, &mut tables.asked_s, cx);
         return refuse(packet, Counter::TunnelDown, UNREACHABLE, errors, cx);
     };
     if let Err(reason) = take_hop(&mut packet) {
@@ -198,31 +203,40 @@ fn enter(
     };
     let dont_fragment = fit != Fit::FragmentOuter && tunnel.dont_fragment.outer(packet.inner.dont_fragment);
     let inner = Inner { dont_fragment, ..packet.inner };
-    match fit {
-        Fit::TooBig(mtu_bytes) => refuse(packet, Counter::TooBig, too_big(mtu_bytes), errors, cx),
-        Fit::Whole | Fit::FragmentOuter => {
-            if entering.is_full() {
-                seal::seal(entering, leaving, tables, cx);
-            }
-            put(entering, Entering::whole(packet.mbuf, id, inner, fit), &mut cx.counters);
+    let cut_to_bytes = match fit {
+        Fit::TooBig(mtu_bytes) => {
+            return refuse(packet, Counter::TooBig, too_big(mtu_bytes), errors, cx);
         }
-        Fit::FragmentInner(mtu_bytes) => {
-            let mut pieces = Burst::new();
-            if !cx.cut(packet.mbuf, mtu_bytes, &mut pieces) {
-                return;
-            }
-            for mbuf in pieces.drain() {
-                if entering.is_full() {
-                    seal::seal(entering, leaving, tables, cx);
-                }
-                // No piece is shorter than the family's least MTU: through a narrower tunnel its ESP packet is cut.
-                let (inner, fit) = match mbuf.data().len() <= usize::from(inner_mtu_bytes) {
-                    true => (inner, Fit::Whole),
-                    false => (Inner { dont_fragment: false, ..inner }, Fit::FragmentOuter),
-                };
-                put(entering, Entering::whole(mbuf, id, inner, fit), &mut cx.counters);
-            }
+        Fit::FragmentInner(mtu_bytes) => Some(mtu_bytes),
+        Fit::Whole | Fit::FragmentOuter => None,
+    };
+    // Last, so that whatever the sender is told is about the packet that it knows; and before it is cut.
+    if !tunnel.nat.is_empty() {
+        match nat::translate(packet.mbuf.data_mut(), &tunnel.nat, Direction::Outbound) {
+            Ok(has_changed) => cx.counters.add(Counter::NatTranslated, has_changed.into()),
+            Err(reason) => return refuse(packet, reason, PROHIBITED, errors, cx),
         }
+    }
+    let Some(mtu_bytes) = cut_to_bytes else {
+        if entering.is_full() {
+            seal::seal(entering, leaving, tables, cx);
+        }
+        return put(entering, Entering::whole(packet.mbuf, id, inner, fit), &mut cx.counters);
+    };
+    let mut pieces = Burst::new();
+    if !cx.cut(packet.mbuf, mtu_bytes, &mut pieces) {
+        return;
+    }
+    for mbuf in pieces.drain() {
+        if entering.is_full() {
+            seal::seal(entering, leaving, tables, cx);
+        }
+        // No piece is shorter than the family's least MTU: through a narrower tunnel its ESP packet is cut.
+        let (inner, fit) = match mbuf.data().len() <= usize::from(inner_mtu_bytes) {
+            true => (inner, Fit::Whole),
+            false => (Inner { dont_fragment: false, ..inner }, Fit::FragmentOuter),
+        };
+        put(entering, Entering::whole(mbuf, id, inner, fit), &mut cx.counters);
     }
 }
 
@@ -273,13 +287,13 @@ fn clamp(packet: &mut Clear, mss_clamp: MssClamp, inner_mtu_bytes: u16, cx: &mut
     }
 }
 
-/// Asks control for a tunnel's SA, once a second.
-fn ask_for(tunnel: TunnelId, packet: &Clear, asked_s: &mut [u32], cx: &mut Context) {
+/// Asks control for a tunnel's SA, once a second. `flow` is the packet as it would be in the tunnel.
+fn ask_for(tunnel: TunnelId, flow: &Flow, asked_s: &mut [u32], cx: &mut Context) {
     let now_s = cx.now_s().wrapping_add(1); // 0 is "never"
     let Some(asked) = usize::try_from(tunnel.0).ok().and_then(|at| asked_s.get_mut(at)) else { return };
     if *asked != now_s {
         *asked = now_s;
-        let (source, destination) = (packet.flow.source, packet.flow.destination);
+        let (source, destination) = (flow.source, flow.destination);
         cx.tell(Event::NoSa { tunnel, source, destination });
     }
 }

@@ -12,17 +12,18 @@ use std::net::IpAddr;
 use arrayvec::ArrayVec;
 use dpdk_sys::{BURST_PACKETS, Mbuf};
 
-use super::receive::{addresses_v4, addresses_v6};
 use super::seal::Outbound;
 use super::{Context, Lists, Tables, leave, local, route, seal};
 use crate::esp::Inner;
 use crate::flow::{Action, Addresses, Egress, Key, Way};
-use crate::forwarding::{Forwarding, InterfaceId, NextHop, TunnelId, VrfId};
 use crate::header::{Protocol, be16, checksum, ipv4, ipv6};
-use crate::icmp::Delivery;
-use crate::packet::{Entering, Family, Origin, Sealed, put};
+use crate::packet::{Entering, Family, Sealed, put};
 use crate::pmtu::Fit;
-use crate::selector::Flow;
+use decide::{Decision, decide};
+use translation::Translation;
+
+mod decide;
+mod translation;
 
 /// A plain packet, by its header.
 #[derive(Clone, Copy, Debug)]
@@ -118,12 +119,21 @@ pub(super) struct Run {
     room_bytes: u16,
     /// For [`Action::Forward`].
     egress: Egress,
+    /// For flows whose addresses are others on the other side.
+    translation: Option<Translation>,
 }
 
 impl Run {
     /// Of no flow.
     pub(super) const fn new() -> Self {
-        Self { key: Key::NONE, epoch: 0, action: Action::General, room_bytes: 0, egress: Egress::NONE }
+        Self {
+            key: Key::NONE,
+            epoch: 0,
+            action: Action::General,
+            room_bytes: 0,
+            egress: Egress::NONE,
+            translation: None,
+        }
     }
 
     /// Another flow begins. `false`: its packets are for the general stages.
@@ -150,6 +160,13 @@ impl Run {
             }
             Action::General | Action::Ours => {}
         }
+        self.translation = match cx.forwarding.translates() {
+            false => None,
+            true => match Translation::of(mbuf, plain, action, &cx.forwarding) {
+                Ok(translation) => translation,
+                Err(_) => return false, // the general stages drop it
+            },
+        };
         (self.key, self.epoch, self.action) = (plain.key, now.epoch, action);
         true
     }
@@ -196,6 +213,9 @@ pub(super) fn take(
     if !is_same && !run.begin(&mbuf, plain, tables, cx) {
         return Err(mbuf);
     }
+    if run.translation.as_ref().is_some_and(|translation| !translation.takes(plain)) {
+        return Err(mbuf);
+    }
     match run.action {
         Action::General => Err(mbuf),
         Action::Ours => ours(mbuf, at, plain, lists, cx),
@@ -205,6 +225,9 @@ pub(super) fn take(
             let packet = mbuf.data_mut().get_mut(usize::from(at)..);
             let Some(packet) = packet.filter(|_| bytes <= run.room_bytes) else { return Err(mbuf) };
             hop(packet, plain.inner.family);
+            if let Some(translation) = &run.translation {
+                translation.write(packet, plain, cx);
+            }
             if lists.entering.is_full() {
                 seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
             }
@@ -221,6 +244,9 @@ pub(super) fn take(
             }
             let Some(packet) = run.egress.frame(&mut mbuf, at, plain.total_bytes) else { return Err(mbuf) };
             hop(packet, plain.inner.family);
+            if let Some(translation) = &run.translation {
+                translation.write(packet, plain, cx);
+            }
             cx.send_frame(mbuf, run.egress.port);
             Ok(())
         }
@@ -309,87 +335,4 @@ fn addresses(packet: &[u8], family: Family) -> Option<(IpAddr, IpAddr)> {
     }
 }
 
-/// What addresses alone decide about a plain packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Decision {
-    /// Not they alone, or to drop it.
-    General,
-    /// It is for us, in the underlay.
-    Ours,
-    /// It goes into this tunnel, whatever its protocol and ports.
-    Enter(TunnelId),
-    /// It goes to this neighbour.
-    Forward(InterfaceId, IpAddr),
-}
-
-fn decide(
-    way: Way,
-    source: IpAddr,
-    destination: IpAddr,
-    forwarding: &Forwarding,
-    is_up: impl Fn(TunnelId) -> bool,
-) -> Decision {
-    // Protocol and ports do not matter where selectors are asked that look at addresses only, and ICMP errors may only do more.
-    let protocol = Protocol::UDP;
-    let flow = Flow { source, destination, protocol, source_port: None, destination_port: None };
-    if !may_be_forwarded(source, destination) {
-        return Decision::General;
-    }
-    let (vrf, origin) = match way {
-        Way::Interface(id) => match forwarding.interface(id) {
-            Some(interface) if interface.vrf == VrfId::UNDERLAY => {
-                return match forwarding.route_from(id, destination) {
-                    NextHop::Local(_) => Decision::Ours,
-                    _ => Decision::General,
-                };
-            }
-            Some(interface) => (interface.vrf, Origin::Interface(id, Delivery::Unicast)),
-            None => return Decision::General,
-        },
-        Way::Tunnel(id) => match forwarding.tunnel_of_inbound(id, &flow) {
-            Ok(tunnel) if tunnel.selectors.look_at_addresses_only() => (tunnel.vrf, Origin::Tunnel(id)),
-            _ => return Decision::General,
-        },
-    };
-    match route::next_hop(forwarding, vrf, origin, &flow) {
-        Ok(NextHop::Connected(interface)) => Decision::Forward(interface, destination),
-        Ok(NextHop::Via(interface, next_hop)) => Decision::Forward(interface, next_hop),
-        Ok(NextHop::Tunnel(routed)) => enter(routed, vrf, &flow, forwarding, is_up),
-        _ => Decision::General,
-    }
-}
-
-/// The tunnel that takes the flow, provided that all asked before it and itself look at addresses only, and that one is up.
-fn enter(
-    routed: TunnelId,
-    vrf: VrfId,
-    flow: &Flow,
-    forwarding: &Forwarding,
-    is_up: impl Fn(TunnelId) -> bool,
-) -> Decision {
-    let mut next = Some(routed);
-    while let Some(id) = next {
-        let Some(tunnel) = forwarding.tunnel(id) else { return Decision::General };
-        if !tunnel.selectors.look_at_addresses_only() {
-            return Decision::General;
-        }
-        if tunnel.selectors.matches_outbound(flow) && is_up(id) {
-            return if forwarding.may_enter(vrf, tunnel) { Decision::Enter(id) } else { Decision::General };
-        }
-        next = tunnel.alternative;
-    }
-    Decision::General
-}
-
-fn may_be_forwarded(source: IpAddr, destination: IpAddr) -> bool {
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => addresses_v4(source, destination).is_ok(),
-        (IpAddr::V6(source), IpAddr::V6(destination)) => addresses_v6(source, destination).is_ok(),
-        _ => false,
-    }
-}
-
 const DONT_FRAGMENT: u16 = 0x4000;
-
-#[cfg(test)]
-mod tests;

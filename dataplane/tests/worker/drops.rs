@@ -215,7 +215,7 @@ fn bad_lan() -> Vec<(Counter, Vec<u8>)> {
 }
 
 /// Drop reasons that no single frame can bring about, and where they are tested.
-const ELSEWHERE: [(Counter, &str); 21] = [
+const ELSEWHERE: [(Counter, &str); 23] = [
     (HandoverFull, "exhaustion.rs"),
     (PuntRingFull, "exhaustion.rs"),
     (TxRingFull, "exhaustion.rs"),
@@ -229,6 +229,8 @@ const ELSEWHERE: [(Counter, &str); 21] = [
     (EspNoRoom, "exhaustion.rs"),
     (EspWrongSource, "policy.rs"),
     (PeeringWrongSource, "peering.rs"),
+    (NatNoMapping, "nat.rs"),
+    (NatUntranslatable, "nat.rs"),
     (TunnelDown, "local.rs"),
     (SaExpiredOutbound, "tunnel.rs"),
     (SequenceExhausted, "tunnel.rs"),

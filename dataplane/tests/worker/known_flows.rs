@@ -15,6 +15,7 @@ use crossgate_dataplane::forwarding::{
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::message::{Command, NeighbourEntry, Replaced};
+use crossgate_dataplane::nat::Nat;
 use crossgate_dataplane::selector::{Selectors, TrafficSelector};
 
 const BOTH: [bool; 2] = [false, true];
@@ -58,6 +59,7 @@ fn changed(remote: &str, is_routed: bool) -> Arc<Forwarding> {
         alternative: None,
         mss_clamp: MssClamp::Auto,
         dont_fragment: DontFragment::Copy,
+        nat: Nat::default(),
     };
     builder.tunnel(TUNNEL, tunnel);
     if is_routed {

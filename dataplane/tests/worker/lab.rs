@@ -12,6 +12,7 @@ use crossgate_dataplane::forwarding::{
 use crossgate_dataplane::gcm::Kernel;
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::message::{Command, Event, NeighbourEntry, Replaced, RingSizes};
+use crossgate_dataplane::nat::Nat;
 use crossgate_dataplane::sa::{InboundSa, OutboundSa};
 use crossgate_dataplane::selector::{Selectors, TrafficSelector};
 use crossgate_dataplane::spi::Spi;
@@ -343,5 +344,6 @@ pub(crate) fn tunnel(site: Site) -> Tunnel {
         alternative: None,
         mss_clamp: MssClamp::Auto,
         dont_fragment: DontFragment::Copy,
+        nat: Nat::default(),
     }
 }

@@ -10,6 +10,7 @@ mod exhaustion;
 mod known_flows;
 mod link_local;
 mod local;
+mod nat;
 mod neighbours;
 mod operations;
 mod peering;

@@ -38,14 +38,15 @@ pub fn bulk(from: Host<'_>, to: Host<'_>, duration: Duration) -> Result<Bulk> {
     let address = SocketAddr::new(to.address, 0);
     let listener =
         to.namespace.within(move || TcpListener::bind(address))?.tried(|| format!("listen on {address}"))?;
-    let target = listener.local_addr().tried(|| "the listener's address".to_owned())?;
+    let local = listener.local_addr().tried(|| "the listener's address".to_owned())?;
+    let target = SocketAddr::new(to.known_as, local.port());
     let receiver = to.namespace.thread(move || receive(&listener));
     let (source, begin) = (from.address, Instant::now());
     let sent = from.namespace.thread(move || send(source, target, duration));
     let sent = joined(sent)?;
     if sent.is_err() {
         // The receiver may still wait for a connection that never came: let it see one that says nothing.
-        let _ = to.namespace.within(move || TcpStream::connect(target));
+        let _ = to.namespace.within(move || TcpStream::connect(local));
     }
     let received = joined(receiver)?;
     let (sent, received) = (sent?, received?);

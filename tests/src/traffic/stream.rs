@@ -73,7 +73,7 @@ impl Stream {
         let inlet = to.namespace.within(move || UdpSocket::bind(at))?.tried(|| format!("bind {at}"))?;
         rustix::net::sockopt::set_socket_recv_buffer_size_force(&inlet, BUFFER_BYTES)
             .tried(|| format!("receive buffer of {BUFFER_BYTES} bytes"))?;
-        let target = inlet.local_addr().tried(|| name.clone())?;
+        let target = SocketAddr::new(to.known_as, inlet.local_addr().tried(|| name.clone())?.port());
         let at = SocketAddr::new(from.address, 0);
         let outlet = from.namespace.within(move || UdpSocket::bind(at))?.tried(|| format!("bind {at}"))?;
 

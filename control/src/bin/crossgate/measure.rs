@@ -19,6 +19,7 @@ use crossgate_dataplane::header::ethernet::{self, EtherType, Ethernet, Mac};
 use crossgate_dataplane::header::ipv4::{self, Ipv4};
 use crossgate_dataplane::message::{Command, NeighbourEntry, RingSizes};
 use crossgate_dataplane::meter::{Meter, Share};
+use crossgate_dataplane::nat::Nat;
 use crossgate_dataplane::sa::{
     DscpPolicy, Encapsulation, Endpoints, Esn, Keys, Lifetime, OutboundParameters, OutboundSa,
 };
@@ -190,6 +191,7 @@ fn forwarding(mbit_per_s: Option<u32>) -> Result<Forwarding> {
         alternative: None,
         mss_clamp: MssClamp::Auto,
         dont_fragment: DontFragment::Copy,
+        nat: Nat::default(),
     };
     let site: IpNet = "10.2.0.0/16".parse()?;
     let mut builder = Forwarding::builder();

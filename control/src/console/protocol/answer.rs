@@ -80,12 +80,28 @@ pub struct Connection {
     pub encapsulation: Option<String>,
     /// Until the IKE SA is rekeyed.
     pub ike_rekey_in_s: Option<u64>,
-    /// Prefixes behind the peer.
+    /// Prefixes behind the peer, as the network knows them.
     pub remote_prefixes: Vec<String>,
+    /// Its NAT rules.
+    #[serde(default)]
+    pub nat_rules: Vec<NatRule>,
     /// Over all its SAs since it is configured.
     pub traffic: Traffic,
     /// Why it failed last, until it is up again.
     pub failure: Option<Failure>,
+}
+
+/// A NAT rule of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatRule {
+    /// Its name.
+    pub name: String,
+    /// `EgressSnat` (the network's addresses) or `IngressSnat` (the site's).
+    pub mode: String,
+    /// The prefix that the hosts have.
+    pub internal_mapping: String,
+    /// The prefix by which the other side knows them.
+    pub external_mapping: String,
 }
 
 /// Packets and bytes of inner packets with ESP's padding.

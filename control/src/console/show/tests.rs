@@ -80,6 +80,22 @@ a-to-b      sends  0x1000  0xc0ffee01  GCMAES256 ESN  esp   1m 0s    7h 13m  84 
 }
 
 #[test]
+fn nat_rules_of_a_connection_are_told() {
+    let mut one = a_connection("up", json!(null));
+    one.nat_rules = made(json!([
+        { "name": "own", "mode": "EgressSnat", "internal_mapping": "10.1.0.0/24", "external_mapping": "100.64.1.0/24" },
+        { "name": "b", "mode": "IngressSnat", "internal_mapping": "10.1.0.0/24", "external_mapping": "100.64.2.0/24" },
+    ]));
+    let told = connection(&one, &[], PLAIN);
+    for line in [
+        "NAT rule         own: EgressSnat, 10.1.0.0/24 as 100.64.1.0/24\n",
+        "NAT rule         b: IngressSnat, 10.1.0.0/24 as 100.64.2.0/24\n",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+#[test]
 fn the_gateway_is_told_as_a_whole() {
     let whole: Status = made(json!({
         "name": "gw-a", "version": "0.1.0", "dpdk": "22.11.9", "pid": 42, "uptime_s": 90, "config_file": "/etc/crossgate/gw.toml",

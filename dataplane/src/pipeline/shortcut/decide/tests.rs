@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::forwarding::{DontFragment, Interface, MssClamp, PortIndex, Tunnel};
 use crate::header::ethernet::Mac;
+use crate::nat::{Mapping, Nat};
 use crate::selector::{AddressRange, Ports, Selectors, TrafficSelector};
 
 const SITE: VrfId = VrfId(1);
@@ -29,8 +30,16 @@ fn tunnel() -> impl Strategy<Value = Selectors> {
         .prop_map(|(local, remote)| Selectors { local, remote })
 }
 
-/// Two networks and the underlay; tunnels 1, 2 and 3 in a row, and routes to them, to neighbours and to nowhere.
-fn forwarding(tunnels: &[Selectors], routes: &[(u8, u8, u8)]) -> Forwarding {
+/// A rule between two of the eight prefixes and two beside them.
+fn rule() -> impl Strategy<Value = Vec<Mapping>> {
+    let prefix = |third| ipnet::Ipv4Net::new_assert(Ipv4Addr::new(10, 0, third, 0), 24).into();
+    prop::option::of((0u8..10, 0u8..10)).prop_map(move |rule| {
+        rule.and_then(|(from, to)| Mapping::new(prefix(from), prefix(to))).into_iter().collect()
+    })
+}
+
+/// Two networks and the underlay; tunnels 1, 2 and 3 in a row with their translation, and routes to them, to neighbours and to nowhere.
+fn forwarding(tunnels: &[Selectors], nat: &Nat, routes: &[(u8, u8, u8)]) -> Forwarding {
     let mut builder = Forwarding::builder();
     for (id, vrf, address) in [(0, VrfId::UNDERLAY, "192.0.2.1/24"), (1, SITE, "10.0.0.1/24")] {
         let interface = Interface {
@@ -51,6 +60,7 @@ fn forwarding(tunnels: &[Selectors], routes: &[(u8, u8, u8)]) -> Forwarding {
             alternative: (!is_last).then_some(TunnelId(id + 1)),
             mss_clamp: MssClamp::Auto,
             dont_fragment: DontFragment::Copy,
+            nat: nat.clone(),
         };
         builder.tunnel(TunnelId(id), tunnel);
     }
@@ -76,22 +86,25 @@ fn generally(way: Way, flow: &Flow, forwarding: &Forwarding, up: &[bool]) -> Opt
     if !may_be_forwarded(flow.source, flow.destination) {
         return None;
     }
-    let (vrf, origin) = match way {
+    let (vrf, origin, flow) = match way {
         Way::Interface(id) => {
             let vrf = forwarding.interface(id)?.vrf;
             if vrf == VrfId::UNDERLAY {
                 let next = forwarding.route_from(id, flow.destination);
                 return matches!(next, NextHop::Local(_)).then_some(Decision::Ours);
             }
-            (vrf, Origin::Interface(id, Delivery::Unicast))
+            (vrf, Origin::Interface(id, Delivery::Unicast), *flow)
         }
-        Way::Tunnel(id) => (forwarding.tunnel_of_inbound(id, flow).ok()?.vrf, Origin::Tunnel(id)),
+        Way::Tunnel(id) => {
+            let (tunnel, inside) = forwarding.tunnel_of_inbound(id, flow).ok()?;
+            (tunnel.vrf, Origin::Tunnel(id), inside)
+        }
     };
-    match route::next_hop(forwarding, vrf, origin, flow).ok()? {
+    match route::next_hop(forwarding, vrf, origin, &flow).ok()? {
         NextHop::Connected(interface) => Some(Decision::Forward(interface, flow.destination)),
         NextHop::Via(interface, next_hop) => Some(Decision::Forward(interface, next_hop)),
         NextHop::Tunnel(routed) => {
-            let (id, _) = forwarding.tunnel_for(routed, flow, |id| is_up(id, up))?;
+            let id = forwarding.tunnel_for(routed, &flow, |id| is_up(id, up)).ok()?.id;
             is_up(id, up).then_some(Decision::Enter(id))
         }
         _ => None,
@@ -104,7 +117,7 @@ proptest! {
     /// Whatever a flow's packets are, the shortcut sends them where the general stages would, or leaves them to those.
     #[test]
     fn decides_as_the_general_stages_do(
-        tunnels in prop::collection::vec(tunnel(), 3),
+        tunnels in prop::collection::vec(tunnel(), 3), egress in rule(), ingress in rule(),
         routes in prop::collection::vec((0u8..8, 16u8..=26, 0u8..4), 0..8),
         way in prop_oneof![
             (0u16..3).prop_map(|id| Way::Interface(InterfaceId(id))),
@@ -115,7 +128,7 @@ proptest! {
         ports in prop::option::of((70u16..100, 70u16..100)),
         up in prop::collection::vec(prop::bool::weighted(0.7), 3),
     ) {
-        let forwarding = forwarding(&tunnels, &routes);
+        let forwarding = forwarding(&tunnels, &Nat { egress, ingress }, &routes);
         let source = IpAddr::from([10, 0, source.0, source.1]);
         let destination =
             if in_underlay { [192, 0, 2, destination.0] } else { [10, 0, destination.0, destination.1] };
@@ -132,7 +145,7 @@ proptest! {
 fn addresses_alone_decide_where_selectors_name_only_them() {
     let any = |prefix| vec![TrafficSelector::of_prefix(net(prefix))];
     let selectors = Selectors { local: any("10.0.1.0/24"), remote: any("10.0.2.0/24") };
-    let forwarding = forwarding(&[selectors], &[(2, 24, 0), (1, 24, 1)]);
+    let forwarding = forwarding(&[selectors], &Nat::default(), &[(2, 24, 0), (1, 24, 1)]);
     let (host, peer) = (IpAddr::from([10, 0, 1, 9]), IpAddr::from([10, 0, 2, 9]));
     let decide = |way, source, destination| decide(way, source, destination, &forwarding, |_| true);
     assert_eq!(decide(Way::Interface(InterfaceId(1)), host, peer), Decision::Enter(TunnelId(1)));

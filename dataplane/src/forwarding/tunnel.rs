@@ -1,0 +1,161 @@
+//! Tunnels in a snapshot: which of them takes a packet of the network, and which packets may have come out of one.
+//!
+//! Selectors and routes look at a packet from two sides. Selectors were agreed upon with the peer and name addresses as they are in the tunnel; routes
+//! are the network's and name them as they are there. Between the two stands the tunnel's address translation ([`crate::nat`]).
+
+use std::net::IpAddr;
+
+use super::{Forwarding, NextHop, TunnelId, VrfId};
+use crate::counter::Counter;
+use crate::nat::Nat;
+use crate::sa::Direction;
+use crate::selector::{Flow, Selectors};
+
+/// What happens with the "don't fragment" bit of the outer IPv4 header (RFC 4301, 8.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DontFragment {
+    /// Outer as inner; set for inner IPv6.
+    #[default]
+    Copy,
+    /// Always set.
+    Set,
+    /// Never set: outer packets may be fragmented on their way.
+    Clear,
+}
+
+/// Upper bound that is put on the TCP MSS option of packets in both directions of a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MssClamp {
+    /// What fits into the tunnel's path MTU.
+    #[default]
+    Auto,
+    /// This many bytes, or what fits if that is less.
+    Bytes(u16),
+    /// Left alone.
+    Off,
+}
+
+/// One Child-SA policy of one connection. Its current outbound SA is not here: workers keep it by [`TunnelId`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The virtual network whose packets it carries.
+    pub vrf: VrfId,
+    /// Which packets it may carry, by their addresses in the tunnel.
+    pub selectors: Selectors,
+    /// Tried next for outbound packets that the selectors reject: the rest of an ordered policy (RFC 4301,
+    /// 4.4.1) whose tunnels share a route. Always a greater identifier, so that the list ends.
+    pub alternative: Option<TunnelId>,
+    /// TCP MSS clamping.
+    pub mss_clamp: MssClamp,
+    /// The outer "don't fragment" bit.
+    pub dont_fragment: DontFragment,
+    /// Address translation, the same in all tunnels of a connection.
+    pub nat: Nat,
+}
+
+/// A tunnel in its place.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) tunnel: Tunnel,
+    /// The first tunnel of the ordered policy that it belongs to; its own number if it stands alone.
+    pub(super) policy: TunnelId,
+}
+
+/// The tunnel that takes a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entrance<'f> {
+    /// Its number.
+    pub id: TunnelId,
+    /// The tunnel.
+    pub tunnel: &'f Tunnel,
+    /// The packet as it will be in the tunnel.
+    pub flow: Flow,
+}
+
+impl Forwarding {
+    /// A tunnel.
+    #[must_use]
+    pub fn tunnel(&self, id: TunnelId) -> Option<&Tunnel> {
+        Some(&self.placed(id)?.tunnel)
+    }
+
+    fn placed(&self, id: TunnelId) -> Option<&Placed> {
+        self.tunnels.get(usize::try_from(id.0).ok()?)?.as_ref()
+    }
+
+    /// Whether a tunnel carries packets of this network: its own, or one that uses the gateway of its own by a peering.
+    #[must_use]
+    #[inline]
+    pub fn may_enter(&self, vrf: VrfId, tunnel: &Tunnel) -> bool {
+        tunnel.vrf == vrf || self.transits.contains(&(vrf, tunnel.vrf))
+    }
+
+    /// Whether any route of a network to the prefix of this source leads to the tunnel's policy.
+    #[must_use]
+    pub fn is_feasible(&self, id: TunnelId, vrf: VrfId, source: IpAddr) -> bool {
+        let (placed, route) = (self.placed(id), self.longest(vrf, source));
+        placed.zip(route).is_some_and(|(placed, route)| route.policies.contains(&placed.policy))
+    }
+
+    /// The first tunnel, from the one a route leads to along its alternatives, whose selectors take an outbound packet and that is up. Where
+    /// none of them is up, the first whose selectors take it: to be dropped there, and to ask for an SA.
+    ///
+    /// Passing over a tunnel without an SA opens no hole: what takes the packet instead is of the same policy, and so of the same peer and
+    /// connection, and has agreed to carry it. It matters after a change of selectors, where the tunnel of the old Child SA lasts until its last packets
+    /// have come in.
+    ///
+    /// # Errors
+    /// The drop reason: `SelectorOutbound`, `NatNoMapping`.
+    pub fn tunnel_for(
+        &self,
+        routed: TunnelId,
+        flow: &Flow,
+        is_up: impl Fn(TunnelId) -> bool,
+    ) -> Result<Entrance<'_>, Counter> {
+        let mut first = None;
+        let mut next = Some(routed);
+        while let Some(id) = next {
+            let Some(tunnel) = self.tunnel(id) else { break };
+            let flow = tunnel.nat.flow(Direction::Outbound, flow)?;
+            if tunnel.selectors.matches_outbound(&flow) {
+                let entrance = Entrance { id, tunnel, flow };
+                if is_up(id) {
+                    return Ok(entrance);
+                }
+                first = first.or(Some(entrance));
+            }
+            next = tunnel.alternative;
+        }
+        first.ok_or(Counter::SelectorOutbound)
+    }
+
+    /// The tunnel that an authentic packet came out of, and the packet as it will be in the network, if it may have come that way: the tunnel's
+    /// selectors cover it (RFC 4301, 5.2, step 4), and its source is not to be found elsewhere. Selectors of a routed tunnel cover any pair of
+    /// addresses; without the second check a peer could speak for our own network, or for another peer's.
+    ///
+    /// The source's longest prefix has to lead to the tunnel's policy; of several equal prefixes any may (the peer may be reached through
+    /// several connections, whichever of them is used the other way). A source without a route speaks for nobody that we know: selectors
+    /// that name it decide; selectors that name everything do not, but for ICMP errors, since routers on the peer's side often have
+    /// addresses that nobody routes, and path MTU discovery depends on what they say.
+    ///
+    /// # Errors
+    /// The drop reason: `EspSelectorMismatch`, `EspWrongSource`, `NatNoMapping`.
+    pub fn tunnel_of_inbound(&self, id: TunnelId, flow: &Flow) -> Result<(&Tunnel, Flow), Counter> {
+        let Placed { tunnel, policy } = self.placed(id).ok_or(Counter::EspSelectorMismatch)?;
+        let Some(selector) = tunnel.selectors.match_inbound(flow) else {
+            return Err(Counter::EspSelectorMismatch);
+        };
+        let flow = tunnel.nat.flow(Direction::Inbound, flow)?;
+        let (next_hop, policies) = match self.longest(tunnel.vrf, flow.source) {
+            Some(route) => (route.next_hop, route.policies.as_slice()),
+            None => (NextHop::Unreachable, [].as_slice()),
+        };
+        let is_theirs = policies.contains(policy);
+        let is_nobodys = next_hop == NextHop::Unreachable;
+        if is_theirs || (is_nobodys && (!selector.addresses.is_everything() || flow.is_icmp_error())) {
+            Ok((tunnel, flow))
+        } else {
+            Err(Counter::EspWrongSource)
+        }
+    }
+}

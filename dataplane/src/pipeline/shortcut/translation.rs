@@ -1,0 +1,67 @@
+//! The address translation of a known flow ([`crate::nat`]): worked out when a run of its packets begins, written into each of them. Flows without one
+//! pay for a look at an [`Option`].
+
+use std::net::IpAddr;
+
+use dpdk_sys::Mbuf;
+
+use super::{Plain, addresses};
+use crate::counter::Counter;
+use crate::flow::{Action, Way};
+use crate::forwarding::{Forwarding, TunnelId};
+use crate::nat::Rewrite;
+use crate::pipeline::Context;
+use crate::sa::Direction;
+
+/// From the addresses that a flow's packets come with to those that they leave with.
+pub(super) struct Translation {
+    rewrite: Rewrite,
+    /// For how many tunnels: the one that they come out of, the one that they enter, or both.
+    tunnels: u8,
+}
+
+impl Translation {
+    /// That of the flow of a packet that `action` is done with; none if its addresses stay as they are.
+    ///
+    /// # Errors
+    /// The drop reason: `NatNoMapping`.
+    #[cold]
+    pub(super) fn of(
+        mbuf: &Mbuf,
+        plain: &Plain,
+        action: Action,
+        forwarding: &Forwarding,
+    ) -> Result<Option<Self>, Counter> {
+        let packet = mbuf.data().get(usize::from(plain.at)..).unwrap_or_default();
+        let Some(old) = addresses(packet, plain.inner.family) else { return Ok(None) };
+        let (mut new, mut tunnels) = (old, 0);
+        let mut pass = |tunnel: TunnelId, direction| -> Result<(), Counter> {
+            let Some(tunnel) = forwarding.tunnel(tunnel) else { return Ok(()) };
+            let (source, destination): (IpAddr, IpAddr) = new;
+            let passed = tunnel.nat.translated(direction, source, destination)?;
+            tunnels += u8::from(passed != new);
+            new = passed;
+            Ok(())
+        };
+        if let Way::Tunnel(tunnel) = plain.key.way() {
+            pass(tunnel, Direction::Inbound)?;
+        }
+        if let Action::Enter(tunnel, _) = action {
+            pass(tunnel, Direction::Outbound)?;
+        }
+        Ok(Rewrite::new(old, new).map(|rewrite| Self { rewrite, tunnels }))
+    }
+
+    /// Whether a packet of the flow can be translated by [`Translation::write`]; else it is one for the general stages.
+    #[inline]
+    pub(super) fn takes(&self, plain: &Plain) -> bool {
+        self.rewrite.takes(plain.protocol, plain.total_bytes)
+    }
+
+    /// Writes the new addresses into a packet of the flow.
+    #[inline]
+    pub(super) fn write(&self, packet: &mut [u8], plain: &Plain, cx: &mut Context) {
+        self.rewrite.write_plain(packet, plain.protocol);
+        cx.counters.add(Counter::NatTranslated, self.tunnels.into());
+    }
+}
