@@ -32,7 +32,7 @@ pub use certificate::Certificate;
 pub use credential::{Credential, CredentialError};
 pub use error::{CertificateError, Side};
 pub use name::{DistinguishedName, NameError};
-pub use path::{CHAIN_MAX, TrustStore};
+pub use path::{CHAIN_MAX, Paths, TrustStore};
 pub use pem::{ReadError, read_certificates, read_revocation_lists};
 pub use private_key::{PrivateKey, PrivateKeyError};
 pub use public_key::{KeyError, KeyKind, PublicKey, SignatureError};

@@ -188,7 +188,30 @@ impl PublicKey {
         }
     }
 
-    /// The same for an ECDSA signature in the form of RFC 4754: both numbers, each as long as the curve's field.
+    /// The hash by which `signature` is this RSA key's over `message` with the padding of PKCS#1 v1.5 (RFC 8017, 8.2.2), where nothing but the signature itself
+    /// says which: one computation, whatever the hash.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify_rsa_pkcs1(&self, message: &[u8], signature: &[u8]) -> Result<Digest, SignatureError> {
+        let Key::Rsa(key) = &self.key else { return Err(SignatureError::OtherAlgorithm) };
+        if signature.len() != key.size() {
+            return Err(SignatureError::Wrong);
+        }
+        let value = rsa::BoxedUint::from_be_slice(signature, key.n_bits_precision()).map_err(wrong)?;
+        if value >= *key.n().as_ref() {
+            return Err(SignatureError::Wrong);
+        }
+        let encoded = rsa::hazmat::rsa_encrypt(&**key, &value).map_err(wrong)?.to_be_bytes();
+        // As wide as the modulus; the library's numbers are as wide as its words.
+        let encoded = encoded.get(encoded.len() - signature.len()..).ok_or(SignatureError::Wrong)?;
+        let mut digests = [Digest::Sha256, Digest::Sha384, Digest::Sha512, Digest::Sha1].into_iter();
+        digests
+            .find(|digest| pkcs1_encoded(*digest, message, signature.len()) == encoded)
+            .ok_or(SignatureError::Wrong)
+    }
+
+    /// Whether an ECDSA signature is this key's, in the form of RFC 4754: both numbers, each as long as the curve's field.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -247,6 +270,13 @@ fn verify_pkcs1(
     signature: &[u8],
 ) -> Result<(), SignatureError> {
     key.verify(pkcs1_scheme(digest), &digest.of(message), signature).map_err(wrong)
+}
+
+/// What an RSA signature with PKCS#1 v1.5 padding covers (RFC 8017, 9.2), for a modulus of `bytes`: a key here has room for any of the hashes.
+fn pkcs1_encoded(digest: Digest, message: &[u8], bytes: usize) -> Vec<u8> {
+    let (prefix, hash) = (pkcs1_scheme(digest).prefix, digest.of(message));
+    let padding = vec![0xff; bytes.saturating_sub(3 + prefix.len() + hash.len())];
+    [&[0, 1][..], &padding, &[0], &prefix, &hash].concat()
 }
 
 pub(crate) fn pkcs1_scheme(digest: Digest) -> rsa::Pkcs1v15Sign {

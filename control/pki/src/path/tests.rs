@@ -294,3 +294,100 @@ fn authorities_are_asked_for_and_pinned_peers_are_not() {
     assert_eq!(TrustStore::new(anchors.into(), Vec::new()).key_hashes(), &hashes[1..]);
     assert!(TrustStore::default().key_hashes().is_empty());
 }
+
+/// What comes of `end`, and how many signatures were checked for it.
+fn counted(
+    store: &TrustStore,
+    end: &Certificate,
+    intermediates: &[Certificate],
+) -> (Result<(), CertificateError>, u32) {
+    let paths = match store.paths(end, intermediates, NOW) {
+        Ok(paths) => paths,
+        Err(error) => return (Err(error), 0),
+    };
+    let mut proofs = proof::Proofs::new(&paths);
+    (paths.verify_with(&mut proofs), proofs.signatures)
+}
+
+#[test]
+fn stranger_costs_no_signature_and_forger_a_few() {
+    let real = Chain::plain();
+    let store = TrustStore::new(vec![real.root.certificate()], Vec::new());
+    let middle = || vec![real.middle.certificate()];
+    assert_eq!(counted(&store, &real.peer.certificate(), &middle()), (Ok(()), 2));
+    // The same intermediate over and over is the same link twice at most.
+    let many: Vec<Certificate> = [middle(), middle(), middle()].into_iter().flatten().collect();
+    assert_eq!(counted(&store, &real.peer.certificate(), &many), (Ok(()), 2));
+
+    let stranger = Issued::root(&Template::authority("Stranger"), &key_pem(P256, 50));
+    let below = stranger.issue(&Template::authority("Below"), &key_pem(P256, 51));
+    let end = below.issue(&peer(), &key_pem(P256, 52)).certificate();
+    let (outcome, signatures) = counted(&store, &end, &[below.certificate(), stranger.certificate()]);
+    assert!(
+        matches!(&outcome, Err(CertificateError::UnknownIssuer { issuer, .. }) if issuer.to_string().contains("Stranger")),
+        "{outcome:?}"
+    );
+    assert_eq!(signatures, 0);
+
+    // A CA that calls itself as ours does, with good signatures below it: the first link says no.
+    let twin = Issued::root(&Template::authority("Root"), &key_pem(P256, 60));
+    let below = twin.issue(&Template::authority("Middle"), &key_pem(P256, 61));
+    let end = below.issue(&peer(), &key_pem(P256, 62)).certificate();
+    let (outcome, signatures) = counted(&store, &end, &[below.certificate()]);
+    assert!(
+        matches!(&outcome, Err(CertificateError::BadSignature { issuer, .. }) if issuer.to_string().contains("Root")),
+        "{outcome:?}"
+    );
+    assert_eq!(signatures, 1);
+    let many: Vec<Certificate> = (1..=10)
+        .map(|serial| {
+            twin.issue(&Template { serial, ..Template::authority("Middle") }, &key_pem(P256, 61))
+                .certificate()
+        })
+        .collect();
+    let (outcome, signatures) = counted(&store, &end, &many);
+    assert!(matches!(&outcome, Err(CertificateError::BadSignature { .. })), "{outcome:?}");
+    assert_eq!(signatures, 4);
+}
+
+#[test]
+fn flood_that_names_an_anchor_costs_a_few_signatures() {
+    let root = Issued::root(&Template::authority("Loop"), &key_pem(P256, 1));
+    let intermediates: Vec<Certificate> = (1..=10)
+        .map(|serial| {
+            root.issue(&Template { serial, ..Template::authority("Loop") }, &key_pem(P256, 1)).certificate()
+        })
+        .collect();
+    let end = root.issue(&peer(), &key_pem(P256, 3)).certificate();
+    let anchor = Issued::root(&Template::authority("Loop"), &key_pem(P256, 99)).certificate();
+    let (outcome, signatures) = counted(&TrustStore::new(vec![anchor], Vec::new()), &end, &intermediates);
+    assert!(matches!(&outcome, Err(CertificateError::BadSignature { .. })), "{outcome:?}");
+    assert!(signatures <= 4, "{signatures}");
+}
+
+#[test]
+fn rsa_signature_names_its_hash() {
+    let root = Issued::root(&peer(), &key_pem(KeyKind::Rsa { bits: 2048 }, 1));
+    let key = crate::PrivateKey::from_pem(root.key_pem.as_bytes()).unwrap();
+    let public = root.certificate().public_key().unwrap().clone();
+    for digest in [Digest::Sha1, Digest::Sha256, Digest::Sha384, Digest::Sha512] {
+        let algorithm = SignatureAlgorithm::RsaPkcs1(digest);
+        let signature = key.sign(algorithm, b"octets", Zeroizing::new([1; 32])).unwrap();
+        assert_eq!(public.verify_rsa_pkcs1(b"octets", &signature), Ok(digest));
+        assert!(public.verify_rsa_pkcs1(b"octet5", &signature).is_err());
+        for at in [0, 100, 255] {
+            let mut bent = signature.clone();
+            bent[at] ^= 1;
+            assert!(public.verify_rsa_pkcs1(b"octets", &bent).is_err(), "{digest} {at}");
+        }
+        assert!(public.verify_rsa_pkcs1(b"octets", &signature[1..]).is_err());
+        assert!(public.verify_rsa_pkcs1(b"octets", &[&[0], &signature[..]].concat()).is_err());
+        assert!(public.verify_rsa_pkcs1(b"octets", &[0xff; 256]).is_err());
+    }
+    let padded_otherwise =
+        key.sign(SignatureAlgorithm::pss(Digest::Sha256), b"octets", Zeroizing::new([1; 32]));
+    assert!(public.verify_rsa_pkcs1(b"octets", &padded_otherwise.unwrap()).is_err());
+    let other = Issued::root(&peer(), &key_pem(P256, 1)).certificate();
+    let outcome = other.public_key().unwrap().verify_rsa_pkcs1(b"octets", &[1; 256]);
+    assert_eq!(outcome, Err(crate::SignatureError::OtherAlgorithm));
+}

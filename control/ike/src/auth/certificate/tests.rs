@@ -92,6 +92,13 @@ fn sha1_is_refused_by_name_unless_allowed() {
     assert_eq!(verify(&lax, auth.clone(), "peer.example"), Ok(()));
     let strict = authentication(KINDS[0], RsaPadding::Pss, false);
     assert_eq!(verify(&strict, auth, "peer.example"), Err(IkeError::WeakSignature));
+    // By RFC 7427 the algorithm is named, and refused without a look at the signature.
+    let identifier = SignatureAlgorithm::RsaPkcs1(Digest::Sha1).to_der();
+    let length = u8::try_from(identifier.len()).unwrap();
+    let data = [&[length][..], &identifier, &[1; 256]].concat();
+    let named = Authentication { method: AuthMethod::DIGITAL_SIGNATURE, data };
+    assert_eq!(verify(&strict, named.clone(), "peer.example"), Err(IkeError::WeakSignature));
+    assert_eq!(verify(&lax, named, "peer.example"), Err(IkeError::WrongSignature));
 }
 
 #[test]
@@ -123,25 +130,39 @@ fn another_identity_key_or_message_is_not_believed() {
     assert_eq!(verify(&by, null, "peer.example"), Err(IkeError::NotByCertificate));
 }
 
-#[test]
-fn a_path_is_asked_about_only_for_who_holds_the_key() {
-    let by = authentication(KeyKind::P256, RsaPadding::Pss, false);
-    let nobody = Arc::new(CertificateAuthentication {
+/// What comes of a right signature and of a wrong one under `trusted`.
+fn verdicts(by: &Arc<CertificateAuthentication>, trusted: TrustStore) -> [Result<(), IkeError>; 2] {
+    let by = Arc::new(CertificateAuthentication {
         credential: Arc::clone(&by.credential),
-        trust: Arc::new(TrustStore::default()),
+        trust: Arc::new(trusted),
         rsa_padding: RsaPadding::Pss,
         allow_sha1: false,
     });
     let auth = sign(&by, Some(ALL)).unwrap();
-    let error = verify(&nobody, auth.clone(), "peer.example").unwrap_err();
-    assert!(
-        matches!(&error, IkeError::PeerCertificate(error)
-            if matches!(**error, CertificateError::UnknownIssuer { .. })),
-        "{error}"
-    );
-    let mut bent = auth;
+    let mut bent = auth.clone();
     *bent.data.last_mut().unwrap() ^= 1;
-    assert_eq!(verify(&nobody, bent, "peer.example"), Err(IkeError::WrongSignature));
+    [verify(&by, auth, "peer.example"), verify(&by, bent, "peer.example")]
+}
+
+#[test]
+fn names_come_before_the_proof_and_the_proof_before_the_path() {
+    let by = authentication(KeyKind::P256, RsaPadding::Pss, false);
+    let is_unknown = |outcome: &Result<(), IkeError>| {
+        matches!(outcome, Err(IkeError::PeerCertificate(error))
+            if matches!(**error, CertificateError::UnknownIssuer { .. }))
+    };
+    // Nobody here has the name of the certificate's issuer: its signatures are not looked at, be they right or wrong.
+    let outcomes = verdicts(&by, TrustStore::default());
+    assert!(outcomes.iter().all(is_unknown), "{outcomes:?}");
+    // Somebody has, but did not issue it: whoever does not hold the key hears of that first.
+    let twin = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 9));
+    let [right, wrong] = verdicts(&by, TrustStore::new(vec![twin.certificate()], Vec::new()));
+    assert!(
+        matches!(&right, Err(IkeError::PeerCertificate(error))
+            if matches!(**error, CertificateError::BadSignature { .. })),
+        "{right:?}"
+    );
+    assert_eq!(wrong, Err(IkeError::WrongSignature));
 }
 
 #[test]
