@@ -123,7 +123,7 @@ impl Gateway {
             meters: Meters::default(),
             facts: parts.facts,
             forwarding: Arc::new(Forwarding::empty()),
-            endpoint: Endpoint::new(crossgate_ike::config::EndpointConfig::default()),
+            endpoint: Endpoint::new(environment::endpoint_settings(&parts.store)),
             sad: Sad::default(),
             workers: parts.workers,
             fleet: parts.fleet,

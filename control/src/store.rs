@@ -1,8 +1,8 @@
-//! What survives a restart: the configurations that were applied, with who applied each and when, and what was used (`store/usage.rs`). One embedded database (redb), one file that
+//! What survives a restart: the configurations that were applied, with who applied each and when, what was used (`store/usage.rs`), and a secret of the gateway's own (`store/secret.rs`). One embedded database (redb), one file that
 //! only the gateway's user may read; this module alone opens it. A record is on the disk (fsync) when [`Store::record`] returns: whoever is killed
 //! in the middle leaves the history as it was before or as it is after, never half of an entry.
 //!
-//! `reconcile` records, `console::methods` shows and rolls back. Secrets are in it by reference only, as in an exported configuration.
+//! `reconcile` records, `console::methods` shows and rolls back. The operator's secrets are in it by reference only, as in an exported configuration.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use usage::{Amount, Key};
 
+mod secret;
 mod usage;
 
 /// Entries that are kept.
@@ -179,6 +180,7 @@ fn make(path: &Path) -> Result<(), redb::Error> {
     let transaction = made.begin_write()?;
     transaction.open_table(HISTORY)?;
     transaction.open_table(usage::USAGE)?;
+    transaction.open_table(secret::SECRETS)?;
     transaction.commit()?;
     drop(made);
     fs::rename(&new, path)?;

@@ -338,7 +338,7 @@ counters! {
     // ESP inbound.
     EspRunt "esp_runt" Drop Packets "Shorter than ESP header, IV, trailer and ICV." "A broken or hostile sender.";
     EspMisaligned "esp_misaligned" Drop Packets "Ciphertext does not end on a 4-byte boundary (RFC 4303, 2.4), or not with one of the cipher's blocks." "A broken or hostile sender.";
-    EspUnknownSpi "esp_unknown_spi" Drop Packets "No SA has this SPI." "The peer kept an SA that we no longer have: it will notice by dead peer detection.";
+    EspUnknownSpi "esp_unknown_spi" Drop Packets "No SA has this SPI." "The peer kept an SA that we no longer have: it is told so, and will notice at once (RFC 6290) or by dead peer detection.";
     EspWrongEncapsulation "esp_wrong_encapsulation" Drop Packets "ESP in UDP for an SA without it, or the reverse." "The peer and we disagree about a NAT between us.";
     EspReplayed "esp_replayed" Drop Packets "Sequence number seen before." "A duplicating path, or an attacker.";
     EspTooOld "esp_too_old" Drop Packets "Sequence number left of the replay window." "Reordering beyond the window: raise replay_window_packets.";

@@ -157,6 +157,15 @@ pub enum Event {
         /// Where the packet came from.
         remote: SocketAddr,
     },
+    /// An ESP packet for us named an SA that is not here: its sender has kept one that we lost. Unauthenticated, and told a few times a second at most.
+    UnknownSpi {
+        /// What it names.
+        spi: Spi,
+        /// Our address that it came to, and the port; 0 if it did not come in UDP.
+        local: SocketAddr,
+        /// The same of where it came from.
+        remote: SocketAddr,
+    },
     /// A neighbour answered or changed its MAC address: to be passed on to the other workers.
     NeighbourLearned(NeighbourEntry),
     /// A router on the path says that our ESP packets of this size do not fit (RFC 4301, 8.2.1). Unauthenticated: find the SA by

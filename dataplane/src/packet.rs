@@ -83,17 +83,28 @@ impl Sealed {
 
     /// Source address and port, if it came in UDP.
     pub(crate) fn socket(&self) -> Option<SocketAddr> {
-        if !self.in_udp {
-            return None;
-        }
+        if self.in_udp { self.ends().map(|(source, _)| source) } else { None }
+    }
+
+    /// Source and destination; the ports are 0 if it did not come in UDP.
+    pub(crate) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         let data = self.mbuf.data().get(usize::from(self.at)..)?;
         let before = data.get(..usize::from(self.esp_at.checked_sub(self.at)?))?;
-        let port = be16(before.last_chunk::<{ udp::HEADER_BYTES }>()?, 0);
-        let source: IpAddr = match data.first()? >> 4 {
-            4 => Ipv4View::with_checksum_known(data).ok()?.source().into(),
-            _ => IpAddr::from(*data.get(8..24)?.first_chunk::<16>()?),
+        let port = |at| {
+            let udp = before.last_chunk::<{ udp::HEADER_BYTES }>().filter(|_| self.in_udp);
+            udp.map_or(0, |udp| be16(udp, at))
         };
-        Some(SocketAddr::new(source, port))
+        let (source, destination): (IpAddr, IpAddr) = match data.first()? >> 4 {
+            4 => {
+                let view = Ipv4View::with_checksum_known(data).ok()?;
+                (view.source().into(), view.destination().into())
+            }
+            _ => {
+                let address = |at: usize| data.get(at..)?.first_chunk::<16>().copied().map(IpAddr::from);
+                (address(8)?, address(24)?)
+            }
+        };
+        Some((SocketAddr::new(source, port(0)), SocketAddr::new(destination, port(2))))
     }
 }
 

@@ -118,6 +118,8 @@ pub(crate) struct Context {
     pub(crate) handover: Handover,
     pub(crate) workers: NonZeroU8,
     pub(crate) error_limit: TokenBucket,
+    /// For telling control of SPIs that are not here.
+    pub(crate) unknown_limit: TokenBucket,
     pub(crate) reassemblers: Reassemblers,
     /// For packets out of reassembly.
     pub(crate) whole_pool: Mempool,

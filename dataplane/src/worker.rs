@@ -92,6 +92,9 @@ const CLOCK_CYCLES: u64 = 100_000;
 const FLOWS_PER_TUNNEL: u32 = 8;
 /// Packets that one step takes from control's ring: no more than a list holds.
 const INJECTIONS: usize = 32;
+/// Packets of unknown SAs that a worker tells control of, in a second and in one go: enough for every peer to hear of a restart soon.
+const UNKNOWN_SPIS_PER_S: u32 = 100;
+const UNKNOWN_SPIS_AT_ONCE: u32 = 20;
 /// Tunnels looked at for a keepalive, at most once in so many microseconds.
 const KEEPALIVE_TUNNELS: usize = 64;
 const KEEPALIVE_TURN_US: u64 = 1000;
@@ -145,6 +148,7 @@ impl Worker {
             handover: parts.handover,
             workers: parts.workers,
             error_limit: TokenBucket::new(sizes.icmp_errors_per_s, sizes.icmp_errors_per_s / 10 + 1),
+            unknown_limit: TokenBucket::new(UNKNOWN_SPIS_PER_S, UNKNOWN_SPIS_AT_ONCE),
             reassemblers: parts.reassemblers,
             whole_pool: parts.whole_pool,
             fragments_lost: 0,

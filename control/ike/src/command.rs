@@ -35,6 +35,9 @@ impl Endpoint {
             Command::InboundActivity(spi) | Command::FirstInbound(spi) => {
                 self.with_spi(spi, now, env, IkeSa::inbound_activity);
             }
+            Command::UnknownSa { local, remote, spi } => {
+                self.tell_of_unknown_sa((local, remote), spi, now, env);
+            }
             Command::Shutdown => self.shutdown(now, env),
         }
         Ok(())

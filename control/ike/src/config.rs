@@ -10,6 +10,7 @@ use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::endpoint::IKE_PORT;
 use crate::event::{ConnectionId, Encapsulation, Path};
 use crate::identity::Identity;
+use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
 /// Everything about one connection (RFC 4301, 4.4.3: an entry of the peer authorization database with its policies).
@@ -188,6 +189,8 @@ pub struct EndpointConfig {
     pub retry_initial: Duration,
     /// Longest such wait.
     pub retry_maximum: Duration,
+    /// What tokens for quick crash detection are made of (RFC 6290, 5.1): random, and the same after a restart. `None` makes no tokens.
+    pub crash_secret: Option<Arc<Secret<Vec<u8>>>>,
 }
 
 impl Default for EndpointConfig {
@@ -205,6 +208,7 @@ impl Default for EndpointConfig {
             linger: Duration::from_secs(5),
             retry_initial: Duration::from_secs(1),
             retry_maximum: Duration::from_secs(60),
+            crash_secret: None,
         }
     }
 }

@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{ConnectionConfig, EndpointConfig};
+use crate::crash::Limits;
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
 use crate::event::IkeId;
 use crate::sa::IkeSa;
 use crate::status::{ConnectionStatus, Failure, IkeStatus, Phase};
+
+/// Shortest time between two attempts that follow a crash of the peer at once.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
 
 /// A connection while it runs.
 #[derive(Debug)]
@@ -26,20 +30,46 @@ pub(crate) struct Connection {
     pub(crate) failure: Option<Failure>,
     /// Source and destination of the last packet that found no SA.
     pub(crate) trigger: Option<(IpAddr, IpAddr)>,
+    /// What its peers may be told without protection.
+    pub(crate) limits: Limits,
+    /// When it was begun anew at once because its peer had lost an IKE SA.
+    renewed_at: Option<Instant>,
 }
 
 impl Connection {
     pub(crate) fn new(config: ConnectionConfig) -> Self {
         let wanted = config.mode.initiates();
         let config = Arc::new(config);
-        Self { config, ikes: Vec::new(), wanted, attempts: 0, retry_at: None, failure: None, trigger: None }
+        Self {
+            config,
+            ikes: Vec::new(),
+            wanted,
+            attempts: 0,
+            retry_at: None,
+            failure: None,
+            trigger: None,
+            limits: Limits::of_connection(),
+            renewed_at: None,
+        }
     }
 
     /// Whether a peer at `remote` that calls at `local` may be this connection's.
     pub(crate) fn may_answer(&self, local: IpAddr, remote: IpAddr) -> bool {
-        self.config.mode.responds()
-            && self.config.local_address == local
-            && self.config.remote_address.is_none_or(|address| address == remote)
+        self.config.mode.responds() && self.is_between(local, remote)
+    }
+
+    /// Whether a peer at `remote` that talks to `local` may be this connection's, whoever begins.
+    pub(crate) fn is_between(&self, local: IpAddr, remote: IpAddr) -> bool {
+        self.config.local_address == local && self.config.remote_address.is_none_or(|address| address == remote)
+    }
+
+    /// Whether to begin anew without any wait after a crash of the peer: not again and again, whatever the peer does.
+    pub(crate) fn may_renew_at_once(&mut self, now: Instant) -> bool {
+        let may = self.renewed_at.is_none_or(|at| now.saturating_since(at) >= RENEW_EVERY);
+        if may {
+            self.renewed_at = Some(now);
+        }
+        may
     }
 
     /// How long to wait before the next attempt: doubled each time, with a random half so that many peers do not come at once.

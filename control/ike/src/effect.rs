@@ -212,7 +212,8 @@ impl Endpoint {
         let alone = entry.ikes.is_empty();
         let mut retry_at = None;
         if alone && entry.wanted && !self.stopping {
-            retry_at = Some(now + entry.backoff(&settings, env));
+            let at_once = reason == DownReason::PeerRestarted && entry.may_renew_at_once(now);
+            retry_at = Some(if at_once { now } else { now + entry.backoff(&settings, env) });
             entry.retry_at = retry_at;
         }
         if let Some(error) = &error {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::config::{ConfigError, EndpointConfig};
 use crate::connection::Connection;
 use crate::cookie::Cookies;
+use crate::crash::Limits;
 use crate::effect::Effect;
 use crate::environment::{Environment, Instant};
 use crate::event::{ChildId, ConnectionId, Event, IkeId, Input, Output, RemoveReason, Spi};
@@ -45,6 +46,8 @@ pub struct Endpoint {
     /// When the cookies' secret changes; none before the first flood.
     rotate_at: Option<Instant>,
     pub(crate) shared: Shared,
+    /// What may be told without protection.
+    pub(crate) limits: Limits,
     pub(crate) stopping: bool,
 }
 
@@ -97,6 +100,7 @@ impl Endpoint {
             cookies: Cookies::default(),
             rotate_at: None,
             shared: Shared::default(),
+            limits: Limits::of_endpoint(),
             stopping: false,
         }
     }
@@ -200,7 +204,7 @@ impl Endpoint {
         };
         match self.by_spi.get(&ours) {
             Some(id) => self.with_sa(*id, now, env, |sa, cx| sa.on_datagram(arrived, &header, cx)),
-            None => self.cx(now, env).note_from(What::DropUnknownSpi, arrived.remote),
+            None => self.on_unknown_spi(arrived, &header, now, env),
         }
     }
 

@@ -204,6 +204,9 @@ pub enum IkeError {
     /// The peer deleted the IKE SA.
     #[error("the peer deleted the IKE SA")]
     DeletedByPeer,
+    /// The peer does not have the IKE SA any more, and proved it (RFC 6290).
+    #[error("the peer has lost the IKE SA, as after a restart")]
+    PeerRestarted,
     /// The peer may not begin: the connection is InitiatorOnly.
     #[error("the peer began, but this connection is InitiatorOnly")]
     MayNotBegin,
@@ -234,7 +237,8 @@ impl IkeError {
             | Self::Collision
             | Self::ChildNotFound
             | Self::NothingToFollow
-            | Self::DeletedByPeer => Blame::PeerMisbehaved,
+            | Self::DeletedByPeer
+            | Self::PeerRestarted => Blame::PeerMisbehaved,
             Self::NoProposalChosen(_)
             | Self::NoProposalAccepted(_)
             | Self::GroupDispute(_)
@@ -292,7 +296,8 @@ impl IkeError {
             | Self::Expired
             | Self::NoAnswer { .. }
             | Self::NoResult(_)
-            | Self::DeletedByPeer => NotifyType::TEMPORARY_FAILURE,
+            | Self::DeletedByPeer
+            | Self::PeerRestarted => NotifyType::TEMPORARY_FAILURE,
             Self::ChildNotFound => NotifyType::CHILD_SA_NOT_FOUND,
             Self::NothingToFollow => NotifyType::STATE_NOT_FOUND,
             Self::Malformed(_)
@@ -398,6 +403,7 @@ impl IkeError {
                 "none needed: both sides rekeyed at once, it is tried again"
             }
             Self::Reconfigured => "none needed: the peer tries again, under what is configured now",
+            Self::PeerRestarted => "none needed: it is connected anew; look into the peer's log if it restarts often",
             Self::DeletedByPeer => "look into the peer's log for why it deleted the SA",
             Self::MayNotBegin => "set mode to Default or ResponderOnly here, or let only this side begin",
         }

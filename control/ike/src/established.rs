@@ -8,6 +8,7 @@ use crate::child::Child;
 pub(crate) use crate::closing::Closing;
 use crate::config::ConnectionConfig;
 use crate::connection::jittered;
+use crate::crash::{self, Answer, Token};
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
 use crate::event::{ChildId, DownReason, Event, RemoveReason, Spi};
@@ -60,6 +61,12 @@ pub(crate) struct Established {
     pub(crate) undecided: bool,
     /// Policies of which the peer takes a single pair of addresses only (SINGLE_PAIR_REQUIRED).
     pub(crate) single_pairs: BTreeSet<usize>,
+    /// What the peer would prove with that it has lost this IKE SA.
+    pub(crate) token: Option<Token>,
+    /// The same of the IKE SA that replaces this one.
+    pub(crate) next_token: Option<Token>,
+    /// When the peer was asked because somebody said that it has lost a Child SA.
+    pub(crate) doubted_at: Option<Instant>,
     /// Set by an exchange that ends it; [`Established::settle`] carries it out.
     pub(crate) fate: Option<Fate>,
 }
@@ -75,6 +82,8 @@ pub(crate) enum Task {
     /// Delete a pair that the peer made by an answer which we did not take; it was to receive for us under this SPI.
     Disown(Spi),
     RekeyIke,
+    /// Hand the peer our token for this IKE SA (RFC 6290, 4.3).
+    Token,
     Liveness,
 }
 
@@ -85,6 +94,7 @@ pub(crate) enum Pending {
     Ike(IkeRequest),
     DeleteChild(ChildId, RemoveReason),
     Disown(Spi),
+    Token,
     Liveness,
 }
 
@@ -130,6 +140,9 @@ impl Established {
             leaving_for: DownReason::Superseded,
             undecided: false,
             single_pairs: BTreeSet::new(),
+            token: None,
+            next_token: None,
+            doubted_at: None,
             fate: None,
             config,
         }
@@ -145,6 +158,17 @@ impl Established {
             // It will come again once we know which of two rekeys won.
             cx.note(What::DropUnexpected);
             return State::Established(self);
+        }
+        match crash::judge(self.token.as_ref(), self.secured.spis, arrived, header) {
+            Answer::Proven => {
+                cx.note_from(What::PeerRestarted, arrived.remote);
+                return self.gone(DownReason::PeerRestarted, Some(IkeError::PeerRestarted), cx);
+            }
+            Answer::Unproven => {
+                cx.note_from(What::DropToken, arrived.remote);
+                return State::Established(self);
+            }
+            Answer::Other => {}
         }
         match self.secured.receive(arrived, header, cx) {
             Received::Nothing => return State::Established(self),
@@ -212,10 +236,13 @@ impl Established {
         }
         match self.pending.take() {
             Some(Pending::Child(request)) => create_child::on_response(self, request, message, cx),
-            Some(Pending::Ike(request)) => rekey_ike::on_response(self, request, message, cx),
+            Some(Pending::Ike(request)) => {
+                self.next_token = Token::of(message).or(self.next_token.take());
+                rekey_ike::on_response(self, request, message, cx);
+            }
             Some(Pending::DeleteChild(child, reason)) => self.drop_child(child, reason, cx),
             Some(Pending::Disown(spi)) => cx.env.release_spi(spi),
-            Some(Pending::Liveness) | None => {}
+            Some(Pending::Liveness | Pending::Token) | None => {}
         }
     }
 
@@ -265,6 +292,7 @@ impl Established {
             Task::DeleteChild(child, reason) => informational::delete_child(self, child, reason, cx),
             Task::Disown(spi) => informational::disown(self, spi, cx),
             Task::RekeyIke => rekey_ike::begin(self, cx),
+            Task::Token => informational::give_token(self, cx),
             Task::Liveness => {
                 cx.note(What::LivenessAsked);
                 self.pending = Some(Pending::Liveness);
@@ -326,7 +354,7 @@ impl Established {
             Some(Pending::Child(request)) => request.stage(),
             Some(Pending::Ike(_)) => Stage::RekeyIke,
             Some(Pending::DeleteChild(..) | Pending::Disown(_)) => Stage::Delete,
-            Some(Pending::Liveness) | None => Stage::Liveness,
+            Some(Pending::Liveness | Pending::Token) | None => Stage::Liveness,
         }
     }
 }
@@ -345,7 +373,7 @@ impl Pending {
         match self {
             Self::Child(request) => request.serial,
             Self::Ike(request) => request.serial(),
-            Self::DeleteChild(..) | Self::Disown(_) | Self::Liveness => None,
+            Self::DeleteChild(..) | Self::Disown(_) | Self::Token | Self::Liveness => None,
         }
     }
 }

@@ -103,6 +103,15 @@ pub enum Command {
     InboundActivity(Spi),
     /// The data plane: the first packet was authenticated on this inbound SPI; the peer uses the new SA, so may we.
     FirstInbound(Spi),
+    /// The data plane: an ESP packet to `local` from `remote` (with the ports of IKE if it came without UDP) names an SA that is not there.
+    UnknownSa {
+        /// Where it came to.
+        local: SocketAddr,
+        /// Where it came from.
+        remote: SocketAddr,
+        /// What it names.
+        spi: Spi,
+    },
     /// Deletes every IKE SA at its peer and initiates nothing more. Done when [`crate::Endpoint::is_idle`], or when the caller loses patience.
     Shutdown,
 }
@@ -336,6 +345,8 @@ pub enum DownReason {
     DeletedByUs,
     /// The peer did not answer.
     PeerDead,
+    /// The peer proved that it has lost the IKE SA (RFC 6290).
+    PeerRestarted,
     /// The peer started anew and said so (INITIAL_CONTACT, RFC 7296, 2.4), or a newer IKE SA with the same peer took over.
     Superseded,
     /// It reached its hard lifetime.

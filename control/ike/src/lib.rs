@@ -38,10 +38,12 @@ pub mod sim;
 
 pub mod status;
 
+mod allowance;
 mod child;
 mod closing;
 mod command;
 mod connection;
+mod crash;
 mod effect;
 mod endpoint;
 mod established;

@@ -108,6 +108,14 @@ catalogue! {
     Retransmit Debug "no answer yet: sent the request again";
     /// The answer to a repeated request is sent again.
     AnswerRepeated Debug "the peer repeated its request: sent the same answer again";
+    /// A peer lost the IKE SA.
+    PeerRestarted Info "the peer proved that it has lost the IKE SA, as after a restart (RFC 6290): beginning anew";
+    /// We lost an IKE SA.
+    TokenPresented Info "a peer sent for an IKE SA that is not here: told it so, with the token that proves it (RFC 6290)";
+    /// We lost a Child SA.
+    InvalidSpiTold Debug "a peer sends ESP under an SA that is not here: told it so (INVALID_SPI), without proof";
+    /// Somebody says that the peer lost a Child SA.
+    PeerDoubted Debug "somebody says that the peer has lost a Child SA (INVALID_SPI): asking the peer";
     /// Silence: asking.
     LivenessAsked Debug "asked the peer whether it is alive";
     /// An IKE SA is gone.
@@ -124,6 +132,8 @@ catalogue! {
     DropUnknownSpi Debug "dropped a message for an unknown IKE SA";
     /// A message that does not authenticate.
     DropUnauthentic Debug "dropped a message that does not authenticate";
+    /// An unprotected INVALID_IKE_SPI.
+    DropToken Debug "dropped an unprotected message that the peer has lost the IKE SA: without a token, or with a wrong one";
     /// A message outside the window.
     DropMessageId Debug "dropped a message with a message ID outside the window";
     /// A message that does not fit the state.

@@ -145,7 +145,7 @@ impl IkeSa {
         self.note_awaited(cx);
     }
 
-    fn established(&mut self, cx: &mut Cx<'_>, act: impl FnOnce(&mut Established, &mut Cx<'_>)) {
+    pub(crate) fn established(&mut self, cx: &mut Cx<'_>, act: impl FnOnce(&mut Established, &mut Cx<'_>)) {
         self.step(cx, |state, cx| match state {
             State::Established(mut state) => {
                 act(&mut state, cx);

@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::environment::Instant;
 use crate::event::{Command, ConnectionId, Event, Input, Output};
 use crate::identity::Identity;
+use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
 mod link;
@@ -45,6 +46,8 @@ pub struct Side {
     pub alive: bool,
     /// What it reported, in order, without notices.
     pub events: Vec<String>,
+    /// What its endpoint was made with.
+    pub settings: EndpointConfig,
 }
 
 /// Two endpoints and what is between them.
@@ -129,12 +132,17 @@ impl Pair {
     /// Two endpoints without connections.
     #[must_use]
     pub fn new(seed: u64, link: Link, settings: &EndpointConfig) -> Self {
-        let side = |index: u64| Side {
-            endpoint: Endpoint::new(settings.clone()),
-            plane: Plane::new(seed.wrapping_mul(2).wrapping_add(index)),
-            address: connection(usize::from(index == 1)).local_address,
-            alive: true,
-            events: Vec::new(),
+        let side = |index: u8| {
+            let crash_secret = Some(Arc::new(Secret::from([index; 32].as_slice())));
+            let settings = EndpointConfig { crash_secret, ..settings.clone() };
+            Side {
+                endpoint: Endpoint::new(settings.clone()),
+                plane: Plane::new(seed.wrapping_mul(2).wrapping_add(index.into())),
+                address: connection(usize::from(index)).local_address,
+                alive: true,
+                events: Vec::new(),
+                settings,
+            }
         };
         Self {
             sides: [side(0), side(1)],
@@ -164,6 +172,15 @@ impl Pair {
         }
         pair.run_until_idle();
         pair
+    }
+
+    /// One side crashes, and is there again at once: without any SA or connection, and with the secret that it had.
+    pub fn restart(&mut self, index: usize) {
+        self.log(format!("{index} restarts"));
+        let side = &mut self.sides[index];
+        side.endpoint = Endpoint::new(side.settings.clone());
+        self.serial += 1;
+        side.plane = Plane::new(self.serial ^ 0xdead);
     }
 
     /// Hands a command to one side.

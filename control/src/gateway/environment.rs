@@ -1,13 +1,18 @@
-//! What the IKE core is handed: randomness of the operating system and inbound SPIs of the data plane.
+//! What the IKE core is handed: randomness of the operating system, inbound SPIs of the data plane, a secret that survives a restart.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crossgate_dataplane::spi::{Spi, SpiAllocator};
+use crossgate_ike::EndpointConfig;
 use crossgate_ike::environment::Environment;
 use crossgate_ike::event::{ConnectionId, Spi as IkeSpi};
+use crossgate_ike::secret::Secret;
 use crossgate_pki::UnixTime;
+use zeroize::Zeroizing;
 
 use crate::clock::unix_seconds;
+use crate::store::{Store, StoreError};
 use crate::workers::{Ticket, Workers};
 
 /// Randomness and SPIs.
@@ -54,6 +59,27 @@ impl Environment for Surroundings {
         if let Some(spi) = Spi::new(spi.0) {
             self.spis.release(spi);
         }
+    }
+}
+
+/// What holds for every connection. Without a store, tokens for quick crash detection are made of a secret that ends with this run: peers hear by them of
+/// IKE SAs that are gone, but not of a restart.
+pub(super) fn endpoint_settings(store: &Result<Store, StoreError>) -> EndpointConfig {
+    let kept = store.as_ref().ok().map(|store| store.crash_secret(fill));
+    let secret = match kept {
+        Some(Ok(secret)) => secret,
+        failed => {
+            if let Some(Err(error)) = failed {
+                tracing::error!("{error}: peers will notice a restart late; {}", error.remedy());
+            }
+            let mut secret = Zeroizing::new([0; 32]);
+            fill(secret.as_mut_slice());
+            secret
+        }
+    };
+    EndpointConfig {
+        crash_secret: Some(Arc::new(Secret::from(secret.as_slice()))),
+        ..EndpointConfig::default()
     }
 }
 

@@ -1,12 +1,14 @@
 //! What workers tell, and what becomes of it.
 
+use std::net::SocketAddr;
+
 use crossgate_dataplane::message::{Command as ToWorker, Event, NeighbourEntry, Punt};
 use crossgate_dataplane::pmtu::TooBig;
 use crossgate_dataplane::sa::{Direction, Expiry};
 use crossgate_dataplane::spi::Spi;
-use crossgate_ike::Command;
 use crossgate_ike::config::Mode;
 use crossgate_ike::event::{ConnectionId, Input, Path, Spi as IkeSpi};
+use crossgate_ike::{Command, IKE_PORT};
 
 use super::Gateway;
 use crate::reconcile::connections::mode;
@@ -42,6 +44,13 @@ impl Gateway {
                     tracing::info!(connection, %remote, "the peer's ESP comes from elsewhere: following it");
                     self.sad.relocate(child, path, &mut self.workers);
                 }
+            }
+            Event::UnknownSpi { spi, local, remote } => {
+                // Outside UDP there are no ports: IKE's are where the peer hears.
+                let at =
+                    |end: SocketAddr| if end.port() == 0 { SocketAddr::new(end.ip(), IKE_PORT) } else { end };
+                let (local, remote, spi) = (at(local), at(remote), IkeSpi(spi.get()));
+                self.command(Command::UnknownSa { local, remote, spi });
             }
             Event::NeighbourLearned(entry) => self.on_neighbour(worker, entry),
             Event::PathTooBig(message) => self.on_path_too_big(&message),

@@ -159,6 +159,7 @@ fn find(sealed: &mut Batch<Sealed>, opening: &mut Batch<Opening>, inbound: &mut 
         }
         let sa = inbound.get_mut(spi.slot().index()).and_then(Option::as_mut).filter(|sa| sa.spi == spi);
         let Some(sa) = sa else {
+            tell_unknown(spi, &packet, cx);
             discard(packet.mbuf, Counter::EspUnknownSpi, &mut cx.counters);
             continue;
         };
@@ -170,6 +171,16 @@ fn find(sealed: &mut Batch<Sealed>, opening: &mut Batch<Opening>, inbound: &mut 
             }
             Err(reason) => discard(packet.mbuf, reason, &mut cx.counters),
         }
+    }
+}
+
+/// Tells control of a peer that has kept an SA which is not here, but not of every packet.
+#[cold]
+fn tell_unknown(spi: Spi, packet: &Sealed, cx: &mut Context) {
+    if cx.unknown_limit.take(cx.now_us)
+        && let Some((remote, local)) = packet.ends()
+    {
+        cx.tell(Event::UnknownSpi { spi, local, remote });
     }
 }
 

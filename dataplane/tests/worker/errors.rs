@@ -82,6 +82,37 @@ fn peer_that_moved_is_reported_once_a_second() {
 }
 
 #[test]
+fn packets_of_an_unknown_sa_are_told_a_few_times_a_second() {
+    for (in_udp, outer_v6) in [(false, false), (true, false), (false, true), (true, true)] {
+        let [mut one, mut two] = pair(&Options { in_udp, outer_v6, ..Options::default() });
+        let mut told = Vec::new();
+        for _ in 0..40 {
+            one.arrive(LAN, &frame(OURS[LAN], HOST, &across(Site(1), false, 64, 1, 100)));
+            one.run();
+            for esp in one.sent(WAN) {
+                let mut esp = forwarded(esp);
+                let esp_at = 14 + if outer_v6 { 40 } else { 20 } + if in_udp { 8 } else { 0 };
+                esp[esp_at + 3] ^= 0xff;
+                two.arrive(WAN, &esp);
+            }
+            two.run();
+            told.extend(two.events().into_iter().filter_map(|event| match event {
+                Event::UnknownSpi { spi, local, remote } => Some((spi, local, remote)),
+                _ => None,
+            }));
+        }
+        let port = if in_udp { 4500 } else { 0 };
+        let at = |site: u8| std::net::SocketAddr::new(Site(site).public(outer_v6), port);
+        let named = spi(Site(2), 0).get() ^ 0xff;
+        assert_eq!(told.len(), 20, "{told:?}");
+        assert!(told.iter().all(|told| (told.0.get(), told.1, told.2) == (named, at(2), at(1))), "{told:?}");
+        assert!(two.moved().contains(&(EspUnknownSpi, 40)), "{in_udp} {outer_v6}");
+        one.finish();
+        two.finish();
+    }
+}
+
+#[test]
 fn silent_sa_behind_a_nat_keeps_its_mapping_alive() {
     for outer_v6 in [false, true] {
         let keepalive = Some(std::time::Duration::from_secs(20));

@@ -1,8 +1,9 @@
-//! INFORMATIONAL (RFC 7296, 1.4, 2.25): deletes, liveness, late errors, in both roles.
+//! INFORMATIONAL (RFC 7296, 1.4, 2.25): deletes, liveness, tokens, late errors, in both roles.
 
 use std::time::Duration;
 
 use crate::child::Phase;
+use crate::crash::{self, Token};
 use crate::error::IkeError;
 use crate::established::{Established, Fate, Pending, Task};
 use crate::event::{ChildId, DownReason, RemoveReason, Spi};
@@ -14,6 +15,9 @@ const REPLACE_WAIT: Duration = Duration::from_secs(1);
 
 /// The peer deletes, asks whether we live, or tells of an error.
 pub(crate) fn on_request(state: &mut Established, message: &Message, cx: &mut Cx<'_>) {
+    if let Some(token) = Token::of(message) {
+        state.token = Some(token);
+    }
     let refused = message.notify(NotifyType::AUTHENTICATION_FAILED).is_some();
     if refused || message.deletes().any(|delete| *delete == Delete::IkeSa) {
         state.secured.answer(ExchangeType::INFORMATIONAL, Vec::new(), cx);
@@ -66,6 +70,14 @@ fn on_child_deleted(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Optio
         state.want_later(Task::NewChild { policy }, REPLACE_WAIT, cx);
     }
     (!crossed).then_some(inbound)
+}
+
+/// Hands the peer our token for an IKE SA that came out of our rekey (RFC 6290, 4.3): the request was on its way before there was anything to make it of.
+pub(crate) fn give_token(state: &mut Established, cx: &mut Cx<'_>) {
+    if let Some(token) = crash::token_for(cx.settings, state.secured.spis) {
+        state.pending = Some(Pending::Token);
+        state.secured.request(ExchangeType::INFORMATIONAL, vec![token], cx);
+    }
 }
 
 /// Deletes at the peer the pair that it made by an answer which we did not take.

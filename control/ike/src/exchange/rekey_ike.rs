@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::crash::Token;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::Nonces;
 use crate::crypto::suite::{IkeChoice, accept_ike_mixed, offer_ike};
@@ -293,7 +294,8 @@ fn complete(
         cx.note(What::Collision);
         cx.effect(Effect::Lost(rival.ike));
     }
-    hand_over(state, id, own_spi, fresh, cx);
+    let token = state.next_token.take();
+    hand_over(state, id, own_spi, fresh, (token, Some(Task::Token)), cx);
     state.fate = Some(Fate::Close(DownReason::Rekeyed, None));
 }
 
@@ -320,12 +322,23 @@ fn successor(
     secured
 }
 
-/// The new IKE SA gets everything that the old one had to do and to keep.
-fn hand_over(state: &mut Established, id: IkeId, local_spi: IkeSpi, fresh: Secured, cx: &mut Cx<'_>) {
+/// The new IKE SA gets everything that the old one had to do and to keep; what comes with it is the peer's token for it, and what it has to do first.
+fn hand_over(
+    state: &mut Established,
+    id: IkeId,
+    local_spi: IkeSpi,
+    fresh: Secured,
+    (token, first): (Option<Token>, Option<Task>),
+    cx: &mut Cx<'_>,
+) {
     let mut next = Established::new(fresh, Arc::clone(&state.config), state.peer.clone(), cx);
     next.children = std::mem::take(&mut state.children);
     next.tasks = std::mem::take(&mut state.tasks);
-    next.tasks.retain(|task| !matches!(task, Task::RekeyIke | Task::Liveness));
+    next.tasks.retain(|task| !matches!(task, Task::RekeyIke | Task::Liveness | Task::Token));
+    if let Some(first) = first {
+        next.tasks.push_front(first);
+    }
+    next.token = token;
     next.later = std::mem::take(&mut state.later);
     next.later.retain(|(_, task)| *task != Task::RekeyIke);
     next.single_pairs = std::mem::take(&mut state.single_pairs);

@@ -110,6 +110,7 @@ impl Pair {
                 } else {
                     self.lost += 1;
                     self.log(format!("{to} has no inbound SA {spi}"));
+                    self.input(to, Input::Command(Command::UnknownSa { local, remote, spi }));
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::auth::certificate::{self, Sign, Verify};
 use crate::auth::{AuthVerified, Authentication, Ppk, PpkError, Proof, ppk, psk};
 use crate::child::{Agreed, Offer};
 use crate::config::ConnectionConfig;
+use crate::crash::{self, Token};
 use crate::crypto::suite::{accept_esp, esp_proposals};
 use crate::error::{IkeError, Stage};
 use crate::established::{Closing, Task, error_payload};
@@ -195,6 +196,7 @@ impl AuthSent {
         payloads.push(Payload::SecurityAssociation(proposals));
         payloads.push(Payload::TsInitiator(selectors(&child.local_selectors)));
         payloads.push(Payload::TsResponder(selectors(&child.remote_selectors)));
+        payloads.extend(crash::token_for(cx.settings, self.secured.spis));
         self.secured.request(ExchangeType::IKE_AUTH, payloads, cx);
         State::AuthSent(Box::new(self))
     }
@@ -325,6 +327,7 @@ impl AuthSent {
         }
         let current = current(Arc::clone(&config), cx);
         let mut state = establish(secured, config, peer, proof, false, cx);
+        state.token = Token::of(message);
         match agree_as_initiator(&state.config, spi, message) {
             Ok(agreed) => install(&mut state, agreed, &transcript, cx),
             Err(error) => {

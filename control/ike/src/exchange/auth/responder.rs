@@ -9,6 +9,7 @@ use crate::auth::ppk::{self, Use};
 use crate::auth::{AuthVerified, Authentication, psk};
 use crate::child::{Agreed, choose_policy};
 use crate::config::ConnectionConfig;
+use crate::crash::{self, Token};
 use crate::crypto::suite::choose_esp;
 use crate::effect::Effect;
 use crate::environment::Instant;
@@ -269,6 +270,7 @@ impl AuthAwaited {
         let peer = Identity::from_wire(id);
         let initial_contact = message.notify(NotifyType::INITIAL_CONTACT).is_some();
         let mut state = establish(secured, config, peer, proof, initial_contact, cx);
+        state.token = Token::of(message);
         let mut payloads = vec![Payload::IdResponder(state.config.local_id.to_wire())];
         if let Some(by) = state.config.authentication.certificate() {
             payloads.extend(certificate::chain(by, &Offer::of(message).authorities));
@@ -277,6 +279,7 @@ impl AuthAwaited {
         if is_mixed {
             payloads.push(Payload::Notify(Notify::new(NotifyType::PPK_IDENTITY, Vec::new())));
         }
+        payloads.extend(crash::token_for(cx.settings, state.secured.spis));
         if is_childless(message) {
             // The peer asks for its Child SAs by CREATE_CHILD_SA, the first one, too; should it not, we do.
             cx.note(What::Childless);

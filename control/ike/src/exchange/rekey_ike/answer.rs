@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{EXCHANGE, IkeRequest, Rival, Secrets, Step, adopt, hand_over, successor};
+use crate::crash;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::Nonces;
 use crate::crypto::suite::{IkeChoice, choose_ike_mixed};
@@ -78,7 +79,8 @@ pub(crate) fn on_computed_answer(
     let ke = |group: Group, public| Payload::KeyExchange(KeyExchangeData { group: group.id(), public });
     if let (Some(first), Some(method)) = (&first, choice.additional) {
         commit(state, &choice, spis, &nonces, (first, Some(&shared)), cx);
-        return state.secured.answer(exchange, vec![ke(method, public)], cx);
+        let payloads = std::iter::once(ke(method, public)).chain(crash::token_for(cx.settings, spis));
+        return state.secured.answer(exchange, payloads.collect(), cx);
     }
     let proposal = Proposal { spi: spis.1.to_bytes().to_vec(), ..choice.proposal.clone() };
     let mut payloads = vec![
@@ -88,6 +90,7 @@ pub(crate) fn on_computed_answer(
     ];
     if choice.additional.is_none() {
         commit(state, &choice, spis, &nonces, (&shared, None), cx);
+        payloads.extend(crash::token_for(cx.settings, spis));
     } else if followup::is_under_way(state) {
         // Ours was answered while this was computed, and is further.
         return state.refuse(exchange, &IkeError::Collision, cx);
@@ -117,7 +120,7 @@ fn commit(
         state.rival = Some(Rival { ike: id, lowest: lowest(&nonces.0, &nonces.1) });
         adopt(state, id, spis.1, State::Established(Box::new(next)), cx);
     } else {
-        hand_over(state, id, spis.1, fresh, cx);
+        hand_over(state, id, spis.1, fresh, (None, None), cx);
         state.await_delete(cx);
         state.leaving_for = DownReason::Rekeyed;
     }
