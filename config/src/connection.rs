@@ -332,14 +332,15 @@ fn local_address(
 ) -> Option<IpAddr> {
     let (gateway, peer, place) = (found.gateway?, found.peer?, place?);
     let is_here = matches!(remote, Some(Remote::Gateway { reference: RemoteGateway::Named(_), .. }));
-    let PeerAddress::At(remote) = peer.address else { return gateway.public_addresses.first().copied() };
+    // A name may lead to either family: ours decides.
+    let Some(remote) = peer.addresses().next() else { return gateway.public_addresses.first().copied() };
     let local = gateway.public_addresses.iter().find(|local| local.is_ipv4() == remote.is_ipv4()).copied();
     if local.is_none() && !gateway.public_addresses.is_empty() {
         let problem =
             format!("the gateway \"{}\" has no public address of the family of {remote}", gateway.name);
         report.error(place, problem, "add one to public_addresses, or take another address of the peer");
     } else if ports.is_complete() && !is_here {
-        reachable(remote, place, ports, report);
+        peer.addresses().for_each(|remote| reachable(remote, place, ports, report));
     }
     local
 }
@@ -358,7 +359,7 @@ fn reachable(remote: IpAddr, place: &Place, ports: &Shelf<Port>, report: &mut Re
     }
 }
 
-/// How both sides call themselves: as the file says, else by our certificate's subject, else by their addresses.
+/// How both sides call themselves: as the file says, else by our certificate's subject, else by their addresses or names.
 fn identities(
     section: &mut Section<'_>,
     local: Option<IpAddr>,
@@ -366,9 +367,13 @@ fn identities(
     authentication: Option<&Authentication>,
     report: &mut Report<'_>,
 ) -> (Option<Identity>, Option<Identity>) {
-    let nameless = peer.filter(|peer| peer.address == PeerAddress::Any && !section.has("remote_id"));
-    if let Some(peer) = nameless {
-        let problem = format!("the key remote_id is missing: \"{}\" may call from anywhere", peer.name);
+    let nameless = peer.filter(|_| !section.has("remote_id")).and_then(|peer| match peer.address {
+        PeerAddress::Any => Some((peer, "may call from anywhere")),
+        PeerAddress::At(_) if !peer.backup_addresses.is_empty() => Some((peer, "has several addresses")),
+        _ => None,
+    });
+    if let Some((peer, why)) = nameless {
+        let problem = format!("the key remote_id is missing: \"{}\" {why}", peer.name);
         report.error(
             &section.place_of("remote_id"),
             problem,
@@ -377,8 +382,9 @@ fn identities(
     }
     let local_id = section.optional::<Identity>("local_id", report);
     let remote_id = section.optional::<Identity>("remote_id", report).map(|found| found.value);
-    let remote = peer.and_then(|peer| match peer.address {
-        PeerAddress::At(address) => Some(Identity::from(address)),
+    let remote = peer.and_then(|peer| match &peer.address {
+        PeerAddress::At(address) => Some(Identity::from(*address)),
+        PeerAddress::Named(name) => Some(Identity::Fqdn(name.clone())),
         PeerAddress::Any => None,
     });
     let local_id = authentication::local_identity(

@@ -11,7 +11,6 @@ use toml::Value;
 use crate::authentication::Authentication;
 use crate::choice::Choice;
 use crate::connection::MssClamp;
-use crate::local_network_gateway::PeerAddress;
 use crate::policy::{IkeProposal, Policy};
 use crate::port::Device;
 use crate::prefix::{InterfaceAddress, StaticRoute};
@@ -216,11 +215,10 @@ fn nat_rule(rule: &NatRule) -> Resource {
 
 fn peer(peer: &LocalNetworkGateway) -> Resource {
     let mut settings = Settings(Vec::new());
-    let address = match peer.address {
-        PeerAddress::At(address) => address.to_string(),
-        PeerAddress::Any => "any".to_owned(),
-    };
-    settings.put("address", address);
+    settings.put("address", text(&peer.address));
+    if !peer.backup_addresses.is_empty() {
+        settings.put("backup_addresses", texts(&peer.backup_addresses));
+    }
     settings.put("prefixes", texts(&peer.prefixes));
     settings.of(Kind::LocalNetworkGateway, &peer.name)
 }

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 
 use crate::choice::Choice;
 use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity};
-use crate::{Config, Connection, ConnectionMode, Identity, Name, PeerAddress, Policy, Ppk};
+use crate::{Config, Connection, ConnectionMode, Identity, Name, Policy, Ppk};
 
 /// A system that can be the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -176,7 +176,7 @@ struct Far<'a> {
     policy: &'a Policy,
     /// The connection's name, of letters, digits, `-` and `_`.
     name: String,
-    /// The other side's address; `None` if it may be anywhere.
+    /// The other side's address; `None` if it may be anywhere, or at several.
     local: Option<IpAddr>,
     /// Ours.
     remote: IpAddr,
@@ -205,10 +205,7 @@ impl<'a> Far<'a> {
             connection,
             policy: &connection.policy,
             name: connection.name.as_str().chars().map(plain).collect(),
-            local: match peer.address {
-                PeerAddress::At(address) => Some(address),
-                PeerAddress::Any => None,
-            },
+            local: peer.address.address().filter(|_| peer.backup_addresses.is_empty()),
             remote: connection.local_address,
             local_id: &connection.remote_id,
             remote_id: &connection.local_id,

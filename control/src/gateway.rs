@@ -33,6 +33,7 @@ use crate::identifiers::Identifiers;
 use crate::meters::Meters;
 use crate::pool::Pool;
 use crate::reconcile::{PortFacts, forwarding};
+use crate::resolver::Resolver;
 use crate::sad::Sad;
 use crate::store::{Store, StoreError};
 use crate::tunnels::Tunnels;
@@ -67,6 +68,8 @@ pub struct Parts {
     pub kernel: Kernel,
     /// The slow maths' threads.
     pub pool: Pool,
+    /// Who looks names up.
+    pub resolver: Resolver,
     /// The kept log.
     pub journal: Journal,
     /// What survives a restart, or why there is nothing that could hold it.
@@ -101,6 +104,7 @@ pub struct Gateway {
     surroundings: Surroundings,
     outbox: Outbox,
     pool: Pool,
+    resolver: Resolver,
     activity_at: Instant,
     stages_until: Option<Instant>,
     last_barrier: Option<Ticket>,
@@ -137,6 +141,7 @@ impl Gateway {
             surroundings: Surroundings::new(parts.sa_slots),
             outbox: Outbox::default(),
             pool: parts.pool,
+            resolver: parts.resolver,
             activity_at: now + ACTIVITY_EVERY,
             stages_until: None,
             last_barrier: None,
@@ -155,6 +160,10 @@ impl Gateway {
         while let Some(result) = self.pool.poll() {
             busy = true;
             self.tell_core(Input::Computed(result));
+        }
+        while let Some(resolution) = self.resolver.poll() {
+            busy = true;
+            self.tell_core(Input::Resolved(resolution));
         }
         let now = self.clock.now();
         if self.endpoint.poll_timeout().is_some_and(|at| at <= now) {

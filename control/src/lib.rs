@@ -19,6 +19,7 @@ pub mod meters;
 pub mod pool;
 pub mod reactor;
 pub mod reconcile;
+pub mod resolver;
 pub mod sad;
 pub mod store;
 pub mod tunnels;

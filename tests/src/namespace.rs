@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Where iproute2 keeps the namespaces that have a name.
 const NAMED: &str = "/run/netns";
+/// Where iproute2 looks for files that programs in a namespace see in the place of those in `/etc`.
+const FILES: &str = "/etc/netns";
 /// The start of every name that this lab gives.
 const PREFIX: &str = "crossgate-lab";
 
@@ -103,6 +105,14 @@ impl Namespace {
             <[u8; 6]>::try_from(bytes).ok()
         });
         found.ok_or_else(|| Failure::Untrue(format!("{device} has no MAC address: {text}")))
+    }
+
+    /// Has programs that start in this namespace from now on know these names only, as `/etc/hosts` has them. Another text counts at once.
+    pub fn hosts(&self, text: &str) -> Result<()> {
+        let folder = Path::new(FILES).join(&self.name);
+        let path = folder.join("hosts");
+        // Written in place: programs that run have this very file in the place of theirs (ip-netns(8)).
+        fs::create_dir_all(&folder).and_then(|()| fs::write(&path, text)).tried(|| path.display().to_string())
     }
 
     /// A command that will run in this namespace.
@@ -203,4 +213,5 @@ fn remove(name: &str) {
         }
     }
     let _ = ip(&["netns", "del", name]);
+    let _ = fs::remove_dir_all(Path::new(FILES).join(name));
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::identity::Identity;
-use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
+use crate::local_network_gateway::LocalNetworkGateway;
 use crate::name::Name;
 use crate::network::VirtualNetwork;
 use crate::prefix::taken_by;
@@ -93,11 +93,9 @@ impl Rules {
         place: &Place,
         report: &mut Report<'_>,
     ) {
-        let remote = match peer.address {
-            PeerAddress::At(address) => Some(address),
-            PeerAddress::Any => None,
-        };
-        if let Some(other) = self.peers.get(&(local, remote, remote_id.clone())) {
+        // Who is known by a name may call from anywhere, too.
+        let keys: Vec<_> = peer.places().map(|place| (local, place.address(), remote_id.clone())).collect();
+        if let Some(other) = keys.iter().find_map(|key| self.peers.get(key)) {
             let problem = format!(
                 "the peer cannot be told from that of \"{other}\": same addresses, same identity {remote_id}"
             );
@@ -107,7 +105,7 @@ impl Rules {
                 "give each peer a remote_id of its own, or leave one connection out",
             );
         } else {
-            self.peers.insert((local, remote, remote_id.clone()), name.clone());
+            self.peers.extend(keys.into_iter().map(|key| (key, name.clone())));
         }
     }
 }

@@ -132,7 +132,7 @@ fn remote(
     let described = match &reference {
         RemoteGateway::At(address) => {
             let (name, address) = (name?.value.clone(), PeerAddress::At(*address));
-            LocalNetworkGateway { name, address, prefixes: Vec::new() }
+            LocalNetworkGateway { name, address, backup_addresses: Vec::new(), prefixes: Vec::new() }
         }
         RemoteGateway::Named(name) => {
             let found = Located { value: name.clone(), place: place.clone() };
@@ -184,6 +184,7 @@ fn named(
     Some(LocalNetworkGateway {
         name: other.name.clone(),
         address: PeerAddress::At(address),
+        backup_addresses: Vec::new(),
         prefixes: network.address_space.clone(),
     })
 }

@@ -4,6 +4,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::draft::{Connection, Draft, End, Gateway, Network, Peer, plain, shown};
 use super::{ImportError, Imported};
+use crate::PeerAddress;
 
 pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
     // No DTD: entities that grow without bound cannot be declared.
@@ -39,7 +40,7 @@ fn local_site(site: Node<'_, '_>, draft: &mut Draft) {
     let place = format!("LocalNetworkSite[{}]", shown(called));
     let prefixes = prefixes(site, &place, draft);
     let text = child(site, "VPNGatewayAddress").and_then(|node| node.text()).unwrap_or_default().trim();
-    let address = text.parse().ok();
+    let address = text.parse().ok().map(PeerAddress::At);
     if address.is_none() {
         let problem = format!("{} is not the address of a peer", shown(text));
         draft.leave_out(

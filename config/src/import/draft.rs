@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Imported, LeftOut};
-use crate::Name;
+use crate::{Name, PeerAddress};
 
 /// What has been taken over so far.
 #[derive(Default)]
@@ -45,7 +45,7 @@ pub(super) struct NatRule {
 
 pub(super) struct Peer {
     pub(super) name: String,
-    pub(super) address: Option<IpAddr>,
+    pub(super) address: Option<PeerAddress>,
     pub(super) prefixes: Vec<IpNet>,
 }
 
@@ -275,8 +275,10 @@ fn nat_rule(rule: &NatRule, text: &mut String) {
 
 fn peer(peer: &Peer, text: &mut String) {
     write(text, format!("[[local_network_gateway]]\nname = \"{}\"\n", peer.name));
-    let address =
-        peer.address.map_or_else(|| "\"any\" # CHANGE".to_owned(), |address| format!("\"{address}\""));
+    let address = peer
+        .address
+        .as_ref()
+        .map_or_else(|| "\"any\" # CHANGE".to_owned(), |address| format!("\"{address}\""));
     write(text, format!("address = {address}\nprefixes = {}\n\n", list(&peer.prefixes)));
 }
 

@@ -9,6 +9,7 @@ use super::draft::{Connection, Draft, End, Gateway, Peer, plain, quoted, shown};
 use super::expression::Scope;
 use super::policy::{self, unresolved};
 use super::{ImportError, Imported};
+use crate::PeerAddress;
 
 mod nat;
 
@@ -172,14 +173,14 @@ impl One<'_> {
         let space = self.get("localNetworkAddressSpace").and_then(|space| space.get("addressPrefixes"));
         let texts = self.texts(space, &format!("{place}.localNetworkAddressSpace"), draft);
         let prefixes = draft.prefixes(&place, texts.iter().map(String::as_str));
-        let address = self.text("gatewayIpAddress").and_then(|text| text.parse().ok());
-        if let Some(fqdn) = self.text("fqdn") {
-            let problem = format!("peers by name ({}) are not supported by this version", shown(&fqdn));
-            draft.leave_out(
-                format!("{place}.fqdn"),
-                problem,
-                "write its address, or \"any\" with the connection's remote_id",
-            );
+        let mut address =
+            self.text("gatewayIpAddress").and_then(|text| text.parse().ok()).map(PeerAddress::At);
+        if let Some(fqdn) = self.text("fqdn").filter(|_| address.is_none()) {
+            address = PeerAddress::named(&fqdn);
+            if address.is_none() {
+                let problem = format!("{} is no name of a host", shown(&fqdn));
+                draft.leave_out(format!("{place}.fqdn"), problem, "write the peer's address or name in");
+            }
         } else if address.is_none() {
             draft.leave_out(
                 format!("{place}.gatewayIpAddress"),

@@ -37,7 +37,8 @@ mod tests {
     fn a_burst_passes_then_the_rate() {
         let at = |ms: u64| Instant::from_epoch(Duration::from_millis(1_000_000 + ms));
         let mut allowance = Allowance::new(Duration::from_millis(100), 3);
-        let granted = |allowance: &mut Allowance, ms: u64| (0..100).filter(|_| allowance.take(at(ms))).count();
+        let granted =
+            |allowance: &mut Allowance, ms: u64| (0..100).filter(|_| allowance.take(at(ms))).count();
         assert_eq!(granted(&mut allowance, 0), 3);
         assert_eq!(granted(&mut allowance, 99), 0);
         assert_eq!(granted(&mut allowance, 100), 1);

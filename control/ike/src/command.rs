@@ -7,7 +7,7 @@ use crate::connection::Connection;
 use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::event::{ChildId, Command, ConnectionId, DownReason, IkeId, Spi};
-use crate::exchange::init;
+use crate::place::Search;
 use crate::sa::{Cx, IkeSa};
 
 impl Endpoint {
@@ -60,7 +60,8 @@ impl Endpoint {
             }
             return Ok(());
         };
-        let same = connection.config.same_ike(&config);
+        let is_there = connection.search.change(&connection.config.places, &config.places);
+        let same = is_there && connection.config.same_ike(&config);
         connection.wanted = config.mode.initiates();
         connection.config = Arc::new(config);
         let config = Arc::clone(&connection.config);
@@ -81,7 +82,7 @@ impl Endpoint {
         self.set_timer(Timer::Connection(id), None);
     }
 
-    fn is_up_or_coming(&self, id: ConnectionId) -> bool {
+    pub(crate) fn is_up_or_coming(&self, id: ConnectionId) -> bool {
         self.connections
             .get(&id)
             .is_some_and(|c| c.ikes.iter().any(|ike| self.sas.get(ike).is_some_and(|sa| !sa.is_closing())))
@@ -93,21 +94,21 @@ impl Endpoint {
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.wanted = true;
-        connection.retry_at = None;
-        let config = Arc::clone(&connection.config);
-        self.set_timer(Timer::Connection(id), None);
-        let mut cx = self.cx(now, env);
-        cx.connection = Some(id);
-        if let Some(sa) = init::begin(config, &mut cx) {
-            if let Some(connection) = self.connections.get_mut(&id) {
-                connection.ikes.push(sa.id);
-            }
-            self.register(sa);
+        if connection.search.is_resolving() {
+            return;
         }
+        connection.retry_at = None;
+        self.set_timer(Timer::Connection(id), None);
+        self.call(id, now, env);
     }
 
-    /// The wait before another attempt is over.
+    /// The wait before another attempt is over, or the one for a name.
     pub(crate) fn on_retry(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        match self.connections.get(&id).and_then(|connection| connection.search.deadline()) {
+            Some(until) if until <= now => return self.give_up_name(id, now, env),
+            Some(until) => return self.set_timer(Timer::Connection(id), Some(until)),
+            None => {}
+        }
         if self.connections.get(&id).is_some_and(|connection| connection.wanted) {
             self.initiate(id, now, env);
         }
@@ -118,6 +119,7 @@ impl Endpoint {
         self.apply_effects(now, env);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.attempts = 0;
+            connection.search = Search::default();
             connection.wanted = connection.config.mode.initiates();
             if connection.wanted {
                 self.initiate(id, now, env);

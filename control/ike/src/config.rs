@@ -10,6 +10,7 @@ use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::endpoint::IKE_PORT;
 use crate::event::{ConnectionId, Encapsulation, Path};
 use crate::identity::Identity;
+use crate::place::Place;
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
@@ -22,8 +23,8 @@ pub struct ConnectionConfig {
     pub name: Arc<str>,
     /// Our public address; IKE uses ports 500 and 4500 on it.
     pub local_address: IpAddr,
-    /// The peer's address; `None` accepts any (then the connection cannot initiate).
-    pub remote_address: Option<IpAddr>,
+    /// Where the peer is, the first place before the others; empty accepts it from anywhere (then the connection cannot initiate).
+    pub places: Vec<Place>,
     /// Who we say we are.
     pub local_id: Identity,
     /// Who the peer must prove to be; `None` accepts any identity that knows the key.
@@ -257,36 +258,43 @@ impl ConnectionConfig {
         if self.children.is_empty() || !self.children.iter().all(usable) {
             return Err(ConfigError::NoChild);
         }
-        match self.remote_address {
-            None if self.mode != Mode::ResponderOnly => Err(ConfigError::InitiatorWithoutAddress),
-            Some(remote) if remote.is_ipv4() != self.local_address.is_ipv4() => {
-                Err(ConfigError::MixedFamilies)
-            }
-            _ => Ok(()),
+        if self.places.is_empty() && self.mode != Mode::ResponderOnly {
+            return Err(ConfigError::InitiatorWithoutAddress);
         }
+        let is_other_family = |place: &Place| matches!(place, Place::At(remote) if remote.is_ipv4() != self.local_address.is_ipv4());
+        if self.places.iter().any(is_other_family) { Err(ConfigError::MixedFamilies) } else { Ok(()) }
     }
 
-    /// Where an IKE SA begins, before anything is known about NATs; an unknown peer is shown as the unspecified address.
+    /// Where an IKE SA with a peer at `remote` begins, before anything is known about NATs.
     #[must_use]
-    pub(crate) fn path(&self) -> Path {
-        let unknown = match self.local_address {
-            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
+    pub(crate) fn path_to(&self, remote: IpAddr) -> Path {
         Path {
             local: SocketAddr::new(self.local_address, IKE_PORT),
-            remote: SocketAddr::new(self.remote_address.unwrap_or(unknown), IKE_PORT),
+            remote: SocketAddr::new(remote, IKE_PORT),
             encapsulation: Encapsulation::None,
             nat_before_us: false,
             nat_before_peer: false,
         }
     }
 
-    /// Whether an IKE SA negotiated under `self` still stands under `other`: same peer, proof, algorithms. Child policies are compared one by one.
+    /// The same with a peer at the first of its places; one that is not known is shown as the unspecified address.
+    #[must_use]
+    pub(crate) fn path(&self) -> Path {
+        let unknown = match self.local_address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        self.path_to(match self.places.first() {
+            Some(Place::At(address)) => *address,
+            Some(Place::Named(_)) | None => unknown,
+        })
+    }
+
+    /// Whether an IKE SA negotiated under `self` still stands under `other`: same peer, proof, algorithms. Child policies are compared one by one, and
+    /// where the peer may be is for its connection to judge.
     #[must_use]
     pub(crate) fn same_ike(&self, other: &Self) -> bool {
         self.local_address == other.local_address
-            && self.remote_address == other.remote_address
             && self.local_id == other.local_id
             && self.remote_id == other.remote_id
             && self.authentication.is_same_proof(&other.authentication)

@@ -10,6 +10,7 @@ use crate::crash::Limits;
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
 use crate::event::IkeId;
+use crate::place::{Next, Search};
 use crate::sa::IkeSa;
 use crate::status::{ConnectionStatus, Failure, IkeStatus, Phase};
 
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) failure: Option<Failure>,
     /// Source and destination of the last packet that found no SA.
     pub(crate) trigger: Option<(IpAddr, IpAddr)>,
+    /// Where its peer is looked for.
+    pub(crate) search: Search,
     /// What its peers may be told without protection.
     pub(crate) limits: Limits,
     /// When it was begun anew at once because its peer had lost an IKE SA.
@@ -48,6 +51,7 @@ impl Connection {
             retry_at: None,
             failure: None,
             trigger: None,
+            search: Search::default(),
             limits: Limits::of_connection(),
             renewed_at: None,
         }
@@ -60,7 +64,7 @@ impl Connection {
 
     /// Whether a peer at `remote` that talks to `local` may be this connection's, whoever begins.
     pub(crate) fn is_between(&self, local: IpAddr, remote: IpAddr) -> bool {
-        self.config.local_address == local && self.config.remote_address.is_none_or(|address| address == remote)
+        self.config.local_address == local && self.config.may_be_at(remote)
     }
 
     /// Whether to begin anew without any wait after a crash of the peer: not again and again, whatever the peer does.
@@ -79,6 +83,20 @@ impl Connection {
         jittered(doubled.min(settings.retry_maximum), env)
     }
 
+    /// When to call after nobody answered.
+    pub(crate) fn next_call(
+        &mut self,
+        next: Next,
+        settings: &EndpointConfig,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) -> Instant {
+        match next {
+            Next::AtOnce => now,
+            Next::Later => now + self.backoff(settings, env),
+        }
+    }
+
     pub(crate) fn failed(&mut self, error: IkeError, at: Instant) {
         self.failure = Some(Failure { error, at });
     }
@@ -90,7 +108,7 @@ impl Connection {
             |policy: usize| ike_sas.iter().any(|ike| ike.children.iter().any(|c| c.policy == policy));
         let phase = if ike_sas.iter().any(|ike| ike.peer.is_some()) {
             if (0..self.config.children.len()).all(covered) { Phase::Up } else { Phase::Partial }
-        } else if ike_sas.is_empty() {
+        } else if ike_sas.is_empty() && !self.search.is_resolving() {
             Phase::Down
         } else {
             Phase::Connecting
@@ -101,6 +119,7 @@ impl Connection {
             phase,
             failure: self.failure.clone(),
             retry_at: self.retry_at,
+            places: self.search.status(&self.config.places, !ike_sas.is_empty()),
             ike_sas,
         }
     }

@@ -5,6 +5,7 @@
 //! both keep the one with the higher pair of SPIs, and the initiator of the other one deletes it. Otherwise the newer one is what the peer wants now: after
 //! INITIAL_CONTACT the older one is forgotten, without it it is deleted in good order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child::Child;
@@ -13,7 +14,9 @@ use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
 use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, RemoveReason, Spi};
 use crate::notice::What;
+use crate::place::Next;
 use crate::sa::IkeSa;
+use crate::status::Failure;
 
 /// Two IKE SAs whose establishment lies closer together were begun by both peers at once.
 const SIMULTANEOUS: Duration = Duration::from_secs(10);
@@ -49,6 +52,8 @@ pub(crate) enum Effect {
     Hint(ConnectionId, IkeError),
     /// The policies of this connection that lost their Child SA with its IKE SA get that of another one.
     Reactivate(ConnectionId),
+    /// An IKE SA of this connection is due for replacement: its peer is looked for at its first place again.
+    ReturnToFirst(ConnectionId),
 }
 
 impl Endpoint {
@@ -90,6 +95,7 @@ impl Endpoint {
                     }
                 }
                 Effect::Reactivate(connection) => self.reactivate(connection, now, env),
+                Effect::ReturnToFirst(connection) => self.return_to_first(connection, now, env),
             }
         }
     }
@@ -129,6 +135,10 @@ impl Endpoint {
         entry.attempts = 0;
         entry.failure = None;
         entry.retry_at = None;
+        if let Some(sa) = self.sas.get(&ike) {
+            let config = Arc::clone(&entry.config);
+            entry.search.found(ike, sa.remote(&config), &config.places);
+        }
         if !entry.ikes.contains(&ike) {
             entry.ikes.push(ike);
         }
@@ -210,13 +220,27 @@ impl Endpoint {
         };
         entry.ikes.retain(|other| *other != ike);
         let alone = entry.ikes.is_empty();
+        let unanswered = error.clone().filter(|error| matches!(error, IkeError::NoAnswer { .. }));
+        let failure = unanswered.map(|error| Failure { error, at: now });
+        let next = match (failure, alone) {
+            (Some(failure), true) => entry.search.unanswered(Some(ike), entry.config.places.len(), failure),
+            (Some(failure), false) => {
+                entry.search.note_unanswered_call(ike, failure);
+                Next::Later
+            }
+            (None, _) => {
+                entry.search.forget_call(ike);
+                let at_once = reason == DownReason::PeerRestarted && entry.may_renew_at_once(now);
+                if at_once { Next::AtOnce } else { Next::Later }
+            }
+        };
         let mut retry_at = None;
         if alone && entry.wanted && !self.stopping {
-            let at_once = reason == DownReason::PeerRestarted && entry.may_renew_at_once(now);
-            retry_at = Some(if at_once { now } else { now + entry.backoff(&settings, env) });
+            retry_at = Some(entry.next_call(next, &settings, now, env));
             entry.retry_at = retry_at;
         }
-        if let Some(error) = &error {
+        // A call elsewhere that comes to nothing is no failure of a connection that is up.
+        if let Some(error) = error.as_ref().filter(|_| alone || proven) {
             entry.failed(error.clone(), now);
         }
         if retry_at.is_some() {

@@ -122,6 +122,7 @@ impl Endpoint {
             Input::Timeout => {}
             Input::Command(command) => self.on_command(command, now, env)?,
             Input::Computed(result) => self.on_computed(result, now, env),
+            Input::Resolved(resolution) => self.on_resolved(resolution, now, env),
         }
         self.apply_effects(now, env);
         self.run_timers(now, env);

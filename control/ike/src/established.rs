@@ -65,6 +65,8 @@ pub(crate) struct Established {
     pub(crate) token: Option<Token>,
     /// The same of the IKE SA that replaces this one.
     pub(crate) next_token: Option<Token>,
+    /// Whether the peer was called at its first place before this IKE SA is replaced.
+    pub(crate) is_returning: bool,
     /// When the peer was asked because somebody said that it has lost a Child SA.
     pub(crate) doubted_at: Option<Instant>,
     /// Set by an exchange that ends it; [`Established::settle`] carries it out.
@@ -142,6 +144,7 @@ impl Established {
             single_pairs: BTreeSet::new(),
             token: None,
             next_token: None,
+            is_returning: false,
             doubted_at: None,
             fate: None,
             config,

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::config::ConnectionConfig;
 use crate::crypto::kex::Group;
@@ -66,6 +67,19 @@ pub enum Input<'a> {
     Command(Command),
     /// A [`Job`] that left as [`Event::Compute`] is done.
     Computed(JobResult),
+    /// A name that left as [`Event::Resolve`] was looked up.
+    Resolved(Resolution),
+}
+
+/// What became of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// That of the event.
+    pub ticket: u64,
+    /// Where it leads, of both families; or why it leads nowhere.
+    pub addresses: Result<Vec<IpAddr>, String>,
 }
 
 /// What the operator, the reconciler or the data plane wants.
@@ -147,6 +161,15 @@ impl fmt::Debug for Transmit {
 pub enum Event {
     /// Run this on the pool and hand the result back as [`Input::Computed`].
     Compute(Job),
+    /// Look this name up, and hand its addresses back as [`Input::Resolved`]. After ten seconds nobody waits for them any more.
+    Resolve {
+        /// The connection whose peer has the name.
+        connection: ConnectionId,
+        /// To be given back.
+        ticket: u64,
+        /// The name.
+        name: Arc<str>,
+    },
     /// Install both SAs of this pair on the workers, then let later transmits go.
     InstallChild(Box<ChildSa>),
     /// From now on send on this pair's outbound SA (it was installed with [`OutboundUse::Standby`]); the pair that it replaces becomes inbound only.

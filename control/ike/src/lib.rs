@@ -34,6 +34,8 @@ pub mod job;
 
 pub mod notice;
 
+pub mod place;
+
 pub mod sim;
 
 pub mod status;

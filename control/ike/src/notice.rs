@@ -68,6 +68,8 @@ macro_rules! catalogue {
 catalogue! {
     /// We begin.
     Initiating Info "initiating the IKE SA";
+    /// A name is looked up.
+    Resolving Debug "looking up the peer's name";
     /// A peer begins.
     Responding Info "a peer begins an IKE SA";
     /// A peer asked for a cookie and gets it.

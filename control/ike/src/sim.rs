@@ -1,7 +1,7 @@
 //! Two endpoints in virtual time, joined by a link that loses, reorders, repeats and delays from a seed. For tests, fuzzing and benchmarks; the data plane is a
 //! model ([`plane::Plane`]) that refuses impossible orders. Nothing here reads a clock or the system's randomness: a seed is a run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use crate::crypto::kex::Group;
 use crate::crypto::suite::{EspSuite, IkeCipher, IkeSuite, KeyBits, Prf};
 use crate::endpoint::Endpoint;
 use crate::environment::Instant;
-use crate::event::{Command, ConnectionId, Event, Input, Output};
+use crate::event::{Command, ConnectionId, Event, Input, Output, Resolution};
 use crate::identity::Identity;
+use crate::place::Place;
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
@@ -44,6 +45,8 @@ pub struct Side {
     pub address: IpAddr,
     /// Whether it is up; a dead side receives and sends nothing.
     pub alive: bool,
+    /// Addresses of its at which it hears nothing.
+    pub silent: BTreeSet<IpAddr>,
     /// What it reported, in order, without notices.
     pub events: Vec<String>,
     /// What its endpoint was made with.
@@ -68,6 +71,10 @@ pub struct Pair {
     /// Probes that found none.
     pub lost: u64,
     probes_left: u32,
+    /// Where names lead; one that is not here gets no answer at all.
+    pub names: BTreeMap<String, Result<Vec<IpAddr>, String>>,
+    /// How many datagrams were sent to each address.
+    pub called: BTreeMap<IpAddr, u64>,
     /// Public port of the NAT; changing it is a rebinding.
     pub nat_shift: u16,
     random: Random,
@@ -99,7 +106,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
         id: CONNECTION,
         name: Arc::from("simulated"),
         local_address: IpAddr::V4(address(index)),
-        remote_address: Some(IpAddr::V4(address(1 - index))),
+        places: vec![Place::At(IpAddr::V4(address(1 - index)))],
         local_id: Identity::Ipv4(address(index)),
         remote_id: Some(Identity::Ipv4(address(1 - index))),
         authentication: Authentication::shared_key(b"a shared key of the simulation"),
@@ -140,6 +147,7 @@ impl Pair {
                 plane: Plane::new(seed.wrapping_mul(2).wrapping_add(index.into())),
                 address: connection(usize::from(index)).local_address,
                 alive: true,
+                silent: BTreeSet::new(),
                 events: Vec::new(),
                 settings,
             }
@@ -153,6 +161,8 @@ impl Pair {
             delivered: 0,
             lost: 0,
             probes_left: 0,
+            names: BTreeMap::new(),
+            called: BTreeMap::new(),
             nat_shift: 0,
             random: Random::new(seed ^ 0xface),
             flying: BTreeMap::new(),
@@ -243,6 +253,14 @@ impl Pair {
                     child.id, child.inbound.spi, child.outbound.spi
                 ));
                 self.sides[index].plane.install(*child);
+            }
+            Event::Resolve { connection, ticket, name } => {
+                if let Some(addresses) = self.names.get(&*name).cloned() {
+                    let resolution = Resolution { connection, ticket, addresses };
+                    side.endpoint
+                        .handle(Input::Resolved(resolution), self.now, &mut side.plane)
+                        .expect("an address is no configuration");
+                }
             }
             Event::Notice(notice) => self.log(format!("{index} {} {:?}", notice.what.name(), notice.ike)),
             mut event => {

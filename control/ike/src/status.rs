@@ -8,6 +8,7 @@ use crate::environment::Instant;
 use crate::error::IkeError;
 use crate::event::{ChildId, ConnectionId, IkeId, Path, Role, Spi};
 use crate::identity::Identity;
+use crate::place::Place;
 use crate::selector::TrafficSelector;
 use crate::wire::IkeSpi;
 
@@ -45,8 +46,21 @@ pub struct ConnectionStatus {
     pub failure: Option<Failure>,
     /// When it is tried again.
     pub retry_at: Option<Instant>,
+    /// Where its peer is looked for, in the order of the configuration.
+    pub places: Vec<PlaceStatus>,
     /// Its IKE SAs.
     pub ike_sas: Vec<IkeStatus>,
+}
+
+/// One place where a peer is looked for.
+#[derive(Clone, Debug)]
+pub struct PlaceStatus {
+    /// The place.
+    pub place: Place,
+    /// Whether there is an IKE SA, or one on its way there.
+    pub in_use: bool,
+    /// Why nobody answered there, until somebody does.
+    pub failure: Option<Failure>,
 }
 
 /// How far a connection is.

@@ -12,6 +12,7 @@ use crossgate::gateway::{Gateway, Parts};
 use crossgate::pool::Pool;
 use crossgate::reactor::{End, Reactor};
 use crossgate::reconcile::log_findings;
+use crossgate::resolver::Resolver;
 use crossgate::store::Store;
 use crossgate_config::{Config, Environment};
 use tracing_subscriber::layer::SubscriberExt;
@@ -126,6 +127,7 @@ fn run(arguments: &Arguments, config: Config, journal: Journal) -> anyhow::Resul
         // The loop looks by itself within a millisecond, so a lost wake-up costs no more than that.
         drop(waker.wake());
     };
+    let resolver = Resolver::new(wake.clone());
     let pool = Pool::start(POOL_THREADS, wake).context("starting the pool")?;
     let Launched { fleet, workers, facts, buffers, sa_slots, kernel } =
         Fleet::launch(&config).context("starting the data plane")?;
@@ -138,8 +140,20 @@ fn run(arguments: &Arguments, config: Config, journal: Journal) -> anyhow::Resul
         tracing::error!("{error}: no history is kept; {}", error.remedy());
     }
     let config_file = std::path::absolute(&arguments.config).context("the configuration's path")?;
-    let parts =
-        Parts { config, config_file, fleet, workers, facts, buffers, sa_slots, kernel, pool, journal, store };
+    let parts = Parts {
+        config,
+        config_file,
+        fleet,
+        workers,
+        facts,
+        buffers,
+        sa_slots,
+        kernel,
+        pool,
+        resolver,
+        journal,
+        store,
+    };
     let mut gateway = Gateway::new(parts);
     gateway.start().context("applying the configuration")?;
     tracing::info!(name = %appliance.name, socket = %appliance.socket.display(), "the gateway runs");

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crossgate_config::Finding;
 
 pub use answer::{
-    Applied, Connection, Counter, Failure, Log, LogLine, NatRule, Past, Planned, PlannedStep, Port,
+    Applied, Connection, Counter, Failure, Log, LogLine, NatRule, Past, Place, Planned, PlannedStep, Port,
     Quantiles, Sa, StageCycles, Status, Traffic, Usage, UsageRow, Worker, WorkerStages,
 };
 

@@ -6,7 +6,7 @@ mod usage;
 
 use comfy_table::Cell;
 
-use super::protocol::{Connection, Counter, LogLine, NatRule, Port, Quantiles, Sa, Status, Worker};
+use super::protocol::{Connection, Counter, LogLine, NatRule, Place, Port, Quantiles, Sa, Status, Worker};
 pub use configuration::{applied, findings, history, left_out, planned, skus};
 pub use stages::stages;
 pub use usage::{usage, usage_csv};
@@ -81,10 +81,13 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
         ("Peer", cell(&connection.peer)),
         ("Addresses", cell(&format!("{} to {}", connection.local, connection.remote))),
         ("Mode", cell(&connection.mode)),
+    ];
+    facts.extend(places(&connection.places));
+    facts.extend([
         ("Behind the peer", cell(&connection.remote_prefixes.join(", "))),
         ("Received", cell(&flow(traffic.in_bytes, traffic.in_packets))),
         ("Sent", cell(&flow(traffic.out_bytes, traffic.out_packets))),
-    ];
+    ]);
     for rule in &connection.nat_rules {
         let NatRule { name, mode, internal_mapping, external_mapping } = rule;
         facts.push(("NAT rule", cell(&format!("{name}: {mode}, {internal_mapping} as {external_mapping}"))));
@@ -111,6 +114,24 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
         shown.push_str(&self::sas(sas, screen));
     }
     shown
+}
+
+/// Where a peer is looked for, if there is more to say than its address: a line each.
+fn places(places: &[Place]) -> Vec<(&'static str, Cell)> {
+    let is_plain = |place: &Place| place.place.parse::<std::net::IpAddr>().is_ok();
+    if matches!(places, [] | [_]) && places.iter().all(is_plain) {
+        return Vec::new();
+    }
+    let headings = std::iter::once("Looked for at").chain(std::iter::repeat(""));
+    let line = |place: &Place| {
+        let used = if place.in_use { " (in use)" } else { "" };
+        let ago = place.ago_s.map_or_else(String::new, |s| format!(" ({} ago)", age(s)));
+        match &place.problem {
+            Some(problem) => moody(&format!("{}{used}: {problem}{ago}", place.place), Mood::Bad),
+            None => cell(&format!("{}{used}", place.place)),
+        }
+    };
+    headings.zip(places.iter().map(line)).collect()
 }
 
 /// Child SAs.

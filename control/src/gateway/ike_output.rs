@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use crossgate_config::PeerAddress;
 use crossgate_dataplane::forwarding::{Forwarding, NextHop, TunnelId, VrfId};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
@@ -29,6 +28,7 @@ impl Gateway {
     pub(super) fn on_ike_event(&mut self, event: Event) {
         match event {
             Event::Compute(job) => self.pool.submit(job),
+            Event::Resolve { connection, ticket, name } => self.resolver.ask(connection, ticket, name),
             Event::InstallChild(child) => self.install_child(&child),
             Event::ActivateOutbound(child) => self.sad.activate(child, &mut self.workers),
             Event::RetireChild(child) => self.sad.retire(child, &mut self.workers),
@@ -172,9 +172,8 @@ impl Gateway {
     fn log_reason(&self, notice: &Notice) -> bool {
         let remote = notice.remote.map(|remote| remote.ip());
         let is_meant = |id: ConnectionId| {
-            notice
-                .connection
-                .map_or_else(|| remote.is_some() && self.peer_address(id) == remote, |known| known == id)
+            let is_at = |remote| self.is_peer_at(id, remote);
+            notice.connection.map_or_else(|| remote.is_some_and(is_at), |known| known == id)
         };
         let statuses = self.endpoint.status();
         let Some((status, failure)) = statuses
@@ -189,12 +188,11 @@ impl Gateway {
         true
     }
 
-    fn peer_address(&self, id: ConnectionId) -> Option<IpAddr> {
-        let connection = self.config.connections().get(self.identifiers.connection_name(id)?)?;
-        match self.config.peer_of(connection).address {
-            PeerAddress::At(address) => Some(address),
-            PeerAddress::Any => None,
-        }
+    fn is_peer_at(&self, id: ConnectionId, remote: IpAddr) -> bool {
+        let name = self.identifiers.connection_name(id);
+        let connection = name.and_then(|name| self.config.connections().get(name));
+        connection
+            .is_some_and(|found| self.config.peer_of(found).addresses().any(|address| address == remote))
     }
 
     fn log_notice(&self, notice: &Notice) {

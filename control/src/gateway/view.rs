@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crossgate_config::{Choice, Connection as Configured, NatRule as ConfiguredRule, PeerAddress};
+use crossgate_config::{Choice, Connection as Configured, NatRule as ConfiguredRule};
 use crossgate_dataplane::spi::Spi;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{ConnectionId, Encapsulation, Path, Role};
 use crossgate_ike::notice::What;
-use crossgate_ike::status::{ChildStatus, ConnectionStatus, IkeStatus, Phase};
+use crossgate_ike::status::{ChildStatus, ConnectionStatus, IkeStatus, Phase, PlaceStatus};
 
 use super::Gateway;
-use crate::console::protocol::{Connection, Counter, Failure, NatRule, Port, Sa, Status, Traffic, Worker};
+use crate::console::protocol::{
+    Connection, Counter, Failure, NatRule, Place, Port, Sa, Status, Traffic, Worker,
+};
 use crate::fleet::Reader;
 use crate::sad::Pair;
 
@@ -59,17 +61,14 @@ impl Gateway {
         let ike = status.ike_sas.iter().rev().find(|ike| ike.since.is_some());
         let child = ike.and_then(|ike| ike.children.iter().find(|child| child.sends));
         let peer = self.config.peer_of(configured);
-        let remote = match peer.address {
-            PeerAddress::At(address) => address.to_string(),
-            PeerAddress::Any => "any".to_owned(),
-        };
         Connection {
             name: configured.name.to_string(),
             gateway: configured.gateway.to_string(),
             virtual_network: self.config.network_of(configured).name.to_string(),
             peer: peer.name.to_string(),
             local: ike.map_or(configured.local_address.to_string(), |ike| ike.path.local.to_string()),
-            remote: ike.map_or(remote, |ike| ike.path.remote.to_string()),
+            remote: ike.map_or(peer.address.to_string(), |ike| ike.path.remote.to_string()),
+            places: status.places.iter().map(|place| seen_place(place, now)).collect(),
             mode: configured.mode.word().to_owned(),
             state: match status.phase {
                 Phase::Down => "down",
@@ -257,4 +256,13 @@ fn ike_algorithms(ike: &IkeStatus) -> Option<String> {
     let additional = ike.additional.map(|method| format!("+{method}")).unwrap_or_default();
     let ppk = if ike.ppk { "+PPK" } else { "" };
     Some(format!("{suite}{additional}{ppk}"))
+}
+
+fn seen_place(place: &PlaceStatus, now: Instant) -> Place {
+    Place {
+        place: place.place.to_string(),
+        in_use: place.in_use,
+        problem: place.failure.as_ref().map(|failure| failure.error.to_string()),
+        ago_s: place.failure.as_ref().map(|failure| now.saturating_since(failure.at).as_secs()),
+    }
 }

@@ -16,6 +16,7 @@ use crossgate_ike::config::{ChildConfig, ConnectionConfig, Dpd, EsnPolicy, Lifet
 use crossgate_ike::crypto::suite::{EspSuite, Group, IkeCipher, IkeSuite, Integrity, KeyBits, Prf};
 use crossgate_ike::event::ConnectionId;
 use crossgate_ike::identity::Identity;
+use crossgate_ike::place::Place;
 use crossgate_ike::secret::Secret;
 use crossgate_ike::selector::TrafficSelector;
 use ipnet::IpNet;
@@ -30,10 +31,7 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         id,
         name: connection.name.as_str().into(),
         local_address: connection.local_address,
-        remote_address: match config.peer_of(connection).address {
-            PeerAddress::At(address) => Some(address),
-            PeerAddress::Any => None,
-        },
+        places: config.peer_of(connection).places().filter_map(place).collect(),
         local_id: identity(&connection.local_id),
         remote_id: Some(identity(&connection.remote_id)),
         authentication: authentication(&connection.authentication),
@@ -49,6 +47,15 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         ike_lifetime: Lifetime::of(policy.ike_lifetime),
         dpd: Dpd::of(connection.dpd_timeout),
         force_encapsulation: false,
+    }
+}
+
+/// None for "any".
+fn place(address: &PeerAddress) -> Option<Place> {
+    match address {
+        PeerAddress::At(address) => Some(Place::At(*address)),
+        PeerAddress::Named(name) => Some(Place::Named(name.as_str().into())),
+        PeerAddress::Any => None,
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Connection {
     pub name: String,
     /// The peer's outer address.
     pub peer: String,
+    /// Where it is called when nobody answers there.
+    pub backups: Vec<String>,
     /// The prefixes behind the peer.
     pub prefixes: Vec<String>,
     /// The pre-shared key.
@@ -233,6 +235,7 @@ impl Connection {
         Self {
             name: "peer".to_owned(),
             peer: format!("192.0.2.{number}"),
+            backups: Vec::new(),
             prefixes: vec![format!("10.{number}.0.0/16"), format!("fd00:{number}::/48")],
             shared_key: SHARED_KEY.to_owned(),
             certificates: None,
@@ -246,13 +249,14 @@ impl Connection {
     }
 
     fn append(&self, folder: &Path, text: &mut String) {
-        let Self { name, peer, prefixes, mode, dpd_timeout_s, .. } = self;
+        let Self { name, peer, backups, prefixes, mode, dpd_timeout_s, .. } = self;
         let _ = write!(
             text,
             "
 [[local_network_gateway]]
 name = {name:?}
 address = {peer:?}
+backup_addresses = {backups:?}
 prefixes = {prefixes:?}
 
 [[connection]]

@@ -1,6 +1,7 @@
 //! Time in an authenticated IKE SA: retransmission, lifetimes, tasks that waited, liveness (RFC 7296, 2.4, 2.8). Called by the endpoint's timer.
 
 use super::{Established, Fate, Task};
+use crate::effect::Effect;
 use crate::environment::Instant;
 use crate::error::IkeError;
 use crate::event::{ChildId, DownReason};
@@ -30,8 +31,7 @@ impl Established {
     fn run_timers(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now;
         if self.rekey_at <= now || self.secured.window.is_nearly_exhausted() {
-            self.rekey_at = self.expires_at;
-            self.want_ike_rekey();
+            self.renew(cx);
         }
         let (due, later): (Vec<_>, Vec<_>) = self.later.drain(..).partition(|(at, _)| *at <= now);
         self.later = later;
@@ -54,6 +54,20 @@ impl Established {
         if self.is_silent() && now >= self.heard_at + self.config.dpd.idle {
             self.want(Task::Liveness);
         }
+    }
+
+    /// Replaces it. Where the peer is not at its first place, that place is called first; half of what is left of its life is time for that.
+    fn renew(&mut self, cx: &mut Cx<'_>) {
+        let connection = cx.connections.get(&self.config.id);
+        let is_elsewhere = connection.is_some_and(|connection| connection.search.is_elsewhere());
+        if is_elsewhere && !self.is_returning && !self.is_leaving() && self.config.mode.initiates() {
+            self.is_returning = true;
+            self.rekey_at = cx.now + self.expires_at.saturating_since(cx.now) / 2;
+            cx.effect(Effect::ReturnToFirst(self.config.id));
+            return;
+        }
+        self.rekey_at = self.expires_at;
+        self.want_ike_rekey();
     }
 
     /// Nothing of ours is under way that would prove the peer alive anyway.

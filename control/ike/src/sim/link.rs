@@ -60,10 +60,12 @@ const NAT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
 impl Pair {
     pub(super) fn fly(&mut self, from: usize, local: SocketAddr, remote: SocketAddr, message: &[u8]) {
         let bytes = message.len() + 32;
+        *self.called.entry(remote.ip()).or_default() += 1;
         let times = if self.random.chance(self.link.duplicate) { 2 } else { 1 };
         let (source, target) = self.translate(from, local, remote);
         for _ in 0..times {
-            if self.random.chance(self.link.loss) || bytes > self.link.mtu_bytes {
+            let is_silent = self.sides[1 - from].silent.contains(&target.ip());
+            if self.random.chance(self.link.loss) || bytes > self.link.mtu_bytes || is_silent {
                 self.log(format!("{from} lost {bytes} bytes"));
                 continue;
             }

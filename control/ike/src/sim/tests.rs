@@ -51,6 +51,7 @@ mod handshake;
 mod load;
 mod mutated;
 mod operations;
+mod places;
 mod post_quantum;
 mod ppk;
 mod reasons;

@@ -60,8 +60,11 @@ pub struct Connection {
     pub peer: String,
     /// Our address, with the port once it is known.
     pub local: String,
-    /// The peer's, or "any".
+    /// The peer's address; its name while it is not up, or "any".
     pub remote: String,
+    /// Where the peer is looked for, in this order; empty for "any".
+    #[serde(default)]
+    pub places: Vec<Place>,
     /// `Default`, `InitiatorOnly` or `ResponderOnly`.
     pub mode: String,
     /// `up`, `partial`, `connecting` or `down`.
@@ -102,6 +105,19 @@ pub struct NatRule {
     pub internal_mapping: String,
     /// The prefix by which the other side knows them.
     pub external_mapping: String,
+}
+
+/// A place where a peer is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// An address or a name.
+    pub place: String,
+    /// Whether it is the one in use, or called now.
+    pub in_use: bool,
+    /// Why nobody answered there last, until somebody does.
+    pub problem: Option<String>,
+    /// How long ago that was.
+    pub ago_s: Option<u64>,
 }
 
 /// Packets and bytes of inner packets with ESP's padding.

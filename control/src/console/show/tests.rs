@@ -282,3 +282,32 @@ fn the_sizes_fit_a_terminal_of_80_columns() {
         "{shown}"
     );
 }
+
+#[test]
+fn places_of_a_peer_are_told_a_line_each() {
+    let place = |place: &str, in_use, problem: Option<&str>| -> Place {
+        made(json!({ "place": place, "in_use": in_use, "problem": problem, "ago_s": problem.map(|_| 75) }))
+    };
+    let mut seen = a_connection("up", json!(null));
+    let lines = |seen: &Connection| -> Vec<String> {
+        let shown = connection(seen, &[], PLAIN);
+        let all = shown.lines().map(str::to_owned);
+        all.skip_while(|line| !line.starts_with("Mode"))
+            .skip(1)
+            .take_while(|line| !line.starts_with("Behind"))
+            .collect()
+    };
+    seen.places = vec![place("198.51.100.2", true, None)];
+    assert!(lines(&seen).is_empty(), "its address says it all");
+    seen.places = vec![
+        place("gw.example.net", false, Some("IKE_SA_INIT: the peer does not answer")),
+        place("198.51.100.2", true, None),
+    ];
+    assert_eq!(
+        lines(&seen),
+        [
+            "Looked for at    gw.example.net: IKE_SA_INIT: the peer does not answer (1m 15s ago)",
+            "                 198.51.100.2 (in use)",
+        ]
+    );
+}

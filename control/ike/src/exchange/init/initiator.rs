@@ -1,6 +1,6 @@
 //! The initiator of IKE_SA_INIT: prepares, sends, follows COOKIE and INVALID_KE_PAYLOAD, agrees on the secret (RFC 7296, 1.2, 2.6, 2.7).
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
@@ -10,13 +10,13 @@ use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
 use crate::crypto::suite::{IkeSuite, accept_ike_mixed, offer_ike};
 use crate::effect::Effect;
-use crate::endpoint::IKE_PORT;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
-use crate::event::{DownReason, Encapsulation, IkeId, Path};
+use crate::event::{DownReason, IkeId, Path};
 use crate::exchange::{auth, intermediate};
 use crate::job::{JobResult, Outcome, Work};
 use crate::notice::What;
+use crate::place::PLACE_PATIENCE;
 use crate::sa::{Arrived, Cx, IkeSa, State};
 use crate::secured::Secured;
 use crate::window::{Due, Retransmission};
@@ -45,7 +45,7 @@ pub(crate) struct Attempt {
 #[derive(Debug)]
 pub(crate) struct InitPreparing {
     pub(crate) config: Arc<ConnectionConfig>,
-    attempt: Attempt,
+    pub(crate) attempt: Attempt,
     pub(crate) serial: u64,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct InitPreparing {
 #[derive(Debug)]
 pub(crate) struct InitSent {
     pub(crate) config: Arc<ConnectionConfig>,
-    attempt: Attempt,
+    pub(crate) attempt: Attempt,
     private: PrivateValue,
     public: Vec<u8>,
     request: Vec<u8>,
@@ -69,7 +69,7 @@ pub(crate) struct InitSharing {
     responder_spi: IkeSpi,
     answer: Vec<u8>,
     nonce: Vec<u8>,
-    path: Path,
+    pub(crate) path: Path,
     fragments: bool,
     /// The additional key exchange that follows.
     additional: Option<Group>,
@@ -86,31 +86,30 @@ pub(crate) struct Sent {
     request: Vec<u8>,
 }
 
-/// Begins to initiate. `None` if the peer's address is not known.
-pub(crate) fn begin(config: Arc<ConnectionConfig>, cx: &mut Cx<'_>) -> Option<Box<IkeSa>> {
-    let remote = SocketAddr::new(config.remote_address?, IKE_PORT);
-    let local = SocketAddr::new(config.local_address, IKE_PORT);
-    let path = Path {
-        local,
-        remote,
-        encapsulation: Encapsulation::None,
-        nat_before_us: false,
-        nat_before_peer: false,
-    };
+/// Begins to initiate, with a peer at `remote`.
+pub(crate) fn begin(config: Arc<ConnectionConfig>, remote: IpAddr, cx: &mut Cx<'_>) -> Box<IkeSa> {
+    let path = config.path_to(remote);
     let id = IkeId(cx.shared.next_id());
     cx.ike = Some(id);
-    cx.note_from(What::Initiating, remote);
+    cx.note_from(What::Initiating, path.remote);
     let spi = cx.ike_spi();
     let attempt = Attempt { spi, nonce: cx.nonce(), cookie: None, rounds: 0, hint: None, path };
     let group = config.ike_suites[0].group;
     let state = prepare(config, attempt, group, cx);
-    Some(IkeSa::new(id, spi, None, state, cx))
+    IkeSa::new(id, spi, None, state, cx)
 }
 
 fn prepare(config: Arc<ConnectionConfig>, attempt: Attempt, group: Group, cx: &mut Cx<'_>) -> State {
     let private = PrivateValue::draw(group, &mut |out| cx.env.random(out));
     let serial = cx.compute(Work::Public(private));
     State::InitPreparing(Box::new(InitPreparing { config, attempt, serial }))
+}
+
+impl Attempt {
+    /// Where it is made.
+    pub(crate) const fn path(&self) -> Path {
+        self.path
+    }
 }
 
 impl InitPreparing {
@@ -152,7 +151,10 @@ fn send(
     let header = header(spis, Role::Initiator, MessageKind::Request);
     let request = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
     cx.transmit(local, remote, request.clone());
-    let retransmission = Retransmission::start(vec![request.clone()], cx.now, cx.settings);
+    let retransmission = match config.places.len() {
+        0 | 1 => Retransmission::start(vec![request.clone()], cx.now, cx.settings),
+        _ => Retransmission::limited(vec![request.clone()], cx.now, cx.settings, PLACE_PATIENCE),
+    };
     State::InitSent(Box::new(InitSent { config, attempt, private, public, request, retransmission }))
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn accept(
     let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
     let mut candidates: Vec<_> = cx.connections.values().filter(|c| c.may_answer(local, remote)).collect();
     // A peer with a known address before those from anywhere.
-    candidates.sort_by_key(|candidate| candidate.config.remote_address.is_none());
+    candidates.sort_by_key(|candidate| !candidate.config.is_at(remote));
     let can_mix = message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
     for candidate in &candidates {
         let ConnectionConfig { ike_suites, additional, .. } = candidate.config.as_ref();

@@ -140,7 +140,7 @@ fn long_messages_travel_in_fragments_over_a_small_and_lossy_path() {
 fn a_nat_is_found_and_followed_when_it_rebinds() {
     let mut pair = Pair::connected(1, Link { nat: true, ..Link::LAN }, |index, config| {
         if index == 1 {
-            config.remote_address = None;
+            config.places = Vec::new();
         }
     });
     pair.assert_up("behind a NAT");

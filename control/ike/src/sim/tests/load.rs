@@ -43,7 +43,7 @@ fn flood(pair: &mut Pair, template: &Message, number: u32, cookie: Option<Vec<u8
 fn under_load() -> Pair {
     let settings = EndpointConfig { cookie_threshold: 10, half_open_limit: 20, ..EndpointConfig::default() };
     let mut pair = Pair::new(1, Link::LAN, &settings);
-    let anybody = ConnectionConfig { remote_address: None, ..connection(1) };
+    let anybody = ConnectionConfig { places: Vec::new(), ..connection(1) };
     pair.command(1, Command::Configure(Box::new(anybody)));
     pair
 }
@@ -151,7 +151,7 @@ fn one_source_gets_its_share_for_which_it_must_show_itself_and_leaves_room_for_o
         ..EndpointConfig::default()
     };
     let mut pair = Pair::new(1, Link::LAN, &settings);
-    let anybody = ConnectionConfig { remote_address: None, ..connection(1) };
+    let anybody = ConnectionConfig { places: Vec::new(), ..connection(1) };
     pair.command(1, Command::Configure(Box::new(anybody)));
     pair.command(0, Command::Configure(Box::new(connection(0))));
     pair.run_until_idle();

@@ -1,0 +1,102 @@
+//! What an operator does about an error: one line each, which says which side must change what.
+
+use crossgate_pki::Side;
+
+use super::{IkeError, Stage};
+use crate::wire::NotifyType;
+
+impl IkeError {
+    /// Which side must change what.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Malformed(_)
+            | Self::UnsupportedCritical(_)
+            | Self::Missing { .. }
+            | Self::Unexpected(_) => {
+                "check that the peer speaks IKEv2 (RFC 7296); if it does, report the message to its maker"
+            }
+            Self::Misbehaved { .. } | Self::BadPublicKey(_) => {
+                "the peer breaks RFC 7296: update its software, or report it to its maker"
+            }
+            Self::NoProposalChosen(Stage::Init | Stage::RekeyIke) => {
+                "make ike_encryption, ike_integrity and dh_group of the connection's policy equal on both sides"
+            }
+            Self::NoProposalAccepted(Stage::Init | Stage::RekeyIke) => {
+                "the peer's IKE policy differs: make its IKE encryption, integrity/PRF and DH group equal to ike_encryption, ike_integrity and dh_group here"
+            }
+            Self::NoProposalChosen(_) | Self::NoProposalAccepted(_) => {
+                "make ipsec_encryption, ipsec_integrity, pfs_group and esn of the connection's policy equal on both sides"
+            }
+            Self::GroupDispute(_) => "make dh_group and pfs_group equal on both sides",
+            Self::UnknownPeer(_) => {
+                "set remote_id of the connection here to the peer's identity, or the peer's local identity to the remote_id here"
+            }
+            Self::WrongIdentity { .. } => "make remote_id here equal to the identity that the peer sends",
+            Self::WrongKey => "set the same shared_key on both sides",
+            Self::OtherAuthMethod => {
+                "set the peer to authenticate with a shared key (PSK) in both directions, or set authentication here"
+            }
+            Self::NotByCertificate => {
+                "set the peer to authenticate with a certificate in both directions, or set shared_key here"
+            }
+            Self::PeerCertificate(error) => error.remedy(Side::Peer),
+            Self::OwnCertificate(error) => error.remedy(Side::Ours),
+            Self::WrongSignature => "check that the peer's private key belongs to its certificate",
+            Self::WeakSignature => {
+                "let the peer speak RFC 7427 (digital signatures with SHA2), or take an ECDSA certificate there; allow_sha1 here accepts SHA-1"
+            }
+            Self::UnknownSignature(_) => {
+                "let the peer sign by RSA, ECDSA or Ed25519 with SHA2-256, SHA2-384 or SHA2-512"
+            }
+            Self::NoCommonSignature(_) => {
+                "let the peer accept SHA2 signatures of that kind, or take a certificate here with a key that it accepts (ECDSA P-256 or RSA)"
+            }
+            Self::CertificateRefused { trusted: false } => {
+                "add the CA of this gateway's certificate to those that the peer trusts, or take a certificate of a CA that the peer asks for"
+            }
+            Self::CertificateRefused { trusted: true } => {
+                "check that the peer trusts the CA of this gateway's certificate, that local_id is what the peer expects, and that the certificate names it; the peer's log tells which"
+            }
+            Self::RefusedByPeer => {
+                "set the same shared_key on both sides, and check that the peer expects local_id as this side's identity; the peer's log tells which"
+            }
+            Self::Ppk(error) => error.remedy(),
+            Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => {
+                "make the prefixes mirror each other: what is local on one side (address_space, traffic_selectors.local) must be remote on the other"
+            }
+            Self::Refused { .. } => "look into the peer's log for the reason of its refusal",
+            Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => {
+                "the peer seems to have another IKE policy, or no connection for this address: compare both configurations; an old peer may need additional_key_exchange = \"None\" here"
+            }
+            Self::NoAnswer { stage: Stage::Auth, .. } => {
+                "the peer answered before, so a firewall may block UDP 4500 or IP fragments, or the peer drops requests that it cannot authenticate"
+            }
+            Self::NoAnswer { .. } => {
+                "check the peer's address, that it runs, and that UDP 500 and 4500 pass in both directions"
+            }
+            Self::NameNotFound { .. } => {
+                "check the name in the local network gateway, and that this machine's resolver (/etc/resolv.conf, /etc/hosts) knows it"
+            }
+            Self::NoResult(_) => {
+                "this gateway has more handshakes than its cores can do: give it more of them, or let fewer peers begin at once"
+            }
+            Self::NoFreeSpi => "the gateway's table of Child SAs is full: remove connections or enlarge it",
+            Self::TooManyChildren => {
+                "the peer makes Child SAs without deleting old ones: update or restart it"
+            }
+            Self::Expired => {
+                "the peer did not answer rekeying in time: look into its log, or lengthen sa_lifetime_s"
+            }
+            Self::Collision | Self::ChildNotFound | Self::NothingToFollow => {
+                "none needed: both sides rekeyed at once, it is tried again"
+            }
+            Self::Reconfigured => "none needed: the peer tries again, under what is configured now",
+            Self::PeerRestarted => {
+                "none needed: it is connected anew; look into the peer's log if it restarts often"
+            }
+            Self::DeletedByPeer => "look into the peer's log for why it deleted the SA",
+            Self::MayNotBegin => "set mode to Default or ResponderOnly here, or let only this side begin",
+        }
+    }
+}

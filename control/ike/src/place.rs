@@ -1,0 +1,313 @@
+//! Where a connection's peer is looked for: a list of addresses and names, tried in this order (RFC 7296 leaves it to us). The next one's turn comes when nobody answers at
+//! one: no answer to IKE_SA_INIT or IKE_AUTH, or a peer that died. Anything else that goes wrong is a matter between two peers that talk, and stays at its place. Once
+//! all were tried, the connection waits, and begins with the first again. An IKE SA that is up at another place than the first calls the first before it is replaced.
+//!
+//! Names leave as [`Event::Resolve`] and come back as [`Input::Resolved`], for each call anew. Owned by the endpoint.
+//!
+//! [`Input::Resolved`]: crate::Input::Resolved
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::ConnectionConfig;
+use crate::endpoint::{Endpoint, Timer};
+use crate::environment::{Environment, Instant};
+use crate::error::IkeError;
+use crate::event::{ConnectionId, Event, IkeId, Output, Resolution};
+use crate::exchange::init;
+use crate::notice::What;
+use crate::sa::IkeSa;
+use crate::status::{Failure, PlaceStatus};
+
+/// How long a name may take.
+const RESOLVE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a peer may take to answer IKE_SA_INIT where there is another place to look for it.
+pub(crate) const PLACE_PATIENCE: Duration = Duration::from_secs(7);
+
+/// Where a peer may be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// At this address.
+    At(IpAddr),
+    /// Where this name leads when it is called.
+    Named(Arc<str>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// How far the look for a peer is; places by their index in the configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    /// The one that is used, or called next.
+    at: usize,
+    /// How many were called in a row without an answer.
+    unanswered: usize,
+    /// Names of which an answer is awaited.
+    resolving: Option<Resolving>,
+    /// IKE SAs of ours that are on their way.
+    calls: Vec<(IkeId, usize)>,
+    /// Why nobody answered at a place when it was called last.
+    failures: Vec<(usize, Failure)>,
+    /// Names were looked up so often: of several addresses another one is called each time.
+    lookups: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Resolving {
+    ticket: u64,
+    place: usize,
+    until: Instant,
+}
+
+/// What follows from a call that nobody answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// There is another place.
+    AtOnce,
+    /// All were tried.
+    Later,
+}
+
+impl Search {
+    /// Whether a name is being looked up.
+    pub(crate) const fn is_resolving(&self) -> bool {
+        self.resolving.is_some()
+    }
+
+    /// Whether the peer is at another place than the first.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        self.at != 0
+    }
+
+    /// When the look-up under way is given up.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.resolving.map(|resolving| resolving.until)
+    }
+
+    /// Nobody answered at the place of a call, or an IKE SA's peer at the present one died.
+    pub(crate) fn unanswered(&mut self, ike: Option<IkeId>, places: usize, failure: Failure) -> Next {
+        let called = ike.and_then(|ike| self.take_call(ike));
+        let place = called.unwrap_or(self.at);
+        self.note_failure(place, failure);
+        self.resolving = None;
+        self.unanswered += 1;
+        if self.unanswered >= places {
+            (self.at, self.unanswered) = (0, 0);
+            return Next::Later;
+        }
+        self.at = (place + 1) % places;
+        Next::AtOnce
+    }
+
+    /// A call at another place than the present one came to nothing: the connection stays where it is.
+    pub(crate) fn note_unanswered_call(&mut self, ike: IkeId, failure: Failure) {
+        if let Some(place) = self.take_call(ike) {
+            self.note_failure(place, failure);
+        }
+    }
+
+    /// A call ended for another reason.
+    pub(crate) fn forget_call(&mut self, ike: IkeId) {
+        self.take_call(ike);
+    }
+
+    /// An IKE SA is up with a peer at `remote`.
+    pub(crate) fn found(&mut self, ike: IkeId, remote: IpAddr, places: &[Place]) {
+        let by_address = || places.iter().position(|place| *place == Place::At(remote));
+        self.at = self.take_call(ike).or_else(by_address).unwrap_or(self.at);
+        self.unanswered = 0;
+        self.resolving = None;
+        self.failures.retain(|(place, _)| *place != self.at);
+    }
+
+    /// The list of places became another one. False if the place in use is not in it any more.
+    pub(crate) fn change(&mut self, old: &[Place], new: &[Place]) -> bool {
+        if old == new {
+            return true;
+        }
+        let kept = old.get(self.at).map(|place| new.iter().position(|other| other == place));
+        *self = Self { at: kept.flatten().unwrap_or(0), ..Self::default() };
+        // Without a list a peer came from anywhere.
+        kept.map_or(new.is_empty(), |kept| kept.is_some())
+    }
+
+    fn take_call(&mut self, ike: IkeId) -> Option<usize> {
+        let at = self.calls.iter().position(|(call, _)| *call == ike)?;
+        Some(self.calls.remove(at).1)
+    }
+
+    fn note_failure(&mut self, place: usize, failure: Failure) {
+        self.failures.retain(|(other, _)| *other != place);
+        self.failures.push((place, failure));
+    }
+
+    /// For the operator; `is_up`: whether there is an IKE SA at the present place, or on its way.
+    pub(crate) fn status(&self, places: &[Place], is_up: bool) -> Vec<PlaceStatus> {
+        let status = |(index, place): (usize, &Place)| PlaceStatus {
+            place: place.clone(),
+            in_use: is_up && index == self.at,
+            failure: self.failures.iter().find(|(of, _)| *of == index).map(|(_, failure)| failure.clone()),
+        };
+        places.iter().enumerate().map(status).collect()
+    }
+}
+
+impl ConnectionConfig {
+    /// Whether a peer at `remote` may be this connection's. One that is called by a name may call from anywhere: its address changes before anybody here
+    /// asks for it, and its identity is what counts.
+    pub(crate) fn may_be_at(&self, remote: IpAddr) -> bool {
+        let is_there = |place: &Place| match place {
+            Place::At(address) => *address == remote,
+            Place::Named(_) => true,
+        };
+        self.places.is_empty() || self.places.iter().any(is_there)
+    }
+
+    /// Whether `remote` is one of its addresses.
+    pub(crate) fn is_at(&self, remote: IpAddr) -> bool {
+        self.places.contains(&Place::At(remote))
+    }
+}
+
+impl Endpoint {
+    /// Calls the peer where it is looked for now.
+    pub(crate) fn call(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        if let Some(connection) = self.connections.get(&id) {
+            self.call_at(id, connection.search.at, now, env);
+        }
+    }
+
+    /// The IKE SA is to be replaced, and is not where the peer is looked for first: calls there. What it brings up takes over from the present one.
+    pub(crate) fn return_to_first(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        let is_free =
+            |search: &Search| search.is_elsewhere() && search.calls.is_empty() && !search.is_resolving();
+        if !self.stopping && self.connections.get(&id).is_some_and(|c| c.wanted && is_free(&c.search)) {
+            self.call_at(id, 0, now, env);
+        }
+    }
+
+    fn call_at(&mut self, id: ConnectionId, index: usize, now: Instant, env: &mut dyn Environment) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        match connection.config.places.get(index).cloned() {
+            None => {}
+            Some(Place::At(address)) => self.begin_at(id, index, address, now, env),
+            Some(Place::Named(name)) => {
+                let ticket = self.shared.next_id();
+                let until = now + RESOLVE_PATIENCE;
+                connection.search.resolving = Some(Resolving { ticket, place: index, until });
+                connection.search.lookups += 1;
+                self.set_timer(Timer::Connection(id), Some(until));
+                let mut cx = self.cx(now, env);
+                cx.connection = Some(id);
+                cx.note(What::Resolving);
+                cx.event(Event::Resolve { connection: id, ticket, name });
+            }
+        }
+    }
+
+    fn begin_at(
+        &mut self,
+        id: ConnectionId,
+        index: usize,
+        address: IpAddr,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let config = Arc::clone(&connection.config);
+        let mut cx = self.cx(now, env);
+        cx.connection = Some(id);
+        let sa: Box<IkeSa> = init::begin(config, address, &mut cx);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.ikes.push(sa.id);
+            connection.search.calls.push((sa.id, index));
+        }
+        self.register(sa);
+    }
+
+    /// A name was looked up.
+    pub(crate) fn on_resolved(&mut self, resolution: Resolution, now: Instant, env: &mut dyn Environment) {
+        let Resolution { connection: id, ticket, addresses } = resolution;
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(resolving) = connection.search.resolving.take_if(|resolving| resolving.ticket == ticket)
+        else {
+            return;
+        };
+        self.set_timer(Timer::Connection(id), None);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let is_ipv4 = connection.config.local_address.is_ipv4();
+        let usable = |addresses: Vec<IpAddr>| {
+            let of_family = addresses.into_iter().filter(|address| address.is_ipv4() == is_ipv4);
+            let usable: Vec<IpAddr> = of_family.filter(is_unicast).collect();
+            let family = if is_ipv4 { "IPv4" } else { "IPv6" };
+            if usable.is_empty() { Err(format!("it has no {family} address")) } else { Ok(usable) }
+        };
+        match addresses.and_then(usable) {
+            Ok(usable) => {
+                let address = usable[connection.search.lookups % usable.len()];
+                let is_returning = resolving.place != connection.search.at;
+                let wanted = connection.wanted && !self.stopping;
+                // Meanwhile the peer may have called.
+                if wanted && (is_returning || !self.is_up_or_coming(id)) {
+                    self.begin_at(id, resolving.place, address, now, env);
+                }
+            }
+            Err(why) => self.on_unresolved(id, resolving, why, now, env),
+        }
+    }
+
+    /// The wait for a name is over.
+    pub(crate) fn give_up_name(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
+        let resolving =
+            self.connections.get_mut(&id).and_then(|connection| connection.search.resolving.take());
+        if let Some(resolving) = resolving {
+            self.on_unresolved(id, resolving, "no name server answers".to_owned(), now, env);
+        }
+    }
+
+    fn on_unresolved(
+        &mut self,
+        id: ConnectionId,
+        resolving: Resolving,
+        why: String,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) {
+        let (is_up, settings) = (self.is_up_or_coming(id), self.settings.clone());
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(place) = connection.config.places.get(resolving.place) else { return };
+        let error = IkeError::NameNotFound { name: place.to_string(), why };
+        let failure = Failure { error: error.clone(), at: now };
+        let mut retry_at = None;
+        if is_up {
+            connection.search.note_failure(resolving.place, failure);
+        } else {
+            let places = connection.config.places.len();
+            let next = connection.search.unanswered(None, places, failure);
+            connection.failed(error.clone(), now);
+            if connection.wanted && !self.stopping {
+                retry_at = Some(connection.next_call(next, &settings, now, env));
+                connection.retry_at = retry_at;
+            }
+        }
+        if retry_at.is_some() {
+            self.set_timer(Timer::Connection(id), retry_at);
+        }
+        self.shared.out.push_back(Output::Event(Event::Failed { connection: id, error, retry_at }));
+    }
+}
+
+/// Whether one host may have it.
+fn is_unicast(address: &IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || is_broadcast)
+}
