@@ -122,6 +122,9 @@ pub(crate) fn read(
     gateways
 }
 
+/// Stands for a size that was meant and cannot be read: the largest, so that nothing else in the file is held against a size that was not meant.
+const ANY_SIZE: Sku = Sku::VpnGw5;
+
 /// A size with what follows from it.
 struct Size {
     sku: Sku,
@@ -132,17 +135,23 @@ struct Size {
 /// The kind and the size, which depend on each other.
 fn size(section: &mut Section<'_>, report: &mut Report<'_>) -> (VpnType, Size) {
     let vpn_type = section.optional::<VpnType>("vpn_type", report);
+    let has_sku = section.has("sku");
     let sku = section.optional::<Sku>("sku", report);
+    let is_unreadable = has_sku && sku.is_none();
     let kind = vpn_type.as_ref().map_or(VpnType::RouteBased, |found| found.value);
-    let default = if kind == VpnType::PolicyBased { Sku::Basic } else { Sku::VpnGw1 };
+    let default = match kind {
+        VpnType::PolicyBased => Sku::Basic,
+        VpnType::RouteBased if is_unreadable => ANY_SIZE,
+        VpnType::RouteBased => Sku::VpnGw1,
+    };
     let word = sku.as_ref().map_or(default, |found| found.value);
     let place = sku.as_ref().map_or_else(|| section.place.clone(), |sku| sku.place.clone());
     if sku.is_some() && kind == VpnType::PolicyBased && word != Sku::Basic {
         let problem = format!("a gateway of size {} cannot be PolicyBased", word.word());
         report.error(&place, problem, "take sku = \"Basic\", or vpn_type = \"RouteBased\"");
     }
-    let generation = section.optional::<Generation>("generation", report);
-    let custom = section.section("custom", report);
+    let generation = section.optional::<Generation>("generation", report).filter(|_| !is_unreadable);
+    let custom = section.section("custom", report).filter(|_| !is_unreadable);
     let size = match (word, custom) {
         (Sku::Custom, Some(custom)) => {
             if let Some(generation) = generation {
@@ -154,7 +163,7 @@ fn size(section: &mut Section<'_>, report: &mut Report<'_>) -> (VpnType, Size) {
         (Sku::Custom, None) => {
             let remedy = "add a table [virtual_network_gateway.custom] with tunnels = 500";
             report.error(&place, "a custom size needs limits of its own", remedy);
-            built_in(default, None, report)
+            built_in(ANY_SIZE, None, report)
         }
         (_, custom) => {
             if let Some(custom) = custom {
