@@ -4,13 +4,14 @@
 use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::failure::{Result, ensure};
 use crossgate_tests::gateway::{Gateway, Plan};
-use crossgate_tests::guest::Guest;
-use crossgate_tests::sites::{self, Site};
+use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Host, MARK, Stream, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
 use std::net::IpAddr;
 use std::time::Duration;
+
+use super::{FAR, FAR_IPV6, PATIENCE, site_and_guest};
 
 /// A transform: Azure's words (and ours beyond them), strongSwan's, and the name that `crossgate sas` shows.
 struct Case {
@@ -140,21 +141,9 @@ fn without_a_policy_a_peer_that_lacks_aes_gcm_and_pfs_is_met_and_rekeyed_by_both
     gateway.stop().unwrap();
 }
 
-/// The guest's inner addresses.
-const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 2, 0, 1));
-const FAR_IPV6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1));
-/// An emulated guest on a busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// One case after the other in the same guest, with plain ESP; extended sequence numbers in each second one.
 fn kernel_esp_carries(cases: &[Case]) -> Result<()> {
-    let site = Site::new(1)?;
-    let guest = Guest::boot(&site.gateway, &["wan"])?;
-    guest.run(
-        "ip address add 192.0.2.2/24 dev eth0
-         ip address add 10.2.0.1/32 dev lo
-         ip -6 address add fd00:2::1/128 dev lo nodad",
-    )?;
+    let (site, guest) = site_and_guest()?;
     let mut strongswan = StrongSwan::start_in_guest(&guest, &Settings::default())?;
     for (number, case) in cases.iter().enumerate() {
         let (ours, theirs) = if number % 2 == 0 { ("Require", "-esn") } else { ("Off", "-noesn") };

@@ -9,26 +9,9 @@ use crossgate_tests::sites::Site;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Pings, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
-use std::net::IpAddr;
 use std::time::Duration;
 
-/// The guest's inner addresses.
-const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 2, 0, 1));
-const FAR_IPV6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1));
-/// An emulated guest on a busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Site 1, and a guest as site 2 on its wan.
-fn site_and_guest() -> Result<(Site, Guest)> {
-    let site = Site::new(1)?;
-    let guest = Guest::boot(&site.gateway, &["wan"])?;
-    guest.run(
-        "ip address add 192.0.2.2/24 dev eth0
-         ip address add 10.2.0.1/32 dev lo
-         ip -6 address add fd00:2::1/128 dev lo nodad",
-    )?;
-    Ok((site, guest))
-}
+use super::{FAR, FAR_IPV6, PATIENCE, site_and_guest};
 
 /// The plan and the settings of both ends, with or without extended sequence numbers.
 fn ends(esn: &'static str) -> (Plan, Settings) {
