@@ -183,6 +183,7 @@ impl Endpoint {
         cx.note_from(What::TokenPresented, arrived.remote);
         cx.transmit(arrived.local, arrived.remote, answer);
     }
+
     /// The data plane: an ESP packet to `local` from `remote` names an SA that is not here.
     pub(crate) fn tell_of_unknown_sa(
         &mut self,
