@@ -198,7 +198,7 @@ impl Endpoint {
         let Some(peer) = self.peer_to_tell(Telling::InvalidSpi, local, remote, now) else { return };
         // Where there is an IKE SA, its exchanges say what there is and what not: this is of a Child SA that was just deleted.
         let ikes = self.connections.get(&peer).map_or(&[][..], |connection| &connection.ikes);
-        if ikes.iter().any(|ike| self.sas.get(ike).is_some_and(|sa| sa.established_at().is_some())) {
+        if ikes.iter().any(|ike| self.sas.get(ike).is_some_and(|sa| sa.is_up_with(remote.ip()))) {
             return;
         }
         let mut cx = self.cx(now, env);
@@ -244,8 +244,10 @@ impl Endpoint {
         if !self.limits.of(telling).take(now) {
             return None;
         }
-        let mut connections = self.connections.values_mut();
-        let peer = connections.find(|connection| connection.is_between(local.ip(), remote.ip()))?;
+        let connections = self.connections.values_mut();
+        let fitting = connections.filter(|connection| connection.is_between(local.ip(), remote.ip()));
+        // A peer with a known address before those that may be anywhere.
+        let peer = fitting.min_by_key(|connection| !connection.config.is_at(remote.ip()))?;
         peer.limits.of(telling).take(now).then_some(peer.config.id)
     }
 }
@@ -253,12 +255,18 @@ impl Endpoint {
 impl IkeSa {
     /// Whether it has a Child SA that sends under `spi` to `peer`.
     fn sends_to(&self, peer: IpAddr, spi: Spi) -> bool {
+        self.up_with(peer).is_some_and(|state| state.children.iter().any(|child| child.outbound == spi))
+    }
+
+    /// Whether it is established with a peer at that address.
+    fn is_up_with(&self, peer: IpAddr) -> bool {
+        self.up_with(peer).is_some()
+    }
+
+    fn up_with(&self, peer: IpAddr) -> Option<&Established> {
         match &self.state {
-            State::Established(state) => {
-                state.secured.path.remote.ip() == peer
-                    && state.children.iter().any(|child| child.outbound == spi)
-            }
-            _ => false,
+            State::Established(state) if state.secured.path.remote.ip() == peer => Some(state),
+            _ => None,
         }
     }
 
