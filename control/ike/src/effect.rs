@@ -230,6 +230,9 @@ impl Endpoint {
             }
             (None, _) => {
                 entry.search.forget_call(ike);
+                if alone && !proven {
+                    entry.search.begin_again();
+                }
                 let at_once = reason == DownReason::PeerRestarted && entry.may_renew_at_once(now);
                 if at_once { Next::AtOnce } else { Next::Later }
             }

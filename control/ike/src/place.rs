@@ -1,6 +1,6 @@
 //! Where a connection's peer is looked for: a list of addresses and names, tried in this order (RFC 7296 leaves it to us). The next one's turn comes when nobody answers at
-//! one: no answer to IKE_SA_INIT or IKE_AUTH, or a peer that died. Anything else that goes wrong is a matter between two peers that talk, and stays at its place. Once
-//! all were tried, the connection waits, and begins with the first again. An IKE SA that is up at another place than the first calls the first before it is replaced.
+//! one: no answer to IKE_SA_INIT or IKE_AUTH, or a peer that died. Anything else that goes wrong is a matter between two peers that talk: no other place is called at once for
+//! it. Then, and once all were tried, the connection waits, and begins with the first again. An IKE SA that is up at another place than the first calls the first before it is replaced.
 //!
 //! Names leave as [`Event::Resolve`] and come back as [`Input::Resolved`], for each call anew. Owned by the endpoint.
 //!
@@ -57,8 +57,8 @@ pub(crate) struct Search {
     calls: Vec<(IkeId, usize)>,
     /// Why nobody answered at a place when it was called last.
     failures: Vec<(usize, Failure)>,
-    /// Names were looked up so often: of several addresses another one is called each time.
-    lookups: usize,
+    /// Names were found so often: of several addresses another one is called each time.
+    found_names: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +118,11 @@ impl Search {
     /// A call ended for another reason.
     pub(crate) fn forget_call(&mut self, ike: IkeId) {
         self.take_call(ike);
+    }
+
+    /// The one that answered refused, or was refused: after a wait, the first one's turn comes again.
+    pub(crate) fn begin_again(&mut self) {
+        (self.at, self.unanswered) = (0, 0);
     }
 
     /// An IKE SA is up with a peer at `remote`.
@@ -204,7 +209,6 @@ impl Endpoint {
                 let ticket = self.shared.next_id();
                 let until = now + RESOLVE_PATIENCE;
                 connection.search.resolving = Some(Resolving { ticket, place: index, until });
-                connection.search.lookups += 1;
                 self.set_timer(Timer::Connection(id), Some(until));
                 let mut cx = self.cx(now, env);
                 cx.connection = Some(id);
@@ -253,7 +257,8 @@ impl Endpoint {
         };
         match addresses.and_then(usable) {
             Ok(usable) => {
-                let address = usable[connection.search.lookups % usable.len()];
+                let address = usable[connection.search.found_names % usable.len()];
+                connection.search.found_names += 1;
                 let is_returning = resolving.place != connection.search.at;
                 let wanted = connection.wanted && !self.stopping;
                 // Meanwhile the peer may have called.

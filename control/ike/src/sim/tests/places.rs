@@ -192,10 +192,35 @@ fn name_that_leads_nowhere_is_told_and_its_backup_called() {
 
 #[test]
 fn several_addresses_of_a_name_are_called_in_turn() {
-    let mut pair = pair(&[named("both.example")], &[FIRST]);
-    pair.names.insert("both.example".to_owned(), Ok(vec![ip(FIRST), ip(BACKUP)]));
-    pair.run_for(Duration::from_secs(150));
-    assert_up_at(&pair, 0, BACKUP);
+    for (silent, other) in [(FIRST, BACKUP), (BACKUP, FIRST)] {
+        let mut pair = pair(&[named("both.example")], &[silent]);
+        pair.names.insert("both.example".to_owned(), Ok(vec![ip(FIRST), ip(BACKUP)]));
+        pair.run_for(Duration::from_secs(150));
+        assert_up_at(&pair, 0, other);
+        assert_eq!(
+            called(&pair, silent) > 0,
+            silent == FIRST,
+            "the first one is called first: {}",
+            pair.trace()
+        );
+    }
+}
+
+#[test]
+fn backup_that_refuses_does_not_keep_the_first_place_from_its_turn() {
+    let mut pair = pair(&[at(FIRST), at(BACKUP)], &[FIRST]);
+    let stranger = ConnectionConfig {
+        id: ConnectionId(2),
+        local_address: ip(BACKUP),
+        authentication: crate::auth::Authentication::shared_key(b"another key than the one that is shown"),
+        ..connection(1)
+    };
+    pair.command(1, Command::Configure(Box::new(stranger)));
+    pair.run_for(Duration::from_secs(40));
+    assert!(called(&pair, BACKUP) > 0 && pair.live_ikes()[0] == 0, "{}", pair.trace());
+    pair.sides[1].silent.clear();
+    pair.run_for(Duration::from_secs(200));
+    assert_up_at(&pair, 0, FIRST);
 }
 
 #[test]
