@@ -4,6 +4,7 @@
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use crossgate_ike::event::{ConnectionId, Resolution};
@@ -11,11 +12,16 @@ use crossgate_ike::event::{ConnectionId, Resolution};
 /// Names that are looked up at once: one whose server keeps silent must not hold up the others.
 const THREADS: usize = 4;
 
+/// Age at which nobody waits for an answer any more: the IKE core has given up. While name servers are silent, questions must not pile up before the next
+/// ones.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A name to look up.
 struct Question {
     connection: ConnectionId,
     ticket: u64,
     name: Arc<str>,
+    asked: Instant,
 }
 
 /// Looks names up. Its threads begin with the first name, and end by themselves after the resolver is dropped.
@@ -49,7 +55,7 @@ impl Resolver {
             drop(self.answer.send(Resolution { connection, ticket, addresses }));
             return;
         }
-        drop(self.questions.send(Question { connection, ticket, name }));
+        drop(self.questions.send(Question { connection, ticket, name, asked: Instant::now() }));
     }
 
     /// The next answer, if there is one.
@@ -60,7 +66,10 @@ impl Resolver {
     fn start_thread(&self) -> std::io::Result<()> {
         let (waiting, answer, wake) = (self.waiting.clone(), self.answer.clone(), Arc::clone(&self.wake));
         let work = move || {
-            for Question { connection, ticket, name } in waiting {
+            for Question { connection, ticket, name, asked } in waiting {
+                if asked.elapsed() > PATIENCE {
+                    continue;
+                }
                 let addresses = look_up(&name);
                 if answer.send(Resolution { connection, ticket, addresses }).is_err() {
                     return;
@@ -88,7 +97,6 @@ fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
 
