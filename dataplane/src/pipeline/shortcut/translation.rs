@@ -32,22 +32,29 @@ impl Translation {
         action: Action,
         forwarding: &Forwarding,
     ) -> Result<Option<Self>, Counter> {
+        let (from, into) = match (plain.key.way(), action) {
+            (_, Action::General | Action::Ours) => return Ok(None),
+            (Way::Tunnel(from), Action::Enter(into, _)) => (Some(from), Some(into)),
+            (Way::Tunnel(from), Action::Forward(_)) => (Some(from), None),
+            (Way::Interface(_), Action::Enter(into, _)) => (None, Some(into)),
+            (Way::Interface(_), Action::Forward(_)) => return Ok(None),
+        };
+        let rules = |tunnel: Option<TunnelId>| {
+            forwarding.tunnel(tunnel?).map(|tunnel| &tunnel.nat).filter(|nat| !nat.is_empty())
+        };
+        let passed = [(rules(from), Direction::Inbound), (rules(into), Direction::Outbound)];
+        if passed.iter().all(|(rules, _)| rules.is_none()) {
+            return Ok(None);
+        }
         let packet = mbuf.data().get(usize::from(plain.at)..).unwrap_or_default();
         let Some(old) = addresses(packet, plain.inner.family) else { return Ok(None) };
         let (mut new, mut tunnels) = (old, 0);
-        let mut pass = |tunnel: TunnelId, direction| -> Result<(), Counter> {
-            let Some(tunnel) = forwarding.tunnel(tunnel) else { return Ok(()) };
+        for (rules, direction) in passed {
+            let Some(rules) = rules else { continue };
             let (source, destination): (IpAddr, IpAddr) = new;
-            let passed = tunnel.nat.translated(direction, source, destination)?;
-            tunnels += u8::from(passed != new);
-            new = passed;
-            Ok(())
-        };
-        if let Way::Tunnel(tunnel) = plain.key.way() {
-            pass(tunnel, Direction::Inbound)?;
-        }
-        if let Action::Enter(tunnel, _) = action {
-            pass(tunnel, Direction::Outbound)?;
+            let other = rules.translated(direction, source, destination)?;
+            tunnels += u8::from(other != new);
+            new = other;
         }
         Ok(Rewrite::new(old, new).map(|rewrite| Self { rewrite, tunnels }))
     }
