@@ -12,7 +12,7 @@ use crate::{
     eal::{Eal, tsc_hz},
     ffi,
     mbuf::Mbuf,
-    mempool::Mempool,
+    mempool::{Mempool, once_there_is_memory},
 };
 
 /// Why a packet was not cut into fragments.
@@ -198,7 +198,7 @@ pub struct Reassembler {
 unsafe impl Send for Reassembler {}
 
 impl Reassembler {
-    /// Makes an empty table.
+    /// Makes an empty table. If memory is short while retired pools are about to be freed, it waits for them, a second at most for each.
     ///
     /// # Errors
     /// Too little memory, or no room for any packet.
@@ -208,18 +208,25 @@ impl Reassembler {
             options.timeout.as_nanos().saturating_mul(u128::from(tsc_hz(eal))) / 1_000_000_000;
         let buckets = options.max_packets.div_ceil(WAYS).max(1).checked_next_power_of_two();
         let buckets = buckets.ok_or(Error::Setting { what: "max_packets is too large" })?;
-        // SAFETY: plain numbers, which DPDK checks.
-        let table = unsafe {
-            ffi::rte_ip_frag_table_create(
-                buckets,
-                WAYS,
-                options.max_packets,
-                u64::try_from(timeout_cycles).unwrap_or(u64::MAX),
-                options.numa_node.map_or(-1, i32::from),
-            )
+        if options.max_packets == 0 {
+            return Err(Error::Setting { what: "a reassembly table holds at least one packet" });
+        }
+        let create = || {
+            // SAFETY: plain numbers, which DPDK checks.
+            let table = unsafe {
+                ffi::rte_ip_frag_table_create(
+                    buckets,
+                    WAYS,
+                    options.max_packets,
+                    u64::try_from(timeout_cycles).unwrap_or(u64::MAX),
+                    options.numa_node.map_or(-1, i32::from),
+                )
+            };
+            // With these numbers it can fail for want of memory alone, and says no reason then.
+            NonNull::new(table).ok_or(Errno::from_return(libc::ENOMEM))
         };
-        let table = NonNull::new(table)
-            .ok_or_else(|| Error::Table { what: "reassembly table", errno: Errno::last() })?;
+        let table =
+            once_there_is_memory(create).map_err(|errno| Error::Table { what: "reassembly table", errno })?;
         // SAFETY: a counter of 0 and null pointers are an empty row.
         let row = Box::new(unsafe { mem::zeroed() });
         Ok(Self { table, row, discarded: 0, _eal: eal.clone() })

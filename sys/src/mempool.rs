@@ -99,21 +99,10 @@ impl Mempool {
             };
             NonNull::new(raw).ok_or_else(Errno::last)
         };
-        let raw = loop {
-            match create() {
-                Ok(raw) => break raw,
-                Err(errno) => {
-                    let pause =
-                        (errno.code() == libc::ENOMEM).then(|| next_release(Instant::now())).flatten();
-                    let Some(pause) = pause else {
-                        let name = options.name.as_str().into();
-                        return Err(Error::Pool { name, packets: options.packets, errno });
-                    };
-                    std::thread::sleep(pause);
-                    sweep(Instant::now());
-                }
-            }
-        };
+        let raw = once_there_is_memory(create).map_err(|errno| {
+            let name = options.name.as_str().into();
+            Error::Pool { name, packets: options.packets, errno }
+        })?;
         Ok(Self(Arc::new(Owned {
             raw,
             name: options.name.as_str().into(),
@@ -226,6 +215,21 @@ fn sweep(now: Instant) {
         }
         keep
     });
+}
+
+/// Makes something of DPDK's memory. If that is short (ENOMEM), or the places for its zones are (ENOSPC: a pool takes several), while retired pools are about to
+/// be freed, it waits for them.
+pub(crate) fn once_there_is_memory<T>(make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        let errno = match make() {
+            Ok(made) => return Ok(made),
+            Err(errno) => errno,
+        };
+        let is_short = matches!(errno.code(), libc::ENOMEM | libc::ENOSPC);
+        let pause = is_short.then(|| next_release(Instant::now())).flatten();
+        std::thread::sleep(pause.ok_or(errno)?);
+        sweep(Instant::now());
+    }
 }
 
 /// How long until `sweep` frees a retired pool; `None` where there is none that has all its packets back.

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::{Errno, Error, Port, burst::Burst, eal::Eal, ffi, mbuf::Mbuf};
+use crate::{Errno, Error, Port, burst::Burst, eal::Eal, ffi, mbuf::Mbuf, mempool::once_there_is_memory};
 
 /// An in-memory port and the far ends of its queues.
 pub struct RingPort {
@@ -75,9 +75,13 @@ impl RingPort {
 
 fn create(name: &str, depth_packets: u32) -> Result<NonNull<ffi::rte_ring>, Error> {
     let c_name = CString::new(name).map_err(|_| Error::Name { name: name.into() })?;
-    // SAFETY: a C string that DPDK copies; it checks the depth.
-    let raw = unsafe { ffi::rte_ring_create(c_name.as_ptr(), depth_packets, -1, ffi::SHIM_RING_ONE_TO_ONE) };
-    NonNull::new(raw).ok_or_else(|| Error::Table { what: "in-memory port", errno: Errno::last() })
+    let make = || {
+        // SAFETY: a C string that DPDK copies; it checks the depth.
+        let raw =
+            unsafe { ffi::rte_ring_create(c_name.as_ptr(), depth_packets, -1, ffi::SHIM_RING_ONE_TO_ONE) };
+        NonNull::new(raw).ok_or_else(Errno::last)
+    };
+    once_there_is_memory(make).map_err(|errno| Error::Table { what: "in-memory port", errno })
 }
 
 impl Wire {
