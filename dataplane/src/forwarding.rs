@@ -18,12 +18,15 @@ use crate::header::ndp;
 use crate::header::vlan::VlanId;
 use crate::meter::Share;
 use crate::route::{Trie, key};
+use group::Group;
 use tunnel::Placed;
 
 pub use builder::{BuildError, Builder, Reach};
+pub use group::{GROUP_MAX, GroupId, Member};
 pub use tunnel::{DontFragment, Entrance, MssClamp, Tunnel};
 
 mod builder;
+mod group;
 mod tunnel;
 
 /// A virtual network's routing table.
@@ -132,6 +135,16 @@ pub enum NextHop {
     Via(InterfaceId, IpAddr),
     /// Into a tunnel, if its selectors agree: see [`Forwarding::tunnel_for`].
     Tunnel(TunnelId),
+    /// Into one of several tunnels that lead to the same site, likewise.
+    Group(GroupId),
+}
+
+impl NextHop {
+    /// Whether it leads into tunnels.
+    #[must_use]
+    pub const fn is_tunnel(self) -> bool {
+        matches!(self, Self::Tunnel(_) | Self::Group(_))
+    }
 }
 
 /// A virtual network's routes, one trie a family; leaves are indices into `routes`.
@@ -159,6 +172,7 @@ pub struct Forwarding {
     ports: Vec<Vec<(Option<VlanId>, InterfaceId)>>,
     vrfs: Vec<Option<Vrf>>,
     tunnels: Vec<Option<Placed>>,
+    groups: Vec<Option<Group>>,
     /// By tunnel; empty where no gateway's bandwidth is limited.
     shares: Vec<Option<Arc<Share>>>,
     /// Networks whose packets may enter the tunnels of another one.
@@ -176,6 +190,7 @@ impl Forwarding {
             ports: Vec::new(),
             vrfs: Vec::new(),
             tunnels: Vec::new(),
+            groups: Vec::new(),
             shares: Vec::new(),
             transits: Vec::new(),
             translates: false,
@@ -228,6 +243,7 @@ impl Forwarding {
                 Some(self.interface(id)?.vrf)
             }
             NextHop::Tunnel(id) => Some(self.tunnel(id)?.vrf),
+            NextHop::Group(id) => Some(self.tunnel(self.group(id)?.members.first()?.tunnel)?.vrf),
             NextHop::Blackhole | NextHop::Unreachable => None,
         }
     }

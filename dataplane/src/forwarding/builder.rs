@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::group::{GROUP_MAX, Group, GroupId, Member};
 use super::tunnel::Placed;
 use super::{Forwarding, Interface, InterfaceId, NextHop, Route, Tunnel, TunnelId, Vrf, VrfId};
 use crate::meter::Share;
@@ -23,6 +24,12 @@ pub enum BuildError {
     /// a route or alternative names a tunnel that is not there
     #[error("no tunnel {0:?}")]
     NoTunnel(TunnelId),
+    /// a route names a group that is not there
+    #[error("no group {0:?}")]
+    NoGroup(GroupId),
+    /// a group has no member, or too many
+    #[error("{0:?} has {1} tunnels, not 1 to {GROUP_MAX}")]
+    GroupSize(GroupId, usize),
     /// a route leads into another virtual network
     #[error("a route of {0:?} leads to {1:?} of another virtual network")]
     OtherNetwork(VrfId, NextHop),
@@ -40,6 +47,7 @@ pub enum BuildError {
 pub struct Builder {
     interfaces: BTreeMap<InterfaceId, Interface>,
     tunnels: BTreeMap<TunnelId, Tunnel>,
+    groups: BTreeMap<GroupId, Vec<Member>>,
     routes: Vec<(VrfId, IpNet, NextHop)>,
     shares: BTreeMap<TunnelId, Arc<Share>>,
     peerings: Vec<Peering>,
@@ -67,7 +75,7 @@ impl Peering {
     /// Whether a route of the remote network is one of the other network's too.
     fn gives(&self, prefix: IpNet, next_hop: NextHop) -> bool {
         match next_hop {
-            NextHop::Tunnel(_) => self.reach == Reach::Gateways,
+            NextHop::Tunnel(_) | NextHop::Group(_) => self.reach == Reach::Gateways,
             NextHop::Unreachable => false,
             _ => self.space.iter().any(|space| space.contains(&prefix)),
         }
@@ -84,6 +92,12 @@ impl Builder {
     /// Adds a tunnel (or replaces the one of that identifier). It gets no packets without a route to it.
     pub fn tunnel(&mut self, id: TunnelId, tunnel: Tunnel) -> &mut Self {
         self.tunnels.insert(id, tunnel);
+        self
+    }
+
+    /// Adds a group of tunnels (or replaces the one of that identifier), in one network all of them.
+    pub fn group(&mut self, id: GroupId, members: Vec<Member>) -> &mut Self {
+        self.groups.insert(id, members);
         self
     }
 
@@ -131,6 +145,10 @@ impl Builder {
         for (id, tunnel) in &self.tunnels {
             put(&mut tunnels, id.0 as usize, Placed { tunnel: tunnel.clone(), policy: policies[id] });
         }
+        let mut groups = Vec::new();
+        for (id, members) in &self.groups {
+            put(&mut groups, id.0 as usize, Group { members: members.iter().copied().collect() });
+        }
         let transits = self.peerings.iter().filter(|peering| peering.reach == Reach::Gateways);
         let transits = transits.map(|peering| (peering.vrf, peering.remote)).collect();
         let mut shares = Vec::new();
@@ -139,7 +157,7 @@ impl Builder {
         }
         let translates = self.tunnels.values().any(|tunnel| !tunnel.nat.is_empty());
         let vrfs = self.vrfs(&policies);
-        Ok(Forwarding { interfaces, ports, vrfs, tunnels, shares, transits, translates })
+        Ok(Forwarding { interfaces, ports, vrfs, tunnels, groups, shares, transits, translates })
     }
 
     /// The policy of each tunnel: the first of those that lead to it as their alternative.
@@ -166,7 +184,32 @@ impl Builder {
                 return Err(BuildError::OtherNetwork(tunnel.vrf, NextHop::Tunnel(next)));
             }
         }
+        self.groups.iter().try_for_each(|(id, members)| self.check_group(*id, members))?;
         self.routes.iter().try_for_each(|(vrf, _, next_hop)| self.check_route(*vrf, *next_hop))
+    }
+
+    fn check_group(&self, id: GroupId, members: &[Member]) -> Result<(), BuildError> {
+        if members.is_empty() || members.len() > GROUP_MAX {
+            return Err(BuildError::GroupSize(id, members.len()));
+        }
+        let vrf_of = |member: &Member| {
+            let tunnel = self.tunnels.get(&member.tunnel);
+            tunnel.map(|tunnel| tunnel.vrf).ok_or(BuildError::NoTunnel(member.tunnel))
+        };
+        let vrf = vrf_of(&members[0])?;
+        members.iter().try_for_each(|member| match vrf_of(member)? == vrf {
+            true => Ok(()),
+            false => Err(BuildError::OtherNetwork(vrf, NextHop::Tunnel(member.tunnel))),
+        })
+    }
+
+    /// The first tunnels of the policies that a route leads to.
+    fn led_to(&self, next_hop: NextHop) -> Vec<TunnelId> {
+        match next_hop {
+            NextHop::Tunnel(id) => vec![id],
+            NextHop::Group(id) => self.groups[&id].iter().map(|member| member.tunnel).collect(),
+            _ => Vec::new(),
+        }
     }
 
     fn check_route(&self, vrf: VrfId, next_hop: NextHop) -> Result<(), BuildError> {
@@ -182,6 +225,10 @@ impl Builder {
                 interface.vrf
             }
             NextHop::Tunnel(id) => self.tunnels.get(&id).ok_or(BuildError::NoTunnel(id))?.vrf,
+            NextHop::Group(id) => {
+                let members = self.groups.get(&id).ok_or(BuildError::NoGroup(id))?;
+                self.tunnels[&members[0].tunnel].vrf // checked before
+            }
         };
         if owner == vrf { Ok(()) } else { Err(BuildError::OtherNetwork(vrf, next_hop)) }
     }
@@ -211,7 +258,7 @@ impl Builder {
         self.peered(&mut by_vrf);
         let mut vrfs = Vec::new();
         for (id, routes) in by_vrf {
-            put(&mut vrfs, usize::from(id.0), table(&routes, policies));
+            put(&mut vrfs, usize::from(id.0), self.table(&routes, policies));
         }
         vrfs
     }
@@ -233,6 +280,35 @@ impl Builder {
             *own = routes;
         }
     }
+
+    fn table(&self, routes: &[(IpNet, NextHop)], policies: &BTreeMap<TunnelId, TunnelId>) -> Vrf {
+        let mut feasible: HashMap<IpNet, Vec<TunnelId>> = HashMap::new();
+        for (prefix, next_hop) in routes {
+            if next_hop.is_tunnel() {
+                let of_prefix = feasible.entry(*prefix).or_default();
+                of_prefix.extend(self.led_to(*next_hop).iter().map(|tunnel| policies[tunnel]));
+                of_prefix.sort_unstable();
+                of_prefix.dedup();
+            }
+        }
+        let mut distinct = vec![Route { next_hop: NextHop::Unreachable, policies: Vec::new() }];
+        let mut known = HashMap::from([((NextHop::Unreachable, Vec::new()), 0)]);
+        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+        for (prefix, next_hop) in routes {
+            // Where something else than a tunnel won, no tunnel may speak for the prefix.
+            let policies = match next_hop.is_tunnel() {
+                true => feasible.get(prefix).cloned().unwrap_or_default(),
+                false => Vec::new(),
+            };
+            let leaf = *known.entry((*next_hop, policies)).or_insert_with_key(|(next_hop, policies)| {
+                distinct.push(Route { next_hop: *next_hop, policies: policies.clone() });
+                u32::try_from(distinct.len() - 1).expect("fewer than 2^32 routes")
+            });
+            let family = if prefix.addr().is_ipv4() { &mut ipv4 } else { &mut ipv6 };
+            family.push((Prefix::from(*prefix), leaf));
+        }
+        Vrf { ipv4: Trie::build(0, ipv4), ipv6: Trie::build(0, ipv6), routes: distinct }
+    }
 }
 
 /// The all-ones address of an IPv4 subnet: never forwarded (RFC 2644).
@@ -243,35 +319,6 @@ fn broadcast_of(own: &IpNet) -> Option<(IpNet, NextHop)> {
         }
         _ => None,
     }
-}
-
-fn table(routes: &[(IpNet, NextHop)], policies: &BTreeMap<TunnelId, TunnelId>) -> Vrf {
-    let mut feasible: HashMap<IpNet, Vec<TunnelId>> = HashMap::new();
-    for (prefix, next_hop) in routes {
-        if let NextHop::Tunnel(tunnel) = next_hop {
-            let of_prefix = feasible.entry(*prefix).or_default();
-            of_prefix.push(policies[tunnel]);
-            of_prefix.sort_unstable();
-            of_prefix.dedup();
-        }
-    }
-    let mut distinct = vec![Route { next_hop: NextHop::Unreachable, policies: Vec::new() }];
-    let mut known = HashMap::from([((NextHop::Unreachable, Vec::new()), 0)]);
-    let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
-    for (prefix, next_hop) in routes {
-        // Where something else than a tunnel won, no tunnel may speak for the prefix.
-        let policies = match next_hop {
-            NextHop::Tunnel(_) => feasible.get(prefix).cloned().unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        let leaf = *known.entry((*next_hop, policies)).or_insert_with_key(|(next_hop, policies)| {
-            distinct.push(Route { next_hop: *next_hop, policies: policies.clone() });
-            u32::try_from(distinct.len() - 1).expect("fewer than 2^32 routes")
-        });
-        let family = if prefix.addr().is_ipv4() { &mut ipv4 } else { &mut ipv6 };
-        family.push((Prefix::from(*prefix), leaf));
-    }
-    Vrf { ipv4: Trie::build(0, ipv4), ipv6: Trie::build(0, ipv6), routes: distinct }
 }
 
 fn put<T>(table: &mut Vec<Option<T>>, at: usize, value: T) {

@@ -104,7 +104,8 @@ fn flow(from: &str, to: &str) -> Flow {
 fn a_tunnel_whose_selectors_refuse_or_that_is_down_passes_on_to_its_alternative() {
     let forwarding = example().build().expect("consistent");
     let chosen = |from, to, up: &[u32]| {
-        let entrance = forwarding.tunnel_for(TunnelId(4), &flow(from, to), |id| up.contains(&id.0));
+        let entrance =
+            forwarding.tunnel_for(NextHop::Tunnel(TunnelId(4)), &flow(from, to), |id| up.contains(&id.0));
         entrance.ok().map(|entrance| entrance.id.0)
     };
     assert_eq!(chosen("10.1.0.5", "10.2.0.5", &[4, 6]), Some(4));
@@ -118,6 +119,10 @@ fn a_tunnel_whose_selectors_refuse_or_that_is_down_passes_on_to_its_alternative(
 /// A hub with a LAN and tunnels of any-to-any selectors: 1 and its alternative 2 to site B (10.2.0.0/16), 3 to site C (10.3.0.0/16), 4 and 5 both to site
 /// D (10.4.0.0/16), 6 with selectors that name 10.6.0.0/16, which nobody routes.
 fn hub() -> Forwarding {
+    hub_builder().build().expect("consistent")
+}
+
+fn hub_builder() -> Builder {
     let any = |alternative| Tunnel {
         selectors: Selectors {
             local: vec![TrafficSelector::of_prefix(net("0.0.0.0/0"))],
@@ -137,7 +142,7 @@ fn hub() -> Forwarding {
     }
     builder.route(SITE, net("10.2.7.0/24"), NextHop::Tunnel(TunnelId(3)));
     builder.route(SITE, net("10.1.9.0/24"), NextHop::Via(LAN, ip("10.1.0.9")));
-    builder.build().expect("consistent")
+    builder
 }
 
 #[test]
@@ -207,7 +212,9 @@ fn selectors_see_a_translated_packet_as_it_is_in_the_tunnel_and_routes_as_it_is_
     let forwarding = overlapping();
     assert!(forwarding.translates() && !hub().translates());
     let into = |from, to| {
-        forwarding.tunnel_for(TunnelId(1), &flow(from, to), |_| true).map(|entrance| entrance.flow)
+        forwarding
+            .tunnel_for(NextHop::Tunnel(TunnelId(1)), &flow(from, to), |_| true)
+            .map(|entrance| entrance.flow)
     };
     assert_eq!(into("10.1.0.5", "100.64.2.7"), Ok(flow("100.64.1.5", "10.1.0.7")));
     assert_eq!(into("10.9.0.5", "100.64.2.7"), Ok(flow("10.9.0.5", "10.1.0.7")), "no rule for the source");
@@ -275,4 +282,69 @@ fn an_empty_snapshot_answers_nothing() {
     let forwarding = Forwarding::empty();
     assert_eq!(forwarding.route(VrfId::UNDERLAY, ip("192.0.2.1")), NextHop::Unreachable);
     assert!(forwarding.interface(WAN).is_none() && forwarding.tunnel(TunnelId(u32::MAX)).is_none());
+}
+
+/// The hub with another site, E (10.5.0.0/16), behind tunnel 2's policy (1 and 2), behind 4 and behind 5, of which only the last has a standby's weight.
+fn hub_with_group() -> Builder {
+    let mut builder = hub_builder();
+    let member = |id, weight| Member { tunnel: TunnelId(id), weight, number: id.into() };
+    builder.group(GroupId(2), vec![member(1, 10), member(4, 10), member(5, 0)]);
+    builder.route(SITE, net("10.5.0.0/16"), NextHop::Group(GroupId(2)));
+    builder
+}
+
+#[test]
+fn a_flow_takes_another_member_of_its_group_only_where_its_own_has_no_tunnel_up() {
+    let hub = hub_with_group().build().expect("consistent");
+    let group = hub.route(SITE, ip("10.5.0.1"));
+    assert_eq!((group, hub.network_of(group)), (NextHop::Group(GroupId(2)), Some(SITE)));
+    let flows: Vec<Flow> = (0..200).map(|last| flow("10.1.0.5", &format!("10.5.0.{last}"))).collect();
+    let taken = |flow: &Flow, up: &[u32]| {
+        hub.tunnel_for(group, flow, |id| up.contains(&id.0)).expect("the selectors take everything").id.0
+    };
+    let (mut ones, mut fours) = (0, 0);
+    for flow in &flows {
+        match taken(flow, &[1, 2, 4, 5]) {
+            1 => {
+                ones += 1;
+                assert_eq!(taken(flow, &[2, 4, 5]), 2, "an alternative of the same policy comes first");
+                assert_eq!(taken(flow, &[4, 5]), 4);
+            }
+            4 => {
+                fours += 1;
+                assert_eq!(taken(flow, &[1, 5]), 1);
+                assert_eq!(taken(flow, &[2, 5]), 2);
+            }
+            other => panic!("{flow:?} in {other}"),
+        }
+        assert_eq!(taken(flow, &[5]), 5, "the standby");
+        assert!([1, 4].contains(&taken(flow, &[])), "none is up: it asks for its own");
+    }
+    assert!(ones > 70 && fours > 70, "{ones} and {fours}");
+}
+
+#[test]
+fn every_member_of_a_group_speaks_for_its_site() {
+    let hub = hub_with_group().build().expect("consistent");
+    let from = |id, source| hub.tunnel_of_inbound(TunnelId(id), &flow(source, "10.1.0.5")).map(drop);
+    for id in [1, 2, 4, 5] {
+        assert_eq!(from(id, "10.5.0.7"), Ok(()), "tunnel {id}");
+        assert!(hub.is_feasible(TunnelId(id), SITE, ip("10.5.0.7")), "tunnel {id}");
+    }
+    assert_eq!(from(3, "10.5.0.7"), Err(Counter::EspWrongSource));
+}
+
+#[test]
+fn groups_that_contradict_themselves_are_refused() {
+    let member = |id| Member { tunnel: TunnelId(id), weight: 1, number: id.into() };
+    let built = |members: Vec<Member>| hub_builder().group(GroupId(0), members).build().map(drop);
+    assert_eq!(built(vec![]), Err(BuildError::GroupSize(GroupId(0), 0)));
+    assert_eq!(built(vec![member(1); 17]), Err(BuildError::GroupSize(GroupId(0), 17)));
+    assert_eq!(built(vec![member(1), member(9)]), Err(BuildError::NoTunnel(TunnelId(9))));
+    let mut builder = hub_builder();
+    builder.tunnel(TunnelId(7), Tunnel { vrf: VrfId(2), ..tunnel("10.2.0.0/16", None) });
+    let other = builder.group(GroupId(0), vec![member(1), member(7)]).build().map(drop);
+    assert_eq!(other, Err(BuildError::OtherNetwork(SITE, NextHop::Tunnel(TunnelId(7)))));
+    let missing = hub_builder().route(SITE, net("10.5.0.0/16"), NextHop::Group(GroupId(1))).build().map(drop);
+    assert_eq!(missing, Err(BuildError::NoGroup(GroupId(1))));
 }

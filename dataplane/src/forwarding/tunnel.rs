@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::group::{Group, GroupId, Preference};
 use super::{Forwarding, NextHop, TunnelId, VrfId};
 use crate::counter::Counter;
 use crate::nat::Nat;
@@ -97,25 +98,41 @@ impl Forwarding {
         placed.zip(route).is_some_and(|(placed, route)| route.policies.contains(&placed.policy))
     }
 
-    /// The first tunnel, from the one a route leads to along its alternatives, whose selectors take an outbound packet and that is up. Where
+    pub(super) fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(usize::try_from(id.0).ok()?)?.as_ref()
+    }
+
+    /// The tunnels that a route into tunnels leads to, in the order in which a flow tries them: of a group the member first that the flow prefers, each with
+    /// its alternatives after it.
+    pub fn candidates(&self, routed: NextHop, flow: &Flow) -> impl Iterator<Item = (TunnelId, &Tunnel)> {
+        let firsts = match routed {
+            NextHop::Tunnel(id) => Preference::from_iter([id]),
+            NextHop::Group(id) => self.group(id).map_or_else(Preference::new, |group| group.preference(flow)),
+            _ => Preference::new(),
+        };
+        let placed = |id| Some((id, self.tunnel(id)?));
+        firsts.into_iter().flat_map(move |first| {
+            std::iter::successors(placed(first), move |(_, tunnel)| placed(tunnel.alternative?))
+        })
+    }
+
+    /// The first of the [candidates](Self::candidates) whose selectors take an outbound packet and that is up. Where
     /// none of them is up, the first whose selectors take it: to be dropped there, and to ask for an SA.
     ///
-    /// Passing over a tunnel without an SA opens no hole: what takes the packet instead is of the same policy, and so of the same peer and
-    /// connection, and has agreed to carry it. It matters after a change of selectors, where the tunnel of the old Child SA lasts until its last packets
-    /// have come in.
+    /// Passing over a tunnel without an SA opens no hole: what takes the packet instead has agreed to carry it, and leads to the same site. An alternative is of the
+    /// same policy, and so of the same peer and connection; it matters after a change of selectors, where the tunnel of the old Child SA lasts until its last packets
+    /// have come in. Another member of a group is there for that.
     ///
     /// # Errors
     /// The drop reason: `SelectorOutbound`, `NatNoMapping`.
     pub fn tunnel_for(
         &self,
-        routed: TunnelId,
+        routed: NextHop,
         flow: &Flow,
         is_up: impl Fn(TunnelId) -> bool,
     ) -> Result<Entrance<'_>, Counter> {
         let mut first = None;
-        let mut next = Some(routed);
-        while let Some(id) = next {
-            let Some(tunnel) = self.tunnel(id) else { break };
+        for (id, tunnel) in self.candidates(routed, flow) {
             let flow = tunnel.nat.flow(Direction::Outbound, flow)?;
             if tunnel.selectors.matches_outbound(&flow) {
                 let entrance = Entrance { id, tunnel, flow };
@@ -124,7 +141,6 @@ impl Forwarding {
                 }
                 first = first.or(Some(entrance));
             }
-            next = tunnel.alternative;
         }
         first.ok_or(Counter::SelectorOutbound)
     }

@@ -98,7 +98,9 @@ fn one(
             forward(packet, interface, next_hop, errors, leaving, cx);
         }
         Ok(NextHop::Via(interface, next_hop)) => forward(packet, interface, next_hop, errors, leaving, cx),
-        Ok(NextHop::Tunnel(tunnel)) => enter(packet, tunnel, errors, entering, leaving, tables, cx),
+        Ok(routed @ (NextHop::Tunnel(_) | NextHop::Group(_))) => {
+            enter(packet, routed, errors, entering, leaving, tables, cx);
+        }
     }
 }
 
@@ -163,7 +165,7 @@ fn forward(
 /// Into a tunnel, whole or in fragments.
 fn enter(
     mut packet: Clear,
-    routed: TunnelId,
+    routed: NextHop,
     errors: &mut Batch<Clear>,
     entering: &mut Batch<Entering>,
     leaving: &mut Batch<Leaving>,

@@ -321,7 +321,11 @@ fn find_egress(
     let (interface, next_hop) = match forwarding.route(VrfId::UNDERLAY, remote) {
         NextHop::Connected(interface) => (interface, remote),
         NextHop::Via(interface, next_hop) => (interface, next_hop),
-        NextHop::Unreachable | NextHop::Blackhole | NextHop::Local(_) | NextHop::Tunnel(_) => return None,
+        NextHop::Unreachable
+        | NextHop::Blackhole
+        | NextHop::Local(_)
+        | NextHop::Tunnel(_)
+        | NextHop::Group(_) => return None,
     };
     let family = if remote.is_ipv4() { Family::V4 } else { Family::V6 };
     Egress::find(interface, next_hop, family, forwarding, neighbours, now)
@@ -343,7 +347,9 @@ fn outer_route(mbuf: Mbuf, sa: &OutboundSa, leaving: &mut Batch<Leaving>, cx: &m
             let home = sa.spi().bucket().home(cx.workers);
             cx.handover.send(home, Sealed { mbuf, at: 0, esp_at, end, in_udp }, &mut cx.counters);
         }
-        NextHop::Unreachable | NextHop::Tunnel(_) => discard(mbuf, Counter::NoRoute, &mut cx.counters),
+        NextHop::Unreachable | NextHop::Tunnel(_) | NextHop::Group(_) => {
+            discard(mbuf, Counter::NoRoute, &mut cx.counters);
+        }
         NextHop::Blackhole => discard(mbuf, Counter::RouteBlackhole, &mut cx.counters),
     }
 }

@@ -12,7 +12,7 @@ use crate::selector::Flow;
 /// What came in clear text may pretend neither to be out of a tunnel nor to be of a network that is peered with its own.
 pub(super) fn check_clear(forwarding: &Forwarding, vrf: VrfId, source: IpAddr) -> Result<(), Counter> {
     match forwarding.route(vrf, source) {
-        NextHop::Tunnel(_) => Err(Counter::ClearText),
+        from if from.is_tunnel() => Err(Counter::ClearText),
         from if forwarding.network_of(from).is_some_and(|from| from != vrf) => {
             Err(Counter::PeeringWrongSource)
         }
@@ -35,11 +35,11 @@ pub(super) fn check_crossing(
     let theirs = forwarding.route(to, flow.source);
     match (origin, theirs) {
         (Origin::Ourselves(_), _) => Ok(()),
-        (Origin::Tunnel(tunnel), NextHop::Tunnel(_)) => {
+        (Origin::Tunnel(tunnel), theirs) if theirs.is_tunnel() => {
             let is_same = forwarding.is_feasible(tunnel, to, flow.source);
             if is_same { Ok(()) } else { Err(Counter::EspWrongSource) }
         }
-        (Origin::Interface(..), NextHop::Tunnel(_)) => Err(Counter::ClearText),
+        (Origin::Interface(..), theirs) if theirs.is_tunnel() => Err(Counter::ClearText),
         (Origin::Tunnel(_), NextHop::Via(..)) if flow.is_icmp_error() => Ok(()),
         _ if forwarding.network_of(theirs).is_some_and(|of| of != vrf) => Err(Counter::PeeringWrongSource),
         _ => Ok(()),

@@ -7,6 +7,7 @@ mod drops;
 mod errors;
 mod esp_bytes;
 mod exhaustion;
+mod groups;
 mod known_flows;
 mod link_local;
 mod local;

@@ -59,22 +59,20 @@ pub(super) fn decide(
     match route::next_hop(forwarding, vrf, origin, &flow) {
         Ok(NextHop::Connected(interface)) => Decision::Forward(interface, flow.destination),
         Ok(NextHop::Via(interface, next_hop)) => Decision::Forward(interface, next_hop),
-        Ok(NextHop::Tunnel(routed)) => enter(routed, vrf, &flow, forwarding, is_up),
+        Ok(routed) if routed.is_tunnel() => enter(routed, vrf, &flow, forwarding, is_up),
         _ => Decision::General,
     }
 }
 
 /// The tunnel that takes the flow, provided that all asked before it and itself look at addresses only, and that one is up.
 fn enter(
-    routed: TunnelId,
+    routed: NextHop,
     vrf: VrfId,
     flow: &Flow,
     forwarding: &Forwarding,
     is_up: impl Fn(TunnelId) -> bool,
 ) -> Decision {
-    let mut next = Some(routed);
-    while let Some(id) = next {
-        let Some(tunnel) = forwarding.tunnel(id) else { return Decision::General };
+    for (id, tunnel) in forwarding.candidates(routed, flow) {
         if !tunnel.selectors.look_at_addresses_only() {
             return Decision::General;
         }
@@ -82,7 +80,6 @@ fn enter(
         if tunnel.selectors.matches_outbound(&in_tunnel) && is_up(id) {
             return if forwarding.may_enter(vrf, tunnel) { Decision::Enter(id) } else { Decision::General };
         }
-        next = tunnel.alternative;
     }
     Decision::General
 }

@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::forwarding::{DontFragment, Interface, MssClamp, PortIndex, Tunnel};
+use crate::forwarding::{DontFragment, GroupId, Interface, Member, MssClamp, PortIndex, Tunnel};
 use crate::header::ethernet::Mac;
 use crate::nat::{Mapping, Nat};
 use crate::selector::{AddressRange, Ports, Selectors, TrafficSelector};
@@ -38,7 +38,8 @@ fn rule() -> impl Strategy<Value = Vec<Mapping>> {
     })
 }
 
-/// Two networks and the underlay; tunnels 1, 2 and 3 in a row with their translation, and routes to them, to neighbours and to nowhere.
+/// Two networks and the underlay; tunnels 1, 2 and 3 in a row with their translation, and routes to them, to a group of
+/// them, to neighbours and to nowhere.
 fn forwarding(tunnels: &[Selectors], nat: &Nat, routes: &[(u8, u8, u8)]) -> Forwarding {
     let mut builder = Forwarding::builder();
     for (id, vrf, address) in [(0, VrfId::UNDERLAY, "192.0.2.1/24"), (1, SITE, "10.0.0.1/24")] {
@@ -64,12 +65,19 @@ fn forwarding(tunnels: &[Selectors], nat: &Nat, routes: &[(u8, u8, u8)]) -> Forw
         };
         builder.tunnel(TunnelId(id), tunnel);
     }
+    // The last one alone, and all of them in a row.
+    let members = [tunnels.len(), 1].map(|id| {
+        let id = u32::try_from(id).expect("few");
+        Member { tunnel: TunnelId(id), weight: 10, number: id.into() }
+    });
+    builder.group(GroupId(0), members.to_vec());
     for (third, length, kind) in routes {
         let prefix = ipnet::Ipv4Net::new(Ipv4Addr::new(10, 0, *third, 0), *length).expect("a length");
         let next_hop = match kind {
             0 => NextHop::Tunnel(TunnelId(1)),
             1 => NextHop::Via(InterfaceId(1), IpAddr::from([10, 0, 0, 9])),
             2 => NextHop::Blackhole,
+            3 => NextHop::Group(GroupId(0)),
             _ => NextHop::Connected(InterfaceId(1)),
         };
         builder.route(SITE, prefix.trunc().into(), next_hop);
@@ -103,7 +111,7 @@ fn generally(way: Way, flow: &Flow, forwarding: &Forwarding, up: &[bool]) -> Opt
     match route::next_hop(forwarding, vrf, origin, &flow).ok()? {
         NextHop::Connected(interface) => Some(Decision::Forward(interface, flow.destination)),
         NextHop::Via(interface, next_hop) => Some(Decision::Forward(interface, next_hop)),
-        NextHop::Tunnel(routed) => {
+        routed if routed.is_tunnel() => {
             let id = forwarding.tunnel_for(routed, &flow, |id| is_up(id, up)).ok()?.id;
             is_up(id, up).then_some(Decision::Enter(id))
         }
@@ -118,7 +126,7 @@ proptest! {
     #[test]
     fn decides_as_the_general_stages_do(
         tunnels in prop::collection::vec(tunnel(), 3), egress in rule(), ingress in rule(),
-        routes in prop::collection::vec((0u8..8, 16u8..=26, 0u8..4), 0..8),
+        routes in prop::collection::vec((0u8..8, 16u8..=26, 0u8..5), 0..8),
         way in prop_oneof![
             (0u16..3).prop_map(|id| Way::Interface(InterfaceId(id))),
             (1u32..5).prop_map(|id| Way::Tunnel(TunnelId(id))),
