@@ -1,8 +1,10 @@
 //! Connections: one peer, its key, and what travels to it.
 
 mod ability;
+mod ends;
 mod nat;
 mod rules;
+mod sites;
 mod vnet;
 
 use std::collections::BTreeSet;
@@ -11,9 +13,11 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ability::{check_dpd, check_selectors_allowed, policy};
+use ends::{identities, local_address};
 pub use nat::Nat;
 pub(crate) use nat::check_rules;
 use rules::Rules;
+use sites::Way;
 use toml::de::DeValue;
 pub use vnet::{Remote, RemoteGateway};
 
@@ -119,6 +123,9 @@ pub struct Connection {
     pub mss_clamp: MssClamp,
     /// Algorithms and lifetimes.
     pub policy: Policy,
+    /// Its part of the flows to its site, beside other connections to the same site and in proportion to their weights; with 0 it carries flows only where no connection
+    /// with a weight does. `None`: no other connection leads there.
+    pub routing_weight: Option<u16>,
     /// What may travel, by the addresses that packets have in the tunnel.
     pub traffic_selectors: TrafficSelectors,
     /// Whose addresses are others on the other side.
@@ -231,7 +238,8 @@ fn one<'a>(
     let dpd_timeout_s = section.integer("dpd_timeout_s", DPD_TIMEOUT_S, DPD_TIMEOUT_S_DEFAULT, report);
     let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
     let policy = policy(section, gateway, report);
-    let nat = nat::read(section, name, connection_type, &found, around.nat_rules, &mut rules.nat, report);
+    let nat = nat::read(section, connection_type, &found, around.nat_rules, report);
+    let routing_weight = sites::routing_weight(section, connection_type, report);
     let traffic_selectors = traffic_selectors(section, &found, nat.as_ref(), report);
     let local_address = local_address(&found, place.as_ref(), remote.as_ref(), around.ports, report);
     let ppk = ppk::read(section, around.environment, report);
@@ -243,7 +251,8 @@ fn one<'a>(
     if let Some(network) = network {
         let place = place.as_ref()?;
         nat::check_overlaps(network, peer, connection_type, &nat, place, report);
-        rules.routes(name, network, peer, &nat, place, report);
+        let way = Way { connection: name, connection_type, peer, nat: &nat, routing_weight };
+        rules.sites.lead(network, &way, place, report);
     }
     let (local_address, remote_id) = (local_address?, remote_id?);
     rules.peers(name, local_address, peer, &remote_id, &section.place, report);
@@ -261,6 +270,7 @@ fn one<'a>(
         dpd_timeout: Duration::from_secs(dpd_timeout_s.into()),
         mss_clamp,
         policy,
+        routing_weight,
         traffic_selectors: traffic_selectors?,
         nat,
     })
@@ -320,81 +330,6 @@ fn traffic_selectors(
         selectors.check_size(pairs, &place, report);
         selectors
     }))
-}
-
-/// Our end: the gateway's first public address of the family of the peer's. The underlay has to lead to the peer.
-fn local_address(
-    found: &Found<'_>,
-    place: Option<&Place>,
-    remote: Option<&Remote>,
-    ports: &Shelf<Port>,
-    report: &mut Report<'_>,
-) -> Option<IpAddr> {
-    let (gateway, peer, place) = (found.gateway?, found.peer?, place?);
-    let is_here = matches!(remote, Some(Remote::Gateway { reference: RemoteGateway::Named(_), .. }));
-    // A name may lead to either family: ours decides.
-    let Some(remote) = peer.addresses().next() else { return gateway.public_addresses.first().copied() };
-    let local = gateway.public_addresses.iter().find(|local| local.is_ipv4() == remote.is_ipv4()).copied();
-    if local.is_none() && !gateway.public_addresses.is_empty() {
-        let problem =
-            format!("the gateway \"{}\" has no public address of the family of {remote}", gateway.name);
-        report.error(place, problem, "add one to public_addresses, or take another address of the peer");
-    } else if ports.is_complete() && !is_here {
-        peer.addresses().for_each(|remote| reachable(remote, place, ports, report));
-    }
-    local
-}
-
-fn reachable(remote: IpAddr, place: &Place, ports: &Shelf<Port>, report: &mut Report<'_>) {
-    let ports = || ports.sound().values();
-    if ports().flat_map(|port| &port.addresses).any(|own| own.address == remote) {
-        let remedy = "name the peer's address in its local network gateway";
-        report.error(place, format!("{remote} is an address of this gateway itself"), remedy);
-    } else if !ports().any(|port| {
-        port.addresses.iter().any(|own| own.network.contains(&remote))
-            || port.routes.iter().any(|route| route.prefix.contains(&remote))
-    }) {
-        let remedy = "add a route to it, or a default route, to the port of the public side";
-        report.error(place, format!("no port leads to the peer's address {remote}"), remedy);
-    }
-}
-
-/// How both sides call themselves: as the file says, else by our certificate's subject, else by their addresses or names.
-fn identities(
-    section: &mut Section<'_>,
-    local: Option<IpAddr>,
-    peer: Option<&LocalNetworkGateway>,
-    authentication: Option<&Authentication>,
-    report: &mut Report<'_>,
-) -> (Option<Identity>, Option<Identity>) {
-    let nameless = peer.filter(|_| !section.has("remote_id")).and_then(|peer| match peer.address {
-        PeerAddress::Any => Some((peer, "may call from anywhere")),
-        PeerAddress::At(_) if !peer.backup_addresses.is_empty() => Some((peer, "has several addresses")),
-        _ => None,
-    });
-    if let Some((peer, why)) = nameless {
-        let problem = format!("the key remote_id is missing: \"{}\" {why}", peer.name);
-        report.error(
-            &section.place_of("remote_id"),
-            problem,
-            "add remote_id, the identity that the peer sends",
-        );
-    }
-    let local_id = section.optional::<Identity>("local_id", report);
-    let remote_id = section.optional::<Identity>("remote_id", report).map(|found| found.value);
-    let remote = peer.and_then(|peer| match &peer.address {
-        PeerAddress::At(address) => Some(Identity::from(*address)),
-        PeerAddress::Named(name) => Some(Identity::Fqdn(name.clone())),
-        PeerAddress::Any => None,
-    });
-    let local_id = authentication::local_identity(
-        authentication,
-        local_id,
-        local.map(Identity::from),
-        &section.place,
-        report,
-    );
-    (local_id, remote_id.or(remote))
 }
 
 /// Azure's bounds of dpdTimeoutSeconds.

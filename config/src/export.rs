@@ -248,6 +248,9 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
         MssClamp::Off => settings.put("mss_clamp", "off"),
         MssClamp::Bytes(bytes) => settings.put("mss_clamp", i64::from(bytes)),
     }
+    if let Some(weight) = connection.routing_weight {
+        settings.put("routing_weight", i64::from(weight));
+    }
     for (key, rules) in
         [("ingress_nat_rules", &connection.nat.ingress), ("egress_nat_rules", &connection.nat.egress)]
     {

@@ -38,7 +38,7 @@ mod shelf;
 pub mod sku;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -256,6 +256,17 @@ impl Config {
     #[must_use]
     pub fn prefixes_behind(&self, connection: &Connection) -> Vec<IpNet> {
         connection.nat.site_prefixes(&self.peer_of(connection).prefixes)
+    }
+
+    /// The sites that several connections lead to, each with its connections by name.
+    #[must_use]
+    pub fn shared_sites(&self) -> Vec<Vec<&Connection>> {
+        let mut sites: BTreeMap<(&Name, BTreeSet<IpNet>), Vec<&Connection>> = BTreeMap::new();
+        for connection in self.connections.values().filter(|one| one.routing_weight.is_some()) {
+            let prefixes = self.prefixes_behind(connection).into_iter().collect();
+            sites.entry((&self.network_of(connection).name, prefixes)).or_default().push(connection);
+        }
+        sites.into_values().filter(|connections| connections.len() > 1).collect()
     }
 
     /// The peer that `connection`, one of this configuration, leads to.

@@ -1,7 +1,5 @@
 //! The NAT rules of a connection: which there may be, and how both sides see each other through them.
 
-use std::collections::BTreeMap;
-
 use ipnet::IpNet;
 
 use super::{Choice as _, Connection, ConnectionType, Found, Remote};
@@ -11,7 +9,7 @@ use crate::name::Name;
 use crate::nat_rule::{NatMode, NatRule};
 use crate::network::VirtualNetwork;
 use crate::prefix::overlap;
-use crate::report::{Located, Place, Report};
+use crate::report::{Place, Report};
 use crate::shelf::Shelf;
 
 /// The NAT rules that a connection names.
@@ -57,21 +55,12 @@ fn known_by(rules: &[NatRule], prefixes: &[IpNet]) -> Vec<IpNet> {
     prefixes.iter().map(external).collect()
 }
 
-/// What connections read so far use of NAT rules.
-#[derive(Default)]
-pub(super) struct Uses {
-    /// The local network gateway that each ingress rule leads to, and the connection that says so.
-    sites: BTreeMap<Name, (Name, Name)>,
-}
-
 /// Reads `ingress_nat_rules` and `egress_nat_rules`. `None` if one of the rules that they name is not to be had.
 pub(super) fn read(
     section: &mut Section<'_>,
-    name: Option<&Located<Name>>,
     connection_type: ConnectionType,
     found: &Found<'_>,
     rules: &Shelf<NatRule>,
-    uses: &mut Uses,
     report: &mut Report<'_>,
 ) -> Option<Nat> {
     let mut list = |key, mode, prefixes: Option<Prefixes<'_>>| {
@@ -104,11 +93,7 @@ pub(super) fn read(
     });
     let ingress = list("ingress_nat_rules", NatMode::IngressSnat, of_site);
     let egress = list("egress_nat_rules", NatMode::EgressSnat, of_network);
-    let nat = Nat { ingress: ingress?, egress: egress? };
-    if let Some((name, peer)) = name.zip(found.peer) {
-        uses.check_site(&name.value, peer, &nat.ingress, &section.place, report);
-    }
-    Some(nat)
+    Some(Nat { ingress: ingress?, egress: egress? })
 }
 
 /// Prefixes, and whose they are.
@@ -169,33 +154,6 @@ fn is_right(
     true
 }
 
-impl Uses {
-    /// Reports an ingress rule that leads to two sites.
-    fn check_site(
-        &mut self,
-        name: &Name,
-        peer: &LocalNetworkGateway,
-        ingress: &[NatRule],
-        place: &Place,
-        report: &mut Report<'_>,
-    ) {
-        for rule in ingress {
-            let first = self.sites.entry(rule.name.clone()).or_insert((peer.name.clone(), name.clone()));
-            if first.0 != peer.name {
-                let problem = format!(
-                    "the ingress rule \"{}\" is that of \"{}\" already, which leads to another site",
-                    rule.name, first.1
-                );
-                report.error(
-                    place,
-                    problem,
-                    "give each site a rule of its own, with an external prefix of its own",
-                );
-            }
-        }
-    }
-}
-
 /// Reports prefixes of the peer and of the network that cannot be told apart, on either side. A default route may contain the network; a longer prefix
 /// takes precedence over it.
 pub(super) fn check_overlaps(
@@ -239,6 +197,16 @@ pub(crate) fn check_rules(
     report: &mut Report<'_>,
 ) {
     let sound = || connections.sound().values();
+    // Each connection with its peer, and the site's prefixes as the network knows them.
+    let sites: Vec<_> = sound()
+        .filter_map(|connection| {
+            let peer = match &connection.remote {
+                Remote::LocalNetworkGateway(peer) => peers.sound().get(peer)?,
+                Remote::Gateway { described, .. } => &**described,
+            };
+            Some((connection, peer, connection.nat.site_prefixes(&peer.prefixes)))
+        })
+        .collect();
     for (name, line) in rules.declared() {
         let Some(rule) = rules.sound().get(name) else { continue };
         let place = Place { line, key: format!("nat_rule[{name}]") };
@@ -249,14 +217,8 @@ pub(crate) fn check_rules(
                 "add it to a connection's list, or leave it out",
             );
         }
-        for connection in sound().filter(|connection| connection.gateway == rule.gateway) {
-            let peer = match &connection.remote {
-                Remote::LocalNetworkGateway(peer) => peers.sound().get(peer),
-                Remote::Gateway { described, .. } => Some(&**described),
-            };
-            let Some(peer) = peer else { continue };
+        for (connection, peer, seen) in sites.iter().filter(|(one, ..)| one.gateway == rule.gateway) {
             let is_its_own = |prefix: &IpNet| *prefix == rule.external_mapping && connection.nat.names(rule);
-            let seen = connection.nat.site_prefixes(&peer.prefixes);
             let mut others = seen.iter().filter(|prefix| prefix.prefix_len() > 0 && !is_its_own(prefix));
             if let Some(prefix) = others.find(|prefix| overlap(**prefix, rule.external_mapping)) {
                 let problem = format!("{} overlaps {prefix} of \"{}\"", rule.external_mapping, peer.name);

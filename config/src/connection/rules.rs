@@ -1,32 +1,26 @@
-//! What connections owe each other: room on their gateway, routes of their own, and peers that can be told apart.
+//! What connections owe each other: room on their gateway, sites of their own, and peers that can be told apart.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-use ipnet::IpNet;
 
 use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::identity::Identity;
 use crate::local_network_gateway::LocalNetworkGateway;
 use crate::name::Name;
-use crate::network::VirtualNetwork;
-use crate::prefix::taken_by;
 use crate::report::{Place, Report};
 
 use super::Choice as _;
-use super::nat::{Nat, Uses};
+use super::sites::Sites;
 
 /// What the connections read so far use.
 #[derive(Default)]
 pub(super) struct Rules {
     /// Connections of each gateway.
     tunnels: BTreeMap<Name, u32>,
-    /// The connection that each prefix, seen from a network, leads into.
-    routes: BTreeMap<(Name, IpNet), Name>,
+    /// What leads to which site.
+    pub(super) sites: Sites,
     /// The connection of each peer: our address, the peer's, the peer's identity.
     peers: BTreeMap<(IpAddr, Option<IpAddr>, Identity), Name>,
-    /// NAT rules.
-    pub(super) nat: Uses,
 }
 
 impl Rules {
@@ -50,36 +44,6 @@ impl Rules {
                 gateway.name
             );
             report.error(place, problem, "take a larger sku (and RouteBased), or leave connections out");
-        }
-    }
-
-    /// Reports prefixes of the peer, as the network knows them, that a static route of the network takes from the tunnel, or that lead into another connection
-    /// already. A default route may contain the network's static routes; a longer prefix of another peer takes precedence over a shorter one.
-    pub(super) fn routes(
-        &mut self,
-        name: &Name,
-        network: &VirtualNetwork,
-        peer: &LocalNetworkGateway,
-        nat: &Nat,
-        place: &Place,
-        report: &mut Report<'_>,
-    ) {
-        for prefix in nat.site_prefixes(&peer.prefixes) {
-            if let Some(route) = taken_by(prefix, &network.routes) {
-                let problem = format!(
-                    "the route to {route} of the network \"{}\" would take packets for {prefix} of \"{}\" past the tunnel, in clear",
-                    network.name, peer.name
-                );
-                let remedy = "take the route out of the network, or the prefix (or that part of it) out of what is behind the peer";
-                report.error(place, problem, remedy);
-            }
-            let key = (network.name.clone(), prefix);
-            if let Some(other) = self.routes.get(&key) {
-                let problem = format!("{prefix} leads into the connection \"{other}\" already");
-                report.error(place, problem, "take the prefix out of one of the two local network gateways");
-            } else {
-                self.routes.insert(key, name.clone());
-            }
         }
     }
 

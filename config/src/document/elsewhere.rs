@@ -88,8 +88,8 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (
         CONNECTION,
         "routingweight",
-        "weights are for private circuits; tunnels are chosen by the longest prefix",
-        "leave it out",
+        "the key has another name here",
+        "write routing_weight = 10, for a connection that is one of several to its site",
     ),
     (
         CONNECTION,

@@ -38,7 +38,7 @@ fn settings() -> impl Strategy<Value = String> {
     let plain = (
         one(&["", "mode = \"InitiatorOnly\"", "mode = \"ResponderOnly\""]),
         one(&["", "dpd_timeout_s = 9", "dpd_timeout_s = 3600"]),
-        one(&["", "mss_clamp = \"off\"", "mss_clamp = 1350"]),
+        one(&["", "mss_clamp = \"off\"", "mss_clamp = 1350", "routing_weight = 0", "routing_weight = 32000"]),
         one(&[
             "",
             "local_id = \"keyid:0x00ff\"",

@@ -329,6 +329,10 @@ const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
 const CONNECTION_LEFT_OUT: &[(&str, &str, &str)] = &[
     ("enableBgp", "BGP is not supported by this version", "list the peer's prefixes"),
     ("useLocalAzureIpAddress", NOT_YET, "see whether the connection needs it"),
-    ("routingWeight", "weights are for circuits", "leave it out"),
+    (
+        "routingWeight",
+        "it means nothing for tunnels there, and divides flows among several connections to one site here",
+        "add routing_weight to connections that lead to the same prefixes",
+    ),
     ("expressRouteGatewayBypass", "private circuits are not supported by this version", "leave it out"),
 ];

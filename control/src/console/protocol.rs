@@ -9,8 +9,8 @@ use serde_json::Value;
 use crossgate_config::Finding;
 
 pub use answer::{
-    Applied, Connection, Counter, Failure, Log, LogLine, NatRule, Past, Place, Planned, PlannedStep, Port,
-    Quantiles, Sa, StageCycles, Status, Traffic, Usage, UsageRow, Worker, WorkerStages,
+    Applied, Connection, Counter, Failure, Log, LogLine, NatRule, Part, Past, Place, Planned, PlannedStep,
+    Port, Quantiles, Sa, StageCycles, Status, Traffic, Usage, UsageRow, Worker, WorkerStages,
 };
 
 mod answer;

@@ -6,7 +6,9 @@ mod usage;
 
 use comfy_table::Cell;
 
-use super::protocol::{Connection, Counter, LogLine, NatRule, Place, Port, Quantiles, Sa, Status, Worker};
+use super::protocol::{
+    Connection, Counter, LogLine, NatRule, Part, Place, Port, Quantiles, Sa, Status, Worker,
+};
 pub use configuration::{applied, findings, history, left_out, planned, skus};
 pub use stages::stages;
 pub use usage::{usage, usage_csv};
@@ -52,19 +54,32 @@ pub fn connections(connections: &[Connection], screen: Screen) -> String {
     if connections.is_empty() {
         return "No connection is configured.\n".into();
     }
-    let mut table = screen.table(&["CONNECTION", "STATE", "FOR", "PEER", "REMOTE", ">IN", ">OUT", "WHY NOT"]);
+    // Only where sites have several connections is there something to say about who carries what.
+    let has_parts = connections.iter().any(|connection| connection.part.is_some());
+    let mut headings =
+        vec!["CONNECTION", "STATE", "FOR", "PEER", "REMOTE", ">FLOWS", ">IN", ">OUT", "WHY NOT"];
+    if !has_parts {
+        headings.retain(|heading| *heading != ">FLOWS");
+    }
+    let mut table = screen.table(&headings);
     for connection in connections {
         let failure = connection.failure.as_ref().map_or("", |failure| &failure.problem);
-        table.add_row([
+        let mut row = vec![
             cell(&connection.name),
             state(&connection.state),
             cell(&connection.up_s.map_or_else(String::new, age)),
             cell(&connection.peer),
             cell(&connection.remote),
+        ];
+        if has_parts {
+            row.push(cell(&connection.part.as_ref().map_or_else(String::new, percent)));
+        }
+        row.extend([
             cell(&bytes(connection.traffic.in_bytes)),
             cell(&bytes(connection.traffic.out_bytes)),
             moody(failure, Mood::Bad),
         ]);
+        table.add_row(row);
     }
     text(&table)
 }
@@ -88,6 +103,17 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
         ("Received", cell(&flow(traffic.in_bytes, traffic.in_packets))),
         ("Sent", cell(&flow(traffic.out_bytes, traffic.out_packets))),
     ]);
+    if let Some(part) = &connection.part {
+        let Part { routing_weight, beside, .. } = part;
+        let beside = beside.join(", ");
+        facts.push((
+            "Flows",
+            cell(&format!(
+                "{} of those to the site, by weight {routing_weight} beside {beside}",
+                percent(part)
+            )),
+        ));
+    }
     for rule in &connection.nat_rules {
         let NatRule { name, mode, internal_mapping, external_mapping } = rule;
         facts.push(("NAT rule", cell(&format!("{name}: {mode}, {internal_mapping} as {external_mapping}"))));
@@ -114,6 +140,10 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
         shown.push_str(&self::sas(sas, screen));
     }
     shown
+}
+
+fn percent(part: &Part) -> String {
+    format!("{:.0} %", part.flows_percent)
 }
 
 /// Where a peer is looked for, if there is more to say than its address: a line each.

@@ -1,11 +1,13 @@
 //! Whatever networks, peerings, sites and sizes two configurations have: to apply the one, then the other, is to apply the other to a fresh gateway; and what a site's prefix holds never
 //! has a way in clear.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use crossgate_dataplane::forwarding::{Forwarding, NextHop, VrfId};
+use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::ethernet::Mac;
+use crossgate_dataplane::selector::Flow;
 use proptest::prelude::*;
 
 use super::forwarding::PortFacts;
@@ -21,6 +23,8 @@ struct Site {
     prefixes: u8,
     dpd_timeout_s: u16,
     mode: &'static str,
+    /// The `routing_weight` of a second connection to it (number + 100), and of its own, if there is one.
+    second_weight: Option<u8>,
     /// Whether the network knows its prefixes by others, 100.(64 + number).0.0/24 and on. Of meaning for sizes with NAT rules.
     translated: bool,
 }
@@ -37,13 +41,15 @@ struct Edit {
 
 fn site() -> impl Strategy<Value = Site> {
     let mode = prop::sample::select(vec!["Default", "InitiatorOnly", "ResponderOnly"]);
-    (0..5_u8, 0..2_u8, 1..4_u8, 9..12_u16, mode, any::<bool>()).prop_map(
-        |(number, network, prefixes, dpd_timeout_s, mode, translated)| Site {
+    let second = prop::option::of(0..3_u8);
+    (0..5_u8, 0..2_u8, 1..4_u8, 9..12_u16, mode, any::<bool>(), second).prop_map(
+        |(number, network, prefixes, dpd_timeout_s, mode, translated, second_weight)| Site {
             number,
             network,
             prefixes,
             dpd_timeout_s,
             mode,
+            second_weight,
             translated,
         },
     )
@@ -104,12 +110,17 @@ impl Edit {
                     number + 64
                 );
             }
-            text += &format!(
-                "[[local_network_gateway]]\nname = \"s{number}\"\naddress = \"192.0.2.{}\"\nprefixes = {prefixes:?}\n\
-                 [[connection]]\nname = \"c{number}\"\ngateway = \"g{network}\"\nlocal_network_gateway = \"s{number}\"\n\
-                 dpd_timeout_s = {dpd_timeout_s}\nmode = \"{mode}\"\ningress_nat_rules = {rules:?}\nshared_key = {{ env = \"KEY\" }}\n",
-                number + 10
-            );
+            let weight = site.second_weight.map(|weight| format!("routing_weight = {weight}\n"));
+            let ways = 1 + u8::from(weight.is_some());
+            for way in (0..ways).map(|way| number + way * 100) {
+                let weight = weight.as_deref().unwrap_or_default();
+                text += &format!(
+                    "[[local_network_gateway]]\nname = \"s{way}\"\naddress = \"192.0.2.{}\"\nprefixes = {prefixes:?}\n\
+                     [[connection]]\nname = \"c{way}\"\ngateway = \"g{network}\"\nlocal_network_gateway = \"s{way}\"\n{weight}\
+                     dpd_timeout_s = {dpd_timeout_s}\nmode = \"{mode}\"\ningress_nat_rules = {rules:?}\nshared_key = {{ env = \"KEY\" }}\n",
+                    way + 10
+                );
+            }
         }
         text
     }
@@ -174,6 +185,22 @@ impl Appliance {
     /// Where a packet goes, in names.
     fn way(&self, built: &Forwarding, vrf: VrfId, to: IpAddr) -> String {
         match built.route(vrf, to) {
+            next @ NextHop::Group(_) => {
+                let flow = Flow {
+                    source: [10, 0, 0, 9].into(),
+                    destination: to,
+                    protocol: Protocol::UDP,
+                    source_port: None,
+                    destination_port: None,
+                };
+                let tunnels = built.candidates(next, &flow).map(|(tunnel, _)| {
+                    let id = self.tunnels.connection(tunnel).expect("a tunnel of a connection");
+                    self.identifiers.connection_name(id).expect("a connection that is there").to_string()
+                });
+                // Which of them a flow prefers depends on numbers.
+                let names: BTreeSet<String> = tunnels.collect();
+                format!("tunnels of {names:?}")
+            }
             NextHop::Tunnel(tunnel) => {
                 let id = self.tunnels.connection(tunnel).expect("a tunnel of a connection");
                 format!(
@@ -250,7 +277,15 @@ proptest! {
                         false => Ipv4Addr::new(10, site.number + 20, third, 7).into(),
                     };
                     let way = appliance.way(&built, vrf, to);
-                    prop_assert!(way.starts_with(&format!("tunnel of c{} ", site.number)), "{}", way);
+                    let number = site.number;
+                    let wanted = match site.second_weight {
+                        None => format!("tunnel of c{number} "),
+                        Some(_) => {
+                            let names = [number, number + 100].map(|way| format!("c{way}"));
+                            format!("tunnels of {:?}", BTreeSet::from(names))
+                        }
+                    };
+                    prop_assert!(way.starts_with(&wanted), "{}", way);
                     let underlay = appliance.way(&built, VrfId::UNDERLAY, to);
                     prop_assert_eq!(underlay, "Unreachable", "the underlay knows no inside");
                 }

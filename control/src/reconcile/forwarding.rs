@@ -3,16 +3,16 @@
 //! The underlay is VRF 0. Each virtual network is a VRF of its own with no route into the underlay, so that a packet of a network can
 //! leave the machine in a tunnel or inside the network, and in no other way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crossgate_config::{
-    Config, Connection, InterfaceAddress, MssClamp, NatRule, Port, StaticRoute, VirtualNetworkPeering,
+    Config, Connection, InterfaceAddress, MssClamp, Name, NatRule, Port, StaticRoute, VirtualNetworkPeering,
     prefix_flaw,
 };
 use crossgate_dataplane::forwarding::{
-    BuildError, Builder, DontFragment, Forwarding, Interface, InterfaceId, MssClamp as Clamp, NextHop, Reach,
-    Tunnel, TunnelId, VrfId,
+    BuildError, Builder, DontFragment, Forwarding, GroupId, Interface, InterfaceId, Member,
+    MssClamp as Clamp, NextHop, Reach, Tunnel, TunnelId, VrfId,
 };
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::header::vlan::VlanId;
@@ -60,8 +60,10 @@ pub fn build(
         routes(&mut builder, id, vrf, &network.routes);
     }
     let mut learned = BTreeMap::new();
+    let shared = shared_sites(&mut builder, config, identifiers, tunnels);
     for connection in config.connections().values() {
-        tunnel_routes(&mut builder, config, connection, identifiers, tunnels, &mut learned);
+        let is_shared = shared.contains(&connection.name);
+        tunnel_routes(&mut builder, config, connection, is_shared, identifiers, tunnels, &mut learned);
         bandwidth(&mut builder, connection, identifiers, tunnels, meters);
     }
     for peering in config.peerings().values() {
@@ -112,10 +114,41 @@ fn routes(builder: &mut Builder, id: InterfaceId, vrf: VrfId, routes: &[StaticRo
     }
 }
 
+/// The routes to sites that several connections lead to, and the names of these connections.
+fn shared_sites<'c>(
+    builder: &mut Builder,
+    config: &'c Config,
+    identifiers: &Identifiers,
+    tunnels: &Tunnels,
+) -> BTreeSet<&'c Name> {
+    let mut shared = BTreeSet::new();
+    for (id, connections) in (0..).map(GroupId).zip(config.shared_sites()) {
+        let member = |connection: &&Connection| {
+            let id = identifiers.connection(connection.name.as_str())?;
+            let (tunnel, _) = tunnels.policy(id, &configured_selectors(connection)).into_iter().next()?;
+            let weight = connection.routing_weight.unwrap_or_default();
+            // A connection keeps its number, whichever of its tunnels comes first.
+            Some(Member { tunnel, weight, number: id.0.into() })
+        };
+        let members: Vec<Member> = connections.iter().filter_map(member).collect();
+        let Some(vrf) = identifiers.vrf(&config.network_of(connections[0]).name) else { continue };
+        if members.is_empty() {
+            continue;
+        }
+        builder.group(id, members);
+        for prefix in config.prefixes_behind(connections[0]) {
+            builder.route(vrf, prefix, NextHop::Group(id));
+        }
+        shared.extend(connections.iter().map(|connection| &connection.name));
+    }
+    shared
+}
+
 fn tunnel_routes(
     builder: &mut Builder,
     config: &Config,
     connection: &Connection,
+    is_shared: bool,
     identifiers: &Identifiers,
     tunnels: &Tunnels,
     learned_of: &mut BTreeMap<VrfId, Vec<IpNet>>,
@@ -139,7 +172,7 @@ fn tunnel_routes(
         builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment, nat });
     }
     let Some((first, _)) = policy.first() else { return };
-    for prefix in config.prefixes_behind(connection) {
+    for prefix in config.prefixes_behind(connection).into_iter().filter(|_| !is_shared) {
         builder.route(vrf, prefix, NextHop::Tunnel(*first));
     }
     if connection.learns_prefixes() {

@@ -85,6 +85,9 @@ pub struct Connection {
     pub ike_rekey_in_s: Option<u64>,
     /// Prefixes behind the peer, as the network knows them.
     pub remote_prefixes: Vec<String>,
+    /// Its part of the flows to its site, if other connections lead there, too.
+    #[serde(default)]
+    pub part: Option<Part>,
     /// Its NAT rules.
     #[serde(default)]
     pub nat_rules: Vec<NatRule>,
@@ -92,6 +95,17 @@ pub struct Connection {
     pub traffic: Traffic,
     /// Why it failed last, until it is up again.
     pub failure: Option<Failure>,
+}
+
+/// A connection as one of several to its site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its `routing_weight`.
+    pub routing_weight: u16,
+    /// The other connections to the site.
+    pub beside: Vec<String>,
+    /// What part of the flows to the site it has now, by the weights of those that are up.
+    pub flows_percent: f64,
 }
 
 /// A NAT rule of a connection.
