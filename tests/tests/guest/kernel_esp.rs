@@ -33,86 +33,93 @@ fn guest_pings(guest: &Guest, options: &str, to: &str, from: &str) -> Result<Pin
     Ok(Pings { sent, answered })
 }
 
+/// One part after the other in the same guest, since a boot takes longer than any of them.
 #[test]
-fn kernel_esp_with_extended_sequence_numbers_works_and_survives_rekeys() {
-    let (site, guest) = site_and_guest().unwrap();
+fn kernel_esp_works_with_esn_and_rekeys_path_mtu_and_fragments() {
+    parts_in_turn().unwrap();
+}
+
+fn parts_in_turn() -> Result<()> {
+    let (site, guest) = site_and_guest()?;
     let (plan, settings) = ends("esn");
-    let gateway = Gateway::start(&site.gateway, plan.with_mode("ResponderOnly")).unwrap();
-    let strongswan = StrongSwan::start_in_guest(&guest, &settings).unwrap();
-    strongswan.initiate().unwrap();
-    gateway.is("peer", "up").unwrap();
-    let wire = Capture::start(&site.gateway, "wan", 20_000).unwrap();
+    let mut strongswan = StrongSwan::start_in_guest(&guest, &settings)?;
+    extended_sequence_numbers_work_and_survive_rekeys(&site, &guest, &strongswan, plan)?;
+    let (plan, settings) = ends("noesn");
+    strongswan.reconfigure(&settings)?;
+    let gateway = Gateway::start(&site.gateway, plan.with_mode("InitiatorOnly"))?;
+    gateway.is("peer", "up")?;
+    strongswan.is_up()?;
+    ping_until_answered(site.ipv4(), FAR, PATIENCE)?;
+    fragments_and_path_mtu_work(&site, &guest)?;
+    esp_that_the_kernel_fragmented_arrives(&site, &guest)?;
+    gateway.stop()
+}
+
+fn extended_sequence_numbers_work_and_survive_rekeys(
+    site: &Site,
+    guest: &Guest,
+    strongswan: &StrongSwan<'_>,
+    plan: Plan,
+) -> Result<()> {
+    let gateway = Gateway::start(&site.gateway, plan.with_mode("ResponderOnly"))?;
+    strongswan.initiate()?;
+    gateway.is("peer", "up")?;
+    let wire = Capture::start(&site.gateway, "wan", 20_000)?;
     for (host, far) in [(site.ipv4(), FAR), (site.ipv6(), FAR_IPV6)] {
-        ping_until_answered(host, far, PATIENCE).unwrap();
-        ping(host, far, 20, 1000, false).unwrap().all_answered().unwrap();
+        ping_until_answered(host, far, PATIENCE)?;
+        ping(host, far, 20, 1000, false)?.all_answered()?;
     }
-    let wire = wire.stop().unwrap();
-    assert!(wire.count(Kind::Esp) >= 80 && wire.count(Kind::EspInUdp) == 0, "{}", wire.summary());
-    let state = guest.run("ip xfrm state").unwrap();
-    assert!(state.contains("esn") && state.contains("rfc4106(gcm(aes))"), "{state}");
-    let sa = gateway.only_sa().unwrap();
-    assert_eq!((&sa["esn"], &sa["encapsulation"]), (&true.into(), &"esp".into()), "{sa}");
+    let wire = wire.stop()?;
+    ensure(wire.count(Kind::Esp) >= 80 && wire.count(Kind::EspInUdp) == 0, || wire.summary())?;
+    let state = guest.run("ip xfrm state")?;
+    ensure(state.contains("esn") && state.contains("rfc4106(gcm(aes))"), || state.clone())?;
+    let sa = gateway.only_sa()?;
+    ensure(sa["esn"] == true && sa["encapsulation"] == "esp", || sa.to_string())?;
 
     // Pings go on while both sides rekey both kinds of SA.
     std::thread::scope(|scope| {
         let pings = scope.spawn(|| ping(site.ipv4(), FAR, 1000, 200, false));
-        gateway.rekey_child("peer").unwrap();
-        strongswan.rekey_child().unwrap();
-        strongswan.rekey_ike().unwrap();
-        strongswan.gets_another_ike_sa(|| gateway.rekey_ike("peer")).unwrap();
-        pings.join().unwrap().unwrap().all_answered().unwrap();
-    });
-    strongswan.terminate().unwrap();
-    gateway.is("peer", "down").unwrap();
-    gateway.stop().unwrap();
+        gateway.rekey_child("peer")?;
+        strongswan.rekey_child()?;
+        strongswan.rekey_ike()?;
+        strongswan.gets_another_ike_sa(|| gateway.rekey_ike("peer"))?;
+        pings.join().expect("pings do not panic")?.all_answered()
+    })?;
+    strongswan.terminate()?;
+    gateway.is("peer", "down")?;
+    gateway.stop()
 }
 
-#[test]
-fn fragments_and_path_mtu_work_with_the_kernels_esp() {
-    let (site, guest) = site_and_guest().unwrap();
-    let (plan, settings) = ends("noesn");
-    let strongswan = StrongSwan::start_in_guest(&guest, &settings).unwrap();
-    let gateway = Gateway::start(&site.gateway, plan.with_mode("InitiatorOnly")).unwrap();
-    gateway.is("peer", "up").unwrap();
-    strongswan.is_up().unwrap();
-    ping_until_answered(site.ipv4(), FAR, PATIENCE).unwrap();
-
+fn fragments_and_path_mtu_work(site: &Site, guest: &Guest) -> Result<()> {
     // Inner packets that do not fit and may be fragmented: whoever fragments, they arrive, in both directions.
-    let wire = Capture::start(&site.gateway, "wan", 20_000).unwrap();
-    ping(site.ipv4(), FAR, 10, 1472, false).unwrap().all_answered().unwrap();
-    guest_pings(&guest, "-c 10 -s 1472 -M dont", "10.1.0.10", "10.2.0.1").unwrap().all_answered().unwrap();
-    let wire = wire.stop().unwrap();
-    assert!(wire.longest_bytes() <= 1514, "{}", wire.longest_bytes());
+    let wire = Capture::start(&site.gateway, "wan", 20_000)?;
+    ping(site.ipv4(), FAR, 10, 1472, false)?.all_answered()?;
+    guest_pings(guest, "-c 10 -s 1472 -M dont", "10.1.0.10", "10.2.0.1")?.all_answered()?;
+    let wire = wire.stop()?;
+    ensure(wire.longest_bytes() <= 1514, || wire.summary())?;
     // 20 pings and 20 answers, each in two frames, whether it was cut before or after ESP.
     let frames = wire.count(Kind::Esp) + wire.count(Kind::Fragment);
-    assert!(frames >= 80, "{}", wire.summary());
+    ensure(frames >= 80, || wire.summary())?;
 
     // One that may not is answered by "too big" with the tunnel's MTU; the host learns it, and then it fits.
-    ping(site.ipv4(), FAR, 3, 1472, true).unwrap().none_answered().unwrap();
-    let mtu = learned_mtu(&site, "10.2.0.1").unwrap();
-    assert!((1400..1500).contains(&mtu), "{mtu}");
-    ping(site.ipv4(), FAR, 5, mtu - 28, true).unwrap().all_answered().unwrap();
-    ping(site.ipv6(), FAR_IPV6, 3, 1452, true).unwrap();
-    let mtu = learned_mtu(&site, "fd00:2::1").unwrap();
-    assert!((1400..1500).contains(&mtu), "{mtu}");
-    ping(site.ipv6(), FAR_IPV6, 5, mtu - 48, true).unwrap().all_answered().unwrap();
+    ping(site.ipv4(), FAR, 3, 1472, true)?.none_answered()?;
+    let mtu = learned_mtu(site, "10.2.0.1")?;
+    ensure((1400..1500).contains(&mtu), || mtu.to_string())?;
+    ping(site.ipv4(), FAR, 5, mtu - 28, true)?.all_answered()?;
+    ping(site.ipv6(), FAR_IPV6, 3, 1452, true)?;
+    let mtu = learned_mtu(site, "fd00:2::1")?;
+    ensure((1400..1500).contains(&mtu), || mtu.to_string())?;
+    ping(site.ipv6(), FAR_IPV6, 5, mtu - 48, true)?.all_answered()
 }
 
-#[test]
-fn esp_that_the_kernel_fragmented_arrives() {
-    let (site, guest) = site_and_guest().unwrap();
-    let (plan, settings) = ends("noesn");
-    let strongswan = StrongSwan::start_in_guest(&guest, &settings).unwrap();
-    let gateway = Gateway::start(&site.gateway, plan.with_mode("InitiatorOnly")).unwrap();
-    gateway.is("peer", "up").unwrap();
-    strongswan.is_up().unwrap();
+fn esp_that_the_kernel_fragmented_arrives(site: &Site, guest: &Guest) -> Result<()> {
     // A narrow link at the guest's side: its kernel fragments what it has sealed.
-    guest.run("sysctl -q net.ipv4.ip_no_pmtu_disc=1; ip link set eth0 mtu 600").unwrap();
+    guest.run("sysctl -q net.ipv4.ip_no_pmtu_disc=1; ip link set eth0 mtu 600")?;
     // DPDK has the kernel put together what AF_PACKET receives, as long as it fits the port's buffers.
-    let wire = Capture::start(&site.gateway, "wan", 20_000).unwrap();
-    guest_pings(&guest, "-c 20 -s 1200 -M dont", "10.1.0.10", "10.2.0.1").unwrap().all_answered().unwrap();
-    let wire = wire.stop().unwrap();
-    assert!(wire.count(Kind::Fragment) >= 20, "{}", wire.summary());
+    let wire = Capture::start(&site.gateway, "wan", 20_000)?;
+    guest_pings(guest, "-c 20 -s 1200 -M dont", "10.1.0.10", "10.2.0.1")?.all_answered()?;
+    let wire = wire.stop()?;
+    ensure(wire.count(Kind::Fragment) >= 20, || wire.summary())
 }
 
 /// The path MTU that the site's host has learned towards an address.
