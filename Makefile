@@ -42,11 +42,10 @@ test: ## root: install what is missing, then every test: units, simulation, work
 	@tests/setup/install test
 	@echo 'building (a few minutes the first time)'
 	@cargo test --workspace --no-run --quiet
-	@cargo build --workspace --bins --quiet
 	@failed=0; \
 	tests/setup/with-hugepages cargo test --quiet --workspace --no-fail-fast --lib --bins $(addprefix --test ,$(UNIT_TESTS)) || failed=1; \
-	echo 'end-to-end, two at a time: strongSwan and a guest are peers'; \
-	tests/setup/with-hugepages cargo test --workspace --no-fail-fast $(addprefix --test ,$(PEER_TESTS)) -- --test-threads=2 || failed=1; \
+	echo 'end-to-end, three at a time: strongSwan and a guest are peers'; \
+	HUGEPAGES=1024 tests/setup/with-hugepages cargo test --workspace --no-fail-fast $(addprefix --test ,$(PEER_TESTS)) -- --test-threads=3 || failed=1; \
 	exit $$failed
 
 bench: ## root: install what is missing, then measure everything beside its peers and write docs/benchmarks (15 minutes)

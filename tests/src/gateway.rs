@@ -240,9 +240,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().tried(|| "the path of this program".to_owned())?;
     let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.ok_or_else(|| {
-        let text = format!(
-            "{name} is not built: run 'cargo build -p crossgate' with the profile of the tests first"
-        );
+        let text = format!("{name} is not built: run 'cargo test --workspace --no-run' first");
         Failure::Untrue(text)
     })
 }

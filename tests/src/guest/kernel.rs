@@ -123,7 +123,11 @@ fn fetch(folder: &Path) -> Result<()> {
     }
     let version = only_entry(&new.join("lib/modules"))?;
     process::run(Command::new("depmod").arg("-b").arg(&new).arg(version))?;
-    fs::rename(&new, folder).tried(|| folder.display().to_string())
+    match fs::rename(&new, folder) {
+        // Another test was first.
+        Err(_) if folder.exists() => Ok(()),
+        renamed => renamed.tried(|| folder.display().to_string()),
+    }
 }
 
 fn only_entry(folder: &Path) -> Result<String> {

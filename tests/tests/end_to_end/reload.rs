@@ -119,7 +119,7 @@ fn flaws_of_every_kind_are_told_together_and_nothing_is_applied() {
     let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
     let before = gateway.client(&["export"]).unwrap().output;
     let file = gateway.file().with_file_name("bad-input.toml");
-    std::fs::write(&file, include_str!("../../config/tests/findings/bad-input.toml")).unwrap();
+    std::fs::write(&file, include_str!("../../../config/tests/findings/bad-input.toml")).unwrap();
     let file = file.to_str().unwrap();
     for command in ["check", "diff", "apply"] {
         let ended = gateway.client(&[command, file]).unwrap();

@@ -18,7 +18,7 @@ use crossgate_tests::traffic::{Host, MARK, Stream, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
 use std::time::Duration;
 
-const EXAMPLE: &str = include_str!("../../config/examples/two-tunnels.toml");
+const EXAMPLE: &str = include_str!("../../../config/examples/two-tunnels.toml");
 const WAYS: [&str; 2] = ["to-branch-a", "to-branch-b"];
 /// The branch's hosts.
 const HOSTS: u8 = 60;

@@ -19,7 +19,7 @@ const OUTSIDE: &str = "10.2.3.1";
 
 /// The example on the interfaces that a site of the lab has, with three prefixes behind the peer: three pairs.
 fn policy_based(mode: &str) -> Plan {
-    let text = include_str!("../../config/examples/policy-based.toml")
+    let text = include_str!("../../../config/examples/policy-based.toml")
         .replace("iface=wan0", "iface=wan")
         .replace("iface=lan0", "iface=lan")
         .replace("type = \"IPsec\"", &format!("type = \"IPsec\"\nmode = {mode:?}"));

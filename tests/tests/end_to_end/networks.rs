@@ -82,7 +82,7 @@ fn peered_networks_reach_each_other_and_the_sites_behind_the_hub() {
     far.connections[0].prefixes.push("10.3.0.0/16".to_owned());
     far.connections[0].shared_key = example_key("to-branch");
     let far = Gateway::start(&two.gateway, far).unwrap();
-    let plan = example(include_str!("../../config/examples/peering.toml"), &["to-branch"]);
+    let plan = example(include_str!("../../../config/examples/peering.toml"), &["to-branch"]);
     let gateway = Gateway::start(&one.gateway, plan).unwrap();
     gateway.is("to-branch", "up").unwrap();
     ping_until_answered(one.ipv4(), two.ipv4().address, PATIENCE).unwrap();
@@ -114,7 +114,7 @@ fn two_networks_of_one_appliance_are_connected_by_a_tunnel() {
     let (one, two) = sites::both_ours().unwrap();
     let host = second_host(&one, "10.2.0.20/24", "10.2.0.1").unwrap();
     let second = Host::new(&host, "10.2.0.20");
-    let plan = example(include_str!("../../config/examples/two-networks.toml"), &["a-b"]);
+    let plan = example(include_str!("../../../config/examples/two-networks.toml"), &["a-b"]);
     let wire = Capture::start(&two.gateway, "wan", 10_000).unwrap();
     let gateway = Gateway::start(&one.gateway, plan).unwrap();
     for connection in ["a-to-b", "b-to-a"] {
@@ -144,8 +144,8 @@ fn two_networks_of_one_appliance_are_connected_by_a_tunnel() {
 fn networks_of_two_appliances_learn_each_other_s_prefixes() {
     let (one, two) = sites::both_ours().unwrap();
     let [a, b] = [
-        include_str!("../../config/examples/two-appliances-a.toml"),
-        include_str!("../../config/examples/two-appliances-b.toml"),
+        include_str!("../../../config/examples/two-appliances-a.toml"),
+        include_str!("../../../config/examples/two-appliances-b.toml"),
     ]
     .map(|text| example(text, &["a-b"]));
     let second = Gateway::start(&two.gateway, b).unwrap();

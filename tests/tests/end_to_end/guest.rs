@@ -1,4 +1,4 @@
-//! Tests that boot a guest, in one program: an emulated guest takes a core's whole time, and so two of them run beside each other until the last is done.
+//! Tests with a guest; an emulated one takes a core's whole time.
 
 mod esp_transforms;
 mod kernel_esp;

@@ -51,7 +51,7 @@ fn address(text: &str) -> IpAddr {
 
 #[test]
 fn a_site_behind_a_router_is_reached_with_every_key_written_out() {
-    let text = include_str!("../../config/examples/site-to-site.toml");
+    let text = include_str!("../../../config/examples/site-to-site.toml");
     let wan = Wan::new().unwrap();
     let ours = Namespace::new("site-a", Stack::Dpdk).unwrap();
     wan.plug(1, &ours, "wan0").unwrap();
@@ -78,7 +78,7 @@ fn a_site_behind_a_router_is_reached_with_every_key_written_out() {
 
 #[test]
 fn three_sites_reach_the_hub_and_through_it_each_other() {
-    let text = include_str!("../../config/examples/multi-site.toml");
+    let text = include_str!("../../../config/examples/multi-site.toml");
     let wan = Wan::new().unwrap();
     let hub = Namespace::new("hub", Stack::Dpdk).unwrap();
     wan.plug(1, &hub, "wan0").unwrap();
@@ -131,7 +131,7 @@ fn three_sites_reach_the_hub_and_through_it_each_other() {
 
 #[test]
 fn networks_with_the_same_addresses_never_mix() {
-    let text = include_str!("../../config/examples/shared-appliance.toml");
+    let text = include_str!("../../../config/examples/shared-appliance.toml");
     let wan = Wan::new().unwrap();
     let shared = Namespace::new("shared", Stack::Dpdk).unwrap();
     wan.plug(1, &shared, "wan0").unwrap();
@@ -174,7 +174,7 @@ fn networks_with_the_same_addresses_never_mix() {
 
 #[test]
 fn sites_with_the_same_addresses_reach_each_other_by_others() {
-    let text = include_str!("../../config/examples/overlapping-sites.toml");
+    let text = include_str!("../../../config/examples/overlapping-sites.toml");
     let wan = Wan::new().unwrap();
     let headquarters = Namespace::new("headquarters", Stack::Dpdk).unwrap();
     wan.plug(1, &headquarters, "wan0").unwrap();
@@ -257,7 +257,7 @@ fn gateway_is_a_hop_as_each_side_knows_it(home: Host<'_>, far: Host<'_>) -> Resu
 
 #[test]
 fn everything_goes_through_the_tunnel_or_nowhere() {
-    let text = include_str!("../../config/examples/forced-tunnelling.toml");
+    let text = include_str!("../../../config/examples/forced-tunnelling.toml");
     let wan = Wan::new().unwrap();
     let branch = Namespace::new("branch", Stack::Dpdk).unwrap();
     wan.plug(1, &branch, "wan0").unwrap();
