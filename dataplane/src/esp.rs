@@ -7,17 +7,15 @@
 use dpdk_sys::{Mbuf, Mempool};
 
 use crate::counter::Counter;
-use crate::flow::Egress;
 use crate::forwarding::DontFragment;
 use crate::gcm::Aad;
 use crate::header::checksum::{self, Sum};
 use crate::header::esp::{HEADER_BYTES, IV_BYTES, TAG_BYTES, TRAILER_BYTES};
 use crate::header::ipv4::{self, Ipv4View};
 use crate::header::ipv6::{self, Ipv6View};
-use crate::header::{Protocol, be16, udp};
+use crate::header::{Protocol, be16, ethernet, udp};
 use crate::packet::{Entering, Family};
-use crate::pmtu::Fit;
-use crate::sa::{DscpPolicy, Esn, Hot, Outer, TEMPLATE_BYTES};
+use crate::sa::{DscpPolicy, Esn, Hot, Outer, OuterDscp, TEMPLATE_BYTES};
 use crate::transform::Shape;
 
 pub(crate) mod shaped;
@@ -36,48 +34,81 @@ pub(crate) struct Inner {
 /// Puts a packet into ESP with AES-GCM, not yet sealed, by one change of the mbuf ([`shaped`] does so for other transforms):
 ///
 /// 1. padding, trailer and room for the tag behind it; what was there before goes,
-/// 2. IV, ESP header and outer header in front of it, the outer one from the SA's template, and before that the link header, if it is a plain
-///    Ethernet header and the packet fits through there,
+/// 2. IV, ESP header and outer header in front of it, the outer one from the SA's template,
 /// 3. in the outer header: lengths, DSCP and ECN, DF and identification, and over IPv4 the checksum.
 ///
-/// A UDP checksum over IPv6 needs the ciphertext: see [`finish`]. Returns what is to be sealed, the tag's room included; `packet.framed` says whether
-/// the link header is on.
+/// A UDP checksum over IPv6 needs the ciphertext: see [`finish`]. Returns what is to be sealed, the tag's room included.
 ///
 /// # Errors
 /// The drop reason: `EspNoRoom` or `EspTooLong`; the packet is then not to be used any more.
-#[inline(always)] // a result that is returned through memory is read back in other pieces than it was written
 pub(crate) fn encapsulate<'a>(
     packet: &'a mut Entering,
     hot: &Hot,
-    egress: &Egress,
     sequence: u64,
 ) -> Result<&'a mut [u8], Counter> {
+    packet.framed = false;
+    match hot.outer {
+        Outer::V4 => put_on::<0, 24, 36>(packet, hot, &[], sequence),
+        Outer::V4Udp => put_on::<0, 32, 44>(packet, hot, &[], sequence),
+        Outer::V6 => put_on::<0, 44, 56>(packet, hot, &[], sequence),
+        Outer::V6Udp => put_on::<0, 52, 64>(packet, hot, &[], sequence),
+    }
+}
+
+/// Like [`encapsulate`], and puts a plain Ethernet header in front of the outer one. For a template of that length, all of which is known when this is
+/// compiled, and so is where everything in front goes: it is written by a few wide stores. `FRONT` is the length of all of it.
+#[inline(always)] // a result that is returned through memory is read back in other pieces than it was written
+pub(crate) fn frame<'a, const TEMPLATE: usize, const FRONT: usize>(
+    packet: &'a mut Entering,
+    hot: &Hot,
+    link: &[u8; ethernet::HEADER_BYTES],
+    sequence: u64,
+) -> Result<&'a mut [u8], Counter> {
+    packet.framed = true;
+    put_on::<{ ethernet::HEADER_BYTES }, TEMPLATE, FRONT>(packet, hot, link, sequence)
+}
+
+/// Length of the outer packet around so many bytes, in bytes, with a template of that length.
+#[inline(always)]
+pub(crate) fn total_bytes<const TEMPLATE: usize>(inner_bytes: u16) -> u32 {
+    let (_, tail_bytes) = tail(inner_bytes);
+    let front_bytes = const { TEMPLATE.to_le_bytes()[0] as u32 + SEQUENCE_AND_IV_BYTES };
+    front_bytes + u32::from(inner_bytes) + u32::from(tail_bytes)
+}
+
+#[inline(always)]
+fn put_on<'a, const LINK: usize, const TEMPLATE: usize, const FRONT: usize>(
+    packet: &'a mut Entering,
+    hot: &Hot,
+    link: &[u8; LINK],
+    sequence: u64,
+) -> Result<&'a mut [u8], Counter> {
+    const { assert!(FRONT == LINK + TEMPLATE + 12 && FRONT < 256 && TEMPLATE <= TEMPLATE_BYTES) };
+    const IS_V4: [usize; 2] = [24, 32];
+    let (inner, inner_bytes) = (packet.inner, usize::from(packet.bytes));
     let (pad_bytes, tail_bytes) = tail(packet.bytes);
-    let total = u32::from(hot.template_bytes) + FRONT_BYTES + u32::from(packet.bytes) + u32::from(tail_bytes);
-    let total = u16::try_from(total).map_err(|_| Counter::EspTooLong)?;
-    let ethernet = egress.ethernet().filter(|_| total <= egress.mtu_bytes && packet.fit == Fit::Whole);
-    let (inner, (sealed, framed)) = (packet.inner, (packet.bytes + tail_bytes, ethernet.is_some()));
-    packet.framed = framed;
-    let sealed = match (hot.outer, ethernet) {
-        (Outer::V4, Some(link)) => v4::<14, 24, 50>(packet, sealed, hot, link, total, sequence),
-        (Outer::V4, None) => v4::<0, 24, 36>(packet, sealed, hot, &[], total, sequence),
-        (Outer::V4Udp, Some(link)) => v4::<14, 32, 58>(packet, sealed, hot, link, total, sequence),
-        (Outer::V4Udp, None) => v4::<0, 32, 44>(packet, sealed, hot, &[], total, sequence),
-        (Outer::V6, Some(link)) => v6::<14, 44, 70>(packet, sealed, hot, link, total, sequence),
-        (Outer::V6, None) => v6::<0, 44, 56>(packet, sealed, hot, &[], total, sequence),
-        (Outer::V6Udp, _) => {
-            packet.framed = false; // `finish` comes first
-            v6::<0, 52, 64>(packet, sealed, hot, &[], total, sequence)
+    let total = u16::try_from(total_bytes::<TEMPLATE>(packet.bytes)).map_err(|_| Counter::EspTooLong)?;
+    let sealed_bytes = packet.bytes + tail_bytes; // less than the total
+    let (front, sealed) = front::<LINK, TEMPLATE, FRONT>(packet, sealed_bytes, link, sequence)?;
+    let outer: &mut [u8; TEMPLATE] = front[LINK..].first_chunk_mut().ok_or(Counter::EspNoRoom)?;
+    let template: &[u8; TEMPLATE] = hot.template.first_chunk().ok_or(Counter::EspNoRoom)?;
+    let traffic_class = hot.dscp.outer(inner.traffic_class);
+    if TEMPLATE == IS_V4[0] || TEMPLATE == IS_V4[1] {
+        write_v4(outer, template, hot.sum, total, traffic_class, inner.dont_fragment, sequence);
+        if TEMPLATE == IS_V4[1] {
+            write_udp_bytes(&mut outer[ipv4::HEADER_BYTES..], total - 20);
         }
-    }?;
-    let next = match inner.family {
-        Family::V4 => Protocol::IPV4.0,
-        Family::V6 => Protocol::IPV6.0,
-    };
+    } else {
+        *outer = *template;
+        write_v6(outer, total - 40, traffic_class);
+        if TEMPLATE == TEMPLATE_BYTES {
+            write_udp_bytes(&mut outer[ipv6::HEADER_BYTES..], total - 40);
+        }
+    }
     // One store for all: padding 1, 2, 3, its length, next header; the tag will overwrite the rest.
-    let trailer = TRAILERS[usize::from(pad_bytes)] | u64::from(next) << (8 * pad_bytes + 8);
-    let tail = sealed.len().checked_sub(usize::from(tail_bytes)).and_then(|at| sealed.get_mut(at..));
-    *tail.and_then(|tail| tail.first_chunk_mut()).ok_or(Counter::EspNoRoom)? = trailer.to_le_bytes();
+    let trailer = TRAILERS[usize::from(inner.family == Family::V6)][usize::from(pad_bytes & 3)];
+    let tail = sealed.get_mut(inner_bytes..).and_then(|tail| tail.first_chunk_mut());
+    *tail.ok_or(Counter::EspNoRoom)? = trailer.to_le_bytes();
     Ok(sealed)
 }
 
@@ -88,49 +119,6 @@ pub(crate) fn tail(bytes: u16) -> (u16, u16) {
     (pad_bytes, pad_bytes + 18)
 }
 
-/// Everything in front of the packet, over IPv4. Lengths are constants, so that they are written by a few wide stores.
-#[inline(always)]
-fn v4<'a, const LINK: usize, const TEMPLATE: usize, const FRONT: usize>(
-    packet: &'a mut Entering,
-    sealed_bytes: u16,
-    hot: &Hot,
-    link: &[u8; LINK],
-    total_bytes: u16,
-    sequence: u64,
-) -> Result<&'a mut [u8], Counter> {
-    let inner = packet.inner;
-    let (front, sealed) = front::<LINK, TEMPLATE, FRONT>(packet, sealed_bytes, link, sequence)?;
-    let outer: &mut [u8; TEMPLATE] = front[LINK..].first_chunk_mut().ok_or(Counter::EspNoRoom)?;
-    let template: &[u8; TEMPLATE] = hot.template.first_chunk().ok_or(Counter::EspNoRoom)?;
-    let traffic_class = outer_traffic_class(hot.dscp, inner.traffic_class);
-    write_v4(outer, template, hot.sum, total_bytes, traffic_class, inner.dont_fragment, sequence);
-    if hot.outer == Outer::V4Udp {
-        write_udp_bytes(&mut outer[ipv4::HEADER_BYTES..], total_bytes - 20);
-    }
-    Ok(sealed)
-}
-
-/// Like [`v4`], over IPv6.
-#[inline(always)]
-fn v6<'a, const LINK: usize, const TEMPLATE: usize, const FRONT: usize>(
-    packet: &'a mut Entering,
-    sealed_bytes: u16,
-    hot: &Hot,
-    link: &[u8; LINK],
-    total_bytes: u16,
-    sequence: u64,
-) -> Result<&'a mut [u8], Counter> {
-    let inner = packet.inner;
-    let (front, sealed) = front::<LINK, TEMPLATE, FRONT>(packet, sealed_bytes, link, sequence)?;
-    let outer: &mut [u8; TEMPLATE] = front[LINK..].first_chunk_mut().ok_or(Counter::EspNoRoom)?;
-    *outer = *hot.template.first_chunk().ok_or(Counter::EspNoRoom)?;
-    write_v6(outer, total_bytes - 40, outer_traffic_class(hot.dscp, inner.traffic_class));
-    if hot.outer == Outer::V6Udp {
-        write_udp_bytes(&mut outer[ipv6::HEADER_BYTES..], total_bytes - 40);
-    }
-    Ok(sealed)
-}
-
 /// Makes room on both sides; writes link header, sequence number and IV, but not what is between them.
 #[inline(always)]
 fn front<'a, const LINK: usize, const TEMPLATE: usize, const FRONT: usize>(
@@ -139,11 +127,10 @@ fn front<'a, const LINK: usize, const TEMPLATE: usize, const FRONT: usize>(
     link: &[u8; LINK],
     sequence: u64,
 ) -> Result<(&'a mut [u8; FRONT], &'a mut [u8]), Counter> {
-    const { assert!(FRONT == LINK + TEMPLATE + 12 && FRONT < 256 && TEMPLATE <= TEMPLATE_BYTES) };
     let front_bytes = const { FRONT.to_le_bytes()[0] as u16 };
-    let start = i16::try_from(packet.at).ok().and_then(|at| at.checked_sub_unsigned(front_bytes));
+    let start = i32::from(packet.at) - i32::from(front_bytes);
     let bytes = sealed_bytes.checked_add(front_bytes).ok_or(Counter::EspTooLong)?;
-    let all = start.and_then(|start| packet.mbuf.reframe(start, bytes)).ok_or(Counter::EspNoRoom)?;
+    let all = packet.mbuf.reframe(start, bytes).ok_or(Counter::EspNoRoom)?;
     let (front, sealed) = all.split_first_chunk_mut::<FRONT>().ok_or(Counter::EspNoRoom)?;
     front[..LINK].copy_from_slice(link);
     let iv = sequence.to_be_bytes();
@@ -225,22 +212,24 @@ pub(crate) fn strip(payload: &[u8]) -> Result<Stripped<'_>, Counter> {
 /// The same for the padding that nearly all have, at most three bytes, without a look at the inner packet. `None`: ask [`strip`].
 #[inline(always)]
 pub(crate) fn unpad(payload: &[u8]) -> Option<(Family, &[u8])> {
-    let (_, tail) = payload.split_last_chunk::<{ 3 + TRAILER_BYTES }>()?;
+    // For 0 to 3 bytes of padding, those of the last three bytes that are padding, and its length behind them; and what they have to be.
+    const PADDED: [(u32, u32); 4] = [
+        (0xff00_0000, 0x0000_0000),
+        (0xffff_0000, 0x0101_0000),
+        (0xffff_ff00, 0x0202_0100),
+        (0xffff_ffff, 0x0303_0201),
+    ];
+    let tail: &[u8; 3 + TRAILER_BYTES] = payload.last_chunk()?;
     let [a, b, c, pad_bytes, next] = *tail;
-    let padding = u32::from_le_bytes([a, b, c, 0]);
     let family = match Protocol(next) {
         Protocol::IPV4 => Family::V4,
         Protocol::IPV6 => Family::V6,
         _ => return None,
     };
-    if pad_bytes > 3 {
-        return None;
-    }
-    // Of the three bytes the last ones, which have to be 1, 2, 3.
-    let padding = padding.checked_shr(8 * (3 - u32::from(pad_bytes))).unwrap_or(0);
-    let expected = TRAILERS[usize::from(pad_bytes)] & ((1 << (8 * pad_bytes)) - 1);
+    let (mask, padded) = PADDED.get(usize::from(pad_bytes))?;
     let inner_bytes = payload.len() - TRAILER_BYTES - usize::from(pad_bytes);
-    (u64::from(padding) == expected).then(|| (family, &payload[..inner_bytes]))
+    let is_right = u32::from_le_bytes([a, b, c, pad_bytes]) & mask == *padded;
+    payload.get(..inner_bytes).filter(|_| is_right).map(|inner| (family, inner))
 }
 
 /// The inner packet's ECN after decapsulation, with its DSCP (RFC 6040, 4.2).
@@ -268,11 +257,20 @@ pub(crate) fn aad(spi: [u8; 4], sequence: u64, esn: Esn) -> Aad {
     }
 }
 
-/// ECN as RFC 6040, 4.1 (normal mode): the inner one. DSCP by policy.
-fn outer_traffic_class(policy: DscpPolicy, inner: u8) -> u8 {
-    match policy {
-        DscpPolicy::Copy => inner,
-        DscpPolicy::Fixed(dscp) => dscp << 2 | inner & ECN,
+impl OuterDscp {
+    /// ECN as RFC 6040, 4.1 (normal mode): the inner one. DSCP by policy.
+    #[inline(always)]
+    fn outer(self, inner: u8) -> u8 {
+        inner & self.kept | self.set
+    }
+}
+
+impl From<DscpPolicy> for OuterDscp {
+    fn from(policy: DscpPolicy) -> Self {
+        match policy {
+            DscpPolicy::Copy => Self { kept: u8::MAX, set: 0 },
+            DscpPolicy::Fixed(dscp) => Self { kept: ECN, set: dscp << 2 },
+        }
     }
 }
 
@@ -353,15 +351,21 @@ impl DontFragment {
 }
 
 /// Sequence number and IV: what the template does not have.
-const FRONT_BYTES: u32 = 12;
+const SEQUENCE_AND_IV_BYTES: u32 = 12;
 
 const _: () = assert!(HEADER_BYTES + IV_BYTES == 16 && TAG_BYTES == 16);
 const _: () = assert!(Shape::AES_GCM.front_bytes() == 16 && Shape::AES_GCM.icv_bytes == 16);
 
 const KEEPALIVE: u8 = 0xff;
 
-/// Padding and its length, for 0 to 3 bytes of padding, first byte lowest (RFC 4303, 2.4).
-const TRAILERS: [u64; 4] = [0, 0x0101, 0x02_0201, 0x0303_0201];
+/// Padding, its length and the next header, for IPv4 and IPv6 and 0 to 3 bytes of padding, first byte lowest (RFC 4303, 2.4 to 2.6).
+const TRAILERS: [[u64; 4]; 2] = {
+    const fn of(next: Protocol) -> [u64; 4] {
+        let next = next.0 as u64;
+        [next << 8, 0x0101 | next << 16, 0x02_0201 | next << 24, 0x0303_0201 | next << 32]
+    }
+    [of(Protocol::IPV4), of(Protocol::IPV6)]
+};
 
 /// The ECN field and its values (RFC 3168, 5).
 const ECN: u8 = 3;

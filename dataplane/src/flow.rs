@@ -8,7 +8,10 @@
 //! Entries die by the epoch of the snapshot that they were made from. How to reach a neighbour is not copied into them but shared
 //! ([`Adjacencies`]), and dies with time, too. Outbound SAs are not copied either, a tunnel's number leads to the present one.
 
+use std::net::IpAddr;
+
 use crate::forwarding::{DontFragment, InterfaceId, TunnelId};
+use crate::packet::Family;
 
 pub(crate) use egress::{Adjacencies, AdjacencyId, Egress};
 
@@ -23,10 +26,26 @@ pub(crate) enum Way {
     Tunnel(TunnelId),
 }
 
+/// A [`Way`] as a number: what a [`Key`] has of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WayNumber(u32);
+
+impl Way {
+    /// Its number. `None`: beyond 2^30 tunnels, which no table holds, there is none.
+    #[inline(always)]
+    pub(crate) fn number(self) -> Option<WayNumber> {
+        match self {
+            Self::Interface(interface) => Some(WayNumber(u32::from(interface.0))),
+            Self::Tunnel(tunnel) if tunnel.0 < IS_V6 => Some(WayNumber(FROM_TUNNEL | tunnel.0)),
+            Self::Tunnel(_) => None,
+        }
+    }
+}
+
 /// What packets of one flow have in common: the way they came, and their addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
-    /// IPv4: both addresses in the first word. IPv6: source, then destination, as they stand in the packet.
+    /// As they stand in the packet. IPv4: both addresses in the first word. IPv6: source, then destination.
     addresses: [u64; 4],
     origin: u32,
 }
@@ -36,11 +55,11 @@ const FROM_TUNNEL: u32 = 1 << 31;
 const IS_V6: u32 = 1 << 30;
 
 impl PartialEq for Key {
-    /// Of IPv4 addresses the first word is all. Word by word, as a key has just been written: wider, a CPU would wait for it.
-    #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
-        let ([a, b, c, d], [e, f, g, h]) = (self.addresses, other.addresses);
-        a == e && self.origin == other.origin && (self.origin & IS_V6 == 0 || (b == f && c == g && d == h))
+        // Of IPv4 addresses the first word is all.
+        self.origin == other.origin
+            && self.addresses[0] == other.addresses[0]
+            && (self.origin & IS_V6 == 0 || self.addresses == other.addresses)
     }
 }
 
@@ -50,25 +69,29 @@ impl Key {
     /// The key of no packet.
     pub(crate) const NONE: Self = Self { addresses: [0; 4], origin: u32::MAX };
 
-    /// Makes [`Key::NONE`] that of a packet. `None`: beyond 2^30 tunnels, which no table holds, there is none.
+    /// Of an IPv4 packet, by its source and destination in one word.
     #[inline(always)]
-    pub(crate) fn set(&mut self, way: Way, addresses: Addresses) -> Option<()> {
-        let origin = match way {
-            Way::Interface(interface) => u32::from(interface.0),
-            Way::Tunnel(tunnel) if tunnel.0 < IS_V6 => FROM_TUNNEL | tunnel.0,
-            Way::Tunnel(_) => return None,
-        };
-        match addresses {
-            Addresses::V4(both) => {
-                self.addresses[0] = both;
-                self.origin = origin;
-            }
-            Addresses::V6(addresses) => {
-                self.addresses = addresses;
-                self.origin = origin | IS_V6;
-            }
-        }
-        Some(())
+    pub(crate) fn v4(way: WayNumber, both: u64) -> Self {
+        Self { addresses: [both, 0, 0, 0], origin: way.0 }
+    }
+
+    /// Of an IPv6 packet, by its source and destination.
+    #[inline(always)]
+    pub(crate) fn v6(way: WayNumber, addresses: [u64; 4]) -> Self {
+        Self { addresses, origin: way.0 | IS_V6 }
+    }
+
+    /// Whether it is [`Key::v4`] of these.
+    #[inline(always)]
+    pub(crate) fn is_v4(&self, way: WayNumber, both: u64) -> bool {
+        self.addresses[0] == both && self.origin == way.0
+    }
+
+    /// Whether it is [`Key::v6`] of these. Word by word, as they have just been written: wider, a CPU would wait for them.
+    #[inline(always)]
+    pub(crate) fn is_v6(&self, way: WayNumber, [a, b, c, d]: [u64; 4]) -> bool {
+        let [e, f, g, h] = self.addresses;
+        a == e && b == f && c == g && d == h && self.origin == way.0 | IS_V6
     }
 
     /// The way that the packet came.
@@ -77,6 +100,30 @@ impl Key {
         match self.origin & FROM_TUNNEL {
             0 => Way::Interface(InterfaceId(u16::try_from(number).unwrap_or(u16::MAX))),
             _ => Way::Tunnel(TunnelId(number)),
+        }
+    }
+
+    /// The packet's family.
+    pub(crate) fn family(&self) -> Family {
+        if self.origin & IS_V6 == 0 { Family::V4 } else { Family::V6 }
+    }
+
+    /// Source and destination.
+    pub(crate) fn ends(&self) -> (IpAddr, IpAddr) {
+        let [first, second, third, fourth] = self.addresses.map(u64::to_ne_bytes);
+        match self.family() {
+            Family::V4 => {
+                let [a, b, c, d, e, f, g, h] = first;
+                ([a, b, c, d].into(), [e, f, g, h].into())
+            }
+            Family::V6 => {
+                let address = |high: [u8; 8], low: [u8; 8]| {
+                    IpAddr::from(std::array::from_fn::<u8, 16, _>(|at| {
+                        if at < 8 { high[at] } else { low[at - 8] }
+                    }))
+                };
+                (address(first, second), address(third, fourth))
+            }
         }
     }
 
@@ -91,15 +138,6 @@ impl Key {
         }
         hash ^ hash >> 32
     }
-}
-
-/// Source and destination as they stand in the packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Addresses {
-    /// Both in one word.
-    V4(u64),
-    /// Two words each.
-    V6([u64; 4]),
 }
 
 /// What becomes of a flow's packets.

@@ -72,6 +72,8 @@ pub(crate) struct Sealed {
     pub(crate) end: u16,
     /// Whether a UDP header stands right before the ESP header.
     pub(crate) in_udp: bool,
+    /// DSCP and ECN of the outer IP header.
+    pub(crate) outer_class: u8,
 }
 
 impl Sealed {

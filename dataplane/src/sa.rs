@@ -17,7 +17,7 @@ pub use keys::Keys;
 pub(crate) use keys::{OpenKeys, SealKeys};
 pub use lifetime::{Expiry, Lifetime, Limits};
 pub use outbound::{DscpPolicy, OutboundParameters, OutboundSa};
-pub(crate) use outbound::{Hot, Outer, TEMPLATE_BYTES};
+pub(crate) use outbound::{Hot, Outer, OuterDscp, TEMPLATE_BYTES};
 pub use replay::{ReplayWindow, WINDOW_MAX_PACKETS, WINDOW_MIN_PACKETS};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -197,11 +197,11 @@ impl Mbuf {
     /// returns them, whatever they held where the packet was not: one change for what moves both ends. It is another packet from then on, and what the
     /// receiving device found out about the old one, or the sending one was asked to do, is forgotten. `None`: the buffer has no such bytes, or the packet has
     /// several segments, and nothing changed.
-    #[inline]
-    pub fn reframe(&mut self, start: i16, bytes: u16) -> Option<&mut [u8]> {
+    #[inline(always)] // a few instructions, once or twice a packet
+    pub fn reframe(&mut self, start: i32, bytes: u16) -> Option<&mut [u8]> {
         let head = self.head_mut();
-        let data_off = head.data_off.checked_add_signed(start)?;
-        if head.nb_segs != 1 || u32::from(data_off) + u32::from(bytes) > u32::from(head.buf_len) {
+        let data_off = u16::try_from(i32::from(head.data_off).checked_add(start)?).ok()?;
+        if u32::from(data_off) + u32::from(bytes) > u32::from(head.buf_len) || head.nb_segs != 1 {
             return None;
         }
         head.data_off = data_off;

@@ -98,16 +98,21 @@ pub(super) unsafe fn fetch_key(jobs: NonNull<Job<'_>>, list: &[u8], at: usize) {
 /// packet of 64 bytes.
 #[inline(always)]
 fn alike<L: Lanes>(jobs: &[Job<'_>]) -> Option<Kind> {
-    let first = Kind::of::<L>(jobs.first()?)?;
-    let (mut alike, mut last) = (true, std::ptr::from_ref(jobs[0].key));
+    let head = jobs.first()?;
+    let first = Kind::of::<L>(head)?;
+    let (mut alike, mut key, mut length) = (true, head.key, head.length);
     for job in jobs {
-        alike &= Kind::of::<L>(job) == Some(first);
-        if !std::ptr::eq(job.key, last) {
-            last = job.key;
-            if let Some(key) = job.key.simd() {
-                key.prefetch();
-            }
+        // Nearly all, where there is one SA.
+        if job.length == length && std::ptr::eq(job.key, key) {
+            continue;
         }
+        alike &= Kind::of::<L>(job) == Some(first);
+        if !std::ptr::eq(job.key, key)
+            && let Some(key) = job.key.simd()
+        {
+            key.prefetch();
+        }
+        (key, length) = (job.key, job.length);
     }
     alike.then_some(first)
 }

@@ -1,7 +1,7 @@
 //! ESP tunnel mode for transforms other than AES-GCM: IV, padding and ICV as long as the SA's transform has them. Called by the seal stage, which then
 //! seals with [`crate::transform::Sealer`]. RFC 4303, 2 and 3.3.
 
-use super::{Inner, outer_traffic_class, write_udp_bytes, write_v4, write_v6};
+use super::{Inner, write_udp_bytes, write_v4, write_v6};
 use crate::counter::Counter;
 use crate::header::esp::{HEADER_BYTES, TRAILER_BYTES};
 use crate::header::{Protocol, ipv4, ipv6};
@@ -27,8 +27,8 @@ pub(crate) fn encapsulate<'a>(
     let narrow = |bytes: usize| u16::try_from(bytes).map_err(|_| Counter::EspTooLong);
     let total_bytes = narrow(front_bytes + payload_bytes + usize::from(shape.icv_bytes))?;
     let front = narrow(front_bytes)?;
-    let start = i16::try_from(packet.at).ok().and_then(|at| at.checked_sub_unsigned(front));
-    let all = start.and_then(|start| packet.mbuf.reframe(start, total_bytes)).ok_or(Counter::EspNoRoom)?;
+    let start = i32::from(packet.at) - i32::from(front);
+    let all = packet.mbuf.reframe(start, total_bytes).ok_or(Counter::EspNoRoom)?;
     let tail = &mut all[front_bytes + inner_bytes..front_bytes + payload_bytes];
     let (padding, trailer) = tail.split_at_mut(payload_bytes - inner_bytes - TRAILER_BYTES);
     for (byte, count) in padding.iter_mut().zip(1..) {
@@ -51,7 +51,7 @@ pub(crate) fn encapsulate<'a>(
 
 /// Lengths, DSCP and ECN, DF, identification and checksum of the outer header.
 fn write_outer(outer: &mut [u8], hot: &Hot, inner: Inner, total_bytes: u16, sequence: u64) -> Option<()> {
-    let traffic_class = outer_traffic_class(hot.dscp, inner.traffic_class);
+    let traffic_class = hot.dscp.outer(inner.traffic_class);
     let ip_bytes = match hot.outer {
         Outer::V4 | Outer::V4Udp => {
             let header = outer.first_chunk_mut::<{ ipv4::HEADER_BYTES }>()?;

@@ -77,8 +77,8 @@ fn decapsulation_follows_the_table_of_rfc_6040() {
 
 #[test]
 fn outer_dscp_is_copied_or_fixed_and_ecn_always_copied() {
-    assert_eq!(outer_traffic_class(DscpPolicy::Copy, 0xb9), 0xb9);
-    assert_eq!(outer_traffic_class(DscpPolicy::Fixed(10), 0xb9), 10 << 2 | 1);
+    assert_eq!(OuterDscp::from(DscpPolicy::Copy).outer(0xb9), 0xb9);
+    assert_eq!(OuterDscp::from(DscpPolicy::Fixed(10)).outer(0xb9), 10 << 2 | 1);
 }
 
 proptest! {

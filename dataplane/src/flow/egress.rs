@@ -69,7 +69,7 @@ impl Egress {
     #[inline]
     pub(crate) fn frame<'a>(&self, mbuf: &'a mut Mbuf, at: u16, bytes: u16) -> Option<&'a mut [u8]> {
         let link_bytes = u16::from(self.link_bytes);
-        let start = i16::try_from(at).ok()?.checked_sub_unsigned(link_bytes)?;
+        let start = i32::from(at) - i32::from(link_bytes);
         let frame = mbuf.reframe(start, bytes.checked_add(link_bytes)?)?;
         // The usual length is a constant, and so a few wide stores.
         if usize::from(self.link_bytes) == ethernet::HEADER_BYTES {

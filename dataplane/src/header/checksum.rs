@@ -80,9 +80,8 @@ impl Sum {
 /// The checksum field for a sum of 16-bit words, none of them the field itself (RFC 1071).
 #[must_use]
 pub const fn fold(sum: u32) -> u16 {
-    let sum = (sum >> 16) + (sum & 0xffff);
-    // Two folds leave 16 bits; `try_from` is not const.
-    let [_, _, high, low] = (!((sum >> 16) + (sum & 0xffff))).to_be_bytes();
+    // Each half gets the other one added; what the lower half then carries over is the carry around the end that the upper one needs.
+    let [high, low, _, _] = (!sum.wrapping_add(sum.rotate_left(16))).to_be_bytes();
     u16::from_be_bytes([high, low])
 }
 
@@ -95,12 +94,24 @@ const fn carry(sum: u64) -> u64 {
 #[inline(always)] // a dozen instructions, once or twice a packet
 #[must_use]
 pub fn is_valid_header(head: &[u8; 20]) -> bool {
-    // The sum is the same in either byte order, but for the order of its own bytes (RFC 1071, 2 (B)): no swaps.
-    let word =
-        |at: usize| u64::from(u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
-    let sum = word(0) + word(4) + word(8) + word(12) + word(16);
-    // Folded to 16 bits it is all ones just if 2^16 - 1 divides it: one multiplication.
-    sum % 0xffff == 0 && sum != 0
+    // The sum is the same in either byte order, but for the order of its own bytes (RFC 1071, 2 (B)): no swaps. Nor does it matter how wide the words are that
+    // are added, as long as carries come round.
+    let [first @ .., _, _, _, _, _, _, _, _, _, _, _, _] = *head;
+    let [_, _, _, _, _, _, _, _, middle @ .., _, _, _, _, _, _, _, _] = *head;
+    let [_, _, _, _, _, _, _, _, _, _, _, _, last @ ..] = *head;
+    let (sum, carry) = u64::from_ne_bytes(first).overflowing_add(u64::from_ne_bytes(last));
+    let rest = u64::from(u32::from_ne_bytes(middle)) + u64::from(carry);
+    let (sum, carry) = sum.overflowing_add(rest);
+    let sum = sum + u64::from(carry); // after a carry there is room
+    // Folded by adding the halves to each other, of which the upper one gets the carry.
+    let [_, sum] = halves_u32(sum.wrapping_add(sum.rotate_left(32)));
+    sum.wrapping_add(sum.rotate_left(16)) >> 16 == 0xffff
+}
+
+/// Lower and upper half.
+const fn halves_u32(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
 }
 
 /// The checksum after one aligned 16-bit word of what it covers changed (RFC 1624, equation 3). A wrong checksum

@@ -208,11 +208,21 @@ pub fn decrement_ttl(header: &mut [u8; HEADER_BYTES]) -> u8 {
     if ttl <= 1 {
         return 0;
     }
-    // The word of TTL and protocol gets less by 0x0100: what RFC 1624, equation 3 adds for that is the same for any word.
-    let updated = checksum::fold(u32::from(!be16(header, 10)) + 0xfeff);
-    header[8] = ttl - 1;
-    header[10..12].copy_from_slice(&updated.to_be_bytes());
-    ttl - 1
+    take_hop(header);
+    header[8]
+}
+
+/// As [`decrement_ttl`], of a header whose TTL is known to be above 1.
+#[inline(always)]
+pub fn take_hop(header: &mut [u8; HEADER_BYTES]) {
+    // The word of TTL and protocol gets less by 1 in its first byte: what RFC 1624, equation 3 adds for that is the same for any word, and
+    // in any byte order (RFC 1071, 2 (B)).
+    const CHANGE: u16 = !u16::from_ne_bytes([1, 0]);
+    let checksum = be16(header, 10).to_be(); // as it stands there
+    let sum = u32::from(!checksum) + u32::from(CHANGE);
+    let [low, high, _, _] = (!((sum & 0xffff) + (sum >> 16))).to_le_bytes();
+    header[10..12].copy_from_slice(&u16::from_le_bytes([low, high]).to_ne_bytes());
+    header[8] = header[8].wrapping_sub(1);
 }
 
 /// Sets DSCP and ECN.

@@ -36,20 +36,18 @@ impl Transmit {
         self.queues.into_iter().map(|outgoing| outgoing.map(|outgoing| outgoing.queue)).collect()
     }
 
-    /// Puts a frame into its port's burst, which is sent first if it is full. Nothing may be asked of the port: whoever made the frame has cleared what the
-    /// buffer said before.
+    /// Puts frames into their port's burst, which is sent whenever it is full. Nothing may be asked of the port: whoever made the frames has cleared what the
+    /// buffers said before.
     #[inline]
-    fn send(&mut self, port: PortIndex, frame: Mbuf, counters: &mut Local) {
+    fn send(&mut self, port: PortIndex, frames: impl IntoIterator<Item = Mbuf>, counters: &mut Local) {
         let Some(Some(outgoing)) = self.queues.get_mut(usize::from(port.0)) else {
-            return discard(frame, Counter::TxNoQueue, counters);
+            return frames.into_iter().for_each(|frame| discard(frame, Counter::TxNoQueue, counters));
         };
-        if outgoing.burst.is_full() {
-            outgoing.flush(counters);
-        }
-        let bytes = u64::from(frame.len_bytes());
-        match outgoing.burst.push(frame) {
-            Ok(()) => outgoing.bytes += bytes,
-            Err(frame) => discard(frame, Counter::TxRingFull, counters),
+        for frame in frames {
+            outgoing.bytes += u64::from(frame.len_bytes());
+            if let Err(frame) = outgoing.burst.push(frame) {
+                outgoing.flush_for(frame, counters);
+            }
         }
     }
 
@@ -62,6 +60,18 @@ impl Transmit {
 }
 
 impl Outgoing {
+    /// Makes room for one frame more, whose bytes are counted already.
+    #[cold]
+    fn flush_for(&mut self, frame: Mbuf, counters: &mut Local) {
+        let bytes = u64::from(frame.len_bytes());
+        self.bytes -= bytes;
+        self.flush(counters);
+        match self.burst.push(frame) {
+            Ok(()) => self.bytes += bytes,
+            Err(frame) => discard(frame, Counter::TxRingFull, counters),
+        }
+    }
+
     fn flush(&mut self, counters: &mut Local) {
         if self.burst.is_empty() {
             return;
@@ -163,7 +173,13 @@ impl Context {
     /// Sends what is a frame already.
     #[inline]
     pub(super) fn send_frame(&mut self, frame: Mbuf, port: PortIndex) {
-        self.transmit.send(port, frame, &mut self.counters);
+        self.transmit.send(port, [frame], &mut self.counters);
+    }
+
+    /// Sends what are frames of one port already.
+    #[inline]
+    pub(super) fn send_frames(&mut self, frames: impl IntoIterator<Item = Mbuf>, port: PortIndex) {
+        self.transmit.send(port, frames, &mut self.counters);
     }
 
     /// Puts the link header on and sends.
@@ -174,7 +190,7 @@ impl Context {
         if frame(&mut mbuf, interface, mac).is_none() {
             return discard(mbuf, Counter::EspNoRoom, &mut self.counters);
         }
-        self.transmit.send(interface.port, mbuf, &mut self.counters);
+        self.transmit.send(interface.port, [mbuf], &mut self.counters);
     }
 
     /// Turns a received packet's buffer into the frame that answers it.
@@ -191,7 +207,7 @@ impl Context {
     pub(super) fn send_own(&mut self, frame: Mbuf, id: InterfaceId) {
         self.counters.count(Counter::Originated);
         match self.forwarding.interface(id) {
-            Some(interface) => self.transmit.send(interface.port, frame, &mut self.counters),
+            Some(interface) => self.transmit.send(interface.port, [frame], &mut self.counters),
             None => discard(frame, Counter::InterfaceUnknown, &mut self.counters),
         }
     }

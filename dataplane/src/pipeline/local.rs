@@ -8,6 +8,7 @@ use dpdk_sys::{Mbuf, Reassembly, tsc_cycles};
 use super::route::{self, PORT_UNREACHABLE};
 use super::{Context, Lists, push_own, trim_to};
 use crate::counter::Counter;
+use crate::esp;
 use crate::forwarding::{InterfaceId, VrfId};
 use crate::header::Protocol;
 use crate::header::checksum::Sum;
@@ -129,7 +130,9 @@ fn set_destination(packet: &mut [u8], destination: IpAddr) {
 fn sealed(mbuf: Mbuf, esp_at: usize, in_udp: bool, lists: &mut Lists, cx: &mut Context) {
     let within = |at: usize| u16::try_from(at).unwrap_or(u16::MAX); // of a packet within 64 KiB
     let (esp_at, end) = (within(esp_at), within(mbuf.data().len()));
-    put(&mut lists.sealed, Sealed { mbuf, at: 0, esp_at, end, in_udp }, &mut cx.counters);
+    let outer_class = esp::traffic_class(mbuf.data());
+    let sealed = Sealed { mbuf, at: 0, esp_at, end, in_udp, outer_class };
+    put(&mut lists.sealed, sealed, &mut cx.counters);
 }
 
 /// Whether a UDP datagram is ESP: where that begins and ends in it.

@@ -40,8 +40,8 @@ pub(super) fn outbound(entering: &mut Batch<Entering>, cx: &mut Context) {
 pub(super) fn inbound(opening: &Batch<Opening>, accepted: &mut [Accepted], cx: &Context) {
     let asking = (0..).zip(opening).zip(&*accepted);
     let asking = asking.filter_map(|((place, packet), accepted)| {
-        let (tunnel, shape) = accepted.ok()?;
-        Some((place, tunnel, inner_bytes(packet, shape)))
+        let inside = accepted.as_ref().ok()?;
+        Some((place, inside.tunnel, inner_bytes(packet, inside.shape)))
     });
     let refused = refused(asking.collect(), Direction::Inbound, cx);
     for (place, accepted) in accepted.iter_mut().enumerate() {

@@ -3,13 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use arrayvec::ArrayVec;
-use dpdk_sys::{BURST_PACKETS, Burst, Checksum, Mbuf};
+use dpdk_sys::{Burst, Checksum, Mbuf};
 
-use super::shortcut::{self, Plain, Run};
+use super::shortcut::{self, Plains};
 use super::{Context, Lists, Tables, local, trim_to};
 use crate::counter::Counter;
-use crate::flow::{Key, Way};
 use crate::forwarding::{Forwarding, InterfaceId, NextHop, PortIndex, VrfId};
 use crate::header::Protocol;
 use crate::header::ethernet::{self, EtherType, EthernetView, Mac};
@@ -22,6 +20,8 @@ use crate::icmp::{self, Delivery};
 use crate::neighbour::{FRAME_BYTES, Heard, Link, Neighbours};
 use crate::packet::{Clear, Origin, describe_v4, describe_v6, discard, put};
 use crate::selector::Flow;
+
+mod frames;
 
 /// A frame's link header.
 struct Frame {
@@ -45,71 +45,16 @@ pub(super) fn receive(
         mbuf.prefetch_data();
     }
     // All headers before the first lookup, so that the places of their flows are under way.
-    let mut plains = [const { Plain::NONE }; BURST_PACKETS];
-    let mut keys: ArrayVec<Key, BURST_PACKETS> = ArrayVec::new();
-    let (mut bytes, mut last) = (0, None);
-    for (mbuf, plain) in arrived.iter().zip(&mut plains) {
-        bytes += u64::from(mbuf.len_bytes());
-        let read = read(mbuf, port, &mut last, &cx.forwarding, plain);
-        if read.is_some() && !keys.iter().rev().take(FEW_FLOWS).any(|key| *key == plain.key) {
-            keys.push(plain.key);
-            tables.flows.prefetch(&plain.key);
-        }
-    }
-    if keys.len() > FEW_FLOWS {
-        shortcut::warm(&keys, tables, cx.now_us);
+    let mut plains = Plains::new();
+    let (bytes, flows) = frames::read(port, arrived, &mut plains, &tables.flows, &cx.forwarding);
+    if flows > frames::FEW_FLOWS {
+        shortcut::warm(plains.runs(), tables, cx.now_us);
     }
     cx.counters.add(Counter::RxPackets, arrived.len() as u64);
     cx.counters.add(Counter::RxBytes, bytes);
-    let mut run = Run::new();
-    for (mbuf, plain) in arrived.drain().zip(&plains) {
-        let rest = if plain.is_some() {
-            shortcut::take(mbuf, plain, &mut run, lists, tables, cx)
-        } else {
-            Err(mbuf)
-        };
-        if let Err(mbuf) = rest {
-            general(mbuf, port, lists, &mut tables.neighbours, cx);
-        }
-    }
-}
-
-/// A burst of no more flows finds what it needs in the cache. Of so many, mixed in any way, each is noted once.
-const FEW_FLOWS: usize = 4;
-
-/// An interface of the port that frames come from, by its VLAN.
-struct Arrival {
-    vlan: Option<VlanId>,
-    interface: InterfaceId,
-    mac: Mac,
-}
-
-/// For the shortcut: a plain packet in a unicast frame to us. `last` spares looking the interface
-/// of every frame up.
-#[inline(always)] // as [`Plain::read`]
-fn read(
-    mbuf: &Mbuf,
-    port: PortIndex,
-    last: &mut Option<Arrival>,
-    forwarding: &Forwarding,
-    plain: &mut Plain,
-) -> Option<()> {
-    let ethernet = EthernetView::new(mbuf.data()).ok().filter(|_| mbuf.is_contiguous())?;
-    let (vlan, ether_type, link_bytes) = tag(&ethernet, mbuf.stripped_vlan_tci()).ok()?;
-    let packet = mbuf.data().get(link_bytes..)?;
-    let version = packet.first()? >> 4;
-    if !matches!((ether_type, version), (EtherType::IPV4, 4) | (EtherType::IPV6, 6)) {
-        return None;
-    }
-    if last.as_ref().is_none_or(|last| last.vlan != vlan) {
-        let interface = forwarding.interface_at(port, vlan)?;
-        let mac = forwarding.interface(interface)?.mac;
-        *last = Some(Arrival { vlan, interface, mac });
-    }
-    let arrival = last.as_ref().filter(|arrival| arrival.mac == ethernet.destination())?;
-    let checksum_known = mbuf.ip_checksum() == Checksum::Good;
-    let at = u16::try_from(link_bytes).ok()?;
-    plain.read(packet, at, Way::Interface(arrival.interface), checksum_known)
+    shortcut::take(arrived.drain(), &plains, lists, tables, cx, |mbuf, _, lists, tables, cx| {
+        general(mbuf, port, lists, &mut tables.neighbours, cx);
+    });
 }
 
 /// A frame that the shortcut did not take.

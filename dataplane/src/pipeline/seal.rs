@@ -8,24 +8,29 @@
 //!    least packet of its family would fit whole.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use dpdk_sys::{BURST_PACKETS, Burst, Mbuf};
+use dpdk_sys::{BURST_PACKETS, Mbuf};
 
 use super::{Context, Tables, leave, police};
 use crate::counter::Counter;
 use crate::esp::{self, shaped};
 use crate::flow::{Egress, Now};
 use crate::forwarding::{Forwarding, NextHop, TunnelId, VrfId};
-use crate::gcm::{Job, Nonce};
+use crate::gcm::{Job, Key, Nonce};
 use crate::message::Event;
 use crate::neighbour::Neighbours;
-use crate::packet::{Batch, Entering, Family, Leaving, Sealed, discard, put};
-use crate::pmtu::Fit;
-use crate::sa::{Direction, Expiry, Hot, OutboundSa, Outer, SealKeys, Writers};
+use crate::packet::{Batch, Entering, Family, Leaving};
+use crate::sa::{Direction, Expiry, Hot, OutboundSa, SealKeys, Writers};
 use crate::transform::Shape;
 use crate::worker::Stage;
+
+use frames::Left;
+
+mod frames;
+mod out;
 
 /// A tunnel's place in a worker's table: its SA, how its packets leave, and what the burst at hand wants of it. One cache line.
 #[repr(align(64))]
@@ -70,18 +75,14 @@ impl Outbound {
         self.sa.take_if(|sa| is_it(sa))
     }
 
-    /// The next of the numbers that the burst was granted.
+    /// The next of the numbers that the burst was granted: for up to so many packets.
     #[inline]
-    fn number(&self) -> Result<u64, Counter> {
-        match self.granted.get().checked_sub(1) {
-            Some(left) => {
-                self.granted.set(left);
-                let next = self.next.get();
-                self.next.set(next + 1);
-                Ok(next)
-            }
-            None => Err(self.refusal()),
-        }
+    fn numbers(&self, packets: u16) -> Range<u64> {
+        let (granted, next) = (self.granted.get(), self.next.get());
+        let taken = granted.min(packets);
+        self.granted.set(granted - taken);
+        self.next.set(next + u64::from(taken));
+        next..next + u64::from(taken)
     }
 
     #[cold]
@@ -107,27 +108,49 @@ pub(super) fn seal(
         police::outbound(entering, cx);
     }
     let now = tables.now(cx.now_us);
-    if take_numbers(entering, &tables.outbound, now, cx) == Egresses::Outdated {
+    let mut runs = Runs::new();
+    if take_numbers(entering, &mut runs, &tables.outbound, now, cx) == Egresses::Outdated {
         renew(entering, tables, now, &cx.forwarding);
     }
     let mut refused = ArrayVec::new();
-    encapsulate(entering, &tables.outbound, &mut refused, cx);
-    for (number, packet) in (0..).zip(entering.drain(..)) {
-        match refused.iter().find(|(place, _)| *place == number) {
-            Some(&(_, reason)) => discard(packet.mbuf, reason, &mut cx.counters),
-            None if packet.framed => {
-                if !leaving.is_empty() {
-                    leave::leave(leaving, &mut tables.neighbours, cx); // what came before
-                }
-                match tables.outbound.get(at(packet.tunnel)) {
-                    Some(place) => cx.send_frame(packet.mbuf, place.egress.port),
-                    None => discard(packet.mbuf, Counter::TunnelDown, &mut cx.counters),
-                }
+    encapsulate(entering, &mut runs, &tables.outbound, &mut refused, cx);
+    let bytes_of = |(number, _): &(u8, Counter)| {
+        entering.get(usize::from(*number)).map_or(0, |packet| u64::from(packet.bytes))
+    };
+    let bytes = runs.iter().map(|run| u64::from(run.inner_bytes)).sum::<u64>();
+    cx.counters.add(Counter::EspSealed, (entering.len() - refused.len()) as u64);
+    cx.counters.add(Counter::EspSealedBytes, bytes - refused.iter().map(bytes_of).sum::<u64>());
+    let mut packets = (0..).zip(entering.drain(..));
+    for run in &runs {
+        let packets = packets.by_ref().take(run.packets.into());
+        let place = tables.outbound.get(at(run.tunnel));
+        if let Some(place) = place.filter(|_| run.is_framed) {
+            if !leaving.is_empty() {
+                leave::leave(leaving, &mut tables.neighbours, cx); // what came before
             }
-            None => send(packet, leaving, tables, cx),
+            cx.send_frames(packets.map(|(_, packet)| packet.mbuf), place.egress.port);
+            continue;
+        }
+        for (number, packet) in packets {
+            out::out(number, packet, &refused, leaving, tables, cx);
         }
     }
 }
+
+/// Packets in a row that enter one tunnel.
+struct Run {
+    tunnel: TunnelId,
+    packets: u8,
+    /// Of all of them.
+    inner_bytes: u32,
+    /// Whether all of them were sealed and are frames.
+    is_framed: bool,
+}
+
+type Jobs<'a> = ArrayVec<Job<'a>, BURST_PACKETS>;
+type Runs = ArrayVec<Run, BURST_PACKETS>;
+/// Which packets, by their place in the burst, cannot be sent and why.
+type Refused = ArrayVec<(u8, Counter), BURST_PACKETS>;
 
 /// Whether all tunnels of a burst know how their packets leave.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,14 +176,22 @@ fn at(tunnel: TunnelId) -> usize {
     usize::try_from(tunnel.0).unwrap_or(usize::MAX)
 }
 
-/// Step 1. Two looks at the burst, so that an SA's lines are under way when they are needed.
-fn take_numbers(entering: &Batch<Entering>, outbound: &[Outbound], now: Now, cx: &mut Context) -> Egresses {
+/// Step 1, and the runs that the burst has. Two looks at the burst, so that an SA's lines are under way when they are needed.
+fn take_numbers(
+    entering: &Batch<Entering>,
+    runs: &mut Runs,
+    outbound: &[Outbound],
+    now: Now,
+    cx: &mut Context,
+) -> Egresses {
     let writers = if cx.workers.get() == 1 { Writers::One } else { Writers::Many };
     let mut egresses = Egresses::Known;
     let mut tunnels: ArrayVec<&Outbound, BURST_PACKETS> = ArrayVec::new();
-    for packet in entering {
-        let Some(place) = outbound.get(at(packet.tunnel)) else { continue };
-        let bytes = u32::from(packet.bytes);
+    for run in entering.chunk_by(|one, other| one.tunnel == other.tunnel) {
+        let (tunnel, packets) = (run[0].tunnel, run.len().to_le_bytes()[0]); // at most a burst
+        let inner_bytes = run.iter().map(|packet| u32::from(packet.bytes)).sum();
+        runs.push(Run { tunnel, packets, inner_bytes, is_framed: false });
+        let Some(place) = outbound.get(at(tunnel)) else { continue };
         if place.wanted.get() == 0 {
             place.bytes.set(0);
             tunnels.push(place);
@@ -171,8 +202,9 @@ fn take_numbers(entering: &Batch<Entering>, outbound: &[Outbound], now: Now, cx:
                 egresses = Egresses::Outdated;
             }
         }
-        place.wanted.set(place.wanted.get() + 1);
-        place.bytes.set(place.bytes.get() + (bytes + 2).next_multiple_of(4));
+        place.wanted.set(place.wanted.get() + u16::from(packets));
+        let bytes: u32 = run.iter().map(|packet| (u32::from(packet.bytes) + 2).next_multiple_of(4)).sum();
+        place.bytes.set(place.bytes.get() + bytes);
     }
     if tunnels.len() > 1 {
         for sa in tunnels.iter().filter_map(|place| place.sa.as_ref()) {
@@ -206,107 +238,96 @@ fn payload_bytes(entering: &Batch<Entering>, tunnel: TunnelId, shape: Shape) -> 
     own.map(|packet| shape.payload_bytes(packet.bytes.into()) as u64).sum()
 }
 
-/// Steps 2 and 3. Says which packets, by their place, cannot be sent and why.
+/// Steps 2 and 3.
 fn encapsulate(
     entering: &mut Batch<Entering>,
+    runs: &mut Runs,
     outbound: &[Outbound],
-    refused: &mut ArrayVec<(u8, Counter), BURST_PACKETS>,
+    refused: &mut Refused,
     cx: &mut Context,
 ) {
-    let mut jobs: ArrayVec<Job<'_>, BURST_PACKETS> = ArrayVec::new();
-    let (mut bytes, mut sealed) = (0, 0);
-    for (number, packet) in (0..).zip(entering.iter_mut()) {
-        let (place, inner_bytes) = (outbound.get(at(packet.tunnel)), u64::from(packet.bytes));
-        match job(packet, place) {
-            Ok(job) => {
-                bytes += inner_bytes;
-                match job {
-                    Some(job) => jobs.push(job),
-                    None => sealed += 1,
-                }
-            }
-            Err(reason) => refused.push((number, reason)),
+    let mut jobs = Jobs::new();
+    let mut first = 0;
+    let mut rest = entering.as_mut_slice();
+    for run in runs {
+        let (own, others) = rest.split_at_mut(run.packets.into());
+        let before = refused.len();
+        if let Some(place) = outbound.get(at(run.tunnel))
+            && let Some(sa) = &place.sa
+        {
+            run.is_framed =
+                seal_run(own, place, &sa.hot, first, &mut jobs, refused) && refused.len() == before;
+        } else {
+            refused.extend((first..).zip(own).map(|(number, _)| (number, Counter::TunnelDown)));
         }
+        first += run.packets;
+        rest = others;
     }
-    cx.counters.add(Counter::EspSealed, sealed + jobs.len() as u64);
-    cx.counters.add(Counter::EspSealedBytes, bytes);
     cx.watch.lap(Stage::Encapsulate);
     cx.kernel.seal(&mut jobs);
     cx.watch.lap(Stage::Encrypt);
 }
 
-/// What AES-GCM has to do; `None` if the packet's transform is another one: then it is sealed.
-#[inline(always)] // a job that is returned through memory is read back in other pieces than it was written: 10 cycles a packet
-fn job<'a>(packet: &'a mut Entering, place: Option<&'a Outbound>) -> Result<Option<Job<'a>>, Counter> {
-    let Some((place, sa)) = place.and_then(|place| Some((place, place.sa.as_deref()?))) else {
-        return Err(Counter::TunnelDown);
-    };
-    let (sequence, hot) = (place.number()?, &sa.hot);
-    let SealKeys::AesGcm { salt, key } = &hot.keys else {
-        return seal_one(packet, hot, sequence).map(|()| None);
-    };
-    let sealed = esp::encapsulate(packet, hot, &place.egress, sequence)?;
-    let aad = esp::aad(hot.spi, sequence, hot.esn);
-    let job = Job::new(key, Nonce::new(*salt, sequence.to_be_bytes()), aad, sealed);
-    // Nothing may leave unsealed: `encapsulate` made room for the tag, and no packet exceeds 64 KiB.
-    Ok(Some(job.expect("an encapsulated packet has a tag and at most 65535 bytes")))
+/// Steps 2 and 3 for a run, whose first packet has the place `first` in the burst. Says whether all that are not refused are frames.
+#[inline(always)] // called in one place
+fn seal_run<'a>(
+    packets: &'a mut [Entering],
+    place: &'a Outbound,
+    hot: &'a Hot,
+    first: u8,
+    jobs: &mut Jobs<'a>,
+    refused: &mut Refused,
+) -> bool {
+    let mut numbers = place.numbers(packets.len().to_le_bytes()[0].into()); // at most a burst
+    let mut all_framed = true;
+    let (mut number, mut packets) = (first, packets.iter_mut());
+    loop {
+        let before = jobs.len();
+        let left = frames::encapsulate(&mut packets, hot, &place.egress, &mut numbers, jobs);
+        number += (jobs.len() - before).to_le_bytes()[0]; // at most a burst
+        let refusal = match left {
+            Left::Nothing => return all_framed,
+            Left::Refused(reason) => Err(reason),
+            Left::Packet(packet) => {
+                all_framed = false;
+                let sequence = numbers.next().ok_or_else(|| place.refusal());
+                sequence.and_then(|sequence| seal_one(packet, hot, sequence, jobs))
+            }
+        };
+        if let Err(reason) = refusal {
+            refused.push((number, reason));
+        }
+        number += 1;
+    }
 }
 
-/// Steps 2 and 3 for a packet whose transform is not AES-GCM.
-#[cold]
+/// Steps 2 and 3 for a packet that [`frames`] leaves: it gets no link header, and transforms other than AES-GCM seal it at once.
 #[inline(never)]
-fn seal_one(packet: &mut Entering, hot: &Hot, sequence: u64) -> Result<(), Counter> {
-    let SealKeys::Other(sealer) = &hot.keys else { return Err(Counter::TunnelDown) };
-    sealer.seal(shaped::encapsulate(packet, hot, sealer.shape(), sequence)?, sequence, hot.esn);
+fn seal_one<'a>(
+    packet: &'a mut Entering,
+    hot: &'a Hot,
+    sequence: u64,
+    jobs: &mut Jobs<'a>,
+) -> Result<(), Counter> {
+    match &hot.keys {
+        SealKeys::AesGcm { salt, key } => {
+            let sealed = esp::encapsulate(packet, hot, sequence)?;
+            jobs.push(job(key, *salt, hot, sequence, sealed));
+        }
+        SealKeys::Other(sealer) => {
+            sealer.seal(shaped::encapsulate(packet, hot, sealer.shape(), sequence)?, sequence, hot.esn);
+        }
+    }
     Ok(())
 }
 
-/// Step 4, for a packet without a link header.
-#[inline(never)]
-fn send(packet: Entering, leaving: &mut Batch<Leaving>, tables: &mut Tables, cx: &mut Context) {
-    let Entering { mut mbuf, tunnel, fit, .. } = packet;
-    let now = tables.now(cx.now_us);
-    let Tables { outbound, neighbours, .. } = tables;
-    let Some(Outbound { sa: Some(sa), egress, .. }) = outbound.get(at(tunnel)) else {
-        return discard(mbuf, Counter::TunnelDown, &mut cx.counters);
-    };
-    if sa.hot.outer == Outer::V6Udp {
-        esp::finish(&mut mbuf, sa.hot.outer);
-    }
-    if fit == Fit::FragmentOuter {
-        return in_fragments(mbuf, sa, leaving, neighbours, cx);
-    }
-    if egress.is_valid(now) && mbuf.len_bytes() <= u32::from(egress.mtu_bytes) {
-        if !leaving.is_empty() {
-            leave::leave(leaving, neighbours, cx); // what came before
-        }
-        return cx.send_by(mbuf, egress);
-    }
-    if leaving.is_full() {
-        leave::leave(leaving, neighbours, cx);
-    }
-    outer_route(mbuf, sa, leaving, cx);
-}
-
-/// A path that takes less than IP promises to carry: the ESP packet itself is cut (RFC 4303, 3.3.4), and its peer puts it together before opening it.
-#[cold]
-fn in_fragments(
-    mbuf: Mbuf,
-    sa: &OutboundSa,
-    leaving: &mut Batch<Leaving>,
-    neighbours: &mut Neighbours<Mbuf>,
-    cx: &mut Context,
-) {
-    let mut pieces = Burst::new();
-    if !cx.cut(mbuf, sa.path_mtu_bytes(), &mut pieces) {
-        return;
-    }
-    for piece in pieces.drain() {
-        if leaving.is_full() {
-            leave::leave(leaving, neighbours, cx);
-        }
-        outer_route(piece, sa, leaving, cx);
-    }
+/// What AES-GCM has to do for an encapsulated packet.
+#[inline(always)] // a job that is returned through memory is read back in other pieces than it was written: 10 cycles a packet
+fn job<'a>(key: &'a Key, salt: [u8; 4], hot: &Hot, sequence: u64, sealed: &'a mut [u8]) -> Job<'a> {
+    let aad = esp::aad(hot.spi, sequence, hot.esn);
+    let job = Job::new(key, Nonce::new(salt, sequence.to_be_bytes()), aad, sealed);
+    // Nothing may leave unsealed: there is room for the tag, and no packet exceeds 64 KiB.
+    job.expect("an encapsulated packet has a tag and at most 65535 bytes")
 }
 
 /// How the SA's packets leave; `None` while the neighbour's address is not known, or if there is no way.
@@ -329,27 +350,4 @@ fn find_egress(
     };
     let family = if remote.is_ipv4() { Family::V4 } else { Family::V6 };
     Egress::find(interface, next_hop, family, forwarding, neighbours, now)
-}
-
-/// The outer packet's route: never into a tunnel again, and to the open stage of the SA's home if the peer is ourselves.
-fn outer_route(mbuf: Mbuf, sa: &OutboundSa, leaving: &mut Batch<Leaving>, cx: &mut Context) {
-    let remote = sa.hot.remote();
-    match cx.forwarding.route(VrfId::UNDERLAY, remote) {
-        NextHop::Connected(interface) => {
-            put(leaving, Leaving { mbuf, interface, next_hop: remote }, &mut cx.counters);
-        }
-        NextHop::Via(interface, next_hop) => {
-            put(leaving, Leaving { mbuf, interface, next_hop }, &mut cx.counters);
-        }
-        NextHop::Local(_) => {
-            let (in_udp, esp_at) = (sa.hot.is_in_udp(), sa.hot.esp_at());
-            let end = u16::try_from(mbuf.len_bytes()).unwrap_or(u16::MAX); // of a packet within 64 KiB
-            let home = sa.spi().bucket().home(cx.workers);
-            cx.handover.send(home, Sealed { mbuf, at: 0, esp_at, end, in_udp }, &mut cx.counters);
-        }
-        NextHop::Unreachable | NextHop::Tunnel(_) | NextHop::Group(_) => {
-            discard(mbuf, Counter::NoRoute, &mut cx.counters);
-        }
-        NextHop::Blackhole => discard(mbuf, Counter::RouteBlackhole, &mut cx.counters),
-    }
 }

@@ -5,9 +5,9 @@
 //! lowered), small enough. Whatever it does not take goes to the general stages unchanged, and those drop, answer or cut it. It
 //! decides nothing by itself: on a flow's first packet [`decide`] asks the same functions as the general stages.
 //!
+//! Packets of one flow in a row are looked up once and then taken one after the other, by a loop that knows what they have in common.
+//!
 //! Order: what the general stages have got before is routed before the next packet of a known flow goes on.
-
-use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 use dpdk_sys::{BURST_PACKETS, Mbuf};
@@ -15,169 +15,72 @@ use dpdk_sys::{BURST_PACKETS, Mbuf};
 use super::seal::Outbound;
 use super::{Context, Lists, Tables, leave, local, route, seal};
 use crate::esp::Inner;
-use crate::flow::{Action, Addresses, Egress, Key, Way};
-use crate::header::{Protocol, be16, checksum, ipv4, ipv6};
-use crate::packet::{Entering, Family, Sealed, put};
+use crate::flow::{Action, Egress, Key};
+use crate::forwarding::{DontFragment, TunnelId};
+use crate::header::{Protocol, ipv4, ipv6};
+use crate::packet::{Batch, Entering, Family, Sealed, put};
 use crate::pmtu::Fit;
 use decide::{Decision, decide};
 use translation::Translation;
 
+use plain::Plain;
+pub(super) use plain::{Arrival, Begins, Plains, Run};
+
 mod decide;
+mod plain;
 mod translation;
 
-/// A plain packet, by its header.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Plain {
-    pub(super) key: Key,
-    pub(super) inner: Inner,
-    protocol: Protocol,
-    /// By its own header, in bytes.
-    total_bytes: u16,
-    /// Where it begins in the mbuf's data, in bytes.
-    at: u16,
+/// What becomes of a run.
+enum Path {
+    General,
+    Ours,
+    /// Into a tunnel, which takes packets up to so many bytes whole.
+    Enter(TunnelId, DontFragment, u16),
+    Forward(Egress),
 }
 
-impl Plain {
-    /// No plain packet.
-    pub(super) const NONE: Self = Self {
-        key: Key::NONE,
-        inner: Inner { family: Family::V4, traffic_class: 0, dont_fragment: false },
-        protocol: Protocol(0),
-        total_bytes: 0,
-        at: 0,
-    };
-
-    /// Whether it is one.
-    #[inline(always)]
-    pub(super) fn is_some(&self) -> bool {
-        self.total_bytes != 0
-    }
-
-    /// Makes [`Plain::NONE`] the packet at `at` in the mbuf's data, by its IP header. `None`: not a plain packet (or a broken one: the general stages
-    /// will find out), and nothing changed.
-    ///
-    /// Field by field into its place among the burst's: as a result it would be read back from memory in other pieces than it was written, for
-    /// which a CPU waits (20 cycles a packet).
-    #[inline(always)]
-    pub(super) fn read(&mut self, packet: &[u8], at: u16, way: Way, checksum_known: bool) -> Option<()> {
-        let version = packet.first()? >> 4;
-        let (addresses, protocol, inner, total_bytes, header_bytes) = match version {
-            4 => {
-                let head: &[u8; ipv4::HEADER_BYTES] = packet.first_chunk()?;
-                let is_plain = head[0] == 0x45
-                    && be16(head, 6) & !DONT_FRAGMENT == 0
-                    && head[8] > 1
-                    && (checksum_known || checksum::is_valid_header(head));
-                if !is_plain {
-                    return None;
-                }
-                let [.., a, b, c, d, e, f, g, h] = *head;
-                let inner = Inner {
-                    family: Family::V4,
-                    traffic_class: head[1],
-                    dont_fragment: be16(head, 6) & DONT_FRAGMENT != 0,
-                };
-                let addresses = Addresses::V4(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
-                (addresses, Protocol(head[9]), inner, be16(head, 2), ipv4::HEADER_BYTES)
-            }
-            6 => {
-                let head: &[u8; ipv6::HEADER_BYTES] = packet.first_chunk()?;
-                let protocol = Protocol(head[6]);
-                let is_plain = head[7] > 1 && protocol != Protocol::ICMPV6 && !ipv6::is_extension(protocol);
-                if !is_plain {
-                    return None;
-                }
-                let total_bytes = be16(head, 4).checked_add(40)?;
-                let traffic_class = head[0] << 4 | head[1] >> 4;
-                let inner = Inner { family: Family::V6, traffic_class, dont_fragment: true };
-                let (words, _) = head[8..].as_chunks::<8>();
-                let addresses = Addresses::V6(std::array::from_fn(|at| u64::from_be_bytes(words[at])));
-                (addresses, protocol, inner, total_bytes, ipv6::HEADER_BYTES)
-            }
-            _ => return None,
-        };
-        let total = usize::from(total_bytes);
-        if total < header_bytes || total > packet.len() {
-            return None;
-        }
-        // Bytes of a TCP header up to its flags, of which SYN marks a handshake.
-        if protocol == Protocol::TCP && packet[..total].get(header_bytes + 13)? & 2 != 0 {
-            return None;
-        }
-        self.key.set(way, addresses)?;
-        (self.inner, self.protocol, self.total_bytes, self.at) = (inner, protocol, total_bytes, at);
-        Some(())
-    }
-}
-
-/// What was found out for the packet before: bursts are runs of few flows.
-pub(super) struct Run {
-    key: Key,
-    epoch: u32,
-    action: Action,
-    /// For [`Action::Enter`]: the longest packet that fits into the tunnel whole, in bytes.
-    room_bytes: u16,
-    /// For [`Action::Forward`].
-    egress: Egress,
-    /// For flows whose addresses are others on the other side.
-    translation: Option<Translation>,
-}
-
-impl Run {
-    /// Of no flow.
-    pub(super) const fn new() -> Self {
-        Self {
-            key: Key::NONE,
-            epoch: 0,
-            action: Action::General,
-            room_bytes: 0,
-            egress: Egress::NONE,
-            translation: None,
-        }
-    }
-
-    /// Another flow begins. `false`: its packets are for the general stages.
+impl Path {
+    /// That of a flow's packets, and what their addresses have to become.
     #[inline(never)]
-    fn begin(&mut self, mbuf: &Mbuf, plain: &Plain, tables: &mut Tables, cx: &Context) -> bool {
-        self.key = Key::NONE;
+    fn of(key: &Key, tables: &mut Tables, cx: &Context) -> (Self, Option<Translation>) {
+        const GENERAL: (Path, Option<Translation>) = (Path::General, None);
         let now = tables.now(cx.now_us);
-        let known = match tables.flows.find(&plain.key, now) {
+        let known = match tables.flows.find(key, now) {
             Some(Action::Forward(id)) if !tables.adjacencies.has(id) => None,
             known => known,
         };
-        let Some(action) = known.or_else(|| learn(mbuf, plain, tables, cx)) else { return false };
-        match action {
-            Action::Enter(tunnel, _) => {
-                self.room_bytes = tables.outbound_of(tunnel).map_or(0, |sa| sa.inner_mtu_bytes());
+        let action = known.unwrap_or_else(|| learn(key, tables, cx));
+        let path = match action {
+            Action::General => return GENERAL,
+            Action::Ours => return (Self::Ours, None),
+            Action::Enter(tunnel, df) => {
+                Self::Enter(tunnel, df, tables.outbound_of(tunnel).map_or(0, |sa| sa.inner_mtu_bytes()))
             }
             Action::Forward(id) => {
                 let Tables { adjacencies, neighbours, .. } = tables;
                 match adjacencies.egress(id, &cx.forwarding, neighbours, now) {
-                    Some(egress) => self.egress = *egress,
+                    Some(egress) => Self::Forward(*egress),
                     // The leave stage asks for its address.
-                    None => return false,
+                    None => return GENERAL,
                 }
             }
-            Action::General | Action::Ours => {}
-        }
-        self.translation = match cx.forwarding.translates() {
-            false => None,
-            true => match Translation::of(mbuf, plain, action, &cx.forwarding) {
-                Ok(translation) => translation,
-                Err(_) => return false, // the general stages drop it
-            },
         };
-        (self.key, self.epoch, self.action) = (plain.key, now.epoch, action);
-        true
+        if !cx.forwarding.translates() {
+            return (path, None);
+        }
+        match Translation::of(key, action, &cx.forwarding) {
+            Ok(translation) => (path, translation),
+            Err(_) => GENERAL, // the general stages drop it
+        }
     }
 }
 
 /// Has what a burst of many flows will need under way: each tunnel's place, its SA, its key, all of one kind before any of the next.
-pub(super) fn warm(keys: &[Key], tables: &Tables, now_us: u64) {
+pub(super) fn warm(runs: &[Run], tables: &Tables, now_us: u64) {
     let now = tables.now(now_us);
     let mut places: ArrayVec<&Outbound, BURST_PACKETS> = ArrayVec::new();
-    for key in keys {
-        if let Some(Action::Enter(tunnel, _)) = tables.flows.find(key, now)
+    for run in runs {
+        if let Some(Action::Enter(tunnel, _)) = tables.flows.find(&run.key, now)
             && let Some(place) = usize::try_from(tunnel.0).ok().and_then(|at| tables.outbound.get(at))
         {
             dpdk_sys::prefetch(place);
@@ -192,121 +95,173 @@ pub(super) fn warm(keys: &[Key], tables: &Tables, now_us: u64) {
     }
 }
 
-/// Takes a plain packet onward.
-///
-/// # Errors
-/// The packet, unchanged: one for the general stages.
-#[inline(always)] // an argument list that long goes through memory
+/// Takes a burst onward. Packets that are for the general stages go to `rest`, unchanged, with their place in the burst.
+#[inline(never)] // a loop needs the registers for itself
 pub(super) fn take(
-    mbuf: Mbuf,
-    plain: &Plain,
-    run: &mut Run,
+    mut burst: impl Iterator<Item = Mbuf>,
+    plains: &Plains,
     lists: &mut Lists,
     tables: &mut Tables,
     cx: &mut Context,
-) -> Result<(), Mbuf> {
-    if !lists.clear.is_empty() || !lists.leaving.is_empty() {
-        settle(lists, tables, cx);
-    }
-    let at = plain.at;
-    let is_same = run.key == plain.key && run.epoch == tables.epoch();
-    if !is_same && !run.begin(&mbuf, plain, tables, cx) {
-        return Err(mbuf);
-    }
-    if run.translation.as_ref().is_some_and(|translation| !translation.takes(plain)) {
-        return Err(mbuf);
-    }
-    match run.action {
-        Action::General => Err(mbuf),
-        Action::Ours => ours(mbuf, at, plain, lists, cx),
-        Action::Enter(tunnel, df) => {
-            let mut mbuf = mbuf;
-            let bytes = plain.total_bytes;
-            let packet = mbuf.data_mut().get_mut(usize::from(at)..);
-            let Some(packet) = packet.filter(|_| bytes <= run.room_bytes) else { return Err(mbuf) };
-            hop(packet, plain.inner.family);
-            if let Some(translation) = &run.translation {
-                translation.write(packet, plain, cx);
+    mut rest: impl FnMut(Mbuf, usize, &mut Lists, &mut Tables, &mut Context),
+) {
+    let mut rest_of_plains = plains.packets();
+    for run in plains.runs() {
+        let first = plains.packets().len() - rest_of_plains.len();
+        let (own, others) = rest_of_plains.split_at(run.packets.into());
+        rest_of_plains = others;
+        let (path, translation) = match run.key == Key::NONE {
+            true => (Path::General, None),
+            false => {
+                settle(lists, tables, cx);
+                Path::of(&run.key, tables, cx)
             }
-            if lists.entering.is_full() {
-                seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
+        };
+        let translation = translation.as_ref();
+        let packets = (first..).zip(own.iter().zip(burst.by_ref()));
+        // What a run's packets are not taken for is settled before the next of them.
+        let mut exception = |mbuf, place, lists: &mut _, tables: &mut _, cx: &mut _| {
+            rest(mbuf, place, lists, tables, cx);
+            settle(lists, tables, cx);
+        };
+        match path {
+            Path::General => packets.for_each(|(place, (_, mbuf))| rest(mbuf, place, lists, tables, cx)),
+            Path::Ours => {
+                for (number, (plain, mbuf)) in packets {
+                    match ours(&mbuf, plain) {
+                        Some(Place { esp_at, end, in_udp }) => {
+                            let outer_class = plain.inner.traffic_class;
+                            let sealed = Sealed { mbuf, at: plain.at, esp_at, end, in_udp, outer_class };
+                            put(&mut lists.sealed, sealed, &mut cx.counters);
+                        }
+                        None => exception(mbuf, number, lists, tables, cx),
+                    }
+                }
             }
-            let dont_fragment = df.outer(plain.inner.dont_fragment);
-            let inner = Inner { dont_fragment, ..plain.inner };
-            let packet = Entering { mbuf, tunnel, at, bytes, inner, fit: Fit::Whole, framed: false };
-            put(&mut lists.entering, packet, &mut cx.counters);
-            Ok(())
+            Path::Enter(tunnel, df, room_bytes) => {
+                for (number, (plain, mut mbuf)) in packets {
+                    let fits = plain.total_bytes <= room_bytes && takes(translation, plain);
+                    let bytes = mbuf.data_mut().get_mut(usize::from(plain.at)..);
+                    let Some(bytes) = bytes.filter(|_| fits) else {
+                        exception(mbuf, number, lists, tables, cx);
+                        continue;
+                    };
+                    hop(bytes, plain.inner.family);
+                    if let Some(translation) = translation {
+                        translation.write(bytes, plain, cx);
+                    }
+                    let dont_fragment = df.outer(plain.inner.dont_fragment);
+                    let entering = Entering {
+                        mbuf,
+                        tunnel,
+                        at: plain.at,
+                        bytes: plain.total_bytes,
+                        inner: Inner { dont_fragment, ..plain.inner },
+                        fit: Fit::Whole,
+                        framed: false,
+                    };
+                    if let Err(full) = lists.entering.try_push(entering) {
+                        seal::seal(&mut lists.entering, &mut lists.leaving, tables, cx);
+                        put(&mut lists.entering, full.element(), &mut cx.counters);
+                    }
+                }
+            }
+            Path::Forward(egress) => {
+                let mut frames = Batch::<Mbuf>::new();
+                for (number, (plain, mut mbuf)) in packets {
+                    let fits = plain.total_bytes <= egress.mtu_bytes && takes(translation, plain);
+                    let framed =
+                        if fits { egress.frame(&mut mbuf, plain.at, plain.total_bytes) } else { None };
+                    let Some(bytes) = framed else {
+                        cx.send_frames(frames.drain(..), egress.port);
+                        exception(mbuf, number, lists, tables, cx);
+                        continue;
+                    };
+                    hop(bytes, plain.inner.family);
+                    if let Some(translation) = translation {
+                        translation.write(bytes, plain, cx);
+                    }
+                    frames.push(mbuf);
+                }
+                cx.send_frames(frames.drain(..), egress.port);
+            }
         }
-        Action::Forward(_) => {
-            let mut mbuf = mbuf;
-            if plain.total_bytes > run.egress.mtu_bytes {
-                return Err(mbuf);
-            }
-            let Some(packet) = run.egress.frame(&mut mbuf, at, plain.total_bytes) else { return Err(mbuf) };
-            hop(packet, plain.inner.family);
-            if let Some(translation) = &run.translation {
-                translation.write(packet, plain, cx);
-            }
-            cx.send_frame(mbuf, run.egress.port);
-            Ok(())
-        }
     }
+}
+
+/// Whether it is a plain packet still, and one that can be translated, should that be necessary.
+#[inline(always)]
+fn takes(translation: Option<&Translation>, plain: &Plain) -> bool {
+    plain.is_some() && translation.is_none_or(|translation| translation.takes(plain))
 }
 
 /// Routes and sends what the general stages have got before.
-#[cold]
+#[inline(always)]
 fn settle(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
-    if !lists.clear.is_empty() {
-        route::route(lists, tables, cx);
+    #[cold]
+    fn settle(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
+        if !lists.clear.is_empty() {
+            route::route(lists, tables, cx);
+        }
+        if !lists.leaving.is_empty() {
+            leave::leave(&mut lists.leaving, &mut tables.neighbours, cx);
+        }
     }
-    if !lists.leaving.is_empty() {
-        leave::leave(&mut lists.leaving, &mut tables.neighbours, cx);
+    if !lists.clear.is_empty() || !lists.leaving.is_empty() {
+        settle(lists, tables, cx);
     }
 }
 
-/// One hop.
+/// One hop of a plain packet: it has some left.
 #[inline(always)]
 fn hop(packet: &mut [u8], family: Family) {
-    let left = match family {
-        Family::V4 => packet.first_chunk_mut().map(ipv4::decrement_ttl),
-        Family::V6 => packet.first_chunk_mut().map(ipv6::decrement_hop_limit),
-    };
-    debug_assert!(left.is_some_and(|left| left > 0), "a plain packet has hops left");
+    match family {
+        Family::V4 => {
+            if let Some(head) = packet.first_chunk_mut() {
+                ipv4::take_hop(head);
+            }
+        }
+        Family::V6 => {
+            if let Some(head) = packet.first_chunk_mut() {
+                ipv6::decrement_hop_limit(head);
+            }
+        }
+    }
+}
+
+/// Where an ESP packet is in its mbuf: see [`Sealed`].
+struct Place {
+    esp_at: u16,
+    end: u16,
+    in_udp: bool,
 }
 
 /// ESP for us, in the underlay: bare or in UDP (RFC 3948, 2).
-#[inline]
-fn ours(mbuf: Mbuf, at: u16, plain: &Plain, lists: &mut Lists, cx: &mut Context) -> Result<(), Mbuf> {
+#[inline(always)]
+fn ours(mbuf: &Mbuf, plain: &Plain) -> Option<Place> {
     let header_bytes = match plain.inner.family {
         Family::V4 => 20,
         Family::V6 => 40,
     };
-    let (esp_at, end) = (at + header_bytes, at + plain.total_bytes); // both in the mbuf, and so below 64 KiB
-    let sealed = match plain.protocol {
-        Protocol::ESP => Sealed { mbuf, at, esp_at, end, in_udp: false },
+    let (esp_at, end) = (plain.at + header_bytes, plain.at + plain.total_bytes); // both in the mbuf, and so below 64 KiB
+    match plain.protocol {
+        Protocol::ESP => Some(Place { esp_at, end, in_udp: false }),
         Protocol::UDP => {
             let datagram = mbuf.data().get(usize::from(esp_at)..usize::from(end)).unwrap_or_default();
-            match local::esp_in_udp(datagram) {
-                Some((before, bytes)) => {
-                    Sealed { mbuf, at, esp_at: esp_at + before, end: esp_at + bytes, in_udp: true }
-                }
-                None => return Err(mbuf),
-            }
+            let (before, bytes) = local::esp_in_udp(datagram)?;
+            Some(Place { esp_at: esp_at + before, end: esp_at + bytes, in_udp: true })
         }
-        _ => return Err(mbuf),
-    };
-    put(&mut lists.sealed, sealed, &mut cx.counters);
-    Ok(())
+        _ => None,
+    }
 }
 
 /// The first packet of a flow, or the first one after a change: asks the tables, and remembers the answer.
 #[cold]
-fn learn(mbuf: &Mbuf, plain: &Plain, tables: &mut Tables, cx: &Context) -> Option<Action> {
-    let packet = mbuf.data().get(usize::from(plain.at)..).unwrap_or_default();
-    let (source, destination) = addresses(packet, plain.inner.family)?;
+fn learn(key: &Key, tables: &mut Tables, cx: &Context) -> Action {
+    let (source, destination) = key.ends();
     let now = tables.now(cx.now_us);
     let is_up = |id| tables.outbound_of(id).is_some();
-    let action = match decide(plain.key.way(), source, destination, &cx.forwarding, is_up) {
+    let action = match decide(key.way(), source, destination, &cx.forwarding, is_up) {
         Decision::General => Action::General,
         Decision::Ours => Action::Ours,
         Decision::Enter(tunnel) => match cx.forwarding.tunnel(tunnel) {
@@ -314,25 +269,9 @@ fn learn(mbuf: &Mbuf, plain: &Plain, tables: &mut Tables, cx: &Context) -> Optio
             None => Action::General,
         },
         Decision::Forward(interface, next_hop) => {
-            Action::Forward(tables.adjacencies.adopt(interface, next_hop, plain.inner.family))
+            Action::Forward(tables.adjacencies.adopt(interface, next_hop, key.family()))
         }
     };
-    tables.flows.learn(&plain.key, action, now);
-    Some(action)
+    tables.flows.learn(key, action, now);
+    action
 }
-
-fn addresses(packet: &[u8], family: Family) -> Option<(IpAddr, IpAddr)> {
-    match family {
-        Family::V4 => {
-            let [.., a, b, c, d, e, f, g, h] = *packet.first_chunk::<{ ipv4::HEADER_BYTES }>()?;
-            Some(([a, b, c, d].into(), [e, f, g, h].into()))
-        }
-        Family::V6 => {
-            let (source, destination) = (packet.get(8..24)?, packet.get(24..40)?);
-            let address = |bytes: &[u8]| bytes.first_chunk::<16>().map(|bytes| IpAddr::from(*bytes));
-            Some((address(source)?, address(destination)?))
-        }
-    }
-}
-
-const DONT_FRAGMENT: u16 = 0x4000;

@@ -127,6 +127,22 @@ impl InboundSa {
         self.hard.reached(self.packets, self.bytes)
     }
 
+    /// Whether the next so many packets bring nothing about that control is told of, and come from where others came from: then they may be counted
+    /// together ([`InboundSa::add`]), but for [`InboundSa::is_near_the_end`]. `false` where that is not certain.
+    #[inline]
+    pub(crate) fn is_quiet_for(&self, packets: u64) -> bool {
+        let (after, bytes) = (self.packets + packets, self.bytes.saturating_add(packets << 16)); // none is longer
+        let is_far = !self.soft.reached(after, bytes) && !self.hard.reached(after, bytes);
+        is_far && self.packets > 0 && self.remote == 0
+    }
+
+    /// Counts authentic packets of an SA that is quiet for them.
+    #[inline]
+    pub(crate) fn add(&mut self, packets: u64, bytes: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
+    }
+
     /// Counts an authentic packet. Says which limit this very packet reached.
     #[inline]
     pub(crate) fn account(&mut self, bytes: u64) -> Option<Expiry> {

@@ -83,7 +83,7 @@ pub(crate) struct Hot {
     pub(crate) template_bytes: u8,
     pub(crate) outer: Outer,
     pub(crate) esn: Esn,
-    pub(crate) dscp: DscpPolicy,
+    pub(crate) dscp: OuterDscp,
     /// Sum of the 16-bit words of an IPv4 template's header, for its checksum.
     pub(crate) sum: u32,
     pub(crate) keys: SealKeys,
@@ -100,6 +100,13 @@ pub(crate) struct Hot {
 const _: () = assert!(size_of::<Hot>() <= 128, "an SA's hot part is two cache lines");
 const _: () = assert!(size_of::<OutboundSa>() == 192, "what is not hot has a third line");
 const _: () = assert!(size_of::<Shared>() == 128, "two lines, which CPUs fetch as a pair");
+
+/// How the outer traffic class comes from the inner one: bits that are taken over, and bits that are set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OuterDscp {
+    pub(crate) kept: u8,
+    pub(crate) set: u8,
+}
 
 /// Family and encapsulation in one: picks the function that writes outer headers, once per SA and burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +136,7 @@ impl OutboundSa {
                 template_bytes: 0,
                 outer: Outer::V4,
                 esn: parameters.esn,
-                dscp: parameters.dscp,
+                dscp: parameters.dscp.into(),
                 sum: 0,
                 keys: parameters.keys.into(),
                 tunnel: parameters.tunnel,

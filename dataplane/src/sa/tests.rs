@@ -97,3 +97,35 @@ fn only_what_was_sent_lately_counts_as_sent() {
     assert!(sa.sent_recently(low(last)) && sa.sent_recently(low(last - (1 << 22) + 1)));
     assert!(!sa.sent_recently(low(last - (1 << 22))) && !sa.sent_recently(low(first)));
 }
+
+#[test]
+fn packets_that_are_counted_together_bring_nothing_about() {
+    let at = |packets, bytes| Limits { packets, bytes };
+    let soft = [at(40, u64::MAX), at(u64::MAX, 6 << 16), at(u64::MAX, u64::MAX)];
+    for (soft, already, more) in soft.into_iter().flat_map(|soft| {
+        [0, 1, 7, 36, 39, 41].into_iter().flat_map(move |already| [1, 3, 5].map(|more| (soft, already, more)))
+    }) {
+        let of = || {
+            let mut sa = inbound(Lifetime { soft, hard: Limits::NONE });
+            for _ in 0..already {
+                sa.account(9000);
+            }
+            sa
+        };
+        let (mut together, mut apart) = (of(), of());
+        if !together.is_quiet_for(more) {
+            continue;
+        }
+        assert!(already > 0, "the first packet is told of");
+        let told: Vec<_> = (0..more).map(|_| (apart.account(9000), apart.is_first())).collect();
+        assert!(told.iter().all(|told| *told == (None, false)), "{soft:?} {already} {more}: {told:?}");
+        together.add(more, 9000 * more);
+        together.publish(1);
+        apart.publish(1);
+        let counts = |sa: &InboundSa| (sa.stats().packets(), sa.stats().bytes());
+        assert_eq!(counts(&together), counts(&apart));
+    }
+    let mut far = inbound(Lifetime::UNLIMITED);
+    assert_eq!(far.account(100), None);
+    assert!(far.is_quiet_for(64));
+}

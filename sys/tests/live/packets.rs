@@ -41,11 +41,11 @@ fn both_ends_move_at_once_or_not_at_all() {
         all[9..].copy_from_slice(b" end");
         assert_eq!((packet.data(), packet.len_bytes()), (&b"at middle end"[..], 13));
         assert!(packet.reframe(3, 6).is_some_and(|middle| middle == b"middle"));
-        let front = i16::try_from(HEADROOM_BYTES).expect("small");
+        let front = i32::from(HEADROOM_BYTES);
         assert!(packet.reframe(-front - 1, 6).is_none());
         assert!(packet.reframe(-front, room + 1).is_none());
         assert!(packet.reframe(0, u16::MAX).is_none());
-        assert!(packet.reframe(i16::MAX, u16::MAX).is_none());
+        assert!(packet.reframe(i32::MAX, u16::MAX).is_none());
         assert_eq!((packet.data(), packet.len_bytes()), (&b"middle"[..], 6), "what failed changed nothing");
         assert_eq!(packet.reframe(-front, room).map(|all| all.len()), Some(room.into()));
     });

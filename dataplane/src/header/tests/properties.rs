@@ -94,6 +94,18 @@ proptest! {
     }
 
     #[test]
+    fn a_header_is_valid_just_if_its_words_add_up(mut head: [u8; 20], ones in 0usize..=20, zeros in 0usize..=20, repaired: bool) {
+        head[..ones].fill(0xff);
+        head[zeros..].fill(0);
+        if repaired {
+            ipv4::write_checksum(&mut head);
+        }
+        let is_valid = checksum::is_valid_header(&head);
+        prop_assert_eq!(is_valid, Sum::new().plus(&head).is_valid());
+        prop_assert!(is_valid || !repaired || head[..10] == [0; 10] && head[12..] == [0; 8]);
+    }
+
+    #[test]
     fn an_update_equals_a_full_computation(mut words in prop::collection::vec(any::<u16>(), 2..20), at: usize, new: u16) {
         let full = |words: &[u16]| {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();

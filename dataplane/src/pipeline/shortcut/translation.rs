@@ -3,11 +3,9 @@
 
 use std::net::IpAddr;
 
-use dpdk_sys::Mbuf;
-
-use super::{Plain, addresses};
+use super::Plain;
 use crate::counter::Counter;
-use crate::flow::{Action, Way};
+use crate::flow::{Action, Key, Way};
 use crate::forwarding::{Forwarding, TunnelId};
 use crate::nat::Rewrite;
 use crate::pipeline::Context;
@@ -21,18 +19,13 @@ pub(super) struct Translation {
 }
 
 impl Translation {
-    /// That of the flow of a packet that `action` is done with; none if its addresses stay as they are.
+    /// That of a flow whose packets `action` is done with; none if its addresses stay as they are.
     ///
     /// # Errors
     /// The drop reason: `NatNoMapping`.
     #[cold]
-    pub(super) fn of(
-        mbuf: &Mbuf,
-        plain: &Plain,
-        action: Action,
-        forwarding: &Forwarding,
-    ) -> Result<Option<Self>, Counter> {
-        let (from, into) = match (plain.key.way(), action) {
+    pub(super) fn of(key: &Key, action: Action, forwarding: &Forwarding) -> Result<Option<Self>, Counter> {
+        let (from, into) = match (key.way(), action) {
             (_, Action::General | Action::Ours) => return Ok(None),
             (Way::Tunnel(from), Action::Enter(into, _)) => (Some(from), Some(into)),
             (Way::Tunnel(from), Action::Forward(_)) => (Some(from), None),
@@ -46,8 +39,7 @@ impl Translation {
         if passed.iter().all(|(rules, _)| rules.is_none()) {
             return Ok(None);
         }
-        let packet = mbuf.data().get(usize::from(plain.at)..).unwrap_or_default();
-        let Some(old) = addresses(packet, plain.inner.family) else { return Ok(None) };
+        let old = key.ends();
         let (mut new, mut tunnels) = (old, 0);
         for (rules, direction) in passed {
             let Some(rules) = rules else { continue };
