@@ -119,6 +119,12 @@ pub struct Connection {
     pub mode: ConnectionMode,
     /// The peer is asked whether it is alive after this much silence; 9 s to 3600 s.
     pub dpd_timeout: Duration,
+    /// Whether tunnels may move to other addresses (MOBIKE) with a peer that can.
+    pub mobike: bool,
+    /// Whether a peer that sends us to another gateway is obeyed.
+    pub follow_redirects: bool,
+    /// The gateway that peers are sent to instead of being served here.
+    pub redirect_to: Option<PeerAddress>,
     /// TCP segment sizes.
     pub mss_clamp: MssClamp,
     /// Algorithms and lifetimes.
@@ -236,6 +242,9 @@ fn one<'a>(
     let mode = mode(section, peer, report);
     check_dpd(section, gateway, report);
     let dpd_timeout_s = section.integer("dpd_timeout_s", DPD_TIMEOUT_S, DPD_TIMEOUT_S_DEFAULT, report);
+    let mobike = section.optional::<bool>("mobike", report).is_none_or(|word| word.value);
+    let follow_redirects = section.optional::<bool>("follow_redirects", report).is_none_or(|word| word.value);
+    let redirect_to = redirect_to(section, report);
     let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
     let policy = policy(section, gateway, report);
     let nat = nat::read(section, connection_type, &found, around.nat_rules, report);
@@ -268,12 +277,29 @@ fn one<'a>(
         remote_id,
         mode,
         dpd_timeout: Duration::from_secs(dpd_timeout_s.into()),
+        mobike,
+        follow_redirects,
+        redirect_to,
         mss_clamp,
         policy,
         routing_weight,
         traffic_selectors: traffic_selectors?,
         nat,
     })
+}
+
+/// Where peers are sent. Not "any": they have to call somebody.
+fn redirect_to(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<PeerAddress> {
+    let Located { value, place } = section.optional::<PeerAddress>("redirect_to", report)?;
+    if value == PeerAddress::Any {
+        report.error(
+            &place,
+            "\"any\" is nobody that a peer could call",
+            "name the other gateway's address or domain name",
+        );
+        return None;
+    }
+    Some(value)
 }
 
 fn mode(

@@ -243,6 +243,11 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     if config.gateway_of(connection).vpn_type == VpnType::RouteBased {
         settings.put("dpd_timeout_s", seconds(connection.dpd_timeout));
     }
+    settings.put("mobike", connection.mobike);
+    settings.put("follow_redirects", connection.follow_redirects);
+    if let Some(to) = &connection.redirect_to {
+        settings.put("redirect_to", text(to));
+    }
     match connection.mss_clamp {
         MssClamp::Auto => settings.put("mss_clamp", "auto"),
         MssClamp::Off => settings.put("mss_clamp", "off"),
@@ -334,6 +339,7 @@ fn policy(policy: &Policy, settings: &mut Settings) {
         put("ipsec_integrity", words(policy.ipsec.integrity.iter().copied()));
     }
     put("pfs_group", words(policy.ipsec.pfs_groups.iter().copied()));
+    put("pfs_from_start", policy.pfs_from_start.into());
     put("additional_key_exchange", words(policy.additional_key_exchanges.iter().copied()));
     put("sa_lifetime_s", seconds(policy.sa_lifetime));
     put("sa_data_size_kib", integer(policy.sa_data_size_kib));

@@ -198,9 +198,14 @@ fn check_active_active(addresses: &[IpAddr], sku: Sku, place: &Place, report: &m
         [true, false].into_iter().find_map(|ipv4| of_family(ipv4).next().zip(of_family(ipv4).nth(1)));
     let Some((first, second)) = unused else { return };
     if sku.is_active_active() {
-        let problem =
-            format!("{second} is not used: of each family tunnels begin at the first address, {first}");
-        report.warning(place, problem, "leave it out, or give it to a gateway of another network");
+        let problem = format!(
+            "no tunnel begins at {second}: of each family the first address is used, {first}, and others by MOBIKE alone"
+        );
+        report.warning(
+            place,
+            problem,
+            "leave it out if no peer speaks MOBIKE, or give it to a gateway of another network",
+        );
     } else {
         let problem =
             format!("a gateway of size {} cannot be active-active, with two public addresses", sku.word());

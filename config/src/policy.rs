@@ -92,6 +92,8 @@ pub struct Policy {
     pub additional_key_exchanges: Vec<AdditionalKeyExchange>,
     /// The proposal for Child SAs.
     pub ipsec: IpsecProposal,
+    /// Whether the first Child SA of an IKE SA, too, gets a key exchange of its own where the peer can (RFC 6023).
+    pub pfs_from_start: bool,
     /// A Child SA is rekeyed before it is this old; 300 s to 172,799 s.
     pub sa_lifetime: Duration,
     /// A Child SA is rekeyed before it has carried this many KiB in one direction; at least 1024.
@@ -111,6 +113,7 @@ impl Default for Policy {
             ike,
             additional_key_exchanges: ADDITIONAL_KEY_EXCHANGES.to_vec(),
             ipsec,
+            pfs_from_start: false,
             sa_lifetime: Duration::from_secs(SA_LIFETIME_S_DEFAULT.into()),
             sa_data_size_kib: SA_DATA_SIZE_KIB_DEFAULT,
             ike_lifetime: Duration::from_secs(IKE_LIFETIME_S_DEFAULT.into()),
@@ -135,6 +138,7 @@ pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy 
     if additional_key_exchanges.is_empty() {
         additional_key_exchanges = ADDITIONAL_KEY_EXCHANGES.to_vec();
     }
+    let pfs_from_start = section.optional("pfs_from_start", report).is_some_and(|word| word.value);
     let sa_lifetime_s = section.integer("sa_lifetime_s", LIFETIME_S, SA_LIFETIME_S_DEFAULT, report);
     let ike_lifetime_s = section.integer("ike_lifetime_s", LIFETIME_S, IKE_LIFETIME_S_DEFAULT, report);
     let sa_data_size_kib =
@@ -145,6 +149,7 @@ pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy 
         ike,
         additional_key_exchanges,
         ipsec,
+        pfs_from_start,
         sa_lifetime: Duration::from_secs(sa_lifetime_s.into()),
         sa_data_size_kib,
         ike_lifetime: Duration::from_secs(ike_lifetime_s.into()),

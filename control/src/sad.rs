@@ -129,7 +129,7 @@ impl Sad {
             lifetime,
             dscp: DscpPolicy::Copy,
             path_mtu_bytes: self.paths.mtu_bytes(path::ends(&child.path), policy.path_mtu_bytes),
-            keepalive: child.path.nat_before_us.then_some(KEEPALIVE),
+            keepalive: keepalive(&child.path),
         }));
         let stats = inbound.stats();
         let mut ticket = workers.at_home(inbound_spi, Command::InstallInbound(Box::new(inbound)));
@@ -192,16 +192,22 @@ impl Sad {
         Some((pair, ticket))
     }
 
-    /// The peer is elsewhere now: the same SA goes on under other outer addresses.
-    pub fn relocate(&mut self, child: ChildId, path: Path, workers: &mut Workers) {
+    /// The peer is elsewhere now, or we are: the same SA goes on under other outer addresses, in UDP or not. `interface_mtu_bytes`: the longest outer packet that the
+    /// interface towards the peer takes.
+    pub fn relocate(&mut self, child: ChildId, path: Path, interface_mtu_bytes: u16, workers: &mut Workers) {
         let Some(pair) = self.pairs.get_mut(&child) else { return };
         let Some(endpoints) = Endpoints::new(path.local.ip(), path.remote.ip()) else { return };
         pair.path = path;
-        pair.outbound = Arc::new(pair.outbound.successor(endpoints, encapsulation(&path)));
+        let successor = pair.outbound.successor(endpoints, encapsulation(&path), keepalive(&path));
+        successor.set_path_mtu_bytes(self.paths.mtu_bytes(path::ends(&path), interface_mtu_bytes));
+        pair.interface_mtu_bytes = interface_mtu_bytes;
+        pair.outbound = Arc::new(successor);
         if pair.sends {
             workers.install_outbound(&pair.outbound);
         }
-        workers.at_home(pair.inbound_spi, Command::SetRemote { spi: pair.inbound_spi, remote: path.remote });
+        let in_udp = path.encapsulation == IkeEncapsulation::Udp;
+        let moved = Command::SetRemote { spi: pair.inbound_spi, remote: path.remote, in_udp };
+        workers.at_home(pair.inbound_spi, moved);
     }
 
     /// A pair.
@@ -325,6 +331,10 @@ fn severity(expiry: Option<Expiry>) -> u8 {
 /// [`InstallError::ReservedSpi`] for 0 to 255.
 pub fn spi(spi: IkeSpi) -> Result<Spi, InstallError> {
     Spi::new(spi.0).ok_or(InstallError::ReservedSpi(spi))
+}
+
+fn keepalive(path: &Path) -> Option<Duration> {
+    path.nat_before_us.then_some(KEEPALIVE)
 }
 
 fn encapsulation(path: &Path) -> Encapsulation {

@@ -62,12 +62,14 @@ pub enum Command {
     InstallInbound(Box<InboundSa>),
     /// Forget this inbound SA. Only to its home worker. Comes back: [`Replaced::Inbound`], or [`Replaced::Nothing`] if the slot holds another.
     RemoveInbound(Spi),
-    /// The peer of this inbound SA now sends from another address or port: stop reporting it as moved. To the home worker.
+    /// The peer of this inbound SA now sends from another address or port, or begins or ends to send in UDP: stop reporting it as moved. To the home worker.
     SetRemote {
         /// Our SPI.
         spi: Spi,
         /// Where the peer's UDP-encapsulated packets come from now.
         remote: SocketAddr,
+        /// Whether they come in UDP.
+        in_udp: bool,
     },
     /// A neighbour that another worker learned. To every worker but the one whose event it was.
     LearnNeighbour(NeighbourEntry),

@@ -61,7 +61,14 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let mut table = None;
     for setting in own {
         let key = match (setting.table, setting.key) {
-            (None, "dpd_timeout_s" | "mss_clamp" | "use_policy_based_traffic_selectors") => setting.key,
+            (
+                None,
+                "dpd_timeout_s"
+                | "follow_redirects"
+                | "mobike"
+                | "mss_clamp"
+                | "use_policy_based_traffic_selectors",
+            ) => setting.key,
             (None, _) => continue,
             (Some("traffic_selectors"), "local") => "remote",
             (Some("traffic_selectors"), "remote") => "local",

@@ -51,6 +51,10 @@ impl Endpoint {
     ) -> Result<(), ConfigError> {
         config.check()?;
         let id = config.id;
+        if let Some(old) = self.connections.get(&id) {
+            self.known.remove(&old.config);
+        }
+        self.known.add(&config);
         let Some(connection) = self.connections.get_mut(&id) else {
             let connection = Connection::new(config);
             let wanted = connection.wanted;
@@ -78,7 +82,9 @@ impl Endpoint {
 
     fn remove(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
         self.close_all(id, now, env);
-        self.connections.remove(&id);
+        if let Some(removed) = self.connections.remove(&id) {
+            self.known.remove(&removed.config);
+        }
         self.set_timer(Timer::Connection(id), None);
     }
 

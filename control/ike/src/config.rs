@@ -45,6 +45,16 @@ pub struct ConnectionConfig {
     pub ike_lifetime: Lifetime,
     /// How a dead peer is noticed.
     pub dpd: Dpd,
+    /// Our other addresses, of any family: where MOBIKE finds the peer when a path dies.
+    pub other_addresses: Vec<IpAddr>,
+    /// Whether MOBIKE (RFC 4555) is spoken with a peer that does. We offer it where there is another path.
+    pub mobike: bool,
+    /// Whether a peer that sends us to another gateway (RFC 5685) is obeyed.
+    pub follow_redirects: bool,
+    /// Where peers are sent that follow redirects, instead of being served here.
+    pub redirect_to: Option<Place>,
+    /// Whether the first Child SA, too, is made by CREATE_CHILD_SA, with a key exchange of its own, where the peer can do without it in IKE_AUTH (RFC 6023).
+    pub childless: bool,
     /// Always encapsulate ESP in UDP: what we send as NAT detection says that there is a NAT.
     pub force_encapsulation: bool,
 }

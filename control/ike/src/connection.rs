@@ -11,6 +11,7 @@ use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
 use crate::event::IkeId;
 use crate::place::{Next, Search};
+use crate::redirect::Followed;
 use crate::sa::IkeSa;
 use crate::status::{ConnectionStatus, Failure, IkeStatus, Phase};
 
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) search: Search,
     /// What its peers may be told without protection.
     pub(crate) limits: Limits,
+    /// How often its peer sent it elsewhere.
+    pub(crate) followed: Followed,
     /// When it was begun anew at once because its peer had lost an IKE SA.
     renewed_at: Option<Instant>,
 }
@@ -53,6 +56,7 @@ impl Connection {
             trigger: None,
             search: Search::default(),
             limits: Limits::of_connection(),
+            followed: Followed::default(),
             renewed_at: None,
         }
     }

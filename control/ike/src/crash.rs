@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::allowance::Allowance;
 use crate::config::EndpointConfig;
+use crate::connection::Connection;
 use crate::crypto::prf::Prf;
 use crate::endpoint::Endpoint;
 use crate::environment::{Environment, Instant};
@@ -52,17 +53,19 @@ pub(crate) struct Limits {
     invalid_spis: Allowance,
     /// And how often what others tell is looked into.
     hints: Allowance,
+    /// How often those are looked for who are at no known address: each of them costs a look at every connection.
+    strangers: Allowance,
 }
 
 impl Limits {
     pub(crate) fn of_endpoint() -> Self {
         let of = |burst| Allowance::new(Duration::from_millis(5), burst);
-        Self { tokens: of(400), invalid_spis: of(100), hints: of(100) }
+        Self { tokens: of(400), invalid_spis: of(100), hints: of(100), strangers: of(100) }
     }
 
     pub(crate) fn of_connection() -> Self {
         let of = |every_ms, burst| Allowance::new(Duration::from_millis(every_ms), burst);
-        Self { tokens: of(100, 20), invalid_spis: of(300, 3), hints: of(300, 3) }
+        Self { tokens: of(100, 20), invalid_spis: of(300, 3), hints: of(300, 3), strangers: of(300, 3) }
     }
 
     const fn of(&mut self, telling: Telling) -> &mut Allowance {
@@ -233,7 +236,7 @@ impl Endpoint {
         }
     }
 
-    /// The connection whose peer is at `remote`, if it may be told now.
+    /// The connection whose peer is at `remote`, if it may be told now. Who is at no peer's address uses up what is there for strangers, and nothing of the peers'.
     fn peer_to_tell(
         &mut self,
         telling: Telling,
@@ -241,14 +244,15 @@ impl Endpoint {
         remote: SocketAddr,
         now: Instant,
     ) -> Option<ConnectionId> {
-        if !self.limits.of(telling).take(now) {
-            return None;
-        }
-        let connections = self.connections.values_mut();
-        let fitting = connections.filter(|connection| connection.is_between(local.ip(), remote.ip()));
-        // A peer with a known address before those that may be anywhere.
-        let peer = fitting.min_by_key(|connection| !connection.config.is_at(remote.ip()))?;
-        peer.limits.of(telling).take(now).then_some(peer.config.id)
+        let fits = |connection: &&Connection| connection.is_between(local.ip(), remote.ip());
+        let mut known = self.known.at(remote.ip()).filter_map(|id| self.connections.get(&id)).filter(fits);
+        let id = match known.next() {
+            Some(peer) => peer.config.id,
+            None if !self.limits.strangers.take(now) => return None,
+            None => self.connections.values().find(fits)?.config.id,
+        };
+        let peer = self.connections.get_mut(&id)?;
+        (peer.limits.of(telling).take(now) && self.limits.of(telling).take(now)).then_some(id)
     }
 }
 

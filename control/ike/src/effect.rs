@@ -5,6 +5,7 @@
 //! both keep the one with the higher pair of SPIs, and the initiator of the other one deletes it. Otherwise the newer one is what the peer wants now: after
 //! INITIAL_CONTACT the older one is forgotten, without it it is deleted in good order.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
 use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, RemoveReason, Spi};
 use crate::notice::What;
-use crate::place::Next;
+use crate::place::{Next, Place};
 use crate::sa::IkeSa;
 use crate::status::Failure;
 
@@ -54,6 +55,10 @@ pub(crate) enum Effect {
     Reactivate(ConnectionId),
     /// An IKE SA of this connection is due for replacement: its peer is looked for at its first place again.
     ReturnToFirst(ConnectionId),
+    /// An IKE SA of this connection talks to its peer at this address from now on.
+    Moved(ConnectionId, IpAddr),
+    /// This connection's peer at this address says that it is to be looked for elsewhere.
+    Redirected(ConnectionId, Place, IpAddr),
 }
 
 impl Endpoint {
@@ -96,6 +101,14 @@ impl Endpoint {
                 }
                 Effect::Reactivate(connection) => self.reactivate(connection, now, env),
                 Effect::ReturnToFirst(connection) => self.return_to_first(connection, now, env),
+                Effect::Redirected(connection, to, from) => {
+                    self.on_redirected(connection, to, from, now, env);
+                }
+                Effect::Moved(connection, remote) => {
+                    if let Some(connection) = self.connections.get_mut(&connection) {
+                        connection.search.moved(remote, &connection.config.places);
+                    }
+                }
             }
         }
     }

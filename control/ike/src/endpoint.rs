@@ -17,6 +17,7 @@ use crate::exchange::init;
 use crate::half_open::HalfOpen;
 use crate::job::JobResult;
 use crate::notice::What;
+use crate::place::Known;
 use crate::sa::{Arrived, Cx, IkeSa, State};
 use crate::status::{Census, ConnectionStatus};
 use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
@@ -34,6 +35,8 @@ const COOKIE_LIFE: Duration = Duration::from_secs(60);
 pub struct Endpoint {
     pub(crate) settings: EndpointConfig,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    /// Those of them whose peer has a known address.
+    pub(crate) known: Known,
     pub(crate) sas: HashMap<IkeId, Box<IkeSa>>,
     pub(crate) by_spi: HashMap<IkeSpi, IkeId>,
     /// Responder's SAs that are not authenticated yet.
@@ -90,6 +93,7 @@ impl Endpoint {
         Self {
             settings,
             connections: BTreeMap::new(),
+            known: Known::default(),
             sas: HashMap::new(),
             by_spi: HashMap::new(),
             half_open: HalfOpen::default(),

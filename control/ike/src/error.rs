@@ -48,6 +48,8 @@ pub enum Stage {
     RekeyIke,
     /// INFORMATIONAL: a delete.
     Delete,
+    /// INFORMATIONAL: other addresses (MOBIKE).
+    Move,
     /// INFORMATIONAL: dead peer detection.
     Liveness,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Stage {
             Self::RekeyChild => "CREATE_CHILD_SA (child rekey)",
             Self::RekeyIke => "CREATE_CHILD_SA (IKE rekey)",
             Self::Delete => "INFORMATIONAL (delete)",
+            Self::Move => "INFORMATIONAL (other addresses)",
             Self::Liveness => "INFORMATIONAL (liveness)",
         })
     }

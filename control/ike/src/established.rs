@@ -7,17 +7,15 @@ use std::time::Duration;
 use crate::child::Child;
 pub(crate) use crate::closing::Closing;
 use crate::config::ConnectionConfig;
-use crate::connection::jittered;
 use crate::crash::{self, Answer, Token};
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
-use crate::event::{ChildId, DownReason, Event, RemoveReason, Spi};
-use crate::exchange::create_child::{ChildAnswering, ChildRequest};
+use crate::event::{DownReason, Path};
 use crate::exchange::followup::Following;
-use crate::exchange::rekey_ike::{IkeAnswering, IkeRequest};
-use crate::exchange::{create_child, followup, informational, rekey_ike};
+use crate::exchange::{create_child, followup, informational, mobike, rekey_ike};
 use crate::identity::Identity;
 use crate::job::JobResult;
+use crate::mobility::Mobility;
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, State};
 use crate::secured::{Received, Secured};
@@ -25,12 +23,13 @@ use crate::wire::{ExchangeType, Header, Message, MessageKind, Notify, NotifyType
 
 mod children;
 mod ending;
+mod task;
 mod timers;
+
+pub(crate) use task::{Answering, Fate, Pending, Task};
 
 /// How long the peer has to delete what it must delete, before we do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// Shortest wait after TEMPORARY_FAILURE or a failed Child SA (RFC 7296, 2.25: some time).
-const BUSY_WAIT: Duration = Duration::from_secs(2);
 
 /// An authenticated IKE SA.
 #[derive(Debug)]
@@ -67,53 +66,14 @@ pub(crate) struct Established {
     pub(crate) next_token: Option<Token>,
     /// Whether the peer was called at its first place before this IKE SA is replaced.
     pub(crate) is_returning: bool,
+    /// Whether the peer follows redirects.
+    pub(crate) is_redirectable: bool,
+    /// What is known of both sides' addresses, if both speak MOBIKE.
+    pub(crate) mobility: Option<Mobility>,
     /// When the peer was asked because somebody said that it has lost a Child SA.
     pub(crate) doubted_at: Option<Instant>,
     /// Set by an exchange that ends it; [`Established::settle`] carries it out.
     pub(crate) fate: Option<Fate>,
-}
-
-/// Something to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Task {
-    NewChild {
-        policy: usize,
-    },
-    RekeyChild(ChildId),
-    DeleteChild(ChildId, RemoveReason),
-    /// Delete a pair that the peer made by an answer which we did not take; it was to receive for us under this SPI.
-    Disown(Spi),
-    RekeyIke,
-    /// Hand the peer our token for this IKE SA (RFC 6290, 4.3).
-    Token,
-    Liveness,
-}
-
-/// Our request, from its first computation to its answer.
-#[derive(Debug)]
-pub(crate) enum Pending {
-    Child(ChildRequest),
-    Ike(IkeRequest),
-    DeleteChild(ChildId, RemoveReason),
-    Disown(Spi),
-    Token,
-    Liveness,
-}
-
-/// The peer's request whose answer is being computed.
-#[derive(Debug)]
-pub(crate) enum Answering {
-    Child(ChildAnswering),
-    Ike(IkeAnswering),
-}
-
-/// How an IKE SA ends.
-#[derive(Clone, Debug)]
-pub(crate) enum Fate {
-    /// Tell the peer by DELETE.
-    Close(DownReason, Option<IkeError>),
-    /// The peer knows, but may repeat its last request.
-    GoneAnswered(DownReason, Option<IkeError>),
 }
 
 impl Established {
@@ -145,6 +105,8 @@ impl Established {
             token: None,
             next_token: None,
             is_returning: false,
+            is_redirectable: false,
+            mobility: None,
             doubted_at: None,
             fate: None,
             config,
@@ -174,6 +136,10 @@ impl Established {
             Answer::Other => {}
         }
         match self.secured.receive(arrived, header, cx) {
+            // Where the peer does not hear our answers, the path is to be looked at.
+            Received::Nothing if self.secured.was_asked_again() && self.decides_on_path() => {
+                self.want(Task::Liveness);
+            }
             Received::Nothing => return State::Established(self),
             Received::Malformed(malformed) => {
                 self.heard_at = cx.now;
@@ -183,8 +149,11 @@ impl Established {
                 self.heard_at = cx.now;
                 self.follow_peer(arrived, header, cx);
                 match header.kind {
-                    MessageKind::Request => self.on_request(&message, cx),
-                    MessageKind::Response => self.on_response(&message, cx),
+                    MessageKind::Request => self.on_request(arrived, &message, cx),
+                    MessageKind::Response => {
+                        self.follow_answer(arrived, cx);
+                        self.on_response(&message, cx);
+                    }
                 }
             }
         }
@@ -203,28 +172,24 @@ impl Established {
 
     /// Follows a peer whose NAT changed its mapping, unless a NAT is before us: then the change may be our own (RFC 7296, 2.23).
     fn follow_peer(&mut self, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) {
-        let path = &mut self.secured.path;
+        let path = &self.secured.path;
         let news = header.kind == MessageKind::Request && path.remote != arrived.remote;
-        if !news || !path.nat_before_peer || path.nat_before_us {
+        // With MOBIKE the side that moves says so (RFC 4555, 3.8).
+        if !news || !path.nat_before_peer || path.nat_before_us || self.mobility.is_some() {
             return;
         }
-        path.remote = arrived.remote;
-        path.local = arrived.local;
-        let path = *path;
         cx.note_from(What::PeerMoved, arrived.remote);
-        for child in &self.children {
-            cx.event(Event::MoveChild { child: child.id, path });
-        }
+        self.take_path(Path { local: arrived.local, remote: arrived.remote, ..*path }, cx);
     }
 
-    fn on_request(&mut self, message: &Message, cx: &mut Cx<'_>) {
+    fn on_request(&mut self, arrived: &Arrived<'_>, message: &Message, cx: &mut Cx<'_>) {
         if let Some(kind) = message.unsupported_critical() {
             return self.refuse(message.header.exchange, &IkeError::UnsupportedCritical(kind), cx);
         }
         match message.header.exchange {
             ExchangeType::CREATE_CHILD_SA => create_child::on_request(self, message, cx),
             ExchangeType::IKE_FOLLOWUP_KE => followup::on_request(self, message, cx),
-            ExchangeType::INFORMATIONAL => informational::on_request(self, message, cx),
+            ExchangeType::INFORMATIONAL => informational::on_request(self, arrived, message, cx),
             other => self.refuse(other, &IkeError::Unexpected(other), cx),
         }
     }
@@ -245,7 +210,10 @@ impl Established {
             }
             Some(Pending::DeleteChild(child, reason)) => self.drop_child(child, reason, cx),
             Some(Pending::Disown(spi)) => cx.env.release_spi(spi),
-            Some(Pending::Liveness | Pending::Token) | None => {}
+            Some(Pending::Liveness) => mobike::on_liveness_answer(self, message, cx),
+            Some(Pending::UpdateAddresses(told)) => mobike::on_update_answer(self, told, message, cx),
+            Some(Pending::CheckPath(cookie)) => mobike::on_check_answer(self, &cookie, message),
+            Some(Pending::Token) | None => {}
         }
     }
 
@@ -288,46 +256,6 @@ impl Established {
         }
     }
 
-    fn begin(&mut self, task: Task, cx: &mut Cx<'_>) {
-        match task {
-            Task::NewChild { policy } => create_child::begin_new(self, policy, cx),
-            Task::RekeyChild(child) => create_child::begin_rekey(self, child, cx),
-            Task::DeleteChild(child, reason) => informational::delete_child(self, child, reason, cx),
-            Task::Disown(spi) => informational::disown(self, spi, cx),
-            Task::RekeyIke => rekey_ike::begin(self, cx),
-            Task::Token => informational::give_token(self, cx),
-            Task::Liveness => {
-                cx.note(What::LivenessAsked);
-                self.pending = Some(Pending::Liveness);
-                let limit = self.config.dpd.timeout;
-                self.secured.request_within(ExchangeType::INFORMATIONAL, Vec::new(), limit, cx);
-            }
-        }
-    }
-
-    /// Adds a task unless it is there already.
-    pub(crate) fn want(&mut self, task: Task) {
-        if !self.tasks.contains(&task) {
-            self.tasks.push_back(task);
-        }
-    }
-
-    /// Adds a task for later, with some randomness so that two peers do not meet again.
-    pub(crate) fn want_later(&mut self, task: Task, wait: Duration, cx: &mut Cx<'_>) -> Instant {
-        let at = cx.now + jittered(wait, cx.env);
-        self.later.retain(|(_, other)| *other != task);
-        self.later.push((at, task));
-        at
-    }
-
-    /// The peer said TEMPORARY_FAILURE.
-    pub(crate) fn try_again(&mut self, task: Task, stage: Stage, cx: &mut Cx<'_>) {
-        cx.note_stage(What::TryAgain, stage);
-        // Up to three times as long, so that two peers that both wait part.
-        let spread = BUSY_WAIT.mul_f64(2.0 * f64::from(cx.random_u32()) / f64::from(u32::MAX));
-        self.want_later(task, BUSY_WAIT + spread, cx);
-    }
-
     pub(crate) fn want_ike_rekey(&mut self) {
         if !self.is_leaving() {
             self.want(Task::RekeyIke);
@@ -338,27 +266,15 @@ impl Established {
         self.leaving_at.is_some() || self.undecided || self.fate.is_some()
     }
 
+    /// Whether a peer that sends us elsewhere is obeyed.
+    pub(crate) fn follows_redirects(&self) -> bool {
+        self.config.follow_redirects && self.config.mode.initiates() && !self.is_leaving()
+    }
+
     /// Answers a request with an error.
     pub(crate) fn refuse(&mut self, exchange: ExchangeType, error: &IkeError, cx: &mut Cx<'_>) {
         cx.note(What::ErrorAnswered);
         self.secured.answer(exchange, vec![error_payload(error)], cx);
-    }
-
-    /// The job under way; of two the older one.
-    pub(crate) fn job(&self) -> Option<u64> {
-        let pending = self.pending.as_ref().and_then(Pending::serial);
-        let answering = self.answering.as_ref().map(Answering::serial);
-        pending.into_iter().chain(answering).min()
-    }
-
-    /// The task under way, in the operator's words.
-    pub(crate) fn stage(&self) -> Stage {
-        match &self.pending {
-            Some(Pending::Child(request)) => request.stage(),
-            Some(Pending::Ike(_)) => Stage::RekeyIke,
-            Some(Pending::DeleteChild(..) | Pending::Disown(_)) => Stage::Delete,
-            Some(Pending::Liveness | Pending::Token) | None => Stage::Liveness,
-        }
     }
 }
 
@@ -369,23 +285,4 @@ pub(crate) fn error_payload(error: &IkeError) -> Payload {
         _ => Vec::new(),
     };
     Payload::Notify(Notify::new(error.notify(), data))
-}
-
-impl Pending {
-    const fn serial(&self) -> Option<u64> {
-        match self {
-            Self::Child(request) => request.serial,
-            Self::Ike(request) => request.serial(),
-            Self::DeleteChild(..) | Self::Disown(_) | Self::Token | Self::Liveness => None,
-        }
-    }
-}
-
-impl Answering {
-    const fn serial(&self) -> u64 {
-        match self {
-            Self::Child(answer) => answer.serial,
-            Self::Ike(answer) => answer.serial,
-        }
-    }
 }

@@ -374,6 +374,8 @@ pub enum DownReason {
     Superseded,
     /// It reached its hard lifetime.
     Expired,
+    /// The peer sent us to another gateway (RFC 5685).
+    Redirected,
     /// An exchange went wrong beyond repair.
     Error(IkeError),
 }

@@ -6,4 +6,5 @@ pub(crate) mod followup;
 pub(crate) mod informational;
 pub(crate) mod init;
 pub(crate) mod intermediate;
+pub(crate) mod mobike;
 pub(crate) mod rekey_ike;

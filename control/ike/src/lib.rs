@@ -51,6 +51,8 @@ mod endpoint;
 mod established;
 mod exchange;
 mod half_open;
+mod mobility;
+mod redirect;
 mod rekey;
 mod sa;
 mod secured;

@@ -83,7 +83,17 @@ catalogue! {
     /// NAT detection found one.
     NatFound Info "a NAT was found between the peers: ESP travels in UDP";
     /// The mapping of the peer's NAT changed.
-    PeerMoved Info "the peer's address changed behind its NAT";
+    PeerMoved Info "the peer's address changed: following it";
+    /// Another path than the present one works.
+    PathChanged Info "the peer answers on another path only: moving there (MOBIKE)";
+    /// The mapping of our NAT changed.
+    MappingChanged Info "the NAT before this gateway changed its mapping: telling the peer (MOBIKE)";
+    /// The peer sent us elsewhere.
+    Redirected Info "the peer sends this gateway to another one (RFC 5685): calling there";
+    /// Too often, or to where nobody can be.
+    RedirectIgnored Warn "the peer sends this gateway elsewhere again and again, or to another address family: not following";
+    /// We sent a peer elsewhere.
+    Redirecting Info "sent a peer to another gateway (redirect_to)";
     /// IKE_SA_INIT is done.
     KeysAgreed Debug "IKE_SA_INIT is done";
     /// ML-KEM is in the keys.

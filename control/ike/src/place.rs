@@ -6,6 +6,7 @@
 //!
 //! [`Input::Resolved`]: crate::Input::Resolved
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::error::IkeError;
 use crate::event::{ConnectionId, Event, IkeId, Output, Resolution};
 use crate::exchange::init;
 use crate::notice::What;
+use crate::redirect::Detour;
 use crate::sa::IkeSa;
 use crate::status::{Failure, PlaceStatus};
 
@@ -54,17 +56,29 @@ pub(crate) struct Search {
     /// Names of which an answer is awaited.
     resolving: Option<Resolving>,
     /// IKE SAs of ours that are on their way.
-    calls: Vec<(IkeId, usize)>,
+    calls: Vec<Call>,
     /// Why nobody answered at a place when it was called last.
     failures: Vec<(usize, Failure)>,
     /// Names were found so often: of several addresses another one is called each time.
     found_names: usize,
+    /// Where the peer sent us: called in the place of the list.
+    pub(crate) detour: Option<Detour>,
+}
+
+/// An IKE SA of ours on its way to a place.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    ike: IkeId,
+    place: usize,
+    is_detour: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Resolving {
     ticket: u64,
     place: usize,
+    /// Whether it is where the peer sent us, not the place of the list.
+    is_detour: bool,
     until: Instant,
 }
 
@@ -85,7 +99,7 @@ impl Search {
 
     /// Whether the peer is at another place than the first.
     pub(crate) const fn is_elsewhere(&self) -> bool {
-        self.at != 0
+        self.at != 0 || self.detour.is_some()
     }
 
     /// When the look-up under way is given up.
@@ -99,6 +113,10 @@ impl Search {
         let place = called.unwrap_or(self.at);
         self.note_failure(place, failure);
         self.resolving = None;
+        // Who sent us elsewhere is asked again.
+        if self.detour.take().is_some() {
+            return Next::AtOnce;
+        }
         self.unanswered += 1;
         if self.unanswered >= places {
             (self.at, self.unanswered) = (0, 0);
@@ -123,15 +141,30 @@ impl Search {
     /// The one that answered refused, or was refused: after a wait, the first one's turn comes again.
     pub(crate) fn begin_again(&mut self) {
         (self.at, self.unanswered) = (0, 0);
+        self.detour = None;
     }
 
     /// An IKE SA is up with a peer at `remote`.
     pub(crate) fn found(&mut self, ike: IkeId, remote: IpAddr, places: &[Place]) {
+        // Back from where we were sent, or called from elsewhere.
+        if !self.calls.iter().any(|call| call.ike == ike && call.is_detour) {
+            self.detour = None;
+        }
         let by_address = || places.iter().position(|place| *place == Place::At(remote));
-        self.at = self.take_call(ike).or_else(by_address).unwrap_or(self.at);
+        // Who calls from an address that is not listed is at a place that has a name.
+        let by_name = || places.iter().position(|place| matches!(place, Place::Named(_)));
+        self.at = self.take_call(ike).or_else(by_address).or_else(by_name).unwrap_or(self.at);
         self.unanswered = 0;
         self.resolving = None;
         self.failures.retain(|(place, _)| *place != self.at);
+    }
+
+    /// The peer is at `remote` now, without another call.
+    pub(crate) fn moved(&mut self, remote: IpAddr, places: &[Place]) {
+        if let Some(at) = places.iter().position(|place| *place == Place::At(remote)) {
+            self.at = at;
+            self.failures.retain(|(place, _)| *place != at);
+        }
     }
 
     /// The list of places became another one. False if the place in use is not in it any more.
@@ -146,8 +179,8 @@ impl Search {
     }
 
     fn take_call(&mut self, ike: IkeId) -> Option<usize> {
-        let at = self.calls.iter().position(|(call, _)| *call == ike)?;
-        Some(self.calls.remove(at).1)
+        let at = self.calls.iter().position(|call| call.ike == ike)?;
+        Some(self.calls.remove(at).place)
     }
 
     fn note_failure(&mut self, place: usize, failure: Failure) {
@@ -159,14 +192,51 @@ impl Search {
     pub(crate) fn status(&self, places: &[Place], is_up: bool) -> Vec<PlaceStatus> {
         let status = |(index, place): (usize, &Place)| PlaceStatus {
             place: place.clone(),
-            in_use: is_up && index == self.at,
+            in_use: is_up && index == self.at && self.detour.is_none(),
             failure: self.failures.iter().find(|(of, _)| *of == index).map(|(_, failure)| failure.clone()),
         };
-        places.iter().enumerate().map(status).collect()
+        let detour = self.detour.as_ref();
+        let sent_to =
+            detour.map(|detour| PlaceStatus { place: detour.to.clone(), in_use: is_up, failure: None });
+        places.iter().enumerate().map(status).chain(sent_to).collect()
+    }
+}
+
+/// The connections whose peer has this address among its places: found without a look at every connection.
+#[derive(Debug, Default)]
+pub(crate) struct Known(HashMap<IpAddr, BTreeSet<ConnectionId>>);
+
+impl Known {
+    pub(crate) fn add(&mut self, config: &ConnectionConfig) {
+        for address in config.addresses() {
+            self.0.entry(address).or_default().insert(config.id);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, config: &ConnectionConfig) {
+        for address in config.addresses() {
+            let Some(ids) = self.0.get_mut(&address) else { continue };
+            ids.remove(&config.id);
+            if ids.is_empty() {
+                self.0.remove(&address);
+            }
+        }
+    }
+
+    pub(crate) fn at(&self, remote: IpAddr) -> impl Iterator<Item = ConnectionId> {
+        self.0.get(&remote).into_iter().flatten().copied()
     }
 }
 
 impl ConnectionConfig {
+    /// The addresses among its places.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.places.iter().filter_map(|place| match place {
+            Place::At(address) => Some(*address),
+            Place::Named(_) => None,
+        })
+    }
+
     /// Whether a peer at `remote` may be this connection's. One that is called by a name may call from anywhere: its address changes before anybody here
     /// asks for it, and its identity is what counts.
     pub(crate) fn may_be_at(&self, remote: IpAddr) -> bool {
@@ -187,7 +257,8 @@ impl Endpoint {
     /// Calls the peer where it is looked for now.
     pub(crate) fn call(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
         if let Some(connection) = self.connections.get(&id) {
-            self.call_at(id, connection.search.at, now, env);
+            let (index, is_detour) = (connection.search.at, connection.search.detour.is_some());
+            self.call_at(id, index, is_detour, now, env);
         }
     }
 
@@ -196,19 +267,27 @@ impl Endpoint {
         let is_free =
             |search: &Search| search.is_elsewhere() && search.calls.is_empty() && !search.is_resolving();
         if !self.stopping && self.connections.get(&id).is_some_and(|c| c.wanted && is_free(&c.search)) {
-            self.call_at(id, 0, now, env);
+            self.call_at(id, 0, false, now, env);
         }
     }
 
-    fn call_at(&mut self, id: ConnectionId, index: usize, now: Instant, env: &mut dyn Environment) {
+    fn call_at(
+        &mut self,
+        id: ConnectionId,
+        index: usize,
+        is_detour: bool,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        match connection.config.places.get(index).cloned() {
+        let detour = connection.search.detour.as_ref().filter(|_| is_detour);
+        match detour.map(|detour| &detour.to).or(connection.config.places.get(index)).cloned() {
             None => {}
-            Some(Place::At(address)) => self.begin_at(id, index, address, now, env),
+            Some(Place::At(address)) => self.begin_at(id, (index, is_detour), address, now, env),
             Some(Place::Named(name)) => {
                 let ticket = self.shared.next_id();
                 let until = now + RESOLVE_PATIENCE;
-                connection.search.resolving = Some(Resolving { ticket, place: index, until });
+                connection.search.resolving = Some(Resolving { ticket, place: index, is_detour, until });
                 self.set_timer(Timer::Connection(id), Some(until));
                 let mut cx = self.cx(now, env);
                 cx.connection = Some(id);
@@ -221,19 +300,20 @@ impl Endpoint {
     fn begin_at(
         &mut self,
         id: ConnectionId,
-        index: usize,
+        (place, is_detour): (usize, bool),
         address: IpAddr,
         now: Instant,
         env: &mut dyn Environment,
     ) {
         let Some(connection) = self.connections.get(&id) else { return };
         let config = Arc::clone(&connection.config);
+        let sent_by = connection.search.detour.as_ref().filter(|_| is_detour).map(|detour| detour.from);
         let mut cx = self.cx(now, env);
         cx.connection = Some(id);
-        let sa: Box<IkeSa> = init::begin(config, address, &mut cx);
+        let sa: Box<IkeSa> = init::begin(config, address, sent_by, &mut cx);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.ikes.push(sa.id);
-            connection.search.calls.push((sa.id, index));
+            connection.search.calls.push(Call { ike: sa.id, place, is_detour });
         }
         self.register(sa);
     }
@@ -259,11 +339,11 @@ impl Endpoint {
             Ok(usable) => {
                 let address = usable[connection.search.found_names % usable.len()];
                 connection.search.found_names += 1;
-                let is_returning = resolving.place != connection.search.at;
+                let is_returning = resolving.place != connection.search.at || resolving.is_detour;
                 let wanted = connection.wanted && !self.stopping;
                 // Meanwhile the peer may have called.
                 if wanted && (is_returning || !self.is_up_or_coming(id)) {
-                    self.begin_at(id, resolving.place, address, now, env);
+                    self.begin_at(id, (resolving.place, resolving.is_detour), address, now, env);
                 }
             }
             Err(why) => self.on_unresolved(id, resolving, why, now, env),
@@ -312,7 +392,7 @@ impl Endpoint {
 }
 
 /// Whether one host may have it.
-fn is_unicast(address: &IpAddr) -> bool {
+pub(crate) fn is_unicast(address: &IpAddr) -> bool {
     let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
     !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || is_broadcast)
 }

@@ -9,6 +9,7 @@ use crate::crypto::prf::Prf;
 use crate::crypto::suite::IkeSuite;
 use crate::error::Stage;
 use crate::event::Path;
+use crate::mobility::Ends;
 use crate::notice::What;
 use crate::protect::{FragmentError, OpenError, Opened, Opener, Reassembler, Sealer, intermediate_octets};
 use crate::sa::{Arrived, Cx};
@@ -40,6 +41,10 @@ pub(crate) struct Secured {
     responses: Reassembler,
     pub(crate) window: Window,
     pub(crate) path: Path,
+    /// Both ends of the path by which the last request came: its answer goes back there (RFC 7296, 2.11).
+    asked_by: Option<Ends>,
+    /// Whether the peer repeated its last request: our answer did not reach it.
+    asked_again: bool,
     /// Whether the peer takes fragments.
     pub(crate) fragments: bool,
 }
@@ -97,6 +102,8 @@ impl Secured {
             responses: Reassembler::default(),
             window: Window::default(),
             path,
+            asked_by: None,
+            asked_again: false,
             fragments,
         }
     }
@@ -135,6 +142,9 @@ impl Secured {
                 return Received::Nothing;
             }
         };
+        if header.kind == MessageKind::Request {
+            self.asked_by = Some((arrived.local, arrived.remote));
+        }
         match (opened, arrival) {
             // Of a fragmented request, the first fragment alone brings the answer again (RFC 7383, 2.6.1).
             (Opened::Fragment(fragment), Arrival::Repeat) if fragment.number != 1 => Received::Nothing,
@@ -213,10 +223,11 @@ impl Secured {
         }
     }
 
-    fn repeat(&self, cx: &mut Cx<'_>) -> Received {
+    fn repeat(&mut self, cx: &mut Cx<'_>) -> Received {
         if !self.window.last_answer().is_empty() {
             cx.note(What::AnswerRepeated);
-            self.send(self.window.last_answer(), cx);
+            self.asked_again = true;
+            self.send_back(self.window.last_answer(), cx);
         }
         Received::Nothing
     }
@@ -244,7 +255,7 @@ impl Secured {
     /// Answers the request that is due, and keeps the answer for repeats.
     pub(crate) fn answer(&mut self, exchange: ExchangeType, payloads: Vec<Payload>, cx: &mut Cx<'_>) {
         let datagrams = self.seal(exchange, MessageKind::Response, self.window.expected(), payloads, cx);
-        self.send(&datagrams, cx);
+        self.send_back(&datagrams, cx);
         self.window.answer(datagrams);
         self.previous = None;
     }
@@ -288,9 +299,28 @@ impl Secured {
         sealed.expect("our own messages have a few hundred selectors at most and fit")
     }
 
+    /// Whether the peer repeated its last request since this was asked last.
+    pub(crate) fn was_asked_again(&mut self) -> bool {
+        std::mem::take(&mut self.asked_again)
+    }
+
+    /// Sends our request under way once more, by another path.
+    pub(crate) fn resend_on(&self, ends: Ends, cx: &mut Cx<'_>) {
+        send(self.window.outstanding(), ends, cx);
+    }
+
     fn send(&self, datagrams: &[Vec<u8>], cx: &mut Cx<'_>) {
-        for datagram in datagrams {
-            cx.transmit(self.path.local, self.path.remote, datagram.clone());
-        }
+        send(datagrams, (self.path.local, self.path.remote), cx);
+    }
+
+    /// Sends an answer.
+    fn send_back(&self, datagrams: &[Vec<u8>], cx: &mut Cx<'_>) {
+        send(datagrams, self.asked_by.unwrap_or((self.path.local, self.path.remote)), cx);
+    }
+}
+
+fn send(datagrams: &[Vec<u8>], (local, remote): Ends, cx: &mut Cx<'_>) {
+    for datagram in datagrams {
+        cx.transmit(local, remote, datagram.clone());
     }
 }

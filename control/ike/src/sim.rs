@@ -73,6 +73,8 @@ pub struct Pair {
     probes_left: u32,
     /// Where names lead; one that is not here gets no answer at all.
     pub names: BTreeMap<String, Result<Vec<IpAddr>, String>>,
+    /// Every question for a name, with its ticket, in order.
+    pub asked: Vec<(ConnectionId, u64)>,
     /// How many datagrams were sent to each address.
     pub called: BTreeMap<IpAddr, u64>,
     /// Public port of the NAT; changing it is a rebinding.
@@ -131,6 +133,11 @@ pub fn connection(index: usize) -> ConnectionConfig {
         mode: if index == 0 { Mode::Default } else { Mode::ResponderOnly },
         ike_lifetime: Lifetime::of(Duration::from_secs(28_800)),
         dpd: Dpd::of(Duration::from_secs(90)),
+        other_addresses: Vec::new(),
+        mobike: true,
+        follow_redirects: true,
+        redirect_to: None,
+        childless: false,
         force_encapsulation: false,
     }
 }
@@ -162,6 +169,7 @@ impl Pair {
             lost: 0,
             probes_left: 0,
             names: BTreeMap::new(),
+            asked: Vec::new(),
             called: BTreeMap::new(),
             nat_shift: 0,
             random: Random::new(seed ^ 0xface),
@@ -255,6 +263,7 @@ impl Pair {
                 self.sides[index].plane.install(*child);
             }
             Event::Resolve { connection, ticket, name } => {
+                self.asked.push((connection, ticket));
                 if let Some(addresses) = self.names.get(&*name).cloned() {
                     let resolution = Resolution { connection, ticket, addresses };
                     side.endpoint

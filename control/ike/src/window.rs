@@ -18,6 +18,8 @@ pub(crate) struct Retransmission {
     spent: Duration,
     limit: Duration,
     next_at: Instant,
+    /// How often it was sent again.
+    repeats: u32,
 }
 
 /// What a retransmission wants at a moment.
@@ -51,7 +53,13 @@ impl Retransmission {
         limit: Duration,
     ) -> Self {
         let wait = settings.retransmit_initial.min(limit);
-        Self { datagrams, wait, spent: Duration::ZERO, limit, next_at: now + wait }
+        Self { datagrams, wait, spent: Duration::ZERO, limit, next_at: now + wait, repeats: 0 }
+    }
+
+    /// Begins again, now: the peer is elsewhere.
+    fn restart(&mut self, now: Instant, settings: &EndpointConfig) {
+        self.wait = settings.retransmit_initial.min(self.limit);
+        (self.spent, self.repeats, self.next_at) = (Duration::ZERO, 0, now);
     }
 
     /// When to call [`Self::due`].
@@ -76,6 +84,7 @@ impl Retransmission {
         self.wait =
             (self.wait * 2).min(settings.retransmit_maximum).min(self.limit.saturating_sub(self.spent));
         self.next_at = now + self.wait;
+        self.repeats = self.repeats.saturating_add(1);
         Due::Resend
     }
 }
@@ -127,6 +136,23 @@ impl Window {
     /// Whether `id` is that of our request under way.
     pub(crate) fn awaits(&self, id: u32) -> bool {
         self.outstanding.as_ref().is_some_and(|(sent, _)| *sent == id)
+    }
+
+    /// The path is another one: our request under way gets its whole patience anew (RFC 4555, 3.11).
+    pub(crate) fn restart(&mut self, now: Instant, settings: &EndpointConfig) {
+        if let Some((_, request)) = &mut self.outstanding {
+            request.restart(now, settings);
+        }
+    }
+
+    /// The datagrams of our request under way.
+    pub(crate) fn outstanding(&self) -> &[Vec<u8>] {
+        self.outstanding.as_ref().map_or(&[], |(_, request)| request.datagrams())
+    }
+
+    /// Whether our request under way was sent again more than once: a single loss does that seldom.
+    pub(crate) fn is_late(&self) -> bool {
+        self.outstanding.as_ref().is_some_and(|(_, request)| request.repeats > 1)
     }
 
     /// The answer to our request came.

@@ -7,7 +7,9 @@ use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
 use crossgate_ike::environment::Instant;
 use crossgate_ike::error::{IkeError, Stage};
-use crossgate_ike::event::{ChildId, ChildSa, ConnectionId, Event, IkeUp, RemoveReason, Role, Spi as IkeSpi};
+use crossgate_ike::event::{
+    ChildId, ChildSa, ConnectionId, Event, IkeUp, Path, RemoveReason, Role, Spi as IkeSpi,
+};
 use crossgate_ike::notice::{Level, Notice, What};
 use crossgate_ike::selector::{self, TrafficSelector as IkeSelector};
 
@@ -35,7 +37,7 @@ impl Gateway {
             Event::RemoveChild { child, inbound_spi, reason } => {
                 self.remove_child(child, inbound_spi, reason)
             }
-            Event::MoveChild { child, path } => self.sad.relocate(child, path, &mut self.workers),
+            Event::MoveChild { child, path } => self.relocate(child, path),
             Event::IkeUp(up) => self.log_up(&up),
             Event::IkeDown { connection, ike, reason } => {
                 let connection = self.name_of(connection);
@@ -88,6 +90,12 @@ impl Gateway {
         if wanted != self.forwarding.tunnel(tunnel).map(|found| &found.selectors) {
             self.refresh_forwarding();
         }
+    }
+
+    /// A pair goes on under other outer addresses.
+    pub(super) fn relocate(&mut self, child: ChildId, path: Path) {
+        let mtu_bytes = interface_mtu_bytes(&self.forwarding, path.remote.ip());
+        self.sad.relocate(child, path, mtu_bytes, &mut self.workers);
     }
 
     fn data_policy(&self, child: &ChildSa) -> DataPolicy {

@@ -42,7 +42,7 @@ impl Gateway {
                     let path = Path { remote, ..pair.path };
                     let connection = self.name_of(pair.connection);
                     tracing::info!(connection, %remote, "the peer's ESP comes from elsewhere: following it");
-                    self.sad.relocate(child, path, &mut self.workers);
+                    self.relocate(child, path);
                 }
             }
             Event::UnknownSpi { spi, local, remote } => {

@@ -1,5 +1,6 @@
 //! A configured connection as the IKE core wants it: the operator's words become suites, selectors and lifetimes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossgate_config::policy::algorithm::{
@@ -46,8 +47,21 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
         mode: mode(config, connection),
         ike_lifetime: Lifetime::of(policy.ike_lifetime),
         dpd: Dpd::of(connection.dpd_timeout),
+        other_addresses: other_addresses(config, connection),
+        mobike: connection.mobike,
+        follow_redirects: connection.follow_redirects,
+        redirect_to: connection.redirect_to.as_ref().and_then(place),
+        childless: connection.policy.pfs_from_start,
         force_encapsulation: false,
     }
+}
+
+/// The gateway's other public addresses of the family that the connection speaks.
+fn other_addresses(config: &Config, connection: &Connection) -> Vec<IpAddr> {
+    let own = connection.local_address;
+    let of_gateway =
+        config.gateways().get(&connection.gateway).map_or(&[][..], |gateway| &gateway.public_addresses);
+    of_gateway.iter().copied().filter(|other| *other != own && other.is_ipv4() == own.is_ipv4()).collect()
 }
 
 /// None for "any".

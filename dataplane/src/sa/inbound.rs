@@ -206,11 +206,10 @@ impl InboundSa {
         moved
     }
 
-    /// The peer's packets come from here now.
-    pub(crate) fn set_remote(&mut self, remote: SocketAddr) {
-        if self.remote != 0 {
-            self.remote = fingerprint(remote);
-        }
+    /// The peer's packets come from here now, in UDP or not.
+    pub(crate) fn set_remote(&mut self, remote: SocketAddr, in_udp: bool) {
+        self.in_udp = in_udp;
+        self.remote = if in_udp { fingerprint(remote) } else { 0 };
     }
 }
 

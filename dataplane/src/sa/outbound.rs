@@ -117,6 +117,10 @@ pub(crate) enum Outer {
     V6Udp,
 }
 
+fn keepalive_ms(keepalive: Option<Duration>) -> u32 {
+    keepalive.map_or(0, |every| u32::try_from(every.as_millis()).unwrap_or(u32::MAX))
+}
+
 impl OutboundSa {
     /// Builds the SA with its outer header. Allocates: for the control thread.
     #[must_use]
@@ -153,21 +157,25 @@ impl OutboundSa {
                 }),
             },
             first_sequence: first,
-            keepalive_ms: parameters
-                .keepalive
-                .map_or(0, |every| u32::try_from(every.as_millis()).unwrap_or(u32::MAX)),
+            keepalive_ms: keepalive_ms(parameters.keepalive),
         };
         sa.hot.write_template(parameters.spi, parameters.endpoints, parameters.encapsulation);
         sa
     }
 
     /// The same SA (key, sequence numbers, counts) under other outer addresses: the peer's NAT gave it another port, say.
-    /// Install it in place of the old one.
+    /// Install it in place of the old one. `keepalive` as in [`OutboundParameters`].
     #[must_use]
-    pub fn successor(&self, endpoints: Endpoints, encapsulation: Encapsulation) -> Self {
+    pub fn successor(
+        &self,
+        endpoints: Endpoints,
+        encapsulation: Encapsulation,
+        keepalive: Option<Duration>,
+    ) -> Self {
         let hot = &self.hot;
         let (keys, shared) = (hot.keys.clone(), Arc::clone(&hot.shared));
-        let mut sa = Self { hot: Hot { keys, shared, ..*hot }, ..*self };
+        let hot = Hot { keys, shared, ..*hot };
+        let mut sa = Self { hot, keepalive_ms: keepalive_ms(keepalive), ..*self };
         sa.hot.write_template(self.spi(), endpoints, encapsulation);
         sa
     }

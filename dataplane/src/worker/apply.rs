@@ -61,10 +61,10 @@ impl Worker {
                 let sa = place.and_then(|place| place.take_if(|sa| sa.spi() == spi));
                 sa.map_or(Replaced::Nothing, Replaced::Inbound)
             }
-            Command::SetRemote { spi, remote } => {
+            Command::SetRemote { spi, remote, in_udp } => {
                 let sa = tables.inbound.get_mut(spi.slot().index()).and_then(Option::as_mut);
                 if let Some(sa) = sa.filter(|sa| sa.spi() == spi) {
-                    sa.set_remote(remote);
+                    sa.set_remote(remote, in_udp);
                 }
                 Replaced::Nothing
             }

@@ -67,7 +67,7 @@ fn peer_that_moved_is_reported_once_a_second() {
     }
     let remote = elsewhere;
     two.now_us += 5_000_000;
-    two.command(0, Command::SetRemote { spi: spi(Site(2), 0), remote });
+    two.command(0, Command::SetRemote { spi: spi(Site(2), 0), remote, in_udp: true });
     one.arrive(LAN, &frame(OURS[LAN], HOST, &across(Site(1), false, 64, 7, 100)));
     one.run();
     for esp in one.sent(WAN) {

@@ -77,6 +77,8 @@ pub struct Connection {
     pub mode: String,
     /// Seconds after which a silent peer is taken for dead.
     pub dpd_timeout_s: u32,
+    /// More lines of its section, as TOML.
+    pub extra: String,
     /// Keys and values of its policy, as TOML.
     pub policy: Vec<(&'static str, String)>,
     /// Own identity and the peer's, where they are not the addresses.
@@ -242,6 +244,7 @@ impl Connection {
             ppk: None,
             mode: "Default".to_owned(),
             dpd_timeout_s: 45,
+            extra: String::new(),
             policy: Vec::new(),
             identities: None,
             selectors: None,
@@ -249,7 +252,7 @@ impl Connection {
     }
 
     fn append(&self, folder: &Path, text: &mut String) {
-        let Self { name, peer, backups, prefixes, mode, dpd_timeout_s, .. } = self;
+        let Self { name, peer, backups, prefixes, mode, dpd_timeout_s, extra, .. } = self;
         let _ = write!(
             text,
             "
@@ -266,6 +269,7 @@ gateway = \"gw\"
 local_network_gateway = {name:?}
 mode = {mode:?}
 dpd_timeout_s = {dpd_timeout_s}
+{extra}
 "
         );
         if self.certificates.is_none() {

@@ -82,6 +82,12 @@ impl Established {
 
     pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>) {
         let old = std::mem::replace(&mut self.config, Arc::clone(config));
+        if self.is_redirectable && config.redirect_to.is_some() && old.redirect_to != config.redirect_to {
+            self.want(Task::Redirect);
+        }
+        if self.mobility.is_some() && old.other_addresses != config.other_addresses {
+            self.want(Task::TellAddresses);
+        }
         let changed = |policy: usize| match (old.children.get(policy), config.children.get(policy)) {
             (Some(before), Some(after)) => !before.same_child(after),
             _ => true,

@@ -15,7 +15,8 @@ impl Established {
                 let error = IkeError::NoAnswer { stage: self.stage(), hint: None };
                 return self.gone(DownReason::PeerDead, Some(error), cx);
             }
-            Due::Nothing | Due::Resend => {}
+            Due::Resend => self.probe(cx),
+            Due::Nothing => {}
         }
         self.following.take_if(|following| following.until <= cx.now);
         if self.leaving_at.is_some_and(|at| at <= cx.now) {
@@ -58,9 +59,7 @@ impl Established {
 
     /// Replaces it. Where the peer is not at its first place, that place is called first; half of what is left of its life is time for that.
     fn renew(&mut self, cx: &mut Cx<'_>) {
-        let connection = cx.connections.get(&self.config.id);
-        let is_elsewhere = connection.is_some_and(|connection| connection.search.is_elsewhere());
-        if is_elsewhere && !self.is_returning && !self.is_leaving() && self.config.mode.initiates() {
+        if self.is_elsewhere(cx) && !self.is_returning && !self.is_leaving() {
             self.is_returning = true;
             self.rekey_at = cx.now + self.expires_at.saturating_since(cx.now) / 2;
             cx.effect(Effect::ReturnToFirst(self.config.id));
@@ -68,6 +67,12 @@ impl Established {
         }
         self.rekey_at = self.expires_at;
         self.want_ike_rekey();
+    }
+
+    /// Whether we are one who calls, and the peer is not at its first place.
+    pub(crate) fn is_elsewhere(&self, cx: &Cx<'_>) -> bool {
+        let connection = cx.connections.get(&self.config.id);
+        self.config.mode.initiates() && connection.is_some_and(|connection| connection.search.is_elsewhere())
     }
 
     /// Nothing of ours is under way that would prove the peer alive anyway.

@@ -16,6 +16,7 @@ use crate::secured::Secured;
 use crate::selector::TrafficSelector;
 use crate::wire::{Identification, Selector};
 
+mod first_child;
 mod initiator;
 mod responder;
 

@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use crate::child::Phase;
 use crate::crash::{self, Token};
+use crate::effect::Effect;
 use crate::error::IkeError;
 use crate::established::{Established, Fate, Pending, Task};
 use crate::event::{ChildId, DownReason, RemoveReason, Spi};
-use crate::sa::Cx;
-use crate::wire::{Delete, ExchangeType, Message, NotifyType, Payload, ProtocolId};
+use crate::exchange::mobike;
+use crate::notice::What;
+use crate::redirect::{self, Redirect};
+use crate::sa::{Arrived, Cx};
+use crate::wire::{Delete, ExchangeType, Message, Notify, NotifyType, Payload, ProtocolId};
 
 /// Wait before a Child SA that the peer deleted without a successor is asked for again.
 const REPLACE_WAIT: Duration = Duration::from_secs(1);
 
 /// The peer deletes, asks whether we live, or tells of an error.
-pub(crate) fn on_request(state: &mut Established, message: &Message, cx: &mut Cx<'_>) {
+pub(crate) fn on_request(state: &mut Established, arrived: &Arrived<'_>, message: &Message, cx: &mut Cx<'_>) {
     if let Some(token) = Token::of(message) {
         state.token = Some(token);
     }
@@ -30,13 +34,24 @@ pub(crate) fn on_request(state: &mut Established, message: &Message, cx: &mut Cx
         state.fate = Some(Fate::GoneAnswered(reason, error));
         return;
     }
+    let mut payloads = match mobike::on_request(state, arrived, message, cx) {
+        Ok(payloads) => payloads,
+        Err(refused) => {
+            cx.note(What::ErrorAnswered);
+            let refused = Payload::Notify(Notify::new(refused, Vec::new()));
+            return state.secured.answer(ExchangeType::INFORMATIONAL, vec![refused], cx);
+        }
+    };
+    if let Some(redirect) = Redirect::of(message).filter(|_| state.follows_redirects()) {
+        // The present IKE SA carries on until the other gateway's takes over.
+        cx.effect(Effect::Redirected(state.config.id, redirect.to, state.secured.path.remote.ip()));
+    }
     let mut ours = Vec::new();
     for delete in message.deletes() {
         if let Delete::Child { protocol: ProtocolId::ESP, spis } = delete {
             ours.extend(spis.iter().filter_map(|spi| on_child_deleted(state, Spi(*spi), cx)));
         }
     }
-    let mut payloads = Vec::new();
     if !ours.is_empty() {
         let spis = ours.iter().map(|spi| spi.0).collect();
         payloads.push(Payload::Delete(Delete::Child { protocol: ProtocolId::ESP, spis }));
@@ -78,6 +93,14 @@ pub(crate) fn give_token(state: &mut Established, cx: &mut Cx<'_>) {
         state.pending = Some(Pending::Token);
         state.secured.request(ExchangeType::INFORMATIONAL, vec![token], cx);
     }
+}
+
+/// Sends the peer to another gateway (RFC 5685, 5). It ends this IKE SA when it is there.
+pub(crate) fn send_elsewhere(state: &mut Established, cx: &mut Cx<'_>) {
+    let Some(to) = state.config.redirect_to.clone() else { return };
+    cx.note(What::Redirecting);
+    state.pending = Some(Pending::Token);
+    state.secured.request(ExchangeType::INFORMATIONAL, vec![redirect::payload(&to, &[])], cx);
 }
 
 /// Deletes at the peer the pair that it made by an answer which we did not take.

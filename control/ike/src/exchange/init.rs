@@ -52,7 +52,12 @@ pub(crate) fn spi_pair(spis: (IkeSpi, IkeSpi)) -> IkeSpis {
 }
 
 /// NAT detection and IKE fragmentation, as both sides announce them. Forcing encapsulation means to hash an address that nobody has (RFC 7296, 2.23).
-fn nat_payloads(spis: (IkeSpi, IkeSpi), local: SocketAddr, remote: SocketAddr, force: bool) -> Vec<Payload> {
+pub(super) fn nat_payloads(
+    spis: (IkeSpi, IkeSpi),
+    local: SocketAddr,
+    remote: SocketAddr,
+    force: bool,
+) -> Vec<Payload> {
     let source = if force { SocketAddr::new(local.ip(), 0) } else { local };
     let notify = |kind, data| Payload::Notify(Notify::new(kind, data));
     vec![
@@ -63,7 +68,7 @@ fn nat_payloads(spis: (IkeSpi, IkeSpi), local: SocketAddr, remote: SocketAddr, f
 }
 
 /// What the peer's hashes say about NATs, and the path that follows from it: UDP encapsulation, and for the initiator the move to port 4500.
-fn detect_nat(
+pub(super) fn detect_nat(
     message: &Message,
     spis: (IkeSpi, IkeSpi),
     arrived: &Arrived<'_>,

@@ -31,6 +31,9 @@ const EXCHANGE: ExchangeType = ExchangeType::CREATE_CHILD_SA;
 /// Wait before a failed rekey is tried again.
 const RETRY_WAIT: Duration = Duration::from_secs(10);
 
+/// Wait before the peer is called at its first place after it was the first to rekey: long enough that nobody takes the call and the rekey for two peers that began at once.
+const RETURN_WAIT: Duration = Duration::from_secs(20);
+
 /// Our request.
 #[derive(Debug)]
 pub(crate) struct IkeRequest {
@@ -339,6 +342,11 @@ fn hand_over(
         next.tasks.push_front(first);
     }
     next.token = token;
+    if next.secured.role == Role::Responder && state.is_elsewhere(cx) {
+        next.rekey_at = next.rekey_at.min(cx.now + RETURN_WAIT);
+    }
+    next.is_redirectable = state.is_redirectable;
+    next.mobility = state.mobility.clone();
     next.later = std::mem::take(&mut state.later);
     next.later.retain(|(_, task)| *task != Task::RekeyIke);
     next.single_pairs = std::mem::take(&mut state.single_pairs);

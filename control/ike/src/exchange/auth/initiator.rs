@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{establish, in_force, install, octets, selectors};
+use super::first_child::{begin_child, is_childless};
+use super::{establish, in_force, octets, selectors};
 use crate::auth::certificate::{self, Sign, Verify};
 use crate::auth::{AuthVerified, Authentication, Ppk, PpkError, Proof, ppk, psk};
-use crate::child::{Agreed, Offer};
 use crate::config::ConnectionConfig;
 use crate::crash::{self, Token};
-use crate::crypto::suite::{accept_esp, esp_proposals};
+use crate::crypto::suite::esp_proposals;
+use crate::effect::Effect;
 use crate::error::{IkeError, Stage};
-use crate::established::{Closing, Task, error_payload};
+use crate::established::{Closing, Fate, Task, error_payload};
 use crate::event::{DownReason, Role, Spi};
 use crate::exchange::init::Transcript;
 use crate::identity::Identity;
 use crate::job::{JobResult, Outcome};
+use crate::mobility::{self, Mobility};
 use crate::notice::What;
+use crate::redirect::Redirect;
 use crate::sa::{Arrived, Cx, State};
 use crate::secured::{Received, Secured};
 use crate::window::Due;
@@ -28,7 +31,8 @@ pub(crate) struct AuthSent {
     /// What was asked for.
     pub(crate) config: Arc<ConnectionConfig>,
     transcript: Transcript,
-    spi: Spi,
+    /// For the first Child SA; none if that is asked for later (RFC 6023).
+    spi: Option<Spi>,
 }
 
 /// Initiator: our proof is being signed.
@@ -68,7 +72,7 @@ pub(crate) fn begin(
     if config.ppk.as_ref().is_some_and(|ppk| ppk.required) && !transcript.ppk {
         return failed(PpkError::NotUsed.into(), cx);
     }
-    let spi = match cx.esp_spi(config.id) {
+    let spi = match (!is_childless(&config, &transcript)).then(|| cx.esp_spi(config.id)).transpose() {
         Ok(spi) => spi,
         Err(error) => return failed(error, cx),
     };
@@ -187,23 +191,30 @@ impl AuthSent {
         if let Some(remote) = &config.remote_id {
             payloads.push(Payload::IdResponder(remote.to_wire()));
         }
-        let child = &config.children[0];
-        let proposals = esp_proposals(&child.esp_suites, &[], child.esn.offered(), self.spi.0);
         payloads.push(Payload::Authentication(proof.auth));
         payloads.extend(self.ppk().map(Ppk::identity));
         let without = |data| Payload::Notify(Notify::new(NotifyType::NO_PPK_AUTH, data));
         payloads.extend(proof.without_ppk.map(without));
-        payloads.push(Payload::SecurityAssociation(proposals));
-        payloads.push(Payload::TsInitiator(selectors(&child.local_selectors)));
-        payloads.push(Payload::TsResponder(selectors(&child.remote_selectors)));
+        if let Some(spi) = self.spi {
+            let child = &config.children[0];
+            let proposals = esp_proposals(&child.esp_suites, &[], child.esn.offered(), spi.0);
+            payloads.push(Payload::SecurityAssociation(proposals));
+            payloads.push(Payload::TsInitiator(selectors(&child.local_selectors)));
+            payloads.push(Payload::TsResponder(selectors(&child.remote_selectors)));
+        }
         payloads.extend(crash::token_for(cx.settings, self.secured.spis));
+        if Mobility::is_offered(config) {
+            payloads.extend(mobility::announcement(config, self.secured.path.local.ip()));
+        }
         self.secured.request(ExchangeType::IKE_AUTH, payloads, cx);
         State::AuthSent(Box::new(self))
     }
 
     /// Gives back what it holds of the data plane.
     pub(crate) fn release(&self, cx: &mut Cx<'_>) {
-        cx.env.release_spi(self.spi);
+        if let Some(spi) = self.spi {
+            cx.env.release_spi(spi);
+        }
     }
 
     pub(crate) fn on_timeout(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
@@ -328,23 +339,21 @@ impl AuthSent {
         let current = current(Arc::clone(&config), cx);
         let mut state = establish(secured, config, peer, proof, false, cx);
         state.token = Token::of(message);
-        match agree_as_initiator(&state.config, spi, message) {
-            Ok(agreed) => install(&mut state, agreed, &transcript, cx),
-            Err(error) => {
-                // Without an SA payload the peer made no pair.
-                if message.sa().is_some() {
-                    state.want(Task::Disown(spi));
-                } else {
-                    cx.env.release_spi(spi);
-                }
-                if message.notify(NotifyType::SINGLE_PAIR_REQUIRED).is_some() {
-                    cx.note_stage(What::SinglePair, Stage::Auth);
-                    state.single_pairs.insert(0);
-                    state.want(Task::NewChild { policy: 0 });
-                } else {
-                    state.child_failed(0, error, cx);
-                }
+        let is_offered = Mobility::is_offered(&state.config);
+        state.mobility = Mobility::of_peer(message, is_offered, true, &state.secured.path);
+        if let Some(redirect) = Redirect::of(message).filter(|_| state.config.follow_redirects) {
+            // It let us prove ourselves first (RFC 5685, 6), and made no Child SA.
+            if let Some(spi) = spi {
+                cx.env.release_spi(spi);
             }
+            cx.effect(Effect::Redirected(state.config.id, redirect.to, state.secured.path.remote.ip()));
+            state.fate = Some(Fate::Close(DownReason::Redirected, None));
+            return Box::new(state).settle(cx);
+        }
+        if let Some(spi) = spi {
+            begin_child(&mut state, spi, &transcript, message, cx);
+        } else {
+            state.want(Task::NewChild { policy: 0 });
         }
         if !Arc::ptr_eq(&state.config, &current) {
             state.reconfigure(&current);
@@ -354,18 +363,6 @@ impl AuthSent {
         }
         Box::new(state).settle(cx)
     }
-}
-
-fn agree_as_initiator(config: &ConnectionConfig, spi: Spi, message: &Message) -> Result<Agreed, IkeError> {
-    let stage = Stage::Auth;
-    let Some(sa) = message.sa() else {
-        let missing = IkeError::Missing { stage, payload: PayloadType::SA };
-        return Err(message.error().map_or(missing, |notify| IkeError::from_peer(stage, notify.kind)));
-    };
-    let child = &config.children[0];
-    let choice = accept_esp(&child.esp_suites, &[], child.esn.offered(), sa)
-        .map_err(|_| IkeError::Misbehaved { stage, what: "chose ESP algorithms that were not offered" })?;
-    Agreed::from_answer(stage, &choice, spi, 0, &Offer::whole(child), message)
 }
 
 fn failed(error: IkeError, cx: &mut Cx<'_>) -> State {

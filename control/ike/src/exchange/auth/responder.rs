@@ -20,7 +20,9 @@ use crate::exchange::init::Transcript;
 use crate::exchange::intermediate::Mixing;
 use crate::identity::Identity;
 use crate::job::{JobResult, Outcome};
+use crate::mobility::{self, Mobility};
 use crate::notice::What;
+use crate::redirect;
 use crate::sa::{Arrived, Cx, State};
 use crate::secured::{Received, Secured};
 use crate::wire::{
@@ -271,6 +273,8 @@ impl AuthAwaited {
         let initial_contact = message.notify(NotifyType::INITIAL_CONTACT).is_some();
         let mut state = establish(secured, config, peer, proof, initial_contact, cx);
         state.token = Token::of(message);
+        state.is_redirectable = redirect::is_followed(&transcript.request);
+        state.mobility = Mobility::of_peer(message, state.config.mobike, false, &state.secured.path);
         let mut payloads = vec![Payload::IdResponder(state.config.local_id.to_wire())];
         if let Some(by) = state.config.authentication.certificate() {
             payloads.extend(certificate::chain(by, &Offer::of(message).authorities));
@@ -280,6 +284,9 @@ impl AuthAwaited {
             payloads.push(Payload::Notify(Notify::new(NotifyType::PPK_IDENTITY, Vec::new())));
         }
         payloads.extend(crash::token_for(cx.settings, state.secured.spis));
+        if state.mobility.is_some() {
+            payloads.extend(mobility::announcement(&state.config, state.secured.path.local.ip()));
+        }
         if is_childless(message) {
             // The peer asks for its Child SAs by CREATE_CHILD_SA, the first one, too; should it not, we do.
             cx.note(What::Childless);

@@ -10,13 +10,16 @@ use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
 use crate::crypto::suite::{IkeSuite, accept_ike_mixed, offer_ike};
 use crate::effect::Effect;
+use crate::endpoint::NAT_PORT;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
 use crate::event::{DownReason, IkeId, Path};
 use crate::exchange::{auth, intermediate};
 use crate::job::{JobResult, Outcome, Work};
+use crate::mobility::Mobility;
 use crate::notice::What;
 use crate::place::PLACE_PATIENCE;
+use crate::redirect::{self, Redirect};
 use crate::sa::{Arrived, Cx, IkeSa, State};
 use crate::secured::Secured;
 use crate::window::{Due, Retransmission};
@@ -39,6 +42,8 @@ pub(crate) struct Attempt {
     rounds: u32,
     hint: Option<NotifyType>,
     path: Path,
+    /// Who sent us to this peer (RFC 5685).
+    sent_by: Option<IpAddr>,
 }
 
 /// Initiator: the public value is being computed.
@@ -86,14 +91,19 @@ pub(crate) struct Sent {
     request: Vec<u8>,
 }
 
-/// Begins to initiate, with a peer at `remote`.
-pub(crate) fn begin(config: Arc<ConnectionConfig>, remote: IpAddr, cx: &mut Cx<'_>) -> Box<IkeSa> {
+/// Begins to initiate, with a peer at `remote`, to which another one may have sent us.
+pub(crate) fn begin(
+    config: Arc<ConnectionConfig>,
+    remote: IpAddr,
+    sent_by: Option<IpAddr>,
+    cx: &mut Cx<'_>,
+) -> Box<IkeSa> {
     let path = config.path_to(remote);
     let id = IkeId(cx.shared.next_id());
     cx.ike = Some(id);
     cx.note_from(What::Initiating, path.remote);
     let spi = cx.ike_spi();
-    let attempt = Attempt { spi, nonce: cx.nonce(), cookie: None, rounds: 0, hint: None, path };
+    let attempt = Attempt { spi, nonce: cx.nonce(), cookie: None, rounds: 0, hint: None, path, sent_by };
     let group = config.ike_suites[0].group;
     let state = prepare(config, attempt, group, cx);
     IkeSa::new(id, spi, None, state, cx)
@@ -148,6 +158,9 @@ fn send(
     payloads
         .extend(config.ppk.as_ref().map(|_| Payload::Notify(Notify::new(NotifyType::USE_PPK, Vec::new()))));
     payloads.extend(config.authentication.certificate().map(|_| certificate::announcement()));
+    if config.follow_redirects {
+        payloads.push(attempt.sent_by.map_or_else(redirect::announcement, redirect::from));
+    }
     let header = header(spis, Role::Initiator, MessageKind::Request);
     let request = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
     cx.transmit(local, remote, request.clone());
@@ -195,6 +208,9 @@ impl InitSent {
         if let Some(cookie) = message.notify(NotifyType::COOKIE) {
             return self.on_cookie(&cookie.data, cx);
         }
+        if let Some(redirect) = Redirect::of(&message).filter(|_| self.config.follow_redirects) {
+            return self.on_redirect(redirect, arrived, cx);
+        }
         match message.error() {
             Some(notify) if notify.kind == NotifyType::INVALID_KE_PAYLOAD => {
                 self.on_other_group(&notify.data, cx)
@@ -202,6 +218,17 @@ impl InitSent {
             Some(notify) => self.remember(notify.kind, cx),
             None => self.on_answer(arrived, &message, cx),
         }
+    }
+
+    /// Somebody who saw our request sends us elsewhere (RFC 5685, 3).
+    fn on_redirect(self: Box<Self>, redirect: Redirect, arrived: &Arrived<'_>, cx: &mut Cx<'_>) -> State {
+        if !redirect.answers(&self.attempt.nonce) {
+            cx.note_from(What::DropUnexpected, arrived.remote);
+            return State::InitSent(self);
+        }
+        cx.ended(DownReason::Redirected, None, false);
+        cx.effect(Effect::Redirected(self.config.id, redirect.to, arrived.remote.ip()));
+        State::Gone
     }
 
     /// An error from somebody: a hint for the operator, no reason to stop (RFC 7296, 2.21.1).
@@ -259,6 +286,7 @@ impl InitSent {
         };
         let spis = (self.attempt.spi, header.responder_spi);
         let path = detect_nat(message, spis, arrived, self.attempt.path, Role::Initiator, &self.config, cx);
+        let path = if Mobility::is_offered(&self.config) { at_nat_port(path, message) } else { path };
         let serial = cx.compute(Work::Agree(self.private, ke.public.clone()));
         let ppk = self.config.ppk.is_some() && message.notify(NotifyType::USE_PPK).is_some();
         let sent = Sent {
@@ -306,6 +334,15 @@ impl InitSharing {
         }
         auth::begin(secured, self.sent.config, transcript, cx)
     }
+}
+
+/// Whoever may move begins at port 4500 where the peer can follow, so that a NAT on another path changes no port (RFC 4555, 3.3).
+fn at_nat_port(mut path: Path, message: &Message) -> Path {
+    if message.notify(NotifyType::NAT_DETECTION_SOURCE_IP).is_some() {
+        path.local.set_port(NAT_PORT);
+        path.remote.set_port(NAT_PORT);
+    }
+    path
 }
 
 fn failed(error: IkeError, cx: &mut Cx<'_>) -> State {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
 use crate::auth::certificate;
 use crate::config::ConnectionConfig;
+use crate::connection::Connection;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
 use crate::crypto::suite::{IkeSuite, choose_ike_mixed};
@@ -17,6 +18,8 @@ use crate::exchange::auth;
 use crate::exchange::intermediate::Mixing;
 use crate::job::{JobResult, Outcome, Work};
 use crate::notice::What;
+use crate::place::Place;
+use crate::redirect;
 use crate::sa::{Arrived, Cx, IkeSa, State};
 use crate::secret::Secret;
 use crate::secured::Secured;
@@ -76,6 +79,11 @@ pub(crate) fn accept(
     let mut candidates: Vec<_> = cx.connections.values().filter(|c| c.may_answer(local, remote)).collect();
     // A peer with a known address before those from anywhere.
     candidates.sort_by_key(|candidate| !candidate.config.is_at(remote));
+    if let Some(to) = sent_elsewhere(&candidates, &message) {
+        cx.note_from(What::Redirecting, arrived.remote);
+        let payload = redirect::payload(&to, nonce);
+        return answer_without_state(arrived, &message, payload, &mut cx);
+    }
     let can_mix = message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
     for candidate in &candidates {
         let ConnectionConfig { ike_suites, additional, .. } = candidate.config.as_ref();
@@ -134,6 +142,13 @@ pub(crate) fn accept(
     let first_message = Some((arrived.remote, message.header.initiator_spi));
     let sa = IkeSa::new(id, spis.1, first_message, State::InitAnswering(Box::new(state)), &cx);
     endpoint.register(sa);
+}
+
+/// Where a peer is sent that follows redirects, if all connections that it may be of say the same (RFC 5685, 3).
+fn sent_elsewhere(candidates: &[&Connection], message: &Message) -> Option<Place> {
+    let (first, others) = candidates.split_first().filter(|_| redirect::follows(message))?;
+    let to = &first.config.redirect_to;
+    others.iter().all(|other| other.config.redirect_to == *to).then(|| to.clone()).flatten()
 }
 
 /// Whether there is room for another half-open IKE SA. What a source has counts against it once it proved by a cookie that it is one: whoever forges
@@ -252,9 +267,13 @@ impl InitAnswering {
 
 /// Answers without keeping state: an error, or a cookie.
 fn refuse(arrived: &Arrived<'_>, message: &Message, kind: NotifyType, data: Vec<u8>, cx: &mut Cx<'_>) {
+    answer_without_state(arrived, message, Payload::Notify(Notify::new(kind, data)), cx);
+}
+
+fn answer_without_state(arrived: &Arrived<'_>, message: &Message, payload: Payload, cx: &mut Cx<'_>) {
     let spis = (message.header.initiator_spi, IkeSpi::NONE);
     let header = header(spis, Role::Responder, MessageKind::Response);
-    let payloads = vec![Payload::Notify(Notify::new(kind, data))];
+    let payloads = vec![payload];
     let answer = Message { header, payloads }.build().expect("one notification fits a datagram");
     cx.transmit(arrived.local, arrived.remote, answer);
 }

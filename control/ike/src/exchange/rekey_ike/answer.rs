@@ -117,6 +117,8 @@ fn commit(
     if matches!(&state.pending, Some(Pending::Ike(request)) if counts(request)) {
         let mut next = Established::new(fresh, Arc::clone(&state.config), state.peer.clone(), cx);
         next.undecided = true;
+        next.is_redirectable = state.is_redirectable;
+        next.mobility = state.mobility.clone();
         state.rival = Some(Rival { ike: id, lowest: lowest(&nonces.0, &nonces.1) });
         adopt(state, id, spis.1, State::Established(Box::new(next)), cx);
     } else {

@@ -64,3 +64,33 @@ fn a_peer_whose_table_is_full_is_asked_again_and_the_ike_sa_stays() {
     pair.assert_up_with(2, "room again");
     assert_eq!(pair.count(0, What::Established), 1);
 }
+
+#[test]
+fn first_child_may_have_a_key_exchange_of_its_own() {
+    use crate::crypto::kex::Group;
+    for responder_takes_none in [false, true] {
+        let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+        for index in [1, 0] {
+            let mut config = connection(index);
+            second_policy(index, &mut config);
+            config.childless = index == 0;
+            for child in &mut config.children {
+                let other = responder_takes_none && index == 1;
+                child.pfs_groups = vec![Some(if other { Group::Ecp384 } else { Group::Ecp256 })];
+            }
+            pair.command(index, Command::Configure(Box::new(config)));
+        }
+        pair.run_for(Duration::from_secs(3));
+        assert_eq!(pair.count(1, What::Childless), 1, "{}", pair.trace());
+        if responder_takes_none {
+            // What would break the first rekey is told at once.
+            assert_eq!((pair.live_ikes(), pair.live_children()), ([1, 1], [0, 0]), "{}", pair.trace());
+            assert!(status(&pair, 0).failure.is_some());
+            continue;
+        }
+        pair.assert_up_with(2, "childless");
+        pair.command(0, Command::RekeyIke(CONNECTION));
+        settle(&mut pair);
+        pair.assert_up_with(2, "rekeyed");
+    }
+}

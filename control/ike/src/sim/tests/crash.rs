@@ -194,12 +194,16 @@ fn token_of_a_live_ike_sa_is_told_to_nobody() {
         ask(&mut pair, gone, Role::Initiator, MessageKind::Request);
     }
     assert_eq!(pair.count(1, What::TokenPresented), 20);
-    // Nor to strangers.
+    // Nor to strangers, however many they are: what peers may be told stays theirs.
     pair.run_for(Duration::from_secs(60));
-    pair.sides[0].address = "192.0.2.99".parse().unwrap();
-    ask(&mut pair, gone, Role::Initiator, MessageKind::Request);
+    for stranger in 0..2000_u32 {
+        pair.sides[0].address = IpAddr::V4(Ipv4Addr::from(0xc633_6400 + stranger));
+        ask(&mut pair, gone, Role::Initiator, MessageKind::Request);
+    }
     assert_eq!(pair.count(1, What::TokenPresented), 20);
     pair.sides[0].address = "192.0.2.1".parse().unwrap();
+    ask(&mut pair, gone, Role::Initiator, MessageKind::Request);
+    assert_eq!(pair.count(1, What::TokenPresented), 21);
     pair.run_until_idle();
     pair.assert_up("after all of that");
 }

@@ -1,0 +1,125 @@
+//! Redirect (RFC 5685): who is sent elsewhere goes there, at the first message or while the tunnel is up, and never for ever.
+
+use super::*;
+use crate::event::ConnectionId;
+use crate::place::Place;
+
+const FIRST: &str = "192.0.2.2";
+const OTHER: &str = "192.0.2.12";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// The peer's connection at an address of its, which sends callers elsewhere.
+fn at(id: u32, local: &str, redirect_to: Option<Place>) -> ConnectionConfig {
+    ConnectionConfig { id: ConnectionId(id), local_address: ip(local), redirect_to, ..connection(1) }
+}
+
+fn pair(first: Option<Place>, other: Option<Place>) -> Pair {
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    pair.names.insert("other.example".to_owned(), Ok(vec![ip(OTHER)]));
+    for config in [at(1, FIRST, first), at(2, OTHER, other)] {
+        pair.command(1, Command::Configure(Box::new(config)));
+    }
+    pair.command(0, Command::Configure(Box::new(connection(0))));
+    pair
+}
+
+#[track_caller]
+fn assert_up_at(pair: &Pair, address: &str) {
+    assert_eq!((pair.live_ikes(), pair.live_children()), ([1, 1], [1, 1]), "{}", pair.trace());
+    let status = status(pair, 0);
+    let ike = status.ike_sas.iter().find(|ike| ike.peer.is_some()).expect("it is up");
+    assert_eq!(ike.path.remote.ip(), ip(address), "{}", pair.trace());
+    let in_use: Vec<String> =
+        status.places.iter().filter(|place| place.in_use).map(|place| place.place.to_string()).collect();
+    assert!(in_use == [address] || in_use == ["other.example"], "{in_use:?}\n{}", pair.trace());
+}
+
+#[test]
+fn caller_goes_where_it_is_sent_by_address_and_by_name() {
+    for to in [Place::At(ip(OTHER)), Place::Named(Arc::from("other.example"))] {
+        let mut pair = pair(Some(to), None);
+        pair.run_for(Duration::from_secs(5));
+        assert_up_at(&pair, OTHER);
+        assert_eq!((pair.count(1, What::Redirecting), pair.count(0, What::Redirected)), (1, 1));
+        let at_rest = rest(&mut pair);
+        // A renewal asks the first one again, and is sent there again.
+        pair.command(0, Command::Reset(CONNECTION));
+        pair.run_for(Duration::from_secs(5));
+        assert_up_at(&pair, OTHER);
+        assert_eq!(rest(&mut pair), at_rest, "{}", pair.trace());
+    }
+}
+
+#[test]
+fn tunnel_that_is_up_moves_when_its_gateway_is_to_be_left() {
+    let mut pair = pair(None, None);
+    pair.run_for(Duration::from_secs(5));
+    assert_up_at(&pair, FIRST);
+    pair.probing = true;
+    pair.command(1, Command::Configure(Box::new(at(1, FIRST, Some(Place::At(ip(OTHER)))))));
+    pair.run_for(Duration::from_secs(20));
+    assert_up_at(&pair, OTHER);
+    assert_eq!(pair.lost, 0, "{}", pair.trace());
+    assert!(pair.delivered > 0);
+}
+
+#[test]
+fn two_gateways_that_send_to_each_other_end_in_a_wait() {
+    let mut pair = pair(Some(Place::At(ip(OTHER))), Some(Place::At(ip(FIRST))));
+    pair.run_for(Duration::from_secs(100));
+    assert_eq!(pair.live_ikes()[0], 0);
+    assert_eq!(pair.count(0, What::Redirected), 5, "{}", pair.trace());
+    assert!(pair.count(0, What::RedirectIgnored) > 0, "{}", pair.trace());
+    assert!(pair.count(0, What::Initiating) < 20, "{}", pair.trace());
+    pair.command(1, Command::Configure(Box::new(at(1, FIRST, None))));
+    pair.run_for(Duration::from_secs(300));
+    assert_up_at(&pair, FIRST);
+}
+
+#[test]
+fn who_does_not_follow_is_served_and_who_is_sent_into_the_void_returns() {
+    let stays = ConnectionConfig { follow_redirects: false, ..connection(0) };
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    pair.command(1, Command::Configure(Box::new(at(1, FIRST, Some(Place::At(ip(OTHER)))))));
+    pair.command(0, Command::Configure(Box::new(stays)));
+    pair.run_for(Duration::from_secs(5));
+    assert_up_at(&pair, FIRST);
+    assert_eq!(pair.count(0, What::Redirected), 0);
+    // Nobody is there: the first one is asked again, which has changed its mind by then.
+    let mut pair = self::pair(Some(Place::At(ip("192.0.2.13"))), None);
+    pair.sides[1].silent = [ip("192.0.2.13")].into();
+    pair.run_for(Duration::from_secs(10));
+    pair.command(1, Command::Configure(Box::new(at(1, FIRST, None))));
+    pair.run_for(Duration::from_secs(200));
+    assert_up_at(&pair, FIRST);
+}
+
+#[test]
+fn forged_redirect_is_dropped() {
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    pair.command(1, Command::Configure(Box::new(connection(1))));
+    pair.command(0, Command::Configure(Box::new(connection(0))));
+    let spi = match pair.flying.values().next().map(|packet| &packet.carried) {
+        Some(Carried::Ike(bytes)) => crate::wire::Header::parse(bytes).unwrap().initiator_spi,
+        other => panic!("{other:?}"),
+    };
+    use crate::wire::{ExchangeType, Header, IkeSpi, Message, MessageId, MessageKind, Role};
+    let header = Header {
+        initiator_spi: spi,
+        responder_spi: IkeSpi::NONE,
+        exchange: ExchangeType::IKE_SA_INIT,
+        sender: Role::Responder,
+        kind: MessageKind::Response,
+        id: MessageId(0),
+    };
+    let payloads = vec![crate::redirect::payload(&Place::At(ip(OTHER)), &[7; 32])];
+    let bytes = Message { header, payloads }.build().unwrap();
+    let (local, remote) = ("192.0.2.1:500".parse().unwrap(), "192.0.2.2:500".parse().unwrap());
+    pair.input(0, Input::Datagram { local, remote, bytes: &bytes });
+    assert_eq!(pair.count(0, What::Redirected), 0);
+    pair.run_until_idle();
+    pair.assert_up("not by somebody who did not see the request");
+}
