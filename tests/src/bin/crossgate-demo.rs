@@ -137,7 +137,7 @@ impl Demo {
                 let connection = gateway.connection("peer")?;
                 let drops = gateway.ask(&["status"])?["dropped_packets"].clone();
                 print!(
-                    "\r\x1b[K{} | {} for {} s | out {} packets {} | in {} packets {} | dropped {drops} | stream {}/{}",
+                    "\r\x1b[K{} | {} for {} s | out {} packets ({}) | in {} packets ({}) | dropped {drops} | stream {}/{}",
                     gateway.plan().name,
                     text(&connection["state"]),
                     connection["up_s"],
@@ -188,7 +188,7 @@ fn gateway(gateway: &Gateway<'_>) -> Result<()> {
         text(&sa["outbound_spi"]),
     );
     println!(
-        "  bytes {} out, {} in; packets {} out, {} in; {} forged, {} replayed\n",
+        "  inner {} out, {} in; packets {} out, {} in; {} forged, {} replayed\n",
         megabytes(&sa["traffic"]["out_bytes"]),
         megabytes(&sa["traffic"]["in_bytes"]),
         sa["traffic"]["out_packets"],
@@ -223,5 +223,5 @@ fn text(value: &Value) -> &str {
 }
 
 fn megabytes(value: &Value) -> String {
-    value.as_u64().map_or_else(|| "-".to_owned(), |bytes| format!("({} MB)", bytes / 1_000_000))
+    value.as_u64().map_or_else(|| "-".to_owned(), |bytes| format!("{} MB", bytes / 1_000_000))
 }
