@@ -91,6 +91,16 @@ impl<'a> Gateway<'a> {
         })
     }
 
+    /// Waits until a connection is up with a peer at this address.
+    pub fn is_up_with(&self, name: &str, address: &str) -> Result<()> {
+        until(&format!("connection {name} to be up with {address}"), PATIENCE, || {
+            let connection = self.connection(name)?;
+            let remote = connection["remote"].as_str().unwrap_or_default();
+            let is_there = remote.split(':').next() == Some(address) && connection["state"] == "up";
+            Ok(Look::when(is_there, || connection.to_string()))
+        })
+    }
+
     /// Waits until the console gives `problem` (any case) as the reason why a connection failed.
     pub fn fails_with(&self, name: &str, problem: &str) -> Result<Value> {
         let problem = problem.to_lowercase();

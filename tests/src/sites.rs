@@ -8,8 +8,11 @@
 //! ```
 
 use crate::failure::Result;
+use crate::gateway::{Gateway, Plan};
 use crate::namespace::{Namespace, Stack, cable};
-use crate::traffic::Host;
+use crate::strongswan::{Settings, StrongSwan};
+use crate::traffic::{Host, ping_until_answered};
+use std::time::Duration;
 
 /// A site with our gateway: the gateway's namespace and a host's.
 pub struct Site {
@@ -62,6 +65,14 @@ impl PeerSite {
         Ok(Self { gateway, number })
     }
 
+    /// Lays out site 2 with its gateway at 192.0.2.`number`.
+    pub fn on(wan: &Wan, number: u8) -> Result<Self> {
+        let peer = Self::new(2)?;
+        wan.plug(number, &peer.gateway, "wan")?;
+        peer.gateway.address("wan", &format!("192.0.2.{number}/24"))?;
+        Ok(peer)
+    }
+
     /// Its host, by IPv4.
     #[must_use]
     pub fn ipv4(&self) -> Host<'_> {
@@ -95,6 +106,15 @@ impl Wan {
         cable((site, device), (&self.switch, &port), 1500)?;
         self.switch.ip(&format!("link set {port} master switch")).map(drop)
     }
+}
+
+/// Brings up the tunnel between them, both sides with every default; returns when it carries packets.
+pub fn tunnel<'s>(site: &'s Site, peer: &'s PeerSite) -> Result<(StrongSwan<'s>, Gateway<'s>)> {
+    let strongswan = StrongSwan::start(&peer.gateway, &Settings::default())?;
+    let gateway = Gateway::start(&site.gateway, Plan::site(1))?;
+    gateway.is("peer", "up")?;
+    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20))?;
+    Ok((strongswan, gateway))
 }
 
 /// Site 1 with our gateway, site 2 with a peer, and the wan between them.

@@ -1,9 +1,8 @@
 //! What a gateway's size allows, while traffic flows; and what it has used.
 
-use crossgate_tests::gateway::{Gateway, Plan};
+use crossgate_tests::gateway::Gateway;
 use crossgate_tests::sites;
-use crossgate_tests::strongswan::{Settings, StrongSwan};
-use crossgate_tests::traffic::{Stream, ping_until_answered};
+use crossgate_tests::traffic::Stream;
 use crossgate_tests::wait::{Look, until};
 use serde_json::Value;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,10 +20,7 @@ fn resize(gateway: &Gateway<'_>, mbit_per_s: u32) {
 #[test]
 fn size_limits_the_gateway_and_a_resize_under_traffic_keeps_the_tunnel() {
     let (site, peer) = sites::with_peer().unwrap();
-    let _strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
-    let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
-    gateway.is("peer", "up").unwrap();
-    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let (_strongswan, gateway) = sites::tunnel(&site, &peer).unwrap();
     let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
     // 1000 packets of 1028 bytes a second are 8.2 Mbit/s.
     let stream = Stream::start(site.ipv4(), peer.ipv4(), 1000, 1000).unwrap();
@@ -71,10 +67,7 @@ fn used(usage: &Value, connection: Option<&str>) -> (u64, u64) {
 #[test]
 fn usage_counts_each_byte_once_over_rekeys_and_survives_a_kill() {
     let (site, peer) = sites::with_peer().unwrap();
-    let _strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
-    let mut gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
-    gateway.is("peer", "up").unwrap();
-    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let (_strongswan, mut gateway) = sites::tunnel(&site, &peer).unwrap();
     let stream = Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap();
     for _ in 0..2 {
         stream.flows(200).unwrap();

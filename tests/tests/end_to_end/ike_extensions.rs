@@ -5,20 +5,11 @@ use crossgate_tests::gateway::{Gateway, Plan};
 use crossgate_tests::sites::{self, PeerSite, Site, Wan};
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::ping_until_answered;
-use crossgate_tests::wait::{Look, until};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 const OURS: &str = "gw.example.net";
 const THEIRS: &str = "peer.example.net";
-
-/// A peer at 192.0.2.`number`.
-fn peer(wan: &Wan, number: u8) -> Result<PeerSite> {
-    let peer = PeerSite::new(2)?;
-    wan.plug(number, &peer.gateway, "wan")?;
-    peer.gateway.address("wan", &format!("192.0.2.{number}/24"))?;
-    Ok(peer)
-}
 
 /// A site of ours at 192.0.2.`number`.
 fn site(wan: &Wan, number: u8) -> Result<Site> {
@@ -51,7 +42,7 @@ fn plan(number: u8, mode: &str, extra: &str) -> Plan {
 fn strongswan_goes_to_the_gateway_that_ours_sends_it_to() {
     let wan = Wan::new().unwrap();
     let (first, other) = (site(&wan, 1).unwrap(), site(&wan, 4).unwrap());
-    let peer = peer(&wan, 2).unwrap();
+    let peer = PeerSite::on(&wan, 2).unwrap();
     let to = "redirect_to = \"192.0.2.4\"";
     let mut leaving = Gateway::start(&first.gateway, plan(1, "ResponderOnly", "")).unwrap();
     let taking = Gateway::start(&other.gateway, plan(4, "ResponderOnly", "")).unwrap();
@@ -79,20 +70,14 @@ fn strongswan_goes_to_the_gateway_that_ours_sends_it_to() {
 fn our_gateway_goes_where_strongswan_sends_it() {
     let wan = Wan::new().unwrap();
     let site = site(&wan, 1).unwrap();
-    let [first, other] = [2, 3].map(|number| peer(&wan, number).unwrap());
+    let [first, other] = [2, 3].map(|number| PeerSite::on(&wan, number).unwrap());
     let leaving = StrongSwan::start(&first.gateway, &settings(2)).unwrap();
     let taking = StrongSwan::start(&other.gateway, &settings(3)).unwrap();
     let gateway = Gateway::start(&site.gateway, plan(1, "InitiatorOnly", "")).unwrap();
     gateway.is("peer", "up").unwrap();
     ping_until_answered(site.ipv4(), first.ipv4().address, PATIENCE).unwrap();
     leaving.swanctl("--redirect --ike peer --gateway 192.0.2.3").unwrap();
-    until("the tunnel to be with 192.0.2.3", PATIENCE, || {
-        let connection = gateway.connection("peer")?;
-        let remote = connection["remote"].as_str().unwrap_or_default().to_owned();
-        let is_there = remote.starts_with("192.0.2.3:") && connection["state"] == "up";
-        Ok(Look::when(is_there, || connection.to_string()))
-    })
-    .unwrap();
+    gateway.is_up_with("peer", "192.0.2.3").unwrap();
     ping_until_answered(site.ipv4(), other.ipv4().address, PATIENCE).unwrap();
     taking.is_up().unwrap();
     leaving.is_down().unwrap();

@@ -6,7 +6,6 @@ use crossgate_tests::namespace::{Namespace, Stack, cable};
 use crossgate_tests::sites::{self, PeerSite, Site};
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::ping_until_answered;
-use crossgate_tests::wait::{Look, until};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -56,15 +55,6 @@ fn between(one: &Site, two: &Site) -> Result<Namespace> {
     Ok(between)
 }
 
-/// Waits until the gateway talks to its peer at this address.
-fn is_at(gateway: &Gateway<'_>, address: &str) -> Result<()> {
-    until(&format!("the tunnel to be with {address}"), PATIENCE, || {
-        let connection = gateway.connection("peer")?;
-        let remote = connection["remote"].as_str().unwrap_or_default().to_owned();
-        Ok(Look::when(remote.split(':').next() == Some(address), || connection.to_string()))
-    })
-}
-
 /// How often an IKE SA came up.
 fn established(gateway: &Gateway<'_>) -> usize {
     gateway.log().matches("the IKE SA is established").count()
@@ -76,18 +66,18 @@ fn tunnel_of_a_peer_whose_address_changes_goes_on() {
     let gateway = Gateway::start(&site.gateway, plan("ResponderOnly", &[])).unwrap();
     let strongswan = StrongSwan::start(&peer.gateway, &settings("yes")).unwrap();
     strongswan.initiate().unwrap();
-    is_at(&gateway, FIRST).unwrap();
+    gateway.is_up_with("peer", FIRST).unwrap();
     ping_until_answered(site.ipv4(), peer.ipv4().address, PATIENCE).unwrap();
 
     peer.gateway.address("wan", &format!("{OTHER}/24")).unwrap();
     peer.gateway.ip(&format!("address del {FIRST}/24 dev wan")).unwrap();
-    is_at(&gateway, OTHER).unwrap();
+    gateway.is_up_with("peer", OTHER).unwrap();
     ping_until_answered(site.ipv4(), peer.ipv4().address, PATIENCE).unwrap();
     ping_until_answered(peer.ipv4(), site.ipv4().address, PATIENCE).unwrap();
     // And back.
     peer.gateway.address("wan", &format!("{FIRST}/24")).unwrap();
     peer.gateway.ip(&format!("address del {OTHER}/24 dev wan")).unwrap();
-    is_at(&gateway, FIRST).unwrap();
+    gateway.is_up_with("peer", FIRST).unwrap();
     ping_until_answered(site.ipv4(), peer.ipv4().address, PATIENCE).unwrap();
     assert_eq!(established(&gateway), 1, "{}", gateway.state());
     gateway.says("the peer's address changed: following it").unwrap();
@@ -101,11 +91,11 @@ fn tunnel_moves_to_the_peers_other_address_when_the_first_dies() {
     let _strongswan = StrongSwan::start(&peer.gateway, &settings("yes")).unwrap();
     let gateway = Gateway::start(&site.gateway, plan("InitiatorOnly", &[OTHER])).unwrap();
     gateway.is("peer", "up").unwrap();
-    is_at(&gateway, FIRST).unwrap();
+    gateway.is_up_with("peer", FIRST).unwrap();
     ping_until_answered(site.ipv4(), peer.ipv4().address, PATIENCE).unwrap();
 
     peer.gateway.ip(&format!("address del {FIRST}/24 dev wan")).unwrap();
-    is_at(&gateway, OTHER).unwrap();
+    gateway.is_up_with("peer", OTHER).unwrap();
     ping_until_answered(site.ipv4(), peer.ipv4().address, PATIENCE).unwrap();
     let place = gateway.connection("peer").unwrap()["places"][1].clone();
     assert_eq!(place["in_use"], true, "{}", gateway.state());
@@ -124,7 +114,7 @@ fn two_gateways_of_ours_move_and_lose_no_sa() {
     let waiting = Gateway::start(&two.gateway, waiting).unwrap();
     let calling = Gateway::start(&one.gateway, plan("InitiatorOnly", &[OTHER])).unwrap();
     calling.is("peer", "up").unwrap();
-    is_at(&calling, FIRST).unwrap();
+    calling.is_up_with("peer", FIRST).unwrap();
     ping_until_answered(one.ipv4(), two.ipv4().address, PATIENCE).unwrap();
     let spis = || {
         let sas = [&calling, &waiting].map(|gateway| gateway.only_sa().unwrap()["inbound_spi"].clone());
@@ -133,7 +123,7 @@ fn two_gateways_of_ours_move_and_lose_no_sa() {
     let before = spis();
 
     between.ip(&format!("route replace blackhole {FIRST}/32")).unwrap();
-    is_at(&calling, OTHER).unwrap();
+    calling.is_up_with("peer", OTHER).unwrap();
     ping_until_answered(one.ipv4(), two.ipv4().address, PATIENCE).unwrap();
     assert_eq!(spis(), before, "{}{}", calling.state(), waiting.state());
     assert_eq!((established(&calling), established(&waiting)), (1, 1), "{}", calling.state());

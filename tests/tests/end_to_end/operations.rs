@@ -126,14 +126,9 @@ fn rollback_to_a_configuration_whose_secret_is_gone_changes_nothing() {
 
 #[test]
 fn live_view_as_json_counts_what_passes() {
-    use crossgate_tests::strongswan::{Settings, StrongSwan};
-    use crossgate_tests::traffic::{Stream, ping_until_answered};
-    use std::time::Duration;
+    use crossgate_tests::traffic::Stream;
     let (site, peer) = sites::with_peer().unwrap();
-    let _strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
-    let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
-    gateway.is("peer", "up").unwrap();
-    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let (_strongswan, gateway) = sites::tunnel(&site, &peer).unwrap();
     let stream = Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap();
     stream.flows(200).unwrap();
     let rates = gateway.ask(&["top", "-n", "1"]).unwrap();

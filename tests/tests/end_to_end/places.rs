@@ -18,13 +18,7 @@ const OURS: &str = "192.0.2.1";
 fn lab() -> Result<(Wan, Site, [PeerSite; 2])> {
     let (wan, site) = (Wan::new()?, Site::new(1)?);
     wan.plug(1, &site.gateway, "wan")?;
-    let peer = |number: u8| {
-        let peer = PeerSite::new(2)?;
-        wan.plug(number, &peer.gateway, "wan")?;
-        peer.gateway.address("wan", &format!("192.0.2.{number}/24"))?;
-        Ok(peer)
-    };
-    let peers = [peer(2)?, peer(3)?];
+    let peers = [PeerSite::on(&wan, 2)?, PeerSite::on(&wan, 3)?];
     Ok((wan, site, peers))
 }
 
@@ -47,12 +41,7 @@ fn plan(address: &str, backups: &[&str]) -> Plan {
 
 /// Waits until the tunnel is up with the peer at this address, and carries a ping.
 fn is_up_at(gateway: &Gateway<'_>, address: &str, site: &Site, peer: &PeerSite) -> Result<()> {
-    until(&format!("the tunnel to be up with {address}"), PATIENCE, || {
-        let connection = gateway.connection("peer")?;
-        let remote = connection["remote"].as_str().unwrap_or_default().to_owned();
-        let is_there = remote.split(':').next() == Some(address) && connection["state"] == "up";
-        Ok(Look::when(is_there, || connection.to_string()))
-    })?;
+    gateway.is_up_with("peer", address)?;
     ping_until_answered(site.ipv4(), peer.ipv4().address, PATIENCE)
 }
 

@@ -10,10 +10,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn another_connection_comes_and_goes_and_the_first_one_loses_nothing() {
     let (site, peer) = sites::with_peer().unwrap();
-    let strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
-    let mut gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
-    gateway.is("peer", "up").unwrap();
-    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let (strongswan, mut gateway) = sites::tunnel(&site, &peer).unwrap();
     let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
     let there = Stream::start(site.ipv4(), peer.ipv4(), 1000, 700).unwrap();
     let back = Stream::start(peer.ipv4(), site.ipv4(), 1000, 700).unwrap();
@@ -42,10 +39,7 @@ fn another_connection_comes_and_goes_and_the_first_one_loses_nothing() {
 #[test]
 fn thousand_connections_come_change_and_go_and_another_loses_nothing() {
     let (site, peer) = sites::with_peer().unwrap();
-    let _strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
-    let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
-    gateway.is("peer", "up").unwrap();
-    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let (_strongswan, gateway) = sites::tunnel(&site, &peer).unwrap();
     let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
     let file = gateway.file();
     let folder = file.parent().unwrap();
@@ -82,10 +76,7 @@ fn thousand_connections_come_change_and_go_and_another_loses_nothing() {
 #[test]
 fn bad_file_changes_nothing_and_every_fault_in_it_is_told() {
     let (site, peer) = sites::with_peer().unwrap();
-    let _strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
-    let gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
-    gateway.is("peer", "up").unwrap();
-    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let (_strongswan, gateway) = sites::tunnel(&site, &peer).unwrap();
     let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
     let stream = Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap();
 
@@ -144,10 +135,7 @@ fn flaws_of_every_kind_are_told_together_and_nothing_is_applied() {
 #[test]
 fn ports_mtu_is_lowered_and_raised_again_while_traffic_flows() {
     let (site, peer) = sites::with_peer().unwrap();
-    let _strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
-    let mut gateway = Gateway::start(&site.gateway, Plan::site(1)).unwrap();
-    gateway.is("peer", "up").unwrap();
-    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    let (_strongswan, mut gateway) = sites::tunnel(&site, &peer).unwrap();
     let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
     let stream = Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap();
     // 1350 bytes of payload make 1378, which is too much for a tunnel over 1400 and not for one over 1500.
