@@ -87,6 +87,9 @@ impl Sites {
             if let Err((problem, remedy)) = site.takes(way, &prefixes, prefix) {
                 report.error(place, problem, remedy);
             }
+            if site.prefixes == prefixes {
+                return;
+            }
         }
         for prefix in &prefixes {
             self.of.entry(key(prefix)).or_insert(self.sites.len());
@@ -116,7 +119,6 @@ impl Site {
         let other = &self.connection;
         let already = format!("{prefix} leads into the connection \"{other}\" already");
         let take_out = "take the prefix out of one of the two local network gateways";
-        let is_same = self.prefixes == *prefixes;
         if [self.connection_type, way.connection_type] != [ConnectionType::IPsec; 2] {
             return Err((already, take_out.to_owned()));
         }
@@ -126,8 +128,7 @@ impl Site {
             );
             return Err((already, remedy));
         }
-        if !is_same {
-            let more = self.prefixes.symmetric_difference(prefixes).next().copied().unwrap_or(prefix);
+        if let Some(more) = self.prefixes.symmetric_difference(prefixes).next() {
             let problem = format!("{already}, and {more} into one of the two only");
             let remedy = format!("list the same prefixes at both ways to one site, or {take_out}");
             return Err((problem, remedy));
