@@ -288,7 +288,7 @@ fn write_v4<const N: usize>(
 ) {
     const { assert!(N >= ipv4::HEADER_BYTES) };
     let identification = sequence & 0xffff;
-    let flags: u16 = if dont_fragment { 0x4000 } else { 0 };
+    let flags: u16 = if dont_fragment { ipv4::DONT_FRAGMENT } else { 0 };
     let first = 0x45 << 56
         | u64::from(traffic_class) << 48
         | u64::from(total_bytes) << 32

@@ -46,6 +46,12 @@ pub fn key(address: std::net::IpAddr) -> u128 {
     }
 }
 
+/// The upper and the lower half of a key, as what hashes take.
+pub(crate) fn halves(word: u128) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, lower @ ..] = word.to_be_bytes();
+    [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(lower)]
+}
+
 /// Prefixes of one family of one virtual network, each with a leaf.
 #[derive(Debug)]
 pub struct Trie {

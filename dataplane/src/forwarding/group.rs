@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use arrayvec::ArrayVec;
 
 use super::TunnelId;
+use crate::route;
 use crate::selector::Flow;
 
 /// Tunnels of a group at most.
@@ -74,10 +75,7 @@ fn hash(flow: &Flow) -> u64 {
 fn words(address: IpAddr) -> [u64; 2] {
     match address {
         IpAddr::V4(address) => [0, address.to_bits().into()],
-        IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, g, h] = address.segments().map(u64::from);
-            [a << 48 | b << 32 | c << 16 | d, e << 48 | f << 32 | g << 16 | h]
-        }
+        IpAddr::V6(address) => route::halves(address.to_bits()),
     }
 }
 

@@ -12,7 +12,7 @@ pub const HEADER_BYTES: usize = 20;
 /// Every IPv4 link carries this much (RFC 791, 3.2), in bytes.
 pub const MINIMUM_MTU_BYTES: u16 = 68;
 
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
 

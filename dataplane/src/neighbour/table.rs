@@ -134,22 +134,17 @@ impl Table {
     fn bucket(&self, key: &Key) -> usize {
         let address = route::key(key.address);
         let family = u64::from(key.address.is_ipv4());
-        let [upper, lower] = halves(address);
+        let [upper, lower] = route::halves(address);
         // Multiply and fold: every bit of the product depends on the secret seed.
         let hash =
             [upper, lower, u64::from(key.interface.0) << 1 | family].iter().fold(self.seed, |hash, part| {
-                let [upper, lower] = halves(u128::from(hash ^ part) * u128::from(MIX));
+                let [upper, lower] = route::halves(u128::from(hash ^ part) * u128::from(MIX));
                 upper ^ lower ^ self.seed
             });
         // The greatest number of buckets fits into 32 bits, as does the number of entries.
         let [.., a, b, c, d] = hash.to_be_bytes();
         u32::from_be_bytes([a, b, c, d]) as usize & (self.buckets.len() - 1)
     }
-}
-
-fn halves(word: u128) -> [u64; 2] {
-    let [a, b, c, d, e, f, g, h, lower @ ..] = word.to_be_bytes();
-    [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(lower)]
 }
 
 /// An odd constant with evenly spread bits: 2^64 divided by the golden ratio.

@@ -65,10 +65,11 @@ pub(super) fn open(lists: &mut Lists, tables: &mut Tables, cx: &mut Context) {
 pub(super) struct Inside {
     pub(super) tunnel: TunnelId,
     pub(super) shape: Shape,
-    /// The outer IP header, the ESP header and the first byte behind the tag, as in [`Sealed`].
-    pub(super) at: u16,
+    /// The ESP header and the first byte behind the tag, as in [`Sealed`].
     pub(super) esp_at: u16,
     pub(super) end: u16,
+    /// Traffic class of the outer header.
+    pub(super) outer_class: u8,
 }
 
 /// Whether a packet is to be taken.
@@ -235,8 +236,7 @@ fn open_one(esp: &mut [u8], sa: &InboundSa, sequence: u64) -> bool {
 
 /// Step 4, first half: takes the inner packet out, header checked, and makes it all of the mbuf's data. Says of which family it is.
 fn decapsulate(mut mbuf: Mbuf, inside: &Inside) -> Result<(Mbuf, Family), (Mbuf, Counter)> {
-    let Inside { shape, at, esp_at, end, .. } = *inside;
-    let outer = esp::traffic_class(mbuf.data().get(usize::from(at)..).unwrap_or_default());
+    let Inside { shape, esp_at, end, outer_class, .. } = *inside;
     let front = usize::from(esp_at) + shape.front_bytes();
     let end = usize::from(end).saturating_sub(usize::from(shape.icv_bytes));
     let stripped = esp::strip(mbuf.data().get(front..end).unwrap_or_default());
@@ -246,7 +246,7 @@ fn decapsulate(mut mbuf: Mbuf, inside: &Inside) -> Result<(Mbuf, Family), (Mbuf,
     };
     let (family, inner_bytes) = (stripped.family, stripped.packet.len());
     let inner = esp::traffic_class(stripped.packet);
-    let traffic_class = match esp::inner_traffic_class(outer, inner) {
+    let traffic_class = match esp::inner_traffic_class(outer_class, inner) {
         Ok(traffic_class) => traffic_class,
         Err(reason) => return Err((mbuf, reason)),
     };

@@ -65,7 +65,7 @@ fn sa_run(run: &[Opening], authentic: u64, sa: &mut InboundSa, all: &mut All, cx
     let is_quiet = sa.is_quiet_for(run.len() as u64);
     let mut sums = Sums::default();
     for (number, packet) in run.iter().enumerate() {
-        let Sealed { at, esp_at, end, .. } = packet.packet;
+        let Sealed { esp_at, end, outer_class, .. } = packet.packet;
         let bytes = (usize::from(end) - usize::from(esp_at) - around) as u64; // `Shape::holds` says that there is so much
         let accepted = match authentic >> number & 1 {
             1 if is_quiet => sa.window.accept(packet.sequence).inspect_err(|_| sa.count_replayed()),
@@ -79,7 +79,7 @@ fn sa_run(run: &[Opening], authentic: u64, sa: &mut InboundSa, all: &mut All, cx
             Ok(()) => {
                 sums.packets += 1;
                 sums.bytes += bytes;
-                all.push(Ok(Inside { tunnel, shape, at, esp_at, end }));
+                all.push(Ok(Inside { tunnel, shape, esp_at, end, outer_class }));
             }
             Err(reason) => all.push(Err(reason)),
         }

@@ -118,11 +118,11 @@ impl Plains {
         let inner = Inner {
             family: Family::V4,
             traffic_class: head[1],
-            dont_fragment: fragment & DONT_FRAGMENT != 0,
+            dont_fragment: fragment & ipv4::DONT_FRAGMENT != 0,
         };
         let plain = Plain { total_bytes: be16(head, 2), at: arrival.at, protocol: Protocol(head[9]), inner };
         let is_plain = head[0] == 0x45
-            && fragment & !DONT_FRAGMENT == 0
+            && fragment & !ipv4::DONT_FRAGMENT == 0
             && head[8] > 1
             && plain.is_whole(packet, ipv4::HEADER_BYTES)
             && arrival.keeps(inner.traffic_class)
@@ -190,5 +190,3 @@ impl Plains {
         }
     }
 }
-
-const DONT_FRAGMENT: u16 = 0x4000;
