@@ -38,7 +38,10 @@ fn settings() -> impl Strategy<Value = String> {
     let plain = (
         one(&["", "mode = \"InitiatorOnly\"", "mode = \"ResponderOnly\""]),
         one(&["", "dpd_timeout_s = 9", "dpd_timeout_s = 3600"]),
-        one(&["", "mss_clamp = \"off\"", "mss_clamp = 1350", "routing_weight = 0", "routing_weight = 32000"]),
+        one(&["", "mss_clamp = \"off\"", "mss_clamp = 1350"]),
+        one(&["", "routing_weight = 0", "routing_weight = 32000"]),
+        one(&["", "mobike = false", "follow_redirects = false\nmobike = true"]),
+        one(&["", "redirect_to = \"gw2.example.net\"", "redirect_to = \"198.51.100.9\""]),
         one(&[
             "",
             "local_id = \"keyid:0x00ff\"",
@@ -58,7 +61,13 @@ fn settings() -> impl Strategy<Value = String> {
             "ipsec_encryption = [\"None\", \"DES3\", \"DES\"]\nipsec_integrity = [\"SHA1\", \"MD5\"]",
         ]),
         one(&["", "pfs_group = \"None\"", "pfs_group = [\"PFS2048\", \"None\"]"]),
-        one(&["", "esn = \"Off\"", "replay_window_packets = 4096", "sa_data_size_kib = 1099511627776"]),
+        one(&[
+            "",
+            "pfs_from_start = true",
+            "esn = \"Off\"",
+            "replay_window_packets = 4096",
+            "sa_data_size_kib = 1099511627776",
+        ]),
     );
     let selectors = one(&[
         "",
@@ -66,9 +75,9 @@ fn settings() -> impl Strategy<Value = String> {
         "[connection.traffic_selectors]\nlocal = [\"10.1.0.0/16\", \"fd00:1::/48\"]\nremote = [\"10.2.0.0/16\", \"fd00:2::/48\"]",
         "[connection.traffic_selectors]\nlocal = [\"0.0.0.0/0\", \"::/0\"]\nremote = [\"0.0.0.0/0\", \"::/0\"]",
     ]);
-    (plain, policy, selectors).prop_map(|((a, b, c, d), (e, f, g, h, i, j), selectors)| {
-        let plain = [a, b, c, d].join("\n");
-        let policy = [e, f, g, h, i, j].join("\n");
+    (plain, policy, selectors).prop_map(|((a, b, c, d, e, f, g), policy, selectors)| {
+        let plain = [a, b, c, d, e, f, g].join("\n");
+        let policy = <[&str; 6]>::from(policy).join("\n");
         format!("{plain}\n[connection.policy]\n{policy}\n{selectors}\n")
     })
 }
