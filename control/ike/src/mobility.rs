@@ -49,6 +49,11 @@ impl Mobility {
         })
     }
 
+    /// For the IKE SA that replaces this one: how the peer sees us is a hash over SPIs, and learned anew under the new ones.
+    pub(crate) fn of_heir(&self) -> Self {
+        Self { seen: None, ..self.clone() }
+    }
+
     /// The peer tells its other addresses anew: they replace what it told before (section 3.6).
     pub(crate) fn note_addresses(&mut self, message: &Message) {
         let none = message.notify(NotifyType::NO_ADDITIONAL_ADDRESSES).is_some();

@@ -16,6 +16,7 @@ use crate::event::{DownReason, Event, IkeId, IkeUp, Role};
 use crate::exchange::followup::{self, Asking};
 use crate::exchange::init::spi_pair;
 use crate::job::{JobResult, Outcome, Work};
+use crate::mobility::Mobility;
 use crate::notice::What;
 use crate::rekey::{Lowest, lowest};
 use crate::sa::{Cx, IkeSa, State};
@@ -325,6 +326,14 @@ fn successor(
     secured
 }
 
+/// An IKE SA that replaces this one, with what is known of the peer.
+fn heir(state: &Established, fresh: Secured, cx: &mut Cx<'_>) -> Established {
+    let mut next = Established::new(fresh, Arc::clone(&state.config), state.peer.clone(), cx);
+    next.is_redirectable = state.is_redirectable;
+    next.mobility = state.mobility.as_ref().map(Mobility::of_heir);
+    next
+}
+
 /// The new IKE SA gets everything that the old one had to do and to keep; what comes with it is the peer's token for it, and what it has to do first.
 fn hand_over(
     state: &mut Established,
@@ -334,7 +343,7 @@ fn hand_over(
     (token, first): (Option<Token>, Option<Task>),
     cx: &mut Cx<'_>,
 ) {
-    let mut next = Established::new(fresh, Arc::clone(&state.config), state.peer.clone(), cx);
+    let mut next = heir(state, fresh, cx);
     next.children = std::mem::take(&mut state.children);
     next.tasks = std::mem::take(&mut state.tasks);
     next.tasks.retain(|task| !matches!(task, Task::RekeyIke | Task::Liveness | Task::Token));
@@ -345,8 +354,6 @@ fn hand_over(
     if next.secured.role == Role::Responder && state.is_elsewhere(cx) {
         next.rekey_at = next.rekey_at.min(cx.now + RETURN_WAIT);
     }
-    next.is_redirectable = state.is_redirectable;
-    next.mobility = state.mobility.clone();
     next.later = std::mem::take(&mut state.later);
     next.later.retain(|(_, task)| *task != Task::RekeyIke);
     next.single_pairs = std::mem::take(&mut state.single_pairs);

@@ -1,8 +1,6 @@
 //! The peer's request to replace the IKE SA, and our answer (RFC 7296, 1.3.2, 2.18, 2.25.2; RFC 9370, 2.2.4).
 
-use std::sync::Arc;
-
-use super::{EXCHANGE, IkeRequest, Rival, Secrets, Step, adopt, hand_over, successor};
+use super::{EXCHANGE, IkeRequest, Rival, Secrets, Step, adopt, hand_over, heir, successor};
 use crate::crash;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::Nonces;
@@ -115,10 +113,8 @@ fn commit(
     // Ours counts once it is sent; before that it is not worth a collision.
     let counts = |request: &IkeRequest| !matches!(request.step, Step::Preparing(_));
     if matches!(&state.pending, Some(Pending::Ike(request)) if counts(request)) {
-        let mut next = Established::new(fresh, Arc::clone(&state.config), state.peer.clone(), cx);
+        let mut next = heir(state, fresh, cx);
         next.undecided = true;
-        next.is_redirectable = state.is_redirectable;
-        next.mobility = state.mobility.clone();
         state.rival = Some(Rival { ike: id, lowest: lowest(&nonces.0, &nonces.1) });
         adopt(state, id, spis.1, State::Established(Box::new(next)), cx);
     } else {

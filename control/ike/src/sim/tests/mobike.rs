@@ -145,6 +145,23 @@ fn mapping_of_our_nat_that_changed_is_told_to_the_peer() {
 }
 
 #[test]
+fn rekeyed_ike_sa_finds_no_change_of_a_mapping_that_stays_and_finds_one_that_comes() {
+    for rekeys in [0, 1] {
+        let mut pair = pair(1, Link { nat: true, ..Link::LAN }, |_, _| {});
+        pair.run_for(Duration::from_secs(60));
+        pair.command(rekeys, Command::RekeyIke(CONNECTION));
+        pair.run_for(Duration::from_secs(120));
+        pair.assert_up("after the rekey");
+        assert_eq!(pair.count(0, What::IkeRekeyed), 1, "{}", pair.trace());
+        assert_eq!(pair.count(0, What::MappingChanged), 0, "{}", pair.trace());
+        pair.nat_shift = 7;
+        pair.run_for(Duration::from_secs(120));
+        assert_eq!(pair.count(0, What::MappingChanged), 1, "{}", pair.trace());
+        pair.assert_up("after the NAT rebound");
+    }
+}
+
+#[test]
 fn addresses_that_changed_are_told_and_used() {
     let mut pair = pair(1, Link::LAN, |_, _| {});
     let before = children(&pair);
