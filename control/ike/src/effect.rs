@@ -236,7 +236,7 @@ impl Endpoint {
         let unanswered = error.clone().filter(|error| matches!(error, IkeError::NoAnswer { .. }));
         let failure = unanswered.map(|error| Failure { error, at: now });
         let next = match (failure, alone) {
-            (Some(failure), true) => entry.search.unanswered(Some(ike), entry.config.places.len(), failure),
+            (Some(failure), true) => entry.search.unanswered(ike, entry.config.places.len(), failure),
             (Some(failure), false) => {
                 entry.search.note_unanswered_call(ike, failure);
                 Next::Later

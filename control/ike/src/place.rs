@@ -61,25 +61,37 @@ pub(crate) struct Search {
     failures: Vec<(usize, Failure)>,
     /// Names were found so often: of several addresses another one is called each time.
     found_names: usize,
-    /// Where the peer sent us: called in the place of the list.
-    pub(crate) detour: Option<Detour>,
+    /// Where the peer sent us: used, or called next, in the place of the list.
+    detour: Option<Detour>,
 }
 
-/// An IKE SA of ours on its way to a place.
-#[derive(Clone, Copy, Debug)]
+/// Who is called.
+#[derive(Clone, Debug)]
+struct Target {
+    place: usize,
+    /// Where the peer sent us, instead of that place of the list.
+    detour: Option<Detour>,
+}
+
+/// An IKE SA of ours on its way.
+#[derive(Clone, Debug)]
 struct Call {
     ike: IkeId,
-    place: usize,
-    is_detour: bool,
+    target: Target,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Resolving {
     ticket: u64,
-    place: usize,
-    /// Whether it is where the peer sent us, not the place of the list.
-    is_detour: bool,
+    target: Target,
     until: Instant,
+}
+
+impl Target {
+    /// Where it is, if the list still has it.
+    fn of<'a>(&'a self, places: &'a [Place]) -> Option<&'a Place> {
+        self.detour.as_ref().map(|detour| &detour.to).or(places.get(self.place))
+    }
 }
 
 /// What follows from a call that nobody answered.
@@ -104,17 +116,25 @@ impl Search {
 
     /// When the look-up under way is given up.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.resolving.map(|resolving| resolving.until)
+        self.resolving.as_ref().map(|resolving| resolving.until)
+    }
+
+    /// Who is called next, or was called for what is up.
+    fn present(&self) -> Target {
+        Target { place: self.at, detour: self.detour.clone() }
     }
 
     /// Nobody answered at the place of a call, or an IKE SA's peer at the present one died.
-    pub(crate) fn unanswered(&mut self, ike: Option<IkeId>, places: usize, failure: Failure) -> Next {
-        let called = ike.and_then(|ike| self.take_call(ike));
-        let place = called.unwrap_or(self.at);
-        self.note_failure(place, failure);
+    pub(crate) fn unanswered(&mut self, ike: IkeId, places: usize, failure: Failure) -> Next {
+        let target = self.take_call(ike).unwrap_or_else(|| self.present());
+        self.unanswered_at(&target, places, failure)
+    }
+
+    fn unanswered_at(&mut self, target: &Target, places: usize, failure: Failure) -> Next {
+        self.note_failure(target, failure);
         self.resolving = None;
         // Who sent us elsewhere is asked again.
-        if self.detour.take().is_some() {
+        if self.detour.take().is_some() || target.detour.is_some() {
             return Next::AtOnce;
         }
         self.unanswered += 1;
@@ -122,14 +142,14 @@ impl Search {
             (self.at, self.unanswered) = (0, 0);
             return Next::Later;
         }
-        self.at = (place + 1) % places;
+        self.at = (target.place + 1) % places;
         Next::AtOnce
     }
 
     /// A call at another place than the present one came to nothing: the connection stays where it is.
     pub(crate) fn note_unanswered_call(&mut self, ike: IkeId, failure: Failure) {
-        if let Some(place) = self.take_call(ike) {
-            self.note_failure(place, failure);
+        if let Some(target) = self.take_call(ike) {
+            self.note_failure(&target, failure);
         }
     }
 
@@ -146,14 +166,13 @@ impl Search {
 
     /// An IKE SA is up with a peer at `remote`.
     pub(crate) fn found(&mut self, ike: IkeId, remote: IpAddr, places: &[Place]) {
-        // Back from where we were sent, or called from elsewhere.
-        if !self.calls.iter().any(|call| call.ike == ike && call.is_detour) {
-            self.detour = None;
-        }
+        let called = self.take_call(ike);
+        // None where we are back from where we were sent, or were called ourselves.
+        self.detour = called.as_ref().and_then(|target| target.detour.clone());
         let by_address = || places.iter().position(|place| *place == Place::At(remote));
         // Who calls from an address that is not listed is at a place that has a name.
         let by_name = || places.iter().position(|place| matches!(place, Place::Named(_)));
-        self.at = self.take_call(ike).or_else(by_address).or_else(by_name).unwrap_or(self.at);
+        self.at = called.map(|target| target.place).or_else(by_address).or_else(by_name).unwrap_or(self.at);
         self.unanswered = 0;
         self.resolving = None;
         self.failures.retain(|(place, _)| *place != self.at);
@@ -178,12 +197,13 @@ impl Search {
         kept.map_or(new.is_empty(), |kept| kept.is_some())
     }
 
-    fn take_call(&mut self, ike: IkeId) -> Option<usize> {
+    fn take_call(&mut self, ike: IkeId) -> Option<Target> {
         let at = self.calls.iter().position(|call| call.ike == ike)?;
-        Some(self.calls.remove(at).place)
+        Some(self.calls.remove(at).target)
     }
 
-    fn note_failure(&mut self, place: usize, failure: Failure) {
+    fn note_failure(&mut self, target: &Target, failure: Failure) {
+        let place = target.place;
         self.failures.retain(|(other, _)| *other != place);
         self.failures.push((place, failure));
     }
@@ -257,9 +277,24 @@ impl Endpoint {
     /// Calls the peer where it is looked for now.
     pub(crate) fn call(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
         if let Some(connection) = self.connections.get(&id) {
-            let (index, is_detour) = (connection.search.at, connection.search.detour.is_some());
-            self.call_at(id, index, is_detour, now, env);
+            self.call_at(id, connection.search.present(), now, env);
         }
+    }
+
+    /// Calls the peer where it sent us. What is up stays, and stays where it is, until there is an answer.
+    pub(crate) fn call_detour(
+        &mut self,
+        id: ConnectionId,
+        detour: Detour,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.ikes.is_empty() {
+            connection.search.detour = Some(detour.clone());
+        }
+        let target = Target { place: connection.search.at, detour: Some(detour) };
+        self.call_at(id, target, now, env);
     }
 
     /// The IKE SA is to be replaced, and is not where the peer is looked for first: calls there. What it brings up takes over from the present one.
@@ -267,27 +302,19 @@ impl Endpoint {
         let is_free =
             |search: &Search| search.is_elsewhere() && search.calls.is_empty() && !search.is_resolving();
         if !self.stopping && self.connections.get(&id).is_some_and(|c| c.wanted && is_free(&c.search)) {
-            self.call_at(id, 0, false, now, env);
+            self.call_at(id, Target { place: 0, detour: None }, now, env);
         }
     }
 
-    fn call_at(
-        &mut self,
-        id: ConnectionId,
-        index: usize,
-        is_detour: bool,
-        now: Instant,
-        env: &mut dyn Environment,
-    ) {
+    fn call_at(&mut self, id: ConnectionId, target: Target, now: Instant, env: &mut dyn Environment) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let detour = connection.search.detour.as_ref().filter(|_| is_detour);
-        match detour.map(|detour| &detour.to).or(connection.config.places.get(index)).cloned() {
+        match target.of(&connection.config.places).cloned() {
             None => {}
-            Some(Place::At(address)) => self.begin_at(id, (index, is_detour), address, now, env),
+            Some(Place::At(address)) => self.begin_at(id, target, address, now, env),
             Some(Place::Named(name)) => {
                 let ticket = self.shared.next_id();
                 let until = now + RESOLVE_PATIENCE;
-                connection.search.resolving = Some(Resolving { ticket, place: index, is_detour, until });
+                connection.search.resolving = Some(Resolving { ticket, target, until });
                 self.set_timer(Timer::Connection(id), Some(until));
                 let mut cx = self.cx(now, env);
                 cx.connection = Some(id);
@@ -300,20 +327,20 @@ impl Endpoint {
     fn begin_at(
         &mut self,
         id: ConnectionId,
-        (place, is_detour): (usize, bool),
+        target: Target,
         address: IpAddr,
         now: Instant,
         env: &mut dyn Environment,
     ) {
         let Some(connection) = self.connections.get(&id) else { return };
         let config = Arc::clone(&connection.config);
-        let sent_by = connection.search.detour.as_ref().filter(|_| is_detour).map(|detour| detour.from);
+        let sent_by = target.detour.as_ref().map(|detour| detour.from);
         let mut cx = self.cx(now, env);
         cx.connection = Some(id);
         let sa: Box<IkeSa> = init::begin(config, address, sent_by, &mut cx);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.ikes.push(sa.id);
-            connection.search.calls.push(Call { ike: sa.id, place, is_detour });
+            connection.search.calls.push(Call { ike: sa.id, target });
         }
         self.register(sa);
     }
@@ -339,11 +366,12 @@ impl Endpoint {
             Ok(usable) => {
                 let address = usable[connection.search.found_names % usable.len()];
                 connection.search.found_names += 1;
-                let is_returning = resolving.place != connection.search.at || resolving.is_detour;
+                let target = resolving.target;
+                let is_returning = target.place != connection.search.at || target.detour.is_some();
                 let wanted = connection.wanted && !self.stopping;
                 // Meanwhile the peer may have called.
                 if wanted && (is_returning || !self.is_up_or_coming(id)) {
-                    self.begin_at(id, (resolving.place, resolving.is_detour), address, now, env);
+                    self.begin_at(id, target, address, now, env);
                 }
             }
             Err(why) => self.on_unresolved(id, resolving, why, now, env),
@@ -369,15 +397,16 @@ impl Endpoint {
     ) {
         let (is_up, settings) = (self.is_up_or_coming(id), self.settings.clone());
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let Some(place) = connection.config.places.get(resolving.place) else { return };
+        let target = resolving.target;
+        let Some(place) = connection.config.places.get(target.place) else { return };
         let error = IkeError::NameNotFound { name: place.to_string(), why };
         let failure = Failure { error: error.clone(), at: now };
         let mut retry_at = None;
         if is_up {
-            connection.search.note_failure(resolving.place, failure);
+            connection.search.note_failure(&target, failure);
         } else {
             let places = connection.config.places.len();
-            let next = connection.search.unanswered(None, places, failure);
+            let next = connection.search.unanswered_at(&target, places, failure);
             connection.failed(error.clone(), now);
             if connection.wanted && !self.stopping {
                 retry_at = Some(connection.next_call(next, &settings, now, env));

@@ -97,7 +97,7 @@ fn identity(place: &Place) -> Vec<u8> {
 }
 
 /// Where a connection was sent by its peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Detour {
     pub(crate) to: Place,
     /// Who sent us there.
@@ -136,9 +136,6 @@ impl Endpoint {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let is_same_family = !matches!(&to, Place::At(address) if address.is_ipv4() != connection.config.local_address.is_ipv4());
         let follows = connection.wanted && !stopping && is_same_family && connection.followed.take(now);
-        if follows {
-            connection.search.detour = Some(Detour { to, from });
-        }
         let mut cx = self.cx(now, env);
         cx.connection = Some(id);
         cx.note(if follows { What::Redirected } else { What::RedirectIgnored });
@@ -147,7 +144,7 @@ impl Endpoint {
                 connection.retry_at = None;
             }
             self.set_timer(Timer::Connection(id), None);
-            self.call(id, now, env);
+            self.call_detour(id, Detour { to, from }, now, env);
         }
     }
 }

@@ -123,3 +123,44 @@ fn forged_redirect_is_dropped() {
     pair.run_until_idle();
     pair.assert_up("not by somebody who did not see the request");
 }
+
+const VOID: &str = "192.0.2.13";
+
+/// A tunnel that is up at the first place, sent from there to `to` in vain.
+fn sent_in_vain(to: Place) -> Pair {
+    let mut pair = pair(None, None);
+    pair.sides[1].silent = [ip(VOID)].into();
+    pair.names.insert("gone.example".to_owned(), Err("no such name".to_owned()));
+    // At the other place is somebody else.
+    let stranger = ConnectionConfig {
+        authentication: crate::auth::Authentication::shared_key(b"another key than the one that is shown"),
+        ..at(2, OTHER, None)
+    };
+    pair.command(1, Command::Configure(Box::new(stranger)));
+    pair.run_for(Duration::from_secs(5));
+    assert_up_at(&pair, FIRST);
+    pair.command(1, Command::Configure(Box::new(at(1, FIRST, Some(to)))));
+    pair.run_for(Duration::from_secs(400));
+    assert_eq!((pair.count(1, What::Redirecting), pair.count(0, What::Redirected)), (1, 1));
+    pair
+}
+
+fn nowhere() -> [Place; 4] {
+    let named = |name: &str| Place::Named(Arc::from(name));
+    [Place::At(ip(VOID)), Place::At(ip(OTHER)), named("gone.example"), named("silent.example")]
+}
+
+#[test]
+fn tunnel_that_is_sent_elsewhere_in_vain_is_where_it_was() {
+    for to in nowhere() {
+        let mut pair = sent_in_vain(to);
+        assert_up_at(&pair, FIRST);
+        assert_eq!(status(&pair, 0).places.len(), 1, "{}", pair.trace());
+        // It is not called anew there before it is replaced.
+        let calls = pair.count(0, What::Initiating);
+        pair.command(1, Command::RekeyIke(ConnectionId(1)));
+        pair.run_for(Duration::from_secs(60));
+        assert_eq!((pair.count(0, What::IkeRekeyed), pair.count(0, What::Initiating)), (1, calls));
+        assert_up_at(&pair, FIRST);
+    }
+}
