@@ -203,9 +203,11 @@ impl Search {
     }
 
     fn note_failure(&mut self, target: &Target, failure: Failure) {
-        let place = target.place;
-        self.failures.retain(|(other, _)| *other != place);
-        self.failures.push((place, failure));
+        // Where the peer sent us is not in the list, and what is wrong there says nothing about a place that is.
+        if target.detour.is_none() {
+            self.failures.retain(|(place, _)| *place != target.place);
+            self.failures.push((target.place, failure));
+        }
     }
 
     /// For the operator; `is_up`: whether there is an IKE SA at the present place, or on its way.
@@ -398,7 +400,7 @@ impl Endpoint {
         let (is_up, settings) = (self.is_up_or_coming(id), self.settings.clone());
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let target = resolving.target;
-        let Some(place) = connection.config.places.get(target.place) else { return };
+        let Some(place) = target.of(&connection.config.places) else { return };
         let error = IkeError::NameNotFound { name: place.to_string(), why };
         let failure = Failure { error: error.clone(), at: now };
         let mut retry_at = None;

@@ -164,3 +164,24 @@ fn tunnel_that_is_sent_elsewhere_in_vain_is_where_it_was() {
         assert_up_at(&pair, FIRST);
     }
 }
+
+#[test]
+fn failure_where_the_peer_sent_us_is_told_by_that_name_and_of_no_place_of_the_list() {
+    for to in nowhere() {
+        let pair = sent_in_vain(to.clone());
+        assert_eq!(status(&pair, 0).places[0].failure, None, "{}", pair.trace());
+        if let Place::Named(name) = &to {
+            let is_told = |event: &String| event.starts_with("Failed") && event.contains(&**name);
+            assert!(pair.sides[0].events.iter().any(is_told), "{}", pair.trace());
+        }
+    }
+    // The same while nothing is up.
+    let mut pair = pair(Some(Place::Named(Arc::from("gone.example"))), None);
+    pair.names.insert("gone.example".to_owned(), Err("no such name".to_owned()));
+    let is_told = |pair: &Pair| status(pair, 0).failure.is_some();
+    assert!(pair.run(is_told, pair.now + Duration::from_secs(5)), "{}", pair.trace());
+    let status = status(&pair, 0);
+    let why = status.failure.as_ref().map(|failure| failure.error.to_string());
+    assert!(why.is_some_and(|why| why.contains("gone.example")), "{status:?}");
+    assert_eq!(status.places[0].failure, None);
+}
