@@ -9,7 +9,7 @@ use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::event::ConnectionId;
 use crate::notice::What;
-use crate::place::Place;
+use crate::place::{Place, is_unicast};
 use crate::wire::{Message, Notify, NotifyType, Payload};
 
 /// Most redirects that are followed within [`PERIOD`] (section 7).
@@ -134,8 +134,12 @@ impl Endpoint {
     ) {
         let stopping = self.stopping;
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let is_same_family = !matches!(&to, Place::At(address) if address.is_ipv4() != connection.config.local_address.is_ipv4());
-        let follows = connection.wanted && !stopping && is_same_family && connection.followed.take(now);
+        let is_ipv4 = connection.config.local_address.is_ipv4();
+        let is_usable = match &to {
+            Place::At(address) => address.is_ipv4() == is_ipv4 && is_unicast(address),
+            Place::Named(_) => true,
+        };
+        let follows = connection.wanted && !stopping && is_usable && connection.followed.take(now);
         let mut cx = self.cx(now, env);
         cx.connection = Some(id);
         cx.note(if follows { What::Redirected } else { What::RedirectIgnored });

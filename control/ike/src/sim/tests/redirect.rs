@@ -185,3 +185,17 @@ fn failure_where_the_peer_sent_us_is_told_by_that_name_and_of_no_place_of_the_li
     assert!(why.is_some_and(|why| why.contains("gone.example")), "{status:?}");
     assert_eq!(status.places[0].failure, None);
 }
+
+#[test]
+fn address_that_no_host_has_is_not_called() {
+    for address in ["127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "2001:db8::1"] {
+        let mut pair = pair(Some(Place::At(ip(address))), None);
+        pair.run_for(Duration::from_secs(5));
+        assert_eq!(pair.called.get(&ip(address)), None, "{address}\n{}", pair.trace());
+        assert!(pair.count(0, What::RedirectIgnored) > 0, "{address}\n{}", pair.trace());
+        assert_eq!(pair.count(0, What::Redirected), 0);
+        pair.command(1, Command::Configure(Box::new(at(1, FIRST, None))));
+        pair.run_for(Duration::from_secs(60));
+        assert_up_at(&pair, FIRST);
+    }
+}
