@@ -11,7 +11,7 @@ use crate::crash::{self, Token};
 use crate::crypto::suite::esp_proposals;
 use crate::effect::Effect;
 use crate::error::{IkeError, Stage};
-use crate::established::{Closing, Fate, Task, error_payload};
+use crate::established::{Closing, Task, error_payload};
 use crate::event::{DownReason, Role, Spi};
 use crate::exchange::init::Transcript;
 use crate::identity::Identity;
@@ -249,7 +249,7 @@ impl AuthSent {
     }
 
     /// Checks the peer's proof by what counts now.
-    fn on_answer(self: Box<Self>, message: Message, cx: &mut Cx<'_>) -> State {
+    pub(crate) fn on_answer(self: Box<Self>, message: Message, cx: &mut Cx<'_>) -> State {
         let config = current(Arc::clone(&self.config), cx);
         match self.check(&message, &config, cx) {
             Ok(Checked::Proven(verified, peer)) => self.establish(verified, peer, &message, cx),
@@ -324,6 +324,14 @@ impl AuthSent {
         )))
     }
 
+    /// The peer proved itself, let us prove ourselves first, and sends us elsewhere (RFC 5685, 6): it takes the IKE SA for established, and made no Child SA.
+    fn on_redirect(self: Box<Self>, _proof: AuthVerified, redirect: Redirect, cx: &mut Cx<'_>) -> State {
+        self.release(cx);
+        cx.ended(DownReason::Redirected, None, false);
+        cx.effect(Effect::Redirected(self.config.id, redirect.to, self.secured.path.remote.ip()));
+        State::Closing(Box::new(Closing::deleting(self.secured, cx.connection, Vec::new(), cx)))
+    }
+
     fn establish(
         self: Box<Self>,
         proof: AuthVerified,
@@ -331,6 +339,10 @@ impl AuthSent {
         message: &Message,
         cx: &mut Cx<'_>,
     ) -> State {
+        // Before anything takes the IKE SA for one that stays.
+        if let Some(redirect) = Redirect::of(message).filter(|_| self.config.follow_redirects) {
+            return self.on_redirect(proof, redirect, cx);
+        }
         let used = ppk::of_answer(self.ppk(), message).ok().flatten().map(|ppk| Arc::clone(&ppk.secret));
         let Self { mut secured, config, transcript, spi } = *self;
         if let Some(secret) = used {
@@ -341,15 +353,6 @@ impl AuthSent {
         state.token = Token::of(message);
         let is_offered = Mobility::is_offered(&state.config);
         state.mobility = Mobility::of_peer(message, is_offered, true, &state.secured.path);
-        if let Some(redirect) = Redirect::of(message).filter(|_| state.config.follow_redirects) {
-            // It let us prove ourselves first (RFC 5685, 6), and made no Child SA.
-            if let Some(spi) = spi {
-                cx.env.release_spi(spi);
-            }
-            cx.effect(Effect::Redirected(state.config.id, redirect.to, state.secured.path.remote.ip()));
-            state.fate = Some(Fate::Close(DownReason::Redirected, None));
-            return Box::new(state).settle(cx);
-        }
         if let Some(spi) = spi {
             begin_child(&mut state, spi, &transcript, message, cx);
         } else {

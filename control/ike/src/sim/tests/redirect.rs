@@ -199,3 +199,71 @@ fn address_that_no_host_has_is_not_called() {
         assert_up_at(&pair, FIRST);
     }
 }
+
+/// Lets the run go on until side 1's answer of IKE_AUTH is on its way, and puts into it that side 0 is to be looked for at `to`.
+fn sent_by_ike_auth(pair: &mut Pair, to: &Place) {
+    use crate::sa::{Arrived, State};
+    use crate::secured::Received;
+    use crate::wire::{ExchangeType, Header, MessageKind};
+    let header = |packet: &Packet| match &packet.carried {
+        Carried::Ike(bytes) if packet.to == 0 => Header::parse(bytes).ok(),
+        _ => None,
+    };
+    let is_wanted =
+        |header: &Header| header.exchange == ExchangeType::IKE_AUTH && header.kind == MessageKind::Response;
+    let key = loop {
+        match pair.flying.iter().find(|(_, packet)| header(packet).as_ref().is_some_and(is_wanted)) {
+            Some((key, _)) => break *key,
+            None => assert!(pair.step(pair.now + Duration::from_secs(60)), "no answer\n{}", pair.trace()),
+        }
+    };
+    let packet = pair.flying.remove(&key).unwrap();
+    let (header, Packet { local, remote, carried, .. }) = (header(&packet).unwrap(), packet);
+    let Carried::Ike(bytes) = carried else { panic!("an IKE message") };
+    pair.now = pair.now.max(key.0);
+    let ike = status(pair, 0).ike_sas.iter().find(|ike| ike.peer.is_none()).expect("on its way").id;
+    let side = &mut pair.sides[0];
+    side.endpoint.with_sa(ike, pair.now, &mut side.plane, |sa, cx| {
+        let State::AuthSent(mut state) = std::mem::replace(&mut sa.state, State::Gone) else {
+            panic!("waits for the answer")
+        };
+        let arrived = Arrived { local, remote, bytes: &bytes };
+        let Received::Message(mut message) = state.secured.receive(&arrived, &header, cx) else {
+            panic!("an answer that is due")
+        };
+        state.secured.window.answered();
+        message.payloads.push(crate::redirect::payload(to, &[]));
+        sa.state = state.on_answer(message, cx);
+    });
+    pair.input(0, Input::Timeout);
+}
+
+#[test]
+fn redirect_in_ike_auth_brings_nothing_up_and_replaces_nothing() {
+    // Nothing else is up: called where it is sent.
+    let mut pair = pair(None, None);
+    sent_by_ike_auth(&mut pair, &Place::At(ip(OTHER)));
+    pair.run_for(Duration::from_secs(5));
+    assert_up_at(&pair, OTHER);
+    assert_eq!((pair.count(0, What::Established), pair.count(0, What::Redirected)), (1, 1));
+    // A tunnel elsewhere is up, and the way back to the first place leads into the void.
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    pair.sides[1].silent = [ip(FIRST), ip(VOID)].into();
+    let places = vec![Place::At(ip(FIRST)), Place::At(ip(OTHER))];
+    let caller = ConnectionConfig { places, mobike: false, ..connection(0) };
+    for (side, config) in [(1, at(1, FIRST, None)), (1, at(2, OTHER, None)), (0, caller)] {
+        pair.command(side, Command::Configure(Box::new(config)));
+    }
+    pair.run_for(Duration::from_secs(10));
+    assert_up_at(&pair, OTHER);
+    pair.sides[1].silent.remove(&ip(FIRST));
+    pair.command(1, Command::RekeyIke(ConnectionId(2)));
+    pair.run_for(Duration::from_secs(1));
+    let before = (pair.count(0, What::Established), child(&pair, 0));
+    sent_by_ike_auth(&mut pair, &Place::At(ip(VOID)));
+    assert_eq!(pair.count(0, What::Redirected), 1, "{}", pair.trace());
+    settle(&mut pair);
+    assert_up_at(&pair, OTHER);
+    assert_eq!((pair.count(0, What::Established), child(&pair, 0)), before, "{}", pair.trace());
+    assert_eq!(pair.count(0, What::Duplicate), 0, "{}", pair.trace());
+}
