@@ -28,8 +28,6 @@ pub(crate) struct Mobility {
     origin: IpAddr,
     /// Where else it can be reached, as it says.
     peer: Vec<IpAddr>,
-    /// Paths that the peer does not want to be used.
-    refused: Vec<Ends>,
     /// How the peer sees our address, as a hash: another one is another mapping of a NAT before us.
     pub(crate) seen: Option<Vec<u8>>,
 }
@@ -45,7 +43,7 @@ impl Mobility {
         let speaks = wanted && message.notify(NotifyType::MOBIKE_SUPPORTED).is_some();
         speaks.then(|| {
             let (origin, peer) = (path.remote.ip(), additional(message));
-            Self { decides, origin, peer, refused: Vec::new(), seen: None }
+            Self { decides, origin, peer, seen: None }
         })
     }
 
@@ -63,13 +61,6 @@ impl Mobility {
         }
     }
 
-    /// The peer does not want this path.
-    pub(crate) fn refuse(&mut self, path: &Path) {
-        if self.refused.len() < PATHS_MAX {
-            self.refused.push((path.local, path.remote));
-        }
-    }
-
     /// All paths but the present one: from each of our addresses to each of the peer's, the present ones first.
     pub(crate) fn others(&self, path: &Path, config: &ConnectionConfig) -> Vec<Ends> {
         let mut locals = vec![path.local];
@@ -79,7 +70,7 @@ impl Mobility {
         add(&mut remotes, config.addresses().chain([self.origin]).chain(self.peer.iter().copied()));
         let all = remotes.iter().flat_map(|remote| locals.iter().map(|local| (*local, *remote)));
         all.filter(|(local, remote)| local.is_ipv4() == remote.is_ipv4())
-            .filter(|ends| *ends != (path.local, path.remote) && !self.refused.contains(ends))
+            .filter(|ends| *ends != (path.local, path.remote))
             .take(PATHS_MAX)
             .collect()
     }

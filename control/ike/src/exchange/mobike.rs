@@ -86,10 +86,8 @@ pub(crate) fn on_update_answer(state: &mut Established, told: Path, message: &Me
     if (path.local, path.remote) != (told.local, told.remote) {
         return; // moved again meanwhile, of which the peer is told next
     }
-    let Some(mobility) = &mut state.mobility else { return };
     if let Some(error) = message.error() {
         cx.note_stage(What::ExchangeFailed, Stage::Move);
-        mobility.refuse(&path);
         let error = IkeError::from_peer(Stage::Move, error.kind);
         // The peer answers nowhere but where it does not want to be: only a new beginning is left.
         state.fate = Some(Fate::Close(DownReason::Error(error.clone()), Some(error)));
