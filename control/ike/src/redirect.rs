@@ -1,5 +1,5 @@
-//! Redirect (RFC 5685), both roles: a gateway sends its peers to another one, at their first message, with the last of IKE_AUTH, or while an IKE SA is up; a peer that is
-//! sent follows, a few times only. Whoever it is sent to must prove the same identity, so that a forged message can delay a peer and nothing else.
+//! Redirect (RFC 5685), both roles: a gateway sends its peers to another one, at their first message, or, where that leaves open which connection they are of, once the IKE SA
+//! is up; so, too, when the configuration comes to say so. A peer that is sent follows, also with the last of IKE_AUTH, a few times only. Whoever it is sent to must prove the same identity, so that a forged message can delay a peer and nothing else.
 
 use std::net::IpAddr;
 use std::sync::Arc;

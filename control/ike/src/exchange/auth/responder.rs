@@ -274,6 +274,10 @@ impl AuthAwaited {
         let mut state = establish(secured, config, peer, proof, initial_contact, cx);
         state.token = Token::of(message);
         state.is_redirectable = redirect::is_followed(&transcript.request);
+        if state.is_redirectable && state.config.redirect_to.is_some() {
+            // Its first message left open which connection it is of.
+            state.want(Task::Redirect);
+        }
         state.mobility = Mobility::of_peer(message, state.config.mobike, false, &state.secured.path);
         let mut payloads = vec![Payload::IdResponder(state.config.local_id.to_wire())];
         if let Some(by) = state.config.authentication.certificate() {

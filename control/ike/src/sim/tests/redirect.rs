@@ -267,3 +267,23 @@ fn redirect_in_ike_auth_brings_nothing_up_and_replaces_nothing() {
     assert_eq!((pair.count(0, What::Established), child(&pair, 0)), before, "{}", pair.trace());
     assert_eq!(pair.count(0, What::Duplicate), 0, "{}", pair.trace());
 }
+
+#[test]
+fn caller_that_may_be_of_several_connections_is_sent_once_it_is_known() {
+    for (to, other, goes) in [
+        (Some(Place::At(ip(OTHER))), None, OTHER),
+        (None, Some(Place::At(ip(OTHER))), FIRST),
+        (Some(Place::At(ip(OTHER))), Some(Place::At(ip(VOID))), OTHER),
+    ] {
+        let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+        let stranger = crate::identity::Identity::Fqdn("somebody.else".into());
+        let stranger = ConnectionConfig { remote_id: Some(stranger), ..at(3, FIRST, other) };
+        for config in [at(1, FIRST, to), at(2, OTHER, None), stranger] {
+            pair.command(1, Command::Configure(Box::new(config)));
+        }
+        pair.command(0, Command::Configure(Box::new(connection(0))));
+        pair.run_for(Duration::from_secs(20));
+        assert_up_at(&pair, goes);
+        assert_eq!(pair.count(1, What::Redirecting), u64::from(goes == OTHER), "{}", pair.trace());
+    }
+}
