@@ -13,7 +13,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ability::{check_dpd, check_selectors_allowed, policy};
-use ends::{identities, local_address};
+pub use ends::LocalEnd;
+use ends::{identities, local_address, second_address};
 pub use nat::Nat;
 pub(crate) use nat::check_rules;
 use rules::Rules;
@@ -107,6 +108,8 @@ pub struct Connection {
     pub remote: Remote,
     /// Our end: one of the gateway's public addresses, of the family of the peer's address.
     pub local_address: IpAddr,
+    /// Our other end, at an active-active gateway: the connection has a tunnel from each.
+    pub second_address: Option<IpAddr>,
     /// How both sides prove themselves.
     pub authentication: Authentication,
     /// A key besides, against quantum computers.
@@ -251,6 +254,7 @@ fn one<'a>(
     let routing_weight = sites::routing_weight(section, connection_type, report);
     let traffic_selectors = traffic_selectors(section, &found, nat.as_ref(), report);
     let local_address = local_address(&found, place.as_ref(), remote.as_ref(), around.ports, report);
+    let second_address = second_address(connection_type, &found, local_address);
     let ppk = ppk::read(section, around.environment, report);
     let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
 
@@ -264,13 +268,15 @@ fn one<'a>(
         rules.sites.lead(network, &way, place, report);
     }
     let (local_address, remote_id) = (local_address?, remote_id?);
-    rules.peers(name, local_address, peer, &remote_id, &section.place, report);
+    let locals: Vec<IpAddr> = std::iter::once(local_address).chain(second_address).collect();
+    rules.peers(name, &locals, peer, &remote_id, &section.place, report);
     Some(Connection {
         name: name.clone(),
         connection_type,
         gateway: gateway.name.clone(),
         remote: remote?,
         local_address,
+        second_address,
         authentication: authentication?,
         ppk,
         local_id: local_id?,

@@ -190,6 +190,9 @@ fn gateway(gateway: &VirtualNetworkGateway) -> Resource {
         settings.put("generation", gateway.generation.word());
     }
     settings.put("public_addresses", texts(&gateway.public_addresses));
+    if gateway.active_active {
+        settings.put("active_active", true);
+    }
     if gateway.sku == Sku::Custom {
         let limits = gateway.limits;
         let mut put = |key, number: u32| settings.put_in("custom", key, i64::from(number));

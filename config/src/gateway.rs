@@ -61,6 +61,8 @@ pub struct VirtualNetworkGateway {
     pub limits: Limits,
     /// Public addresses, at least one; each is an address of an underlay port.
     pub public_addresses: Vec<IpAddr>,
+    /// Whether each connection has a tunnel from each of the first two addresses of a family, and not from the first alone.
+    pub active_active: bool,
 }
 
 /// Reads each `[[virtual_network_gateway]]`.
@@ -86,7 +88,7 @@ pub(crate) fn read(
         let (vpn_type, size) = size(&mut section, report);
         let place = section.place_of("public_addresses");
         let public_addresses = public_addresses(&mut section, ports, report);
-        check_active_active(&public_addresses, size.sku, &place, report);
+        let active_active = active_active(&mut section, &public_addresses, size.sku, &place, report);
         if let Some(network) = &network {
             check_network(network, networks, report);
             let key = (network.value.clone(), gateway_type);
@@ -115,6 +117,7 @@ pub(crate) fn read(
                 generation,
                 limits,
                 public_addresses,
+                active_active,
             }
         });
         gateways.put(name, gateway);
@@ -191,26 +194,55 @@ fn built_in(sku: Sku, generation: Option<Located<Generation>>, report: &mut Repo
     Size { sku, generation: row.generation, limits: row.limits }
 }
 
-/// Two public addresses of one family are for active-active gateways, of which there are none yet.
-fn check_active_active(addresses: &[IpAddr], sku: Sku, place: &Place, report: &mut Report<'_>) {
+/// Reads `active_active`, and reports what does not fit the addresses and the size: two public addresses of one family are for active-active gateways.
+fn active_active(
+    section: &mut Section<'_>,
+    addresses: &[IpAddr],
+    sku: Sku,
+    place: &Place,
+    report: &mut Report<'_>,
+) -> bool {
+    let wanted = section.optional::<bool>("active_active", report).filter(|wanted| wanted.value);
     let of_family = |ipv4| addresses.iter().filter(move |address| address.is_ipv4() == ipv4);
-    let unused =
-        [true, false].into_iter().find_map(|ipv4| of_family(ipv4).next().zip(of_family(ipv4).nth(1)));
-    let Some((first, second)) = unused else { return };
-    if sku.is_active_active() {
-        let problem = format!(
-            "no tunnel begins at {second}: of each family the first address is used, {first}, and others by MOBIKE alone"
-        );
-        report.warning(
-            place,
-            problem,
-            "leave it out if no peer speaks MOBIKE, or give it to a gateway of another network",
-        );
-    } else {
-        let problem =
-            format!("a gateway of size {} cannot be active-active, with two public addresses", sku.word());
-        report.error(place, problem, "leave one address of each family, or take a larger sku");
+    let nth =
+        |at| [true, false].into_iter().find_map(|ipv4| of_family(ipv4).next().zip(of_family(ipv4).nth(at)));
+    let (second, third) = (nth(1), nth(2));
+    match (&wanted, second) {
+        (Some(wanted), _) if !sku.is_active_active() => {
+            let problem = format!("a gateway of size {} cannot be active-active", sku.word());
+            report.error(&wanted.place, problem, "leave it out, or take a larger sku");
+        }
+        (Some(wanted), None) if !addresses.is_empty() => {
+            let problem = "an active-active gateway has two public addresses of one family";
+            report.error(
+                &wanted.place,
+                problem,
+                "add a second one to public_addresses, or leave active_active out",
+            );
+        }
+        (None, Some(_)) if !sku.is_active_active() => {
+            let problem = format!(
+                "a gateway of size {} cannot be active-active, with two public addresses",
+                sku.word()
+            );
+            report.error(place, problem, "leave one address of each family, or take a larger sku");
+        }
+        (None, Some((first, second))) => {
+            let problem = format!(
+                "no tunnel begins at {second}: of each family the first address is used, {first}, and others by MOBIKE alone"
+            );
+            let remedy = "take active_active = true, or leave it out if no peer speaks MOBIKE, or give it to a gateway of another network";
+            report.warning(place, problem, remedy);
+        }
+        _ => {}
     }
+    if let Some((_, third)) = third.filter(|_| wanted.is_some()) {
+        let problem = format!(
+            "no tunnel begins at {third}: of each family the first two addresses are used, and others by MOBIKE alone"
+        );
+        report.warning(place, problem, "leave it out, or give it to a gateway of another network");
+    }
+    wanted.is_some()
 }
 
 fn public_addresses(section: &mut Section<'_>, ports: &Shelf<Port>, report: &mut Report<'_>) -> Vec<IpAddr> {

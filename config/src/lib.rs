@@ -49,7 +49,9 @@ use report::Report;
 pub use appliance::{AesGcm, Appliance, CoreId, Idle, Memory};
 pub use authentication::{Authentication, CertificateFiles, Certificates, RsaSignature};
 pub use choice::Choice;
-pub use connection::{Connection, ConnectionMode, ConnectionType, MssClamp, Nat, Remote, RemoteGateway};
+pub use connection::{
+    Connection, ConnectionMode, ConnectionType, LocalEnd, MssClamp, Nat, Remote, RemoteGateway,
+};
 pub use difference::{Difference, SettingDifference, What};
 pub use environment::{Environment, Source};
 pub use export::Kind;
@@ -258,15 +260,18 @@ impl Config {
         connection.nat.site_prefixes(&self.peer_of(connection).prefixes)
     }
 
-    /// The sites that several connections lead to, each with its connections by name.
+    /// The sites that several tunnels lead to, each with its connections by name: several connections, or one from several addresses.
     #[must_use]
     pub fn shared_sites(&self) -> Vec<Vec<&Connection>> {
         let mut sites: BTreeMap<(&Name, BTreeSet<IpNet>), Vec<&Connection>> = BTreeMap::new();
-        for connection in self.connections.values().filter(|one| one.routing_weight.is_some()) {
+        let may_share = |one: &&Connection| one.routing_weight.is_some() || one.second_address.is_some();
+        for connection in self.connections.values().filter(may_share) {
             let prefixes = self.prefixes_behind(connection).into_iter().collect();
             sites.entry((&self.network_of(connection).name, prefixes)).or_default().push(connection);
         }
-        sites.into_values().filter(|connections| connections.len() > 1).collect()
+        let is_shared =
+            |ways: &Vec<&Connection>| ways.iter().flat_map(|one| one.local_ends()).nth(1).is_some();
+        sites.into_values().filter(is_shared).collect()
     }
 
     /// The peer that `connection`, one of this configuration, leads to.

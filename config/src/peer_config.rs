@@ -17,7 +17,7 @@ use ipnet::IpNet;
 
 use crate::choice::Choice;
 use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity};
-use crate::{Config, Connection, ConnectionMode, Identity, Name, Policy, Ppk};
+use crate::{Config, Connection, ConnectionMode, Identity, LocalEnd, Name, Policy, Ppk};
 
 /// A system that can be the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,6 +96,16 @@ pub enum PeerConfigError {
         /// The system's word.
         system: &'static str,
     },
+    /// The system takes what lies between two pairs of prefixes into one tunnel.
+    #[error(
+        "{system} has one tunnel for each pair of prefixes, and an active-active gateway asks for two: {remedy}"
+    )]
+    SecondTunnel {
+        /// The system's word.
+        system: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The other side is a gateway of another network on another appliance.
     #[error(
         "the connection leads to a gateway of another network (Vnet2Vnet), which is a crossgate, not {system}: write it for crossgate, or make it an IPsec connection"
@@ -133,21 +143,28 @@ impl Config {
         if connection.ppk.is_some() && !matches!(system, System::StrongSwan | System::Crossgate) {
             return Err(PeerConfigError::Ppk { system: system.word() });
         }
-        let far = Far::of(self, connection, (key_text == KeyText::Written).then(|| key.expose()));
+        let key = (key_text == KeyText::Written).then(|| key.expose());
         let mut out = String::new();
-        let written = match system {
-            System::StrongSwan => strongswan::write(&far, &mut out),
-            System::Libreswan => libreswan::write(&far, &mut out),
-            System::VyOs => vyos::write(&far, &mut out),
-            System::CiscoIos => cisco_ios::write(&far, &mut out),
-            System::JuniperSrx => juniper_srx::write(&far, &mut out),
-            System::Crossgate => crossgate::write(&far, &mut out),
-        };
-        match written {
-            Ok(()) => Ok(out),
-            Err(Stop::Peer(error)) => Err(error),
-            Err(Stop::Text(_)) => unreachable!("writing to a String cannot fail"),
+        for (number, end) in (1..).zip(connection.local_ends()) {
+            let far = Far::of(self, connection, key, &end, number);
+            match write(system, &far, &mut out) {
+                Ok(()) => {}
+                Err(Stop::Peer(error)) => return Err(error),
+                Err(Stop::Text(_)) => unreachable!("writing to a String cannot fail"),
+            }
         }
+        Ok(out)
+    }
+}
+
+fn write(system: System, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    match system {
+        System::StrongSwan => strongswan::write(far, out),
+        System::Libreswan => libreswan::write(far, out),
+        System::VyOs => vyos::write(far, out),
+        System::CiscoIos => cisco_ios::write(far, out),
+        System::JuniperSrx => juniper_srx::write(far, out),
+        System::Crossgate => crossgate::write(far, out),
     }
 }
 
@@ -169,19 +186,23 @@ impl From<PeerConfigError> for Stop {
     }
 }
 
-/// A connection seen from the other side: "local" is there, "remote" is here.
+/// A connection seen from the other side: "local" is there, "remote" is here. Of two ends that we have the other side hears of one after the other.
 struct Far<'a> {
     config: &'a Config,
     connection: &'a Connection,
     policy: &'a Policy,
-    /// The connection's name, of letters, digits, `-` and `_`.
+    /// The connection's name, of letters, digits, `-` and `_`; at our second end with a word behind it.
     name: String,
+    /// The same at both ends: what the files of keys are called by.
+    key_name: String,
+    /// Which of our ends this is: 1, or 2 at an active-active gateway.
+    number: u8,
     /// The other side's address; `None` if it may be anywhere, or at several.
     local: Option<IpAddr>,
     /// Ours.
     remote: IpAddr,
     local_id: &'a Identity,
-    remote_id: &'a Identity,
+    remote_id: Identity,
     /// The prefixes behind the other side.
     local_prefixes: &'a [IpNet],
     /// Our network's, as the other side knows them.
@@ -197,18 +218,28 @@ struct Pair {
 }
 
 impl<'a> Far<'a> {
-    fn of(config: &'a Config, connection: &'a Connection, key: Option<&'a [u8]>) -> Self {
+    fn of(
+        config: &'a Config,
+        connection: &'a Connection,
+        key: Option<&'a [u8]>,
+        end: &LocalEnd,
+        number: u8,
+    ) -> Self {
         let peer = config.peer_of(connection);
+        let suffix = if number > 1 { "-second" } else { "" };
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
+        let key_name: String = connection.name.as_str().chars().map(plain).collect();
         Self {
             config,
             connection,
             policy: &connection.policy,
-            name: connection.name.as_str().chars().map(plain).collect(),
+            name: format!("{key_name}{suffix}"),
+            key_name,
+            number,
             local: peer.address.address().filter(|_| peer.backup_addresses.is_empty()),
-            remote: connection.local_address,
+            remote: end.address,
             local_id: &connection.remote_id,
-            remote_id: &connection.local_id,
+            remote_id: end.id.clone(),
             local_prefixes: &peer.prefixes,
             remote_prefixes: connection.nat.network_prefixes(&config.network_of(connection).address_space),
             key,
@@ -283,6 +314,12 @@ impl<'a> Far<'a> {
         ciphers.map(|cipher| (*cipher, best.filter(|_| !cipher.is_combined_mode()))).collect()
     }
 
+    /// Refuses a gateway that has a tunnel from each of two addresses, for systems that find the tunnel of a packet by its prefixes alone.
+    fn one_tunnel(&self, system: &'static str, remedy: &'static str) -> Result<(), PeerConfigError> {
+        let has_second = self.connection.second_address.is_some();
+        if has_second { Err(PeerConfigError::SecondTunnel { system, remedy }) } else { Ok(()) }
+    }
+
     fn has(&self, ipv4: bool) -> bool {
         self.pairs().iter().any(|pair| pair.local.addr().is_ipv4() == ipv4)
     }
@@ -299,6 +336,12 @@ impl<'a> Far<'a> {
 
     /// The two lines that every configuration begins with, behind the system's sign for comments.
     fn head(&self, sign: &str, out: &mut String) -> fmt::Result {
+        if self.number > 1 {
+            writeln!(
+                out,
+                "\n{sign} The same to the gateway's second address: both tunnels are up, and either may carry any packet."
+            )?;
+        }
         let gateway = &self.config.appliance().name;
         writeln!(out, "{sign} The other side of connection \"{}\" of {gateway}.", self.connection.name)?;
         if self.key.is_none() {
@@ -336,4 +379,7 @@ fn numbered_group(group: DhGroup, prefix: &str) -> Option<String> {
 
 /// What stands in place of a key.
 const PLACEHOLDER: &str = "REPLACE-WITH-THE-SHARED-KEY";
+/// What lets a system route into both tunnels.
+const ANY_TO_ANY: &str =
+    "leave the connection's traffic selectors any-to-any, so that it has tunnel interfaces";
 const PPK_PLACEHOLDER: &str = "REPLACE-WITH-THE-POST-QUANTUM-KEY";

@@ -83,6 +83,16 @@ fn translated() -> String {
         + &rule("b-v6", "IngressSnat", "fd00:1::/48", "2001:db8:66::/48")
 }
 
+/// A gateway with two addresses, each of which the other side has a tunnel to.
+fn active_active() -> String {
+    routed()
+        .replace("[\"192.0.2.1/24\", \"2001:db8::1/64\"]", "[\"192.0.2.1/24\", \"192.0.2.7/24\"]")
+        .replace(
+            "public_addresses = [\"192.0.2.1\"]",
+            "public_addresses = [\"192.0.2.1\", \"192.0.2.7\"]\nactive_active = true",
+        )
+}
+
 #[test]
 fn every_system_gets_its_words() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer_config");
@@ -92,6 +102,7 @@ fn every_system_gets_its_words() {
         ("by-policy", by_policy()),
         ("separate-integrity", separate_integrity()),
         ("translated", translated()),
+        ("active-active", active_active()),
     ];
     for (case, text) in cases {
         let config = config(&text);
@@ -144,6 +155,40 @@ fn a_crossgate_accepts_what_is_written_for_it() {
         assert_eq!(there.traffic_selectors.local, here.traffic_selectors.remote);
         assert_eq!(there.authentication, here.authentication);
     }
+}
+
+#[test]
+fn a_crossgate_has_two_ways_to_a_gateway_with_two_addresses() {
+    let said = written(&config(&active_active()), System::Crossgate, KeyText::Written).unwrap();
+    let there = config(&said.replace("{ file = \"a-to-b.psk\" }", "{ env = \"PSK\" }"));
+    let sites = there.shared_sites();
+    let ids: Vec<String> = sites[0].iter().map(|way| way.remote_id.to_string()).collect();
+    assert_eq!((sites.len(), ids), (1, vec!["192.0.2.1".to_owned(), "192.0.2.7".to_owned()]), "{said}");
+}
+
+#[test]
+fn keys_of_a_connection_called_second_keep_its_name() {
+    let text = active_active().replace("name = \"a-to-b\"", "name = \"b-second\"");
+    let said = written(&config(&text), System::Crossgate, KeyText::Written).unwrap();
+    assert_eq!(said.matches("shared_key = { file = \"b-second.psk\" }").count(), 2, "{said}");
+    assert!(said.contains("> b-second.psk)") && said.contains("name = \"b-second-second\""), "{said}");
+}
+
+#[test]
+fn who_finds_a_tunnel_by_prefixes_alone_gets_no_second_one() {
+    let by_policy = active_active().replace(
+        "local_network_gateway = \"site-b\"",
+        "local_network_gateway = \"site-b\"\nuse_policy_based_traffic_selectors = true",
+    );
+    for (text, system) in [
+        (active_active(), System::Libreswan),
+        (by_policy.clone(), System::CiscoIos),
+        (by_policy.clone(), System::VyOs),
+    ] {
+        let refused = written(&config(&text), system, KeyText::Written).unwrap_err();
+        assert!(matches!(refused, PeerConfigError::SecondTunnel { .. }), "{refused}");
+    }
+    written(&config(&by_policy), System::JuniperSrx, KeyText::Written).unwrap();
 }
 
 #[test]

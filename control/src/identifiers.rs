@@ -13,7 +13,8 @@ pub struct Identifiers {
     ports: BTreeMap<Name, u32>,
     underlay: BTreeMap<Name, u32>,
     networks: BTreeMap<Name, u32>,
-    connections: BTreeMap<Name, u32>,
+    /// A number for each of our ends.
+    connections: BTreeMap<Name, Vec<u32>>,
     last_connection: u32,
 }
 
@@ -29,14 +30,21 @@ impl Identifiers {
         assign(&mut next.underlay, underlay.iter());
         assign(&mut next.networks, config.virtual_networks().keys());
         next.connections.retain(|name, _| config.connections().contains_key(name) && !gone.contains(name));
-        for name in config.connections().keys() {
-            if !next.connections.contains_key(name) {
-                // The IKE core never sees a number twice: a late result must not meet another connection.
-                next.last_connection += 1;
-                next.connections.insert(name.clone(), next.last_connection);
-            }
+        for (name, connection) in config.connections() {
+            let numbers = next.connections.entry(name.clone()).or_default();
+            let ends = connection.local_ends().count();
+            numbers.truncate(ends);
+            // The IKE core never sees a number twice: a late result must not meet another connection.
+            let fresh = (next.last_connection + 1..).take(ends - numbers.len());
+            numbers.extend(fresh);
+            next.last_connection = numbers.iter().copied().fold(next.last_connection, u32::max);
         }
         next
+    }
+
+    /// Every number of a connection.
+    pub fn all_connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.connections.values().flatten().copied().map(ConnectionId)
     }
 
     /// Position of a port in every worker's list.
@@ -63,16 +71,22 @@ impl Identifiers {
         self.networks.get(network).and_then(|n| u16::try_from(n + 1).ok()).map(VrfId)
     }
 
-    /// The number of a connection.
+    /// The number of a connection, of its first end if it has two.
     #[must_use]
     pub fn connection(&self, name: &str) -> Option<ConnectionId> {
-        self.connections.get(name).copied().map(ConnectionId)
+        self.ends(name).next()
+    }
+
+    /// The numbers of a connection, one for each of our ends, in the order of [`crossgate_config::Connection::local_ends`]. What the IKE core calls a connection is one
+    /// of them: it has one address on our side.
+    pub fn ends(&self, name: &str) -> impl Iterator<Item = ConnectionId> {
+        self.connections.get(name).into_iter().flatten().copied().map(ConnectionId)
     }
 
     /// The name of a connection.
     #[must_use]
     pub fn connection_name(&self, id: ConnectionId) -> Option<&Name> {
-        self.connections.iter().find(|(_, number)| **number == id.0).map(|(name, _)| name)
+        self.connections.iter().find(|(_, numbers)| numbers.contains(&id.0)).map(|(name, _)| name)
     }
 }
 

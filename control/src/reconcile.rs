@@ -313,8 +313,10 @@ impl Prepared {
             .iter()
             .filter_map(|change| if let Change::Remove(name) = change { Some(name.clone()) } else { None })
             .collect();
-        let removed = gone.iter().filter_map(|name| identifiers.connection(name.as_str())).collect();
+        let before = identifiers.all_connections();
         let identifiers = identifiers.extended(wanted, &gone);
+        let left: BTreeSet<_> = identifiers.all_connections().collect();
+        let removed = before.filter(|id| !left.contains(id)).collect();
         let configured = translate(wanted, &identifiers, changes)?;
         Ok(Self { removed, identifiers, configured })
     }
@@ -338,10 +340,11 @@ fn translate(
     for change in changes {
         let (Change::Add(name) | Change::Change(name)) = change else { continue };
         let connection = &wanted.connections()[name];
-        let Some(id) = identifiers.connection(name.as_str()) else { continue };
-        let translated = connections::translate(wanted, connection, id);
-        translated.check().map_err(|error| ApplyError::Connection { name: name.clone(), error })?;
-        configured.push(translated);
+        for (end, id) in connection.local_ends().zip(identifiers.ends(name.as_str())) {
+            let translated = connections::translate(wanted, connection, &end, id);
+            translated.check().map_err(|error| ApplyError::Connection { name: name.clone(), error })?;
+            configured.push(translated);
+        }
     }
     Ok(configured)
 }

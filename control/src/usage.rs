@@ -22,16 +22,14 @@ mod calendar;
 pub const EVERY: Duration = Duration::from_secs(10);
 
 /// A connection as it is counted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Counted<'a> {
-    /// Its number, which no later connection of its name has.
-    pub id: ConnectionId,
     /// Its gateway.
     pub gateway: &'a str,
     /// Its name.
     pub name: &'a str,
-    /// All bytes that it has sent since it was configured.
-    pub sent_bytes: u64,
+    /// All bytes that it has sent since it was configured from each of our ends, by their numbers, which no later connection of its name has.
+    pub sent_bytes: Vec<(ConnectionId, u64)>,
 }
 
 /// What is counted and not yet on the disk.
@@ -86,12 +84,16 @@ impl Tally {
             self.add(day, gateway, None, Amount { ms, egress_bytes: 0 });
         }
         for one in connections {
-            let before = self.seen.insert(one.id, one.sent_bytes).unwrap_or(0);
-            let egress_bytes = one.sent_bytes.saturating_sub(before);
+            let more = one.sent_bytes.iter().map(|&(id, sent)| {
+                let before = self.seen.insert(id, sent).unwrap_or(0);
+                sent.saturating_sub(before)
+            });
+            let egress_bytes = more.sum();
             self.add(day, one.gateway, Some(one.name), Amount { ms, egress_bytes });
             self.add(day, one.gateway, None, Amount { ms: 0, egress_bytes });
         }
-        let present: BTreeSet<ConnectionId> = connections.iter().map(|one| one.id).collect();
+        let present: BTreeSet<ConnectionId> =
+            connections.iter().flat_map(|one| &one.sent_bytes).map(|(id, _)| *id).collect();
         self.seen.retain(|id, _| present.contains(id));
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Found, Remote, RemoteGateway};
+use super::{Connection, ConnectionType, Found, Remote, RemoteGateway};
 use crate::authentication::{self, Authentication};
 use crate::document::Section;
 use crate::identity::Identity;
@@ -10,6 +10,44 @@ use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::port::Port;
 use crate::report::{Place, Report};
 use crate::shelf::Shelf;
+
+/// One of our ends of a connection: a tunnel begins at each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalEnd {
+    /// A public address of the gateway.
+    pub address: IpAddr,
+    /// How we call ourselves there.
+    pub id: Identity,
+}
+
+impl Connection {
+    /// Our ends: one, or two at an active-active gateway. Whoever calls himself by his address does so at each, if no certificate binds him to one.
+    pub fn local_ends(&self) -> impl Iterator<Item = LocalEnd> {
+        let may_change = matches!(self.authentication, Authentication::SharedKey(_));
+        let is_address = may_change && self.local_id == Identity::from(self.local_address);
+        std::iter::once(self.local_address).chain(self.second_address).map(move |address| {
+            let id = if is_address { Identity::from(address) } else { self.local_id.clone() };
+            LocalEnd { address, id }
+        })
+    }
+}
+
+/// Our second end, at an active-active gateway: its second public address of the family of the first.
+pub(super) fn second_address(
+    connection_type: ConnectionType,
+    found: &Found<'_>,
+    local: Option<IpAddr>,
+) -> Option<IpAddr> {
+    let gateway = found.gateway.filter(|gateway| gateway.active_active)?;
+    if connection_type != ConnectionType::IPsec {
+        return None;
+    }
+    let family = gateway
+        .public_addresses
+        .iter()
+        .filter(|address| address.is_ipv4() == local.is_some_and(|local| local.is_ipv4()));
+    family.copied().nth(1).filter(|_| local.is_some())
+}
 
 /// Our end: the gateway's first public address of the family of the peer's. The underlay has to lead to the peer.
 pub(super) fn local_address(

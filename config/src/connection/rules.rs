@@ -51,14 +51,15 @@ impl Rules {
     pub(super) fn peers(
         &mut self,
         name: &Name,
-        local: IpAddr,
+        locals: &[IpAddr],
         peer: &LocalNetworkGateway,
         remote_id: &Identity,
         place: &Place,
         report: &mut Report<'_>,
     ) {
         // Who is known by a name may call from anywhere, too.
-        let keys: Vec<_> = peer.places().map(|place| (local, place.address(), remote_id.clone())).collect();
+        let at = |local| peer.places().map(move |place| (local, place.address(), remote_id.clone()));
+        let keys: Vec<_> = locals.iter().copied().flat_map(at).collect();
         if let Some(other) = keys.iter().find_map(|key| self.peers.get(key)) {
             let problem = format!(
                 "the peer cannot be told from that of \"{other}\": same addresses, same identity {remote_id}"

@@ -35,8 +35,8 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (
         GATEWAY,
         "activeactive",
-        "active-active gateways are not supported by this version",
-        "leave it out: tunnels begin at the first public address of each family",
+        "the key has another name here",
+        "write active_active = true, with two public addresses",
     ),
     (GATEWAY, "vpnclient", POINT_TO_SITE, KEEP_CLIENTS),
     (GATEWAY, "vpnclientconfiguration", POINT_TO_SITE, KEEP_CLIENTS),

@@ -307,8 +307,8 @@ const NOT_YET: &str = "this version has nothing like it";
 const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
     (
         "activeActive",
-        NOT_YET,
-        "the gateway uses its first address; add a second gateway if the peer needs one",
+        "its addresses are known after the deployment only",
+        "add the second one to public_addresses, and active_active = true",
     ),
     ("enableBgp", "BGP is not supported by this version", "list the peers' prefixes"),
     (

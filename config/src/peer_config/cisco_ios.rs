@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use ipnet::IpNet;
 
-use super::{Far, PeerConfigError, Stop, numbered_group};
+use super::{ANY_TO_ANY, Far, PeerConfigError, Stop, numbered_group};
 use crate::policy::IkeProposal;
 use crate::policy::algorithm::{IkeEncryption, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf};
 use crate::{Identity, MssClamp};
@@ -28,7 +28,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     writeln!(out, "crypto ikev2 keyring {name}\n peer {name}\n  address {}", far.remote)?;
     writeln!(out, "  pre-shared-key {key}")?;
     writeln!(out, "crypto ikev2 profile {name}")?;
-    writeln!(out, " match identity remote {}", matched(far.remote_id)?)?;
+    writeln!(out, " match identity remote {}", matched(&far.remote_id)?)?;
     writeln!(out, " identity local {}", identity(far.local_id)?)?;
     writeln!(out, " authentication remote pre-share\n authentication local pre-share")?;
     writeln!(out, " keyring local {name}\n lifetime {}", far.policy.ike_lifetime.as_secs())?;
@@ -158,7 +158,8 @@ fn routed(far: &Far<'_>, name: &str, sets: &str, out: &mut String) -> Result<(),
         (false, true) => "ipsec ipv6",
         (false, false) => "ipsec ipv6 v4-overlay",
     };
-    writeln!(out, "interface Tunnel1\n description {}", far.name)?;
+    let number = far.number;
+    writeln!(out, "interface Tunnel{number}\n description {}", far.name)?;
     if far.has(true) {
         writeln!(out, " ip unnumbered {OUTER_INTERFACE}\n ip tcp adjust-mss {mss}")?;
     }
@@ -169,14 +170,15 @@ fn routed(far: &Far<'_>, name: &str, sets: &str, out: &mut String) -> Result<(),
     writeln!(out, " tunnel protection ipsec profile {name}")?;
     for prefix in far.remote_selectors() {
         match prefix {
-            IpNet::V4(net) => writeln!(out, "ip route {} {} Tunnel1", net.network(), net.netmask())?,
-            IpNet::V6(net) => writeln!(out, "ipv6 route {net} Tunnel1")?,
+            IpNet::V4(net) => writeln!(out, "ip route {} {} Tunnel{number}", net.network(), net.netmask())?,
+            IpNet::V6(net) => writeln!(out, "ipv6 route {net} Tunnel{number}")?,
         }
     }
     Ok(())
 }
 
 fn mapped(far: &Far<'_>, name: &str, sets: &str, out: &mut String) -> Result<(), Stop> {
+    far.one_tunnel("cisco-ios", ANY_TO_ANY)?;
     for (ipv4, family) in [(true, "ip"), (false, "ipv6")] {
         if !far.has(ipv4) {
             continue;

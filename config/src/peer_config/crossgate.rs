@@ -12,6 +12,10 @@ use crate::prefix::overlap;
 use crate::{Config, Identity, Sku};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    if far.number > 1 {
+        far.head("#", out)?;
+        return way(far, out);
+    }
     let name = &far.name;
     let connection = far.connection;
     let appliance = format!("{}-peer", far.config.peer_of(connection).name);
@@ -36,18 +40,27 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let gateway = far.config.gateway_of(connection);
     writeln!(out, "vpn_type = \"{}\"\nsku = \"{}\"", gateway.vpn_type.word(), size(gateway.sku).word())?;
     writeln!(out, "public_addresses = [\"{}\"]\n", address.addr())?;
+    way(far, out)
+}
+
+/// The connection to one of our ends. Several are ways to one site.
+fn way(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    let (name, key, connection) = (&far.name, &far.key_name, far.connection);
     let kind = connection.connection_type.word();
     if connection.learns_prefixes() {
         writeln!(out, "[[connection]]\nname = \"{name}\"\ntype = \"{kind}\"\ngateway = \"gw\"")?;
-        writeln!(out, "remote_gateway = \"{}\"\nshared_key = {{ file = \"{name}.psk\" }}", far.remote)?;
+        writeln!(out, "remote_gateway = \"{}\"\nshared_key = {{ file = \"{key}.psk\" }}", far.remote)?;
     } else {
         writeln!(out, "[[local_network_gateway]]\nname = \"{name}\"\naddress = \"{}\"", far.remote)?;
         writeln!(out, "prefixes = {}\n", quoted(&far.remote_prefixes))?;
         writeln!(out, "[[connection]]\nname = \"{name}\"\ntype = \"{kind}\"\ngateway = \"gw\"")?;
-        writeln!(out, "local_network_gateway = \"{name}\"\nshared_key = {{ file = \"{name}.psk\" }}")?;
+        writeln!(out, "local_network_gateway = \"{name}\"\nshared_key = {{ file = \"{key}.psk\" }}")?;
     }
-    writeln!(out, "local_id = {}\nremote_id = {}", text(far.local_id), text(far.remote_id))?;
+    writeln!(out, "local_id = {}\nremote_id = {}", text(far.local_id), text(&far.remote_id))?;
     writeln!(out, "mode = \"{}\"", far.mode().word())?;
+    if connection.second_address.is_some() {
+        writeln!(out, "routing_weight = {}", connection.routing_weight.unwrap_or(WEIGHT))?;
+    }
     rest(far.config, far, out)
 }
 
@@ -79,7 +92,7 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
             writeln!(out, "[connection.{}]", table.unwrap_or_default())?;
         }
         if (table, key) == (Some("ppk"), "secret") {
-            writeln!(out, "{key} = {{ file = \"{}.ppk\" }}", far.name)?;
+            writeln!(out, "{key} = {{ file = \"{}.ppk\" }}", far.key_name)?;
         } else {
             writeln!(out, "{key} = {}", setting.value)?;
         }
@@ -178,3 +191,5 @@ fn text(identity: &Identity) -> toml::Value {
 const SPACES: [&str; 3] = ["172.31.0.0/16", "10.254.0.0/16", "192.168.254.0/24"];
 /// Of the block for documentation (RFC 5737): nobody has it.
 const ANYWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// The weight of each of two ways to us; they are alike.
+const WEIGHT: u16 = 10;

@@ -83,7 +83,7 @@ fn gateway(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
         "{gateway} dead-peer-detection always-send\n{gateway} dead-peer-detection interval {interval}"
     )?;
     writeln!(out, "{gateway} local-identity {}", identity(far.local_id)?)?;
-    writeln!(out, "{gateway} remote-identity {}", identity(far.remote_id)?)?;
+    writeln!(out, "{gateway} remote-identity {}", identity(&far.remote_id)?)?;
     writeln!(out, "{gateway} external-interface CHANGE-OUTER-INTERFACE")?;
     if let Some(local) = far.local {
         writeln!(out, "{gateway} local-address {local}")?;
@@ -152,7 +152,11 @@ fn vpn(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
         ConnectionMode::ResponderOnly => "responder-only",
         ConnectionMode::Default | ConnectionMode::InitiatorOnly => "immediately",
     };
-    writeln!(out, "{vpn} bind-interface st0.0\n{vpn} ike gateway {name}\n{vpn} ike ipsec-policy {name}")?;
+    let unit = far.number - 1;
+    writeln!(
+        out,
+        "{vpn} bind-interface st0.{unit}\n{vpn} ike gateway {name}\n{vpn} ike ipsec-policy {name}"
+    )?;
     writeln!(out, "{vpn} establish-tunnels {establish}")?;
     if !far.is_any_to_any() {
         for (index, pair) in far.pairs().iter().enumerate() {
@@ -162,10 +166,10 @@ fn vpn(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
     }
     for (ipv4, family) in [(true, "inet"), (false, "inet6")] {
         if far.has(ipv4) {
-            writeln!(out, "set interfaces st0 unit 0 family {family}")?;
+            writeln!(out, "set interfaces st0 unit {unit} family {family}")?;
         }
     }
-    writeln!(out, "set security zones security-zone ZONE interfaces st0.0")?;
+    writeln!(out, "set security zones security-zone ZONE interfaces st0.{unit}")?;
     let mss = match far.connection.mss_clamp {
         MssClamp::Bytes(bytes) => bytes,
         MssClamp::Auto | MssClamp::Off => MSS_BYTES,
@@ -175,7 +179,7 @@ fn vpn(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
     if far.is_any_to_any() {
         for prefix in far.remote_selectors() {
             let table = if prefix.addr().is_ipv4() { "" } else { "rib inet6.0 " };
-            writeln!(out, "set routing-options {table}static route {prefix} next-hop st0.0")?;
+            writeln!(out, "set routing-options {table}static route {prefix} next-hop st0.{unit}")?;
         }
     }
     Ok(())

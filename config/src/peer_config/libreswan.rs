@@ -10,6 +10,7 @@ use crate::policy::{Esn, IkeProposal};
 use crate::{ConnectionMode, Identity};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    far.one_tunnel("libreswan", "leave active_active out, or take another system")?;
     far.head("#", out)?;
     let (name, policy) = (&far.name, far.policy);
     writeln!(out, "# Save this part as /etc/ipsec.d/{name}.conf:")?;
@@ -19,7 +20,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         ConnectionMode::Default | ConnectionMode::InitiatorOnly => "start",
     };
     let ike: Vec<String> = policy.ike.iter().map(ike_proposal).collect();
-    let (left_id, right_id) = (identity(far.local_id)?, identity(far.remote_id)?);
+    let (left_id, right_id) = (identity(far.local_id)?, identity(&far.remote_id)?);
     let dpd = far.connection.dpd_timeout.as_secs();
     writeln!(out, "conn {name}")?;
     for (key, value) in [

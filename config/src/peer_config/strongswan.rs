@@ -1,6 +1,6 @@
 //! strongSwan 5.9 and newer: `swanctl.conf` (its manual page has every word).
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::{Far, Stop, joined};
 use crate::policy::algorithm::{
@@ -12,6 +12,9 @@ use crate::{ConnectionMode, Identity};
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     far.head("#", out)?;
     writeln!(out, "# Save it as /etc/swanctl/conf.d/{}.conf (mode 600), then: swanctl --load-all", far.name)?;
+    if far.connection.second_address.is_some() {
+        interface(far, out)?;
+    }
     let (name, policy) = (&far.name, far.policy);
     let local = far.local.map_or_else(|| "%any".to_owned(), |address| address.to_string());
     let ike: Vec<String> = policy.ike.iter().map(ike_proposal).collect();
@@ -37,7 +40,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         let required = if ppk.required { "yes" } else { "no" };
         writeln!(out, "        ppk_id = {}\n        ppk_required = {required}", key_id(ppk.id.as_bytes()))?;
     }
-    for (side, id) in [("local", far.local_id), ("remote", far.remote_id)] {
+    for (side, id) in [("local", far.local_id), ("remote", &far.remote_id)] {
         writeln!(
             out,
             "        {side} {{\n            auth = psk\n            id = {}\n        }}",
@@ -58,8 +61,12 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     ] {
         writeln!(out, "                {key} = {value}")?;
     }
+    if far.connection.second_address.is_some() {
+        let number = far.number;
+        writeln!(out, "                if_id_in = {number}\n                if_id_out = {number}")?;
+    }
     writeln!(out, "            }}\n        }}\n    }}\n}}\nsecrets {{\n    ike-{name} {{")?;
-    writeln!(out, "        id-1 = {}\n        id-2 = {}", identity(far.local_id), identity(far.remote_id))?;
+    writeln!(out, "        id-1 = {}\n        id-2 = {}", identity(far.local_id), identity(&far.remote_id))?;
     writeln!(out, "        secret = {}\n    }}", secret(&far.key()))?;
     if let Some((ppk, key)) = far.ppk() {
         writeln!(
@@ -74,6 +81,27 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
 }
 
 /// Algorithms of each kind one after the other: strongSwan takes any of each.
+/// How to make the interface of one of two tunnels: of two policies for the same prefixes the kernel would look at the first alone.
+fn interface(far: &Far<'_>, out: &mut String) -> fmt::Result {
+    let number = far.number;
+    writeln!(
+        out,
+        "# Each tunnel has an interface:\n#   ip link add xfrm{number} type xfrm dev CHANGE-OUTER-INTERFACE if_id {number} && ip link set xfrm{number} up"
+    )?;
+    if number == 1 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "# Routes into both, of which one whose tunnel is down has to be taken out (a script: updown):"
+    )?;
+    for prefix in far.remote_selectors() {
+        let six = if prefix.addr().is_ipv4() { "" } else { " -6" };
+        writeln!(out, "#   ip{six} route add {prefix} nexthop dev xfrm1 nexthop dev xfrm2")?;
+    }
+    Ok(())
+}
+
 fn ike_proposal(proposal: &IkeProposal) -> String {
     let ciphers = proposal.encryption.iter().map(|cipher| match cipher {
         IkeEncryption::GcmAes128 => "aes128gcm16",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Far, PeerConfigError, Stop};
+use super::{ANY_TO_ANY, Far, PeerConfigError, Stop};
 use crate::ConnectionMode;
 use crate::Identity;
 use crate::policy::algorithm::{IkeEncryption, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf};
@@ -13,7 +13,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let name = far.name.to_uppercase();
     ike_group(far, &name, out)?;
     esp_group(far, &name, out)?;
-    let (local_id, remote_id) = (identity(far.local_id)?, identity(far.remote_id)?);
+    let (local_id, remote_id) = (identity(far.local_id)?, identity(&far.remote_id)?);
     let psk = format!("set vpn ipsec authentication psk {name}");
     writeln!(out, "{psk} id '{local_id}'\n{psk} id '{remote_id}'")?;
     writeln!(out, "{psk} secret '{}'", far.key_without("vyos", "'\"\\")?)?;
@@ -37,6 +37,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     if far.is_any_to_any() {
         return routed(far, &name, &peer, out);
     }
+    far.one_tunnel("vyos", ANY_TO_ANY)?;
     writeln!(out, "{peer} default-esp-group '{name}'")?;
     for (index, pair) in far.pairs().iter().enumerate() {
         let tunnel = format!("{peer} tunnel {}", index + 1);
@@ -47,12 +48,13 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
 
 /// A tunnel interface, and routes into it.
 fn routed(far: &Far<'_>, name: &str, peer: &str, out: &mut String) -> Result<(), Stop> {
-    writeln!(out, "{peer} vti bind 'vti1'\n{peer} vti esp-group '{name}'")?;
-    writeln!(out, "set interfaces vti vti1 description '{}'", far.name)?;
-    writeln!(out, "set interfaces vti vti1 ip adjust-mss 'clamp-mss-to-pmtu'")?;
+    let vti = format!("vti{}", far.number);
+    writeln!(out, "{peer} vti bind '{vti}'\n{peer} vti esp-group '{name}'")?;
+    writeln!(out, "set interfaces vti {vti} description '{}'", far.name)?;
+    writeln!(out, "set interfaces vti {vti} ip adjust-mss 'clamp-mss-to-pmtu'")?;
     for prefix in far.remote_selectors() {
         let route = if prefix.addr().is_ipv4() { "route" } else { "route6" };
-        writeln!(out, "set protocols static {route} {prefix} interface vti1")?;
+        writeln!(out, "set protocols static {route} {prefix} interface {vti}")?;
     }
     Ok(())
 }

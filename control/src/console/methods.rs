@@ -5,6 +5,7 @@ use std::path::Path;
 use crossgate_config::peer_config::{KeyText, PeerConfigError, System};
 use crossgate_config::{Choice as _, Config, Finding};
 use crossgate_ike::Command;
+use crossgate_ike::event::ConnectionId;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -105,19 +106,25 @@ impl Gateway {
         result(&names)
     }
 
+    /// The numbers of a connection, one for each of our ends.
+    fn ends(&self, name: &str) -> Result<Vec<ConnectionId>, ErrorObject> {
+        let ends: Vec<_> = self.identifiers.ends(name).collect();
+        if ends.is_empty() { Err(unknown(name)) } else { Ok(ends) }
+    }
+
     fn reset(&mut self, name: &str) -> Result<Value, ErrorObject> {
-        let id = self.identifiers.connection(name).ok_or_else(|| unknown(name))?;
+        let ends = self.ends(name)?;
         tracing::info!(connection = name, "reset by the operator");
-        self.command(Command::Reset(id));
+        ends.into_iter().for_each(|id| self.command(Command::Reset(id)));
         Ok(Value::Null)
     }
 
     fn rekey(&mut self, name: &str, what: Rekey) -> Result<Value, ErrorObject> {
-        let id = self.identifiers.connection(name).ok_or_else(|| unknown(name))?;
+        let ends = self.ends(name)?;
         let children: Vec<_> = self
             .sad
             .iter()
-            .filter(|(_, pair)| pair.connection == id && pair.sends)
+            .filter(|(_, pair)| ends.contains(&pair.connection) && pair.sends)
             .map(|(child, _)| child)
             .collect();
         if children.is_empty() {
@@ -128,7 +135,7 @@ impl Gateway {
         }
         tracing::info!(connection = name, ?what, "rekeyed by the operator");
         match what {
-            Rekey::Ike => self.command(Command::RekeyIke(id)),
+            Rekey::Ike => ends.into_iter().for_each(|id| self.command(Command::RekeyIke(id))),
             Rekey::Child => children.into_iter().for_each(|child| self.command(Command::RekeyChild(child))),
         }
         Ok(Value::Null)

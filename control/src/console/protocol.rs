@@ -10,7 +10,7 @@ use crossgate_config::Finding;
 
 pub use answer::{
     Applied, Connection, Counter, Failure, Log, LogLine, NatRule, Part, Past, Place, Planned, PlannedStep,
-    Port, Quantiles, Sa, StageCycles, Status, Traffic, Usage, UsageRow, Worker, WorkerStages,
+    Port, Quantiles, Sa, StageCycles, Status, Traffic, Tunnel, Usage, UsageRow, Worker, WorkerStages,
 };
 
 mod answer;

@@ -7,7 +7,7 @@ mod usage;
 use comfy_table::Cell;
 
 use super::protocol::{
-    Connection, Counter, LogLine, NatRule, Part, Place, Port, Quantiles, Sa, Status, Worker,
+    Connection, Counter, LogLine, NatRule, Part, Place, Port, Quantiles, Sa, Status, Tunnel, Worker,
 };
 pub use configuration::{applied, findings, history, left_out, planned, skus};
 pub use stages::stages;
@@ -103,6 +103,7 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
         ("Received", cell(&flow(traffic.in_bytes, traffic.in_packets))),
         ("Sent", cell(&flow(traffic.out_bytes, traffic.out_packets))),
     ]);
+    facts.extend(connection.tunnels.iter().map(|tunnel| ("Tunnel", one_tunnel(tunnel))));
     if let Some(part) = &connection.part {
         let Part { routing_weight, beside, .. } = part;
         let beside = beside.join(", ");
@@ -140,6 +141,17 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
         shown.push_str(&self::sas(sas, screen));
     }
     shown
+}
+
+/// One of several tunnels of a connection.
+fn one_tunnel(tunnel: &Tunnel) -> Cell {
+    let Tunnel { local, remote, state, flows_percent, traffic, .. } = tunnel;
+    let (sent, received) = (bytes(traffic.out_bytes), bytes(traffic.in_bytes));
+    let why = tunnel.problem.as_ref().map_or_else(String::new, |problem| format!(": {problem}"));
+    let text = format!(
+        "{local} to {remote} {state}, {flows_percent:.0} % of the flows, {received} in, {sent} out{why}"
+    );
+    moody(&text, if state == "up" { Mood::Plain } else { Mood::Bad })
 }
 
 fn percent(part: &Part) -> String {

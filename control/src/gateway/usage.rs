@@ -21,10 +21,12 @@ impl Gateway {
         let mut connections = Vec::new();
         for connection in self.config.connections().values() {
             let name = connection.name.as_str();
-            let Some(id) = self.identifiers.connection(name) else { continue };
-            let before = self.carried.get(&id).map_or(0, |traffic| traffic.out_bytes);
-            let sent_bytes = before + sent.get(&id).copied().unwrap_or(0);
-            connections.push(Counted { id, gateway: connection.gateway.as_str(), name, sent_bytes });
+            let of_end = |id| {
+                let before = self.carried.get(&id).map_or(0, |traffic| traffic.out_bytes);
+                (id, before + sent.get(&id).copied().unwrap_or(0))
+            };
+            let sent_bytes = self.identifiers.ends(name).map(of_end).collect();
+            connections.push(Counted { gateway: connection.gateway.as_str(), name, sent_bytes });
         }
         let gateways = self.config.gateways().keys().map(|name| name.as_str());
         self.usage.count(self.clock.now(), day_of(unix_seconds()), gateways, &connections);

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crossgate_config::{Choice, Connection as Configured, Name, NatRule as ConfiguredRule};
+use crossgate_config::{Choice, Connection as Configured, NatRule as ConfiguredRule};
 use crossgate_dataplane::spi::Spi;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{ConnectionId, Encapsulation, Path, Role};
 use crossgate_ike::notice::What;
 use crossgate_ike::status::{ChildStatus, ConnectionStatus, IkeStatus, Phase, PlaceStatus};
 
+mod ways;
+
 use super::Gateway;
 use crate::console::protocol::{
-    Connection, Counter, Failure, NatRule, Part, Place, Port, Sa, Status, Traffic, Worker,
+    Connection, Counter, Failure, NatRule, Place, Port, Sa, Status, Traffic, Worker,
 };
 use crate::fleet::Reader;
 use crate::sad::Pair;
@@ -49,13 +51,12 @@ impl Gateway {
     pub fn connections(&self) -> Vec<Connection> {
         let status: BTreeMap<ConnectionId, ConnectionStatus> =
             self.endpoint.status().into_iter().map(|connection| (connection.id, connection)).collect();
-        let mut parts = self.parts(&status);
+        let flows = self.flows(&status);
         let view = |configured: &Configured| {
-            let id = self.identifiers.connection(configured.name.as_str())?;
-            Some(Connection {
-                part: parts.remove(&configured.name),
-                ..self.connection(configured, id, status.get(&id)?)
-            })
+            let ends = self.identifiers.ends(configured.name.as_str());
+            let views: Option<Vec<_>> =
+                ends.map(|id| Some((id, self.connection(configured, id, status.get(&id)?)))).collect();
+            ways::of_ends(configured, views?, &flows)
         };
         self.config.connections().values().filter_map(view).collect()
     }
@@ -70,7 +71,7 @@ impl Gateway {
             gateway: configured.gateway.to_string(),
             virtual_network: self.config.network_of(configured).name.to_string(),
             peer: peer.name.to_string(),
-            local: ike.map_or(configured.local_address.to_string(), |ike| ike.path.local.to_string()),
+            local: ike.map_or_else(|| self.local_of(configured, id), |ike| ike.path.local.to_string()),
             remote: ike.map_or(peer.address.to_string(), |ike| ike.path.remote.to_string()),
             places: status.places.iter().map(|place| seen_place(place, now)).collect(),
             mode: configured.mode.word().to_owned(),
@@ -94,6 +95,7 @@ impl Gateway {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            tunnels: Vec::new(),
             part: None,
             nat_rules: configured.nat.egress.iter().chain(&configured.nat.ingress).map(nat_rule).collect(),
             traffic: self.traffic_of(id),
@@ -104,29 +106,6 @@ impl Gateway {
                 retry_in_s: status.retry_at.map(|at| at.saturating_since(now).as_secs()),
             }),
         }
-    }
-
-    /// What part of the flows to their sites connections have that are one of several.
-    fn parts(&self, status: &BTreeMap<ConnectionId, ConnectionStatus>) -> BTreeMap<Name, Part> {
-        let sends = |connection: &Configured| {
-            let id = self.identifiers.connection(connection.name.as_str());
-            let children = id.and_then(|id| status.get(&id)).into_iter().flat_map(|status| &status.ike_sas);
-            children.flat_map(|ike| &ike.children).any(|child| child.sends)
-        };
-        let mut parts = BTreeMap::new();
-        for site in self.config.shared_sites() {
-            let ways: Vec<Way> = site
-                .iter()
-                .map(|one| Way { weight: one.routing_weight.unwrap_or_default(), is_up: sends(one) })
-                .collect();
-            for (connection, flows_percent) in site.iter().zip(flows_percent(&ways)) {
-                let others = site.iter().filter(|other| other.name != connection.name);
-                let beside = others.map(|other| other.name.to_string()).collect();
-                let routing_weight = connection.routing_weight.unwrap_or_default();
-                parts.insert(connection.name.clone(), Part { routing_weight, beside, flows_percent });
-            }
-        }
-        parts
     }
 
     /// What a connection has carried, over SAs that are and SAs that were.
@@ -221,24 +200,6 @@ impl Gateway {
     }
 }
 
-/// One of several connections to a site.
-struct Way {
-    weight: u16,
-    is_up: bool,
-}
-
-/// What part of the flows each way has: as the workers divide them (`forwarding/group.rs` of the data plane).
-fn flows_percent(ways: &[Way]) -> Vec<f64> {
-    let has_weight = ways.iter().any(|way| way.is_up && way.weight > 0);
-    let counts = |way: &Way| match (way.is_up, has_weight) {
-        (false, _) => 0.0,
-        (true, true) => f64::from(way.weight),
-        (true, false) => 1.0,
-    };
-    let sum: f64 = ways.iter().map(counts).sum();
-    ways.iter().map(|way| if sum > 0.0 { 100.0 * counts(way) / sum } else { 0.0 }).collect()
-}
-
 fn ike_counter(what: What, total: u64) -> Counter {
     let name = what.name();
     Counter {
@@ -310,23 +271,5 @@ fn seen_place(place: &PlaceStatus, now: Instant) -> Place {
         in_use: place.in_use,
         problem: place.failure.as_ref().map(|failure| failure.error.to_string()),
         ago_s: place.failure.as_ref().map(|failure| now.saturating_since(failure.at).as_secs()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flows_are_those_of_the_ways_that_are_up_by_their_weights() {
-        let parts = |ways: &[(u16, bool)]| {
-            let ways: Vec<Way> = ways.iter().map(|&(weight, is_up)| Way { weight, is_up }).collect();
-            flows_percent(&ways)
-        };
-        assert_eq!(parts(&[(30, true), (10, true)]), [75.0, 25.0]);
-        assert_eq!(parts(&[(30, false), (10, true)]), [0.0, 100.0]);
-        assert_eq!(parts(&[(30, true), (0, true)]), [100.0, 0.0]);
-        assert_eq!(parts(&[(30, false), (0, true), (0, true)]), [0.0, 50.0, 50.0]);
-        assert_eq!(parts(&[(30, false), (0, false)]), [0.0, 0.0]);
     }
 }

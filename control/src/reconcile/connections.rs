@@ -9,7 +9,7 @@ use crossgate_config::policy::algorithm::{
 use crossgate_config::policy::{AdditionalKeyExchange, Esn as ConfigEsn, IkeProposal, IpsecProposal, Policy};
 use crossgate_config::{
     Authentication as ConfigAuthentication, Config, Connection, ConnectionMode, Identity as ConfigIdentity,
-    PeerAddress, RsaSignature,
+    LocalEnd, PeerAddress, RsaSignature,
 };
 use crossgate_ike::auth::certificate::RsaPadding;
 use crossgate_ike::auth::{Authentication, CertificateAuthentication, Ppk};
@@ -24,16 +24,21 @@ use ipnet::IpNet;
 
 const BYTES_PER_KIB: u64 = 1024;
 
-/// Translates one connection of `config`.
+/// Translates one connection of `config`, as it is from one of our ends.
 #[must_use]
-pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> ConnectionConfig {
+pub fn translate(
+    config: &Config,
+    connection: &Connection,
+    end: &LocalEnd,
+    id: ConnectionId,
+) -> ConnectionConfig {
     let policy = &connection.policy;
     ConnectionConfig {
         id,
         name: connection.name.as_str().into(),
-        local_address: connection.local_address,
+        local_address: end.address,
         places: config.peer_of(connection).places().filter_map(place).collect(),
-        local_id: identity(&connection.local_id),
+        local_id: identity(&end.id),
         remote_id: Some(identity(&connection.remote_id)),
         authentication: authentication(&connection.authentication),
         ppk: connection.ppk.as_ref().map(|ppk| Ppk {
@@ -56,12 +61,17 @@ pub fn translate(config: &Config, connection: &Connection, id: ConnectionId) -> 
     }
 }
 
-/// The gateway's other public addresses of the family that the connection speaks.
+/// The gateway's other public addresses of the family that the connection speaks, at none of which it has a tunnel: where one may move by MOBIKE.
 fn other_addresses(config: &Config, connection: &Connection) -> Vec<IpAddr> {
     let own = connection.local_address;
     let of_gateway =
         config.gateways().get(&connection.gateway).map_or(&[][..], |gateway| &gateway.public_addresses);
-    of_gateway.iter().copied().filter(|other| *other != own && other.is_ipv4() == own.is_ipv4()).collect()
+    let has_tunnel = |other: &IpAddr| connection.local_ends().any(|end| end.address == *other);
+    of_gateway
+        .iter()
+        .copied()
+        .filter(|other| !has_tunnel(other) && other.is_ipv4() == own.is_ipv4())
+        .collect()
 }
 
 /// None for "any".

@@ -18,6 +18,7 @@ use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::header::vlan::VlanId;
 use crossgate_dataplane::nat::{Mapping, Nat};
 use crossgate_dataplane::selector::{AddressRange, Selectors, TrafficSelector};
+use crossgate_ike::event::ConnectionId;
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use crate::identifiers::Identifiers;
@@ -114,7 +115,7 @@ fn routes(builder: &mut Builder, id: InterfaceId, vrf: VrfId, routes: &[StaticRo
     }
 }
 
-/// The routes to sites that several connections lead to, and the names of these connections.
+/// The routes to sites that several tunnels lead to, and the names of their connections.
 fn shared_sites<'c>(
     builder: &mut Builder,
     config: &'c Config,
@@ -123,14 +124,16 @@ fn shared_sites<'c>(
 ) -> BTreeSet<&'c Name> {
     let mut shared = BTreeSet::new();
     for (id, connections) in (0..).map(GroupId).zip(config.shared_sites()) {
-        let member = |connection: &&Connection| {
-            let id = identifiers.connection(connection.name.as_str())?;
+        let member = |connection: &Connection, id: ConnectionId| {
             let (tunnel, _) = tunnels.policy(id, &configured_selectors(connection)).into_iter().next()?;
-            let weight = connection.routing_weight.unwrap_or_default();
             // A connection keeps its number, whichever of its tunnels comes first.
+            let weight = connection.routing_weight.unwrap_or(WEIGHT_ALONE);
             Some(Member { tunnel, weight, number: id.0.into() })
         };
-        let members: Vec<Member> = connections.iter().filter_map(member).collect();
+        let ends = connections.iter().flat_map(|connection| {
+            identifiers.ends(connection.name.as_str()).map(move |id| (*connection, id))
+        });
+        let members: Vec<Member> = ends.filter_map(|(connection, id)| member(connection, id)).collect();
         let Some(vrf) = identifiers.vrf(&config.network_of(connections[0]).name) else { continue };
         if members.is_empty() {
             continue;
@@ -154,12 +157,27 @@ fn tunnel_routes(
     learned_of: &mut BTreeMap<VrfId, Vec<IpNet>>,
 ) {
     let network = config.network_of(connection);
-    let (Some(vrf), Some(id)) =
-        (identifiers.vrf(&network.name), identifiers.connection(connection.name.as_str()))
-    else {
-        return;
-    };
-    let policy = tunnels.policy(id, &configured_selectors(connection));
+    let Some(vrf) = identifiers.vrf(&network.name) else { return };
+    for id in identifiers.ends(connection.name.as_str()) {
+        let policy = tunnels.policy(id, &configured_selectors(connection));
+        add_tunnels(builder, connection, vrf, &policy);
+        let Some((first, _)) = policy.first() else { continue };
+        for prefix in config.prefixes_behind(connection).into_iter().filter(|_| !is_shared) {
+            builder.route(vrf, prefix, NextHop::Tunnel(*first));
+        }
+        if connection.learns_prefixes() {
+            let earlier = learned_of.entry(vrf).or_default();
+            let learned = learned(config, connection, &policy, earlier);
+            for prefix in &learned {
+                builder.route(vrf, *prefix, NextHop::Tunnel(*first));
+            }
+            earlier.extend(learned);
+        }
+    }
+}
+
+/// The tunnels of one of a connection's policies.
+fn add_tunnels(builder: &mut Builder, connection: &Connection, vrf: VrfId, policy: &[(TunnelId, Selectors)]) {
     let mss_clamp = match connection.mss_clamp {
         MssClamp::Auto => Clamp::Auto,
         MssClamp::Off => Clamp::Off,
@@ -170,18 +188,6 @@ fn tunnel_routes(
         let alternative = policy.get(position + 1).map(|(next, _)| *next);
         let (selectors, nat) = (selectors.clone(), nat.clone());
         builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment, nat });
-    }
-    let Some((first, _)) = policy.first() else { return };
-    for prefix in config.prefixes_behind(connection).into_iter().filter(|_| !is_shared) {
-        builder.route(vrf, prefix, NextHop::Tunnel(*first));
-    }
-    if connection.learns_prefixes() {
-        let earlier = learned_of.entry(vrf).or_default();
-        let learned = learned(config, connection, &policy, earlier);
-        for prefix in &learned {
-            builder.route(vrf, *prefix, NextHop::Tunnel(*first));
-        }
-        earlier.extend(learned);
     }
 }
 
@@ -239,10 +245,11 @@ fn bandwidth(
     tunnels: &Tunnels,
     meters: &Meters,
 ) {
-    let share = meters.share(&connection.name);
-    let Some((share, id)) = share.zip(identifiers.connection(connection.name.as_str())) else { return };
-    for (tunnel, _) in tunnels.policy(id, &configured_selectors(connection)) {
-        builder.share(tunnel, Arc::clone(share));
+    let Some(share) = meters.share(&connection.name) else { return };
+    for id in identifiers.ends(connection.name.as_str()) {
+        for (tunnel, _) in tunnels.policy(id, &configured_selectors(connection)) {
+            builder.share(tunnel, Arc::clone(share));
+        }
     }
 }
 
@@ -254,3 +261,6 @@ pub fn configured_selectors(connection: &Connection) -> Selectors {
     let selectors = &connection.traffic_selectors;
     Selectors { local: side(&selectors.local), remote: side(&selectors.remote) }
 }
+
+/// The weight of a connection without one: its tunnels are the only ones to their site.
+const WEIGHT_ALONE: u16 = 1;

@@ -309,3 +309,77 @@ fn two_ends_name_each_other_in_whatever_order_their_gateways_list_addresses() {
     assert_eq!(config.peer_of(there).address, crossgate_config::PeerAddress::At(back.local_address));
     assert_eq!(config.peer_of(back).address, crossgate_config::PeerAddress::At(there.local_address));
 }
+
+/// The gateway with a second address, and a second device at the site.
+fn active_active() -> String {
+    FILE.replace("addresses = [\"192.0.2.1/24\"]", "addresses = [\"192.0.2.1/24\", \"192.0.2.9/24\"]")
+        .replace(
+            "public_addresses = [\"192.0.2.1\"]",
+            "public_addresses = [\"192.0.2.1\", \"192.0.2.9\"]\nactive_active = true",
+        )
+        + "routing_weight = 30\n[[local_network_gateway]]\nname = \"site-b2\"\naddress = \"192.0.2.3\"\nprefixes = [\"10.2.0.0/16\"]\n\
+         [[connection]]\nname = \"to-b2\"\ngateway = \"gw\"\nlocal_network_gateway = \"site-b2\"\nshared_key = { env = \"KEY\" }\n\
+         routing_weight = 10\n"
+}
+
+#[test]
+fn four_tunnels_lead_to_a_site_of_two_devices() {
+    use crossgate_dataplane::forwarding::TunnelId;
+    use crossgate_dataplane::header::Protocol;
+    use crossgate_dataplane::header::ethernet::Mac;
+    use crossgate_dataplane::selector::Flow;
+    let config = config(&active_active());
+    let prepared = Prepared::new(&Identifiers::default(), &config, &from_nothing(&config)).unwrap();
+    let ends: Vec<(String, String)> = prepared
+        .configured
+        .iter()
+        .map(|one| (one.local_address.to_string(), format!("{:?}", one.local_id)))
+        .collect();
+    assert_eq!(ends.len(), 4);
+    for (address, id) in &ends {
+        assert!(id.contains(address), "each end is called by its own address: {ends:?}");
+    }
+    let tunnels = prepared.tunnels(&Tunnels::default());
+    let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
+    let built =
+        forwarding::build(&config, &prepared.identifiers, &tunnels, &Meters::default(), &[fact, fact])
+            .unwrap();
+    let vrf = prepared.identifiers.vrf(&name("net")).unwrap();
+    let route = built.route(vrf, [10, 2, 0, 1].into());
+    let mut firsts = std::collections::BTreeMap::new();
+    for host in 0..200 {
+        let flow = Flow {
+            source: [10, 1, 0, 9].into(),
+            destination: [10, 2, 0, host].into(),
+            protocol: Protocol::UDP,
+            source_port: None,
+            destination_port: None,
+        };
+        let candidates: Vec<TunnelId> = built.candidates(route, &flow).map(|(id, _)| id).collect();
+        assert_eq!(candidates.len(), 4, "{candidates:?}");
+        let connection = tunnels.connection(candidates[0]).unwrap();
+        let of = prepared.identifiers.connection_name(connection).unwrap().to_string();
+        *firsts.entry(of).or_insert(0) += 1;
+    }
+    assert!((125..175).contains(&firsts["to-b"]), "three quarters of 200: {firsts:?}");
+}
+
+#[test]
+fn a_second_address_comes_and_goes_without_the_first_one_s_tunnel() {
+    let both = active_active();
+    let one = both.replace("\nactive_active = true", "");
+    let (both, one) = (config(&both), config(&one));
+    assert_eq!(
+        differences(&one, &both),
+        [Change::Change(name("to-b")), Change::Change(name("to-b2")), Change::Definitions]
+    );
+    let before = Prepared::new(&Identifiers::default(), &one, &from_nothing(&one)).unwrap().identifiers;
+    let more = Prepared::new(&before, &both, &differences(&one, &both)).unwrap();
+    assert_eq!(more.removed, []);
+    assert_eq!(more.identifiers.connection("to-b"), before.connection("to-b"));
+    assert_eq!(more.identifiers.ends("to-b").count(), 2);
+    let less = Prepared::new(&more.identifiers, &one, &differences(&both, &one)).unwrap();
+    let seconds = ["to-b", "to-b2"].map(|name| more.identifiers.ends(name).nth(1).unwrap());
+    assert_eq!(less.removed, seconds);
+    assert_eq!(less.identifiers.connection("to-b"), before.connection("to-b"));
+}

@@ -5,7 +5,7 @@ fn at(ms: u64) -> Instant {
 }
 
 fn one(id: u32, name: &str, sent_bytes: u64) -> Counted<'_> {
-    Counted { id: ConnectionId(id), gateway: "gw", name, sent_bytes }
+    Counted { gateway: "gw", name, sent_bytes: vec![(ConnectionId(id), sent_bytes)] }
 }
 
 fn amount(tally: &Tally, day: u32, connection: Option<&str>) -> (u64, u64) {
@@ -36,6 +36,21 @@ fn connection_that_comes_back_under_its_name_begins_at_nothing() {
     tally.count(at(30), 5, ["gw"], &[one(2, "a", 40)]);
     assert_eq!(amount(&tally, 5, Some("a")), (20, 140));
     assert_eq!(amount(&tally, 5, None), (30, 140));
+}
+
+#[test]
+fn an_end_that_goes_takes_nothing_of_the_other_with_it() {
+    let ends = |sent: &[(u32, u64)]| Counted {
+        gateway: "gw",
+        name: "a",
+        sent_bytes: sent.iter().map(|&(id, bytes)| (ConnectionId(id), bytes)).collect(),
+    };
+    let mut tally = Tally::new(at(0));
+    tally.count(at(10), 5, ["gw"], &[ends(&[(1, 100), (2, 1000)])]);
+    tally.count(at(20), 5, ["gw"], &[ends(&[(1, 130)])]);
+    assert_eq!(amount(&tally, 5, Some("a")), (20, 1130));
+    tally.count(at(30), 5, ["gw"], &[ends(&[(1, 130), (3, 7)])]);
+    assert_eq!(amount(&tally, 5, Some("a")), (30, 1137));
 }
 
 #[test]

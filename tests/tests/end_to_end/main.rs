@@ -1,5 +1,6 @@
 //! Gateways, real peers and traffic, in one program: its tests share the machine until the last is done, and it is linked once.
 
+mod active_active;
 mod appliance;
 mod bandwidth;
 mod certificates;

@@ -85,6 +85,9 @@ pub struct Connection {
     pub ike_rekey_in_s: Option<u64>,
     /// Prefixes behind the peer, as the network knows them.
     pub remote_prefixes: Vec<String>,
+    /// Its tunnels, where it has one from each of an active-active gateway's addresses.
+    #[serde(default)]
+    pub tunnels: Vec<Tunnel>,
     /// Its part of the flows to its site, if other connections lead there, too.
     #[serde(default)]
     pub part: Option<Part>,
@@ -95,6 +98,25 @@ pub struct Connection {
     pub traffic: Traffic,
     /// Why it failed last, until it is up again.
     pub failure: Option<Failure>,
+}
+
+/// One of a connection's tunnels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Our address, with the port once it is known.
+    pub local: String,
+    /// The peer's address; its name while it is not up, or "any".
+    pub remote: String,
+    /// `up`, `partial`, `connecting` or `down`.
+    pub state: String,
+    /// Since its IKE SA is up.
+    pub up_s: Option<u64>,
+    /// What part of the flows to the site it has now.
+    pub flows_percent: f64,
+    /// Over all its SAs since it is configured.
+    pub traffic: Traffic,
+    /// Why it failed last, until it is up again.
+    pub problem: Option<String>,
 }
 
 /// A connection as one of several to its site.
