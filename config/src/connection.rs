@@ -3,6 +3,7 @@
 mod ability;
 mod ends;
 mod nat;
+mod protocol;
 mod rules;
 mod sites;
 mod vnet;
@@ -17,6 +18,7 @@ pub use ends::LocalEnd;
 use ends::{identities, local_address, second_address};
 pub use nat::Nat;
 pub(crate) use nat::check_rules;
+pub use protocol::Protocol;
 use rules::Rules;
 use sites::Way;
 use toml::de::DeValue;
@@ -110,6 +112,8 @@ pub struct Connection {
     pub local_address: IpAddr,
     /// Our other end, at an active-active gateway: the connection has a tunnel from each.
     pub second_address: Option<IpAddr>,
+    /// Which IKE is spoken.
+    pub protocol: Protocol,
     /// How both sides prove themselves.
     pub authentication: Authentication,
     /// A key besides, against quantum computers.
@@ -249,13 +253,22 @@ fn one<'a>(
     let follow_redirects = section.optional::<bool>("follow_redirects", report).is_none_or(|word| word.value);
     let redirect_to = redirect_to(section, report);
     let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
-    let policy = policy(section, gateway, report);
+    let (protocol, protocol_place) = protocol::read(section, report);
+    let policy = policy(section, gateway, protocol, report);
     let nat = nat::read(section, connection_type, &found, around.nat_rules, report);
     let routing_weight = sites::routing_weight(section, connection_type, report);
     let traffic_selectors = traffic_selectors(section, &found, nat.as_ref(), report);
     let local_address = local_address(&found, place.as_ref(), remote.as_ref(), around.ports, report);
     let second_address = second_address(connection_type, &found, local_address);
     let ppk = ppk::read(section, around.environment, report);
+    let settings = protocol::Settings {
+        gateway,
+        policy: &policy,
+        ppk: ppk.as_ref(),
+        authentication: authentication.as_ref(),
+        redirects: redirect_to.is_some(),
+    };
+    protocol::check(protocol, &protocol_place, &settings, report);
     let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
@@ -277,6 +290,7 @@ fn one<'a>(
         remote: remote?,
         local_address,
         second_address,
+        protocol,
         authentication: authentication?,
         ppk,
         local_id: local_id?,

@@ -10,7 +10,7 @@ use toml::Value;
 
 use crate::authentication::Authentication;
 use crate::choice::Choice;
-use crate::connection::MssClamp;
+use crate::connection::{MssClamp, Protocol};
 use crate::policy::{IkeProposal, Policy};
 use crate::port::Device;
 use crate::prefix::{InterfaceAddress, StaticRoute};
@@ -234,6 +234,9 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
         Remote::LocalNetworkGateway(name) => settings.put("local_network_gateway", text(name)),
         Remote::Gateway { reference, .. } => settings.put("remote_gateway", text(reference)),
     }
+    if connection.protocol == Protocol::IkeV1 {
+        settings.put("protocol", connection.protocol.word());
+    }
     authentication(&connection.authentication, &mut settings);
     if let Some(ppk) = &connection.ppk {
         settings.put_in("ppk", "id", text(&ppk.id));
@@ -268,7 +271,7 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     }
     selectors(config, connection, &mut settings);
     // A gateway that takes no policy has the default, which is not written.
-    if connection.policy != Policy::default() {
+    if connection.policy != Policy::of(connection.protocol) {
         policy(&connection.policy, &mut settings);
     }
     // Tables come after the plain keys, else TOML would take those for the table's.

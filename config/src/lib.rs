@@ -50,7 +50,7 @@ pub use appliance::{AesGcm, Appliance, CoreId, Idle, Memory};
 pub use authentication::{Authentication, CertificateFiles, Certificates, RsaSignature};
 pub use choice::Choice;
 pub use connection::{
-    Connection, ConnectionMode, ConnectionType, LocalEnd, MssClamp, Nat, Remote, RemoteGateway,
+    Connection, ConnectionMode, ConnectionType, LocalEnd, MssClamp, Nat, Protocol, Remote, RemoteGateway,
 };
 pub use difference::{Difference, SettingDifference, What};
 pub use environment::{Environment, Source};

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 
 use crate::choice::Choice;
 use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity};
-use crate::{Config, Connection, ConnectionMode, Identity, LocalEnd, Name, Policy, Ppk};
+use crate::{Config, Connection, ConnectionMode, Identity, LocalEnd, Name, Policy, Ppk, Protocol};
 
 /// A system that can be the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,6 +106,14 @@ pub enum PeerConfigError {
         /// What to do.
         remedy: &'static str,
     },
+    /// There are no words for IKEv1.
+    #[error(
+        "the connection speaks IKEv1, which is written for crossgate only, not for {system}: set that side by hand, as docs/peers.md shows"
+    )]
+    IkeV1 {
+        /// The system's word.
+        system: &'static str,
+    },
     /// The other side is a gateway of another network on another appliance.
     #[error(
         "the connection leads to a gateway of another network (Vnet2Vnet), which is a crossgate, not {system}: write it for crossgate, or make it an IPsec connection"
@@ -142,6 +150,9 @@ impl Config {
         let key = connection.authentication.shared_key().ok_or(PeerConfigError::Certificates)?;
         if connection.ppk.is_some() && !matches!(system, System::StrongSwan | System::Crossgate) {
             return Err(PeerConfigError::Ppk { system: system.word() });
+        }
+        if connection.protocol == Protocol::IkeV1 && system != System::Crossgate {
+            return Err(PeerConfigError::IkeV1 { system: system.word() });
         }
         let key = (key_text == KeyText::Written).then(|| key.expose());
         let mut out = String::new();

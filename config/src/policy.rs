@@ -12,6 +12,7 @@ use algorithm::{
 };
 
 use crate::choice::Choice;
+use crate::connection::Protocol;
 use crate::document::Section;
 use crate::report::{Located, Place, Report};
 
@@ -105,10 +106,18 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// What is offered and accepted without a policy: every algorithm that is sound, the strongest first. The last entry
-    /// of `pfs_groups` lets peers without perfect forward secrecy rekey.
+    /// That of IKEv2.
     fn default() -> Self {
-        let (ike, ipsec) = proposals(Words::default());
+        Self::of(Protocol::IkeV2)
+    }
+}
+
+impl Policy {
+    /// What is offered and accepted without a policy: every algorithm that is sound, the strongest first, in IKEv1 as many as fit its first message. The last entry
+    /// of `pfs_groups` lets peers without perfect forward secrecy rekey.
+    #[must_use]
+    pub fn of(protocol: Protocol) -> Self {
+        let (ike, ipsec) = proposals(Words::default(), protocol);
         Self {
             ike,
             additional_key_exchanges: ADDITIONAL_KEY_EXCHANGES.to_vec(),
@@ -123,7 +132,7 @@ impl Default for Policy {
 }
 
 /// Reads `policy` of a connection.
-pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy {
+pub(crate) fn read(mut section: Section<'_>, protocol: Protocol, report: &mut Report<'_>) -> Policy {
     let ike_encryption = words(&mut section, "ike_encryption", report);
     let ike_integrity = words(&mut section, "ike_integrity", report);
     let dh_groups = words(&mut section, "dh_group", report);
@@ -132,7 +141,7 @@ pub(crate) fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Policy 
     let named =
         Words { ike_encryption, ike_integrity, dh_groups, ipsec_encryption, ipsec_integrity, pfs_groups };
     check_ike(&named, &section.place, report);
-    let (ike, mut ipsec) = proposals(named);
+    let (ike, mut ipsec) = proposals(named, protocol);
     ipsec.esn = section.optional("esn", report).map_or(Esn::Prefer, |esn| esn.value);
     let mut additional_key_exchanges = words(&mut section, "additional_key_exchange", report);
     if additional_key_exchanges.is_empty() {
@@ -269,13 +278,14 @@ fn replay_window(section: &mut Section<'_>, report: &mut Report<'_>) -> u16 {
 
 /// Makes proposals of the words, with the defaults where there are none. Ciphers of a kind share a proposal; the kind
 /// that is named first comes first.
-fn proposals(words: Words) -> (Vec<IkeProposal>, IpsecProposal) {
-    let or_default = |given: Vec<DhGroup>| if given.is_empty() { DH_GROUPS.to_vec() } else { given };
+fn proposals(words: Words, protocol: Protocol) -> (Vec<IkeProposal>, IpsecProposal) {
+    let defaults = Defaults::of(protocol);
+    let or_default = |given: Vec<DhGroup>| if given.is_empty() { defaults.dh_groups.to_vec() } else { given };
     let dh_groups = or_default(words.dh_groups);
     let encryption =
-        if words.ike_encryption.is_empty() { IKE_ENCRYPTION.to_vec() } else { words.ike_encryption };
+        if words.ike_encryption.is_empty() { defaults.ike_encryption.to_vec() } else { words.ike_encryption };
     let named: Vec<IkeIntegrity> = words.ike_integrity.iter().filter_map(|word| word.integrity()).collect();
-    let integrity = if named.is_empty() { IKE_INTEGRITY.to_vec() } else { named };
+    let integrity = if named.is_empty() { defaults.ike_integrity.to_vec() } else { named };
     let (gcm, cbc): (Vec<_>, Vec<_>) =
         encryption.iter().copied().partition(|cipher| cipher.is_combined_mode());
     let proposal = |encryption: Vec<IkeEncryption>| IkeProposal {
@@ -293,7 +303,7 @@ fn proposals(words: Words) -> (Vec<IkeProposal>, IpsecProposal) {
     let ike = in_order.into_iter().filter(|kind| !kind.is_empty()).map(proposal).collect();
     let encryption =
         if words.ipsec_encryption.is_empty() { IPSEC_ENCRYPTION.to_vec() } else { words.ipsec_encryption };
-    let pfs_groups = pfs_groups(&words.pfs_groups, &dh_groups);
+    let pfs_groups = pfs_groups(&words.pfs_groups, &dh_groups, defaults.dh_groups);
     let integrity = match encryption.iter().all(|cipher| cipher.is_combined_mode()) {
         true => Vec::new(),
         false if words.ipsec_integrity.is_empty() => IPSEC_INTEGRITY.to_vec(),
@@ -303,9 +313,9 @@ fn proposals(words: Words) -> (Vec<IkeProposal>, IpsecProposal) {
 }
 
 /// The groups in the order of the words, each once.
-fn pfs_groups(words: &[PfsWord], dh_groups: &[DhGroup]) -> Vec<PfsGroup> {
+fn pfs_groups(words: &[PfsWord], dh_groups: &[DhGroup], defaults: &[DhGroup]) -> Vec<PfsGroup> {
     if words.is_empty() {
-        return DH_GROUPS.iter().map(|group| PfsGroup::Group(*group)).chain([PfsGroup::None]).collect();
+        return defaults.iter().map(|group| PfsGroup::Group(*group)).chain([PfsGroup::None]).collect();
     }
     let mut groups = Vec::new();
     for word in words {
@@ -320,6 +330,29 @@ fn pfs_groups(words: &[PfsWord], dh_groups: &[DhGroup]) -> Vec<PfsGroup> {
         }
     }
     groups
+}
+
+/// What stands for lists that the file does not give.
+struct Defaults {
+    ike_encryption: &'static [IkeEncryption],
+    ike_integrity: &'static [IkeIntegrity],
+    dh_groups: &'static [DhGroup],
+}
+
+impl Defaults {
+    const fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::IkeV2 => {
+                Self { ike_encryption: IKE_ENCRYPTION, ike_integrity: IKE_INTEGRITY, dh_groups: DH_GROUPS }
+            }
+            // Each combination is a transform of its own there.
+            Protocol::IkeV1 => Self {
+                ike_encryption: &[IkeEncryption::Aes256, IkeEncryption::Aes128],
+                ike_integrity: &[IkeIntegrity::Sha256, IkeIntegrity::Sha384],
+                dh_groups: &[DhGroup::Modp2048, DhGroup::Ecp256, DhGroup::Ecp384, DhGroup::Modp4096],
+            },
+        }
+    }
 }
 
 const IKE_ENCRYPTION: &[IkeEncryption] = &[

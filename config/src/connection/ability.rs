@@ -1,6 +1,7 @@
 //! What the kind and the size of a gateway let its connections have: a policy, selectors, dead peer detection of their own.
 
 use crate::choice::Choice as _;
+use crate::connection::Protocol;
 use crate::document::Section;
 use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::policy::{self, Policy};
@@ -10,14 +11,15 @@ use crate::report::{Place, Report};
 pub(super) fn policy(
     section: &mut Section<'_>,
     gateway: Option<&VirtualNetworkGateway>,
+    protocol: Protocol,
     report: &mut Report<'_>,
 ) -> Policy {
-    let Some(section) = section.section("policy", report) else { return Policy::default() };
+    let Some(section) = section.section("policy", report) else { return Policy::of(protocol) };
     if let Some(gateway) = gateway.filter(|gateway| !gateway.sku.takes_policy()) {
         let problem = format!("the gateway \"{}\" is of size Basic, which takes no policy", gateway.name);
         report.error(&section.place, problem, "leave the policy out, or take a larger sku");
     }
-    policy::read(section, report)
+    policy::read(section, protocol, report)
 }
 
 /// Selectors of one's own are for route-based gateways that take a policy.

@@ -236,6 +236,10 @@ fn check_ends(one: &Connection, other: &Connection, place: &Place, report: &mut 
         let problem = format!("the PPK is not that of \"{}\", the other end", other.name);
         report.error(place, problem, "give [connection.ppk] of both ends the same id and secret");
     }
+    if one.protocol != other.protocol {
+        let problem = format!("\"{}\", the other end, speaks {}", other.name, other.protocol.word());
+        report.error(place, problem, "write the same protocol at both ends, or leave it out at both");
+    }
     check_policies(one, other, place, report);
     if one.mode == other.mode && one.mode != ConnectionMode::Default {
         let problem = format!("\"{}\", the other end, has the same mode: {}", other.name, one.mode.word());

@@ -73,18 +73,8 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (PEER, "localnetworkaddressspace", "the key has another name here", "write prefixes = [\"10.2.0.0/16\"]"),
     (CONNECTION, "enablebgp", BGP, LIST_PREFIXES),
     (CONNECTION, "gatewaycustombgpipaddresses", BGP, LIST_PREFIXES),
-    (
-        CONNECTION,
-        "protocol",
-        "connections are IKEv2: IKEv1 is not supported by this version",
-        "leave it out, and set the peer to IKEv2",
-    ),
-    (
-        CONNECTION,
-        "connectionprotocol",
-        "connections are IKEv2: IKEv1 is not supported by this version",
-        "leave it out, and set the peer to IKEv2",
-    ),
+    (CONNECTION, "connectionprotocol", "the key has another name here", "write protocol = \"IKEv1\""),
+    (CONNECTION, "ikeprotocol", "the key has another name here", "write protocol = \"IKEv1\""),
     (
         CONNECTION,
         "routingweight",

@@ -205,13 +205,6 @@ impl One<'_> {
                 "take \"IPsec\" with a local network gateway that describes the other side",
             );
         }
-        if self.text("connectionProtocol").is_some_and(|word| word.eq_ignore_ascii_case("IKEv1")) {
-            draft.leave_out(
-                format!("{place}.properties.connectionProtocol"),
-                "it becomes IKEv2: there is no IKEv1 here",
-                "set the peer to IKEv2",
-            );
-        }
         let end = |key: &str| {
             let id = self.get(key)?.get("id").and_then(|id| self.scope.text(id))?;
             Some(plain(id.rsplit('/').next().unwrap_or_default()))
@@ -248,6 +241,9 @@ impl One<'_> {
     }
 
     fn settings(&self, place: &str, connection: &mut Connection, draft: &mut Draft) {
+        if self.text("connectionProtocol").is_some_and(|word| word.eq_ignore_ascii_case("IKEv1")) {
+            connection.settings.push(("protocol", quoted("IKEv1")));
+        }
         if let Some(mode) = self.text("connectionMode") {
             connection.settings.push(("mode", quoted(&mode)));
         }

@@ -34,7 +34,7 @@ pub(crate) struct Child {
     esn: Esn,
     local: Vec<TrafficSelector>,
     remote: Vec<TrafficSelector>,
-    since: Instant,
+    pub(crate) since: Instant,
     pub(crate) rekey_at: Instant,
     pub(crate) expires_at: Instant,
     /// Whether we send on it.
@@ -156,8 +156,19 @@ impl Agreed {
         keying: &Keying<'_>,
         cx: &mut Cx<'_>,
     ) -> Child {
-        let id = ChildId(cx.shared.next_id());
         let keys = ChildKeys::derive(keying.prf, keying.sk_d, self.suite, keying.shared, keying.nonces);
+        self.install_keyed(config, path, keys, cx)
+    }
+
+    /// The same with keys that are there.
+    pub(crate) fn install_keyed(
+        self,
+        config: &ConnectionConfig,
+        path: Path,
+        keys: ChildKeys,
+        cx: &mut Cx<'_>,
+    ) -> Child {
+        let id = ChildId(cx.shared.next_id());
         let (ours, theirs) = match self.role {
             Role::Initiator => (keys.initiator, keys.responder),
             Role::Responder => (keys.responder, keys.initiator),
@@ -245,6 +256,21 @@ fn volume_limits(policy: &ChildConfig, suite: EspSuite, esn: Esn, random: u32) -
 impl Child {
     pub(crate) const fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live)
+    }
+
+    /// Whether it is for the same traffic under the same policy as another.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.policy == other.policy && self.local == other.local && self.remote == other.remote
+    }
+
+    /// Whether it is for exactly this traffic.
+    pub(crate) fn is_between(&self, policy: usize, local: TrafficSelector, remote: TrafficSelector) -> bool {
+        self.policy == policy && self.local == [local] && self.remote == [remote]
+    }
+
+    /// The first selector of either side; in IKEv1 there is no other.
+    pub(crate) fn selectors(&self) -> (TrafficSelector, TrafficSelector) {
+        (self.local[0], self.remote[0])
     }
 
     /// Both sides have deleted it: it receives for a while longer, for packets under way.

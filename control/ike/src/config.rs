@@ -1,6 +1,7 @@
 //! What a connection is: whom to talk to, how to prove who we are, what to negotiate. Built by the control thread from the operator's resources, read by
 //! every exchange. Checked here only for what the protocol cannot work without ([`ConnectionConfig::check`]); the operator's file is checked elsewhere.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct ConnectionConfig {
     pub id: ConnectionId,
     /// The operator's name, for logs.
     pub name: Arc<str>,
+    /// Which IKE is spoken with it; the peer's messages of the other version are refused.
+    pub version: Version,
     /// Our public address; IKE uses ports 500 and 4500 on it.
     pub local_address: IpAddr,
     /// Where the peer is, the first place before the others; empty accepts it from anywhere (then the connection cannot initiate).
@@ -57,6 +60,24 @@ pub struct ConnectionConfig {
     pub childless: bool,
     /// Always encapsulate ESP in UDP: what we send as NAT detection says that there is a NAT.
     pub force_encapsulation: bool,
+}
+
+/// A version of IKE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// RFC 2409: main mode and quick mode. One pair of selectors a policy, the first of each side; 32-bit sequence numbers; no additional key exchange, no PPK.
+    V1,
+    /// RFC 7296.
+    V2,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1 => "IKEv1",
+            Self::V2 => "IKEv2",
+        })
+    }
 }
 
 /// One policy for Child SAs (RFC 4301, 4.4.1).
@@ -242,6 +263,14 @@ pub enum ConfigError {
     /// Cannot begin without an address.
     #[error("the peer's address is `any`, so this side cannot begin: set mode ResponderOnly or an address")]
     InitiatorWithoutAddress,
+    /// IKEv1 has one hash for all, CBC modes and groups of its own registry.
+    #[error(
+        "no IKE algorithm of this connection is one of IKEv1: name AES256, AES192 or AES128 with SHA256, and a group other than Curve25519"
+    )]
+    NoV1Suite,
+    /// Certificates are not for IKEv1 here.
+    #[error("IKEv1 authenticates by shared key here: set a shared key, or take IKEv2")]
+    NoV1Certificates,
     /// An address of the other family can never be reached.
     #[error("local and remote address differ in family: use two IPv4 or two IPv6 addresses")]
     MixedFamilies,
@@ -261,6 +290,14 @@ impl ConnectionConfig {
         }
         if self.ike_suites.is_empty() || self.additional.is_empty() {
             return Err(ConfigError::NoIkeSuite);
+        }
+        if self.version == Version::V1 {
+            if !self.ike_suites.iter().any(crate::v1::is_for_phase1) {
+                return Err(ConfigError::NoV1Suite);
+            }
+            if self.authentication.certificate().is_some() {
+                return Err(ConfigError::NoV1Certificates);
+            }
         }
         let usable = |c: &ChildConfig| {
             !c.esp_suites.is_empty() && !c.local_selectors.is_empty() && !c.remote_selectors.is_empty()
@@ -304,7 +341,8 @@ impl ConnectionConfig {
     /// where the peer may be is for its connection to judge.
     #[must_use]
     pub(crate) fn same_ike(&self, other: &Self) -> bool {
-        self.local_address == other.local_address
+        self.version == other.version
+            && self.local_address == other.local_address
             && self.local_id == other.local_id
             && self.remote_id == other.remote_id
             && self.authentication.is_same_proof(&other.authentication)

@@ -13,16 +13,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::allowance::Allowance;
-use crate::config::EndpointConfig;
+use crate::config::{EndpointConfig, Version};
 use crate::connection::Connection;
 use crate::crypto::prf::Prf;
 use crate::endpoint::Endpoint;
 use crate::environment::{Environment, Instant};
 use crate::established::{Established, Task};
-use crate::event::{ConnectionId, Spi};
+use crate::event::{ConnectionId, IkeId, Spi};
 use crate::notice::What;
 use crate::sa::{Arrived, Cx, IkeSa, State};
 use crate::secret::Secret;
+use crate::v1::Phase;
 use crate::wire::{
     ExchangeType, Header, IkeSpi, Message, MessageId, MessageKind, Notify, NotifyType, Payload, PayloadType,
     ProtocolId, Role,
@@ -198,6 +199,12 @@ impl Endpoint {
         if self.stopping {
             return;
         }
+        if let Some(ike) = self.v1_between(local.ip(), remote.ip()) {
+            if self.limits.of(Telling::InvalidSpi).take(now) {
+                self.with_sa(ike, now, env, |sa, cx| sa.v1_established(cx, |state, cx| state.deny(spi, cx)));
+            }
+            return;
+        }
         let Some(peer) = self.peer_to_tell(Telling::InvalidSpi, local, remote, now) else { return };
         // Where there is an IKE SA, its exchanges say what there is and what not: this is of a Child SA that was just deleted.
         let ikes = self.connections.get(&peer).map_or(&[][..], |connection| &connection.ikes);
@@ -219,6 +226,12 @@ impl Endpoint {
         let invalid = Notify::new(NotifyType::INVALID_SPI, spi.0.to_be_bytes().to_vec());
         let message = Message { header, payloads: vec![Payload::Notify(invalid)] };
         cx.transmit(local, remote, message.build().expect("one notification fits a datagram"));
+    }
+
+    /// An established ISAKMP SA between these addresses.
+    fn v1_between(&self, local: IpAddr, remote: IpAddr) -> Option<IkeId> {
+        let mut ikes = self.sas.values().filter(|sa| sa.is_v1_between(local, remote));
+        ikes.next().map(|sa| sa.id)
     }
 
     /// Somebody says that an SA of ours is not there.
@@ -244,7 +257,9 @@ impl Endpoint {
         remote: SocketAddr,
         now: Instant,
     ) -> Option<ConnectionId> {
-        let fits = |connection: &&Connection| connection.is_between(local.ip(), remote.ip());
+        let fits = |connection: &&Connection| {
+            connection.config.version == Version::V2 && connection.is_between(local.ip(), remote.ip())
+        };
         let mut known = self.known.at(remote.ip()).filter_map(|id| self.connections.get(&id)).filter(fits);
         let id = match known.next() {
             Some(peer) => peer.config.id,
@@ -265,6 +280,14 @@ impl IkeSa {
     /// Whether it is established with a peer at that address.
     fn is_up_with(&self, peer: IpAddr) -> bool {
         self.up_with(peer).is_some()
+    }
+
+    /// Whether it is an established ISAKMP SA between these addresses.
+    fn is_v1_between(&self, local: IpAddr, remote: IpAddr) -> bool {
+        match &self.state {
+            State::V1(Phase::Established(state)) => state.is_between(local, remote),
+            _ => false,
+        }
     }
 
     fn up_with(&self, peer: IpAddr) -> Option<&Established> {

@@ -13,11 +13,12 @@ use crate::child::Child;
 use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
-use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, RemoveReason, Spi};
+use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, Path, RemoveReason, Spi};
 use crate::notice::What;
 use crate::place::{Next, Place};
 use crate::sa::IkeSa;
 use crate::status::Failure;
+use crate::v1::{self, Pair};
 
 /// Two IKE SAs whose establishment lies closer together were begun by both peers at once.
 const SIMULTANEOUS: Duration = Duration::from_secs(10);
@@ -53,6 +54,10 @@ pub(crate) enum Effect {
     Hint(ConnectionId, IkeError),
     /// The policies of this connection that lost their Child SA with its IKE SA get that of another one.
     Reactivate(ConnectionId),
+    /// Pairs of an ISAKMP SA (IKEv1) that another one has taken over from.
+    GivePairs { heir: IkeId, pairs: Vec<Pair> },
+    /// An ISAKMP SA (IKEv1) is due for replacement by another main mode.
+    Renew { connection: ConnectionId, ike: IkeId, path: Path },
     /// An IKE SA of this connection is due for replacement: its peer is looked for at its first place again.
     ReturnToFirst(ConnectionId),
     /// An IKE SA of this connection talks to its peer at this address from now on.
@@ -100,6 +105,10 @@ impl Endpoint {
                     }
                 }
                 Effect::Reactivate(connection) => self.reactivate(connection, now, env),
+                Effect::GivePairs { heir, pairs } => self.give_pairs(heir, pairs, now, env),
+                Effect::Renew { connection, ike, path } => {
+                    self.renew_v1(connection, ike, path, now, env);
+                }
                 Effect::ReturnToFirst(connection) => self.return_to_first(connection, now, env),
                 Effect::Redirected(connection, to, from) => {
                     self.on_redirected(connection, to, from, now, env);
@@ -161,6 +170,8 @@ impl Endpoint {
             self.settle_duplicate(ike, other, initial_contact, now, env);
         }
         self.reactivate(connection, now, env);
+        // Only now it is clear which pairs an ISAKMP SA has taken over.
+        self.with_sa(ike, now, env, |sa, cx| sa.v1_established(cx, v1::Established::want_missing_of_new));
     }
 
     fn others(&self, connection: ConnectionId, ike: IkeId) -> Vec<IkeId> {
@@ -189,16 +200,20 @@ impl Endpoint {
             return;
         };
         // After a crash within that time both are the peer's; then they are not simultaneous.
-        if now.saturating_since(since) < SIMULTANEOUS && fresh.role() != old.role() {
-            let loser = if fresh.spis() < old.spis() { new } else { other };
+        let is_simultaneous = now.saturating_since(since) < SIMULTANEOUS && fresh.role() != old.role();
+        let role = fresh.role();
+        if is_simultaneous && fresh.knows_our_rule() {
+            let (loser, winner) = if fresh.spis() < old.spis() { (new, other) } else { (other, new) };
+            self.move_pairs(loser, winner, now, env);
             self.with_sa(loser, now, env, IkeSa::lose_duplicate);
-        } else if initial_contact {
+        } else if initial_contact && !is_simultaneous {
             self.with_sa(other, now, env, |sa, cx| {
                 cx.note(What::InitialContact);
                 sa.end(DownReason::Superseded, cx);
             });
         } else {
-            self.with_sa(other, now, env, |sa, cx| sa.close_superseded(cx));
+            self.move_pairs(other, new, now, env);
+            self.with_sa(other, now, env, |sa, cx| sa.close_superseded(role, cx));
         }
     }
 

@@ -18,7 +18,7 @@ use crate::half_open::HalfOpen;
 use crate::job::JobResult;
 use crate::notice::What;
 use crate::place::Known;
-use crate::sa::{Arrived, Cx, IkeSa, State};
+use crate::sa::{Arrived, Cx, IkeSa};
 use crate::status::{Census, ConnectionStatus};
 use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
 
@@ -27,10 +27,13 @@ pub const IKE_PORT: u16 = 500;
 /// UDP port of IKE and ESP behind a NAT (RFC 3948). IKE messages carry four zero bytes in front there.
 pub const NAT_PORT: u16 = 4500;
 
+/// Where the version stands in the header of either (RFC 7296, 3.1; RFC 2408, 3.1).
+const VERSION_AT: usize = 17;
+
 /// How long a secret makes cookies; they are valid for as long again.
 const COOKIE_LIFE: Duration = Duration::from_secs(60);
 
-/// IKEv2 for one gateway. See the module's text for the order of calls.
+/// IKE for one gateway. See the module's text for the order of calls.
 #[derive(Debug)]
 pub struct Endpoint {
     pub(crate) settings: EndpointConfig,
@@ -147,8 +150,7 @@ impl Endpoint {
     /// Whether no SA is left but those that only repeat their last answer: after [`crate::Command::Shutdown`], the moment to stop.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let deleting = |sa: &IkeSa| !matches!(&sa.state, State::Closing(closing) if !closing.is_deleting());
-        !self.sas.values().any(|sa| deleting(sa)) && self.lingering.is_empty() && self.shared.out.is_empty()
+        self.sas.values().all(|sa| sa.is_told()) && self.lingering.is_empty() && self.shared.out.is_empty()
     }
 
     /// How often each thing of the catalogue happened.
@@ -184,6 +186,9 @@ impl Endpoint {
     }
 
     fn on_datagram(&mut self, arrived: &Arrived<'_>, now: Instant, env: &mut dyn Environment) {
+        if arrived.bytes.get(VERSION_AT).is_some_and(|version| version >> 4 == 1) {
+            return self.on_v1_datagram(arrived, now, env);
+        }
         let header = match Header::parse(arrived.bytes) {
             Ok(header) => header,
             Err(malformed) => {

@@ -9,6 +9,7 @@ use crossgate_pki::{CertificateError, KeyKind};
 use thiserror::Error;
 
 use crate::auth::PpkError;
+use crate::config::Version;
 use crate::identity::Identity;
 use crate::wire::{ExchangeType, Malformed, NotifyType, PayloadType};
 
@@ -46,6 +47,12 @@ pub enum Stage {
     RekeyChild,
     /// CREATE_CHILD_SA that replaces the IKE SA.
     RekeyIke,
+    /// IKEv1: main mode.
+    MainMode,
+    /// IKEv1: quick mode for a new Child SA.
+    QuickMode,
+    /// IKEv1: quick mode that replaces a Child SA.
+    QuickRekey,
     /// INFORMATIONAL: a delete.
     Delete,
     /// INFORMATIONAL: other addresses (MOBIKE).
@@ -63,6 +70,9 @@ impl fmt::Display for Stage {
             Self::NewChild => "CREATE_CHILD_SA (new Child SA)",
             Self::RekeyChild => "CREATE_CHILD_SA (child rekey)",
             Self::RekeyIke => "CREATE_CHILD_SA (IKE rekey)",
+            Self::MainMode => "main mode",
+            Self::QuickMode => "quick mode",
+            Self::QuickRekey => "quick mode (rekey)",
             Self::Delete => "INFORMATIONAL (delete)",
             Self::Move => "INFORMATIONAL (other addresses)",
             Self::Liveness => "INFORMATIONAL (liveness)",
@@ -174,6 +184,25 @@ pub enum IkeError {
         /// Its error.
         notify: NotifyType,
     },
+    /// The peer answered with another error, in IKEv1.
+    #[error("{stage}: the peer answered {notify}")]
+    RefusedV1 {
+        /// The exchange.
+        stage: Stage,
+        /// Its error.
+        notify: crate::v1::wire::NotifyType,
+    },
+    /// What the peer encrypts under the shared key is nothing under ours (IKEv1: the keys of main mode come from it).
+    #[error("{0}: what the peer sends cannot be decrypted: the shared keys differ")]
+    Undecryptable(Stage),
+    /// The peer asks for IKEv1 aggressive mode.
+    #[error(
+        "the peer asks for IKEv1 aggressive mode, which would give it a hash of the shared key to guess from: refused"
+    )]
+    AggressiveMode,
+    /// The peer speaks the version named, the connection another.
+    #[error("the peer speaks {0}, but this connection does not")]
+    OtherVersion(Version),
     /// Nobody answered; an unauthenticated error may have come meanwhile.
     #[error("{stage}: the peer does not answer{}", Hint(*hint))]
     NoAnswer {
@@ -247,6 +276,7 @@ impl IkeError {
             | Self::Misbehaved { .. }
             | Self::BadPublicKey(_)
             | Self::Refused { .. }
+            | Self::RefusedV1 { .. }
             | Self::Collision
             | Self::ChildNotFound
             | Self::NothingToFollow
@@ -261,6 +291,9 @@ impl IkeError {
             | Self::SelectorsRefused(_) => Blame::NoCommonGround,
             Self::UnknownPeer(_)
             | Self::WrongIdentity { .. }
+            | Self::Undecryptable(_)
+            | Self::AggressiveMode
+            | Self::OtherVersion(_)
             | Self::WrongKey
             | Self::OtherAuthMethod
             | Self::NotByCertificate
@@ -284,11 +317,13 @@ impl IkeError {
     pub const fn notify(&self) -> NotifyType {
         match self {
             Self::UnsupportedCritical(_) => NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
+            Self::AggressiveMode | Self::OtherVersion(_) => NotifyType::INVALID_MAJOR_VERSION,
             Self::NoProposalChosen(_) | Self::NoProposalAccepted(_) | Self::GroupDispute(_) => {
                 NotifyType::NO_PROPOSAL_CHOSEN
             }
             Self::UnknownPeer(_)
             | Self::WrongIdentity { .. }
+            | Self::Undecryptable(_)
             | Self::WrongKey
             | Self::OtherAuthMethod
             | Self::NotByCertificate
@@ -319,6 +354,7 @@ impl IkeError {
             | Self::Unexpected(_)
             | Self::Misbehaved { .. }
             | Self::BadPublicKey(_)
+            | Self::RefusedV1 { .. }
             | Self::Refused { .. } => NotifyType::INVALID_SYNTAX,
         }
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::config::ConnectionConfig;
+use crate::config::{ConnectionConfig, Version};
 use crate::crypto::kex::Group;
 use crate::crypto::suite::{Esn, EspSuite, IkeSuite};
 use crate::environment::Instant;
@@ -207,7 +207,7 @@ pub enum Event {
     ChildFailed {
         /// The connection.
         connection: ConnectionId,
-        /// Index of the policy in [`ConnectionConfig::children`].
+        /// Index of the policy in [`ConnectionConfig::children`]; beyond them if what the peer asked for fits none.
         policy: usize,
         /// Whose fault, what and the remedy.
         error: IkeError,
@@ -234,7 +234,9 @@ pub struct IkeUp {
     pub connection: ConnectionId,
     /// The IKE SA.
     pub ike: IkeId,
-    /// SPIs of initiator and responder.
+    /// Which IKE it speaks.
+    pub version: Version,
+    /// SPIs of initiator and responder; cookies in IKEv1.
     pub spis: (IkeSpi, IkeSpi),
     /// Who began it.
     pub role: Role,
@@ -323,7 +325,7 @@ pub struct ChildSa {
 pub struct EspHalf {
     /// SPI on the wire.
     pub spi: Spi,
-    /// Keying material as RFC 7296, 2.17 cuts it: encryption key followed by the salt (RFC 4106, 8.1) for AEADs.
+    /// Keying material as RFC 7296, 2.17 (and RFC 2409, 5.5) cut it: encryption key followed by the salt (RFC 4106, 8.1) for AEADs.
     pub key: Secret<Vec<u8>>,
 }
 

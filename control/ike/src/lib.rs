@@ -1,4 +1,4 @@
-//! IKEv2 (RFC 7296), sans-IO: no socket, clock, thread or source of randomness in here; all four are handed in.
+//! IKEv2 (RFC 7296) and IKEv1 (RFC 2409), sans-IO: no socket, clock, thread or source of randomness in here; all four are handed in.
 //!
 //! The modules stand in the order in which a message meets them.
 
@@ -39,6 +39,8 @@ pub mod place;
 pub mod sim;
 
 pub mod status;
+
+pub mod v1;
 
 mod allowance;
 mod child;

@@ -126,6 +126,8 @@ catalogue! {
     TokenPresented Info "a peer sent for an IKE SA that is not here: told it so, with the token that proves it (RFC 6290)";
     /// We lost a Child SA.
     InvalidSpiTold Debug "a peer sends ESP under an SA that is not here: told it so (INVALID_SPI), without proof";
+    /// We lost a pair of IKEv1, or the peer did not hear that it is gone.
+    UnknownSpiDenied Debug "a peer sends ESP under an SA that is not here: told it that the SA is deleted";
     /// Somebody says that the peer lost a Child SA.
     PeerDoubted Debug "somebody says that the peer has lost a Child SA (INVALID_SPI): asking the peer";
     /// Silence: asking.
@@ -152,6 +154,10 @@ catalogue! {
     DropUnexpected Debug "dropped a message that this state does not expect";
     /// No connection for that address.
     DropNoConnection Warn "refused a peer for whose address there is no connection";
+    /// The peer speaks another version of IKE than its connection.
+    DropOtherVersion Warn "refused a peer that speaks another version of IKE than the connection for its address";
+    /// IKEv1 aggressive mode.
+    DropAggressiveMode Warn "refused IKEv1 aggressive mode, which gives a hash of the shared key to whoever asks";
     /// A wrong cookie.
     DropCookie Debug "dropped a request with a stale or forged cookie";
     /// Too many half-open IKE SAs.

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::ConnectionConfig;
+use crate::config::{ConnectionConfig, Version};
 use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
@@ -22,6 +22,7 @@ use crate::notice::What;
 use crate::redirect::Detour;
 use crate::sa::IkeSa;
 use crate::status::{Failure, PlaceStatus};
+use crate::v1;
 
 /// How long a name may take.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(10);
@@ -339,7 +340,13 @@ impl Endpoint {
         let sent_by = target.detour.as_ref().map(|detour| detour.from);
         let mut cx = self.cx(now, env);
         cx.connection = Some(id);
-        let sa: Box<IkeSa> = init::begin(config, address, sent_by, &mut cx);
+        let sa: Box<IkeSa> = match config.version {
+            Version::V1 => {
+                let path = config.path_to(address);
+                v1::begin(config, path, None, &mut cx)
+            }
+            Version::V2 => init::begin(config, address, sent_by, &mut cx),
+        };
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.ikes.push(sa.id);
             connection.search.calls.push(Call { ike: sa.id, target });

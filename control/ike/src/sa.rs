@@ -18,6 +18,7 @@ use crate::half_open::FirstMessage;
 use crate::job::JobResult;
 use crate::notice::What;
 use crate::secured::Secured;
+use crate::v1::{self, Phase};
 use crate::wire::{Header, IkeSpi, Role};
 
 mod context;
@@ -67,6 +68,8 @@ pub(crate) enum State {
     Established(Box<Established>),
     /// It is over; what is left is to tell the peer and to answer its repeats.
     Closing(Box<Closing>),
+    /// IKEv1, however far.
+    V1(Phase),
     /// Nothing is left.
     Gone,
 }
@@ -101,7 +104,18 @@ impl IkeSa {
             State::AuthAwaited(state) => state.on_datagram(arrived, header, cx),
             State::Established(state) => state.on_datagram(arrived, header, cx),
             State::Closing(state) => state.on_datagram(arrived, header, cx),
+            State::V1(phase) => State::V1(phase.on_other_version(arrived, cx)),
             // Something is being computed: the peer will ask again.
+            state => {
+                cx.note_from(What::DropUnexpected, arrived.remote);
+                state
+            }
+        });
+    }
+
+    pub(crate) fn on_v1_datagram(&mut self, arrived: &Arrived<'_>, header: &v1::Header, cx: &mut Cx<'_>) {
+        self.step(cx, |state, cx| match state {
+            State::V1(phase) => State::V1(phase.on_datagram(arrived, header, cx)),
             state => {
                 cx.note_from(What::DropUnexpected, arrived.remote);
                 state
@@ -120,6 +134,7 @@ impl IkeSa {
             State::AuthAwaited(state) => state.on_timeout(cx),
             State::Established(state) => state.on_timeout(cx),
             State::Closing(state) => state.on_timeout(cx),
+            State::V1(phase) => State::V1(phase.on_timeout(cx)),
             state => state,
         });
     }
@@ -135,6 +150,7 @@ impl IkeSa {
             State::AuthVerifying(state) => state.on_computed(result, cx),
             State::AuthProving(state) => state.on_computed(result, cx),
             State::Established(state) => state.on_computed(result, cx),
+            State::V1(phase) => State::V1(phase.on_computed(result, cx)),
             other => other,
         });
     }
@@ -155,28 +171,44 @@ impl IkeSa {
         });
     }
 
+    pub(crate) fn v1_established(
+        &mut self,
+        cx: &mut Cx<'_>,
+        act: impl FnOnce(&mut v1::Established, &mut Cx<'_>),
+    ) {
+        self.step(cx, |state, cx| match state {
+            State::V1(phase) => State::V1(phase.established(cx, act)),
+            other => other,
+        });
+    }
+
     /// Replaces a Child SA, if nothing of the kind is under way.
     pub(crate) fn rekey_child(&mut self, child: ChildId, cx: &mut Cx<'_>) {
+        self.v1_established(cx, |state, _| state.want_rekey(child));
         self.established(cx, |state, _| state.want_child_rekey(child));
     }
 
     /// Replaces the IKE SA.
     pub(crate) fn rekey_ike(&mut self, cx: &mut Cx<'_>) {
+        self.v1_established(cx, v1::Established::renew_now);
         self.established(cx, |state, _| state.want_ike_rekey());
     }
 
     /// A Child SA reached its end.
     pub(crate) fn expire_child(&mut self, child: ChildId, cx: &mut Cx<'_>) {
+        self.v1_established(cx, |state, cx| state.expire(child, cx));
         self.established(cx, |state, cx| state.expire_child(child, cx));
     }
 
     /// The peer sent on a Child SA.
     pub(crate) fn inbound_activity(&mut self, child: ChildId, cx: &mut Cx<'_>) {
+        self.v1_established(cx, |state, cx| state.inbound_activity(child, cx));
         self.established(cx, |state, cx| state.inbound_activity(child, cx));
     }
 
     /// The configuration changed where nothing negotiated depends on it, or where only some Child SAs do.
     pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>, cx: &mut Cx<'_>) {
+        self.v1_established(cx, |state, cx| state.reconfigure(config, cx));
         self.established(cx, |state, _| state.reconfigure(config));
     }
 
@@ -193,6 +225,7 @@ impl IkeSa {
     /// Lost against another IKE SA with the same peer that was made at the same time.
     pub(crate) fn lose_duplicate(&mut self, cx: &mut Cx<'_>) {
         cx.note(What::Duplicate);
+        self.v1_established(cx, v1::Established::give_way);
         self.established(cx, |state, cx| match state.secured.role {
             // Not before the other one carries the traffic: by its timer, later within the same input.
             Role::Initiator => state.leaving_at = Some(cx.now),
@@ -200,14 +233,18 @@ impl IkeSa {
         });
     }
 
-    /// The peer made a newer one.
-    pub(crate) fn close_superseded(&mut self, cx: &mut Cx<'_>) {
+    /// The peer made a newer one; in IKEv1 either side may have, as `role` says.
+    pub(crate) fn close_superseded(&mut self, role: Role, cx: &mut Cx<'_>) {
+        if let State::V1(_) = self.state {
+            return self.v1_established(cx, |state, cx| state.give_way_to(role, cx));
+        }
         cx.note(What::Duplicate);
         self.established(cx, |state, cx| state.close_after_linger(cx));
     }
 
     /// Starts sending on this SA's Child SA of a policy.
     pub(crate) fn activate_policy(&mut self, policy: usize, cx: &mut Cx<'_>) {
+        self.v1_established(cx, |state, cx| state.activate_policy(policy, cx));
         self.established(cx, |state, cx| state.activate_policy(policy, cx));
     }
 
@@ -216,6 +253,10 @@ impl IkeSa {
         match &self.state {
             State::Established(_) => self.established(cx, |state, cx| state.close(reason, cx)),
             State::Closing(_) | State::Gone => {}
+            State::V1(_) => self.step(cx, |state, cx| match state {
+                State::V1(phase) => State::V1(phase.close(reason, cx)),
+                other => other,
+            }),
             _ => self.abandon(cx),
         }
     }
@@ -238,6 +279,7 @@ impl IkeSa {
     pub(crate) fn end(&mut self, reason: DownReason, cx: &mut Cx<'_>) {
         self.step(cx, |state, cx| match state {
             State::Established(state) => state.gone(reason, None, cx),
+            State::V1(phase) => State::V1(phase.end(reason, cx)),
             other => other,
         });
     }
@@ -250,6 +292,7 @@ impl IkeSa {
             State::AuthAwaited(state) => Some(state.expires_at),
             State::Established(state) => state.deadline(),
             State::Closing(state) => Some(state.deadline()),
+            State::V1(phase) => phase.deadline(),
             _ => None,
         };
         of_state.into_iter().chain(self.awaited.map(|awaited| awaited.until)).min()
@@ -266,69 +309,61 @@ impl IkeSa {
             State::AuthVerifying(state) => Some(state.sent.config.id),
             State::Established(state) => Some(state.config.id),
             State::Closing(state) => state.connection,
+            State::V1(phase) => phase.connection(),
             State::InitAnswering(_) | State::AuthAwaited(_) | State::AuthProving(_) | State::Gone => None,
         }
     }
 
     pub(crate) const fn is_half_open(&self) -> bool {
-        matches!(self.state, State::InitAnswering(_) | State::AuthAwaited(_) | State::AuthProving(_))
+        match &self.state {
+            State::V1(phase) => phase.is_half_open(),
+            State::InitAnswering(_) | State::AuthAwaited(_) | State::AuthProving(_) => true,
+            _ => false,
+        }
     }
 
     pub(crate) const fn is_gone(&self) -> bool {
-        matches!(self.state, State::Gone)
+        match &self.state {
+            State::V1(phase) => phase.is_gone(),
+            state => matches!(state, State::Gone),
+        }
     }
 
     pub(crate) const fn is_closing(&self) -> bool {
-        matches!(self.state, State::Closing(_) | State::Gone)
+        match &self.state {
+            State::V1(phase) => phase.is_closing(),
+            state => matches!(state, State::Closing(_) | State::Gone),
+        }
+    }
+
+    /// Whether it is over and the peer knows, as far as it will.
+    pub(crate) fn is_told(&self) -> bool {
+        match &self.state {
+            State::Closing(closing) => !closing.is_deleting(),
+            State::V1(phase) => phase.is_closing(),
+            _ => false,
+        }
     }
 
     /// Whether another IKE SA of the connection is to carry the traffic.
     pub(crate) fn is_leaving(&self) -> bool {
         match &self.state {
             State::Established(state) => state.is_leaving(),
+            State::V1(phase) => phase.view().is_none_or(|view| view.is_leaving),
             _ => true,
         }
     }
 
     pub(crate) const fn is_before_auth(&self) -> bool {
-        matches!(
-            self.state,
+        match &self.state {
+            State::V1(phase) => phase.is_before_auth(),
             State::InitPreparing(_)
-                | State::InitSent(_)
-                | State::InitSharing(_)
-                | State::Intermediate(_)
-                | State::AuthSigning(_)
-        )
-    }
-
-    pub(crate) fn established_at(&self) -> Option<Instant> {
-        match &self.state {
-            State::Established(state) => Some(state.since),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn role(&self) -> Role {
-        match &self.state {
-            State::Established(state) => state.secured.role,
-            _ if self.first_message.is_some() => Role::Responder,
-            _ => Role::Initiator,
-        }
-    }
-
-    /// Whether it has a Child SA of that policy.
-    pub(crate) fn serves(&self, policy: usize) -> bool {
-        match &self.state {
-            State::Established(state) => {
-                state.children.iter().any(|child| child.policy == policy && child.is_live())
-            }
+            | State::InitSent(_)
+            | State::InitSharing(_)
+            | State::Intermediate(_)
+            | State::AuthSigning(_) => true,
             _ => false,
         }
-    }
-
-    /// SPIs of initiator and responder, once both are known.
-    pub(crate) fn spis(&self) -> (IkeSpi, IkeSpi) {
-        self.secured().map_or((self.local_spi, IkeSpi::NONE), |secured| secured.spis)
     }
 
     fn secured(&self) -> Option<&Secured> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::Authentication;
-use crate::config::{ChildConfig, ConnectionConfig, Dpd, EndpointConfig, EsnPolicy, Lifetime, Mode};
+use crate::config::{ChildConfig, ConnectionConfig, Dpd, EndpointConfig, EsnPolicy, Lifetime, Mode, Version};
 use crate::crypto::kex::Group;
 use crate::crypto::suite::{EspSuite, IkeCipher, IkeSuite, KeyBits, Prf};
 use crate::endpoint::Endpoint;
@@ -106,6 +106,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
         |index| TrafficSelector::from_prefix(IpAddr::V4(site(index)), 16).expect("16 bits are a prefix");
     ConnectionConfig {
         id: CONNECTION,
+        version: Version::V2,
         name: Arc::from("simulated"),
         local_address: IpAddr::V4(address(index)),
         places: vec![Place::At(IpAddr::V4(address(1 - index)))],

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Version;
 use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::environment::Instant;
 use crate::error::IkeError;
@@ -90,7 +91,9 @@ pub struct Failure {
 pub struct IkeStatus {
     /// The IKE SA.
     pub id: IkeId,
-    /// SPIs of initiator and responder; the latter is 0 until the peer has answered.
+    /// Which IKE it speaks.
+    pub version: Version,
+    /// SPIs (in IKEv1 cookies) of initiator and responder; the latter is 0 until the peer has answered.
     pub spis: (IkeSpi, IkeSpi),
     /// Who began it.
     pub role: Role,

@@ -160,6 +160,7 @@ impl Gateway {
             ike = up.ike.0,
             peer = %up.peer,
             remote = %up.path.remote,
+            version = %up.version,
             suite = %up.suite,
             additional = up.additional.map(field::display),
             ppk = up.ppk,
@@ -209,7 +210,9 @@ impl Gateway {
             return;
         }
         // What a peer was refused for before it said who it is, or seems to refuse: the connection knows the reason.
-        if matches!((notice.what, notice.connection), (What::UnprovenError, _) | (What::ExchangeFailed, None))
+        let is_refusal =
+            matches!(notice.what, What::UnprovenError | What::DropOtherVersion | What::DropAggressiveMode);
+        if (is_refusal || (notice.what, notice.connection) == (What::ExchangeFailed, None))
             && self.log_reason(notice)
         {
             return;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crossgate_config::{Choice, Connection as Configured, NatRule as ConfiguredRule};
 use crossgate_dataplane::spi::Spi;
+use crossgate_ike::config::Version;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{ConnectionId, Encapsulation, Path, Role};
 use crossgate_ike::notice::What;
@@ -257,12 +258,13 @@ fn encapsulation_word(path: &Path) -> &'static str {
     }
 }
 
-/// The negotiated algorithms, with the additional key exchange and the post-quantum pre-shared key if there is one.
+/// The negotiated algorithms, with the version if it is not IKEv2, and with the additional key exchange and the post-quantum pre-shared key if there is one.
 fn ike_algorithms(ike: &IkeStatus) -> Option<String> {
     let suite = ike.suite?;
     let additional = ike.additional.map(|method| format!("+{method}")).unwrap_or_default();
     let ppk = if ike.ppk { "+PPK" } else { "" };
-    Some(format!("{suite}{additional}{ppk}"))
+    let version = if ike.version == Version::V1 { "IKEv1 " } else { "" };
+    Some(format!("{version}{suite}{additional}{ppk}"))
 }
 
 fn seen_place(place: &PlaceStatus, now: Instant) -> Place {

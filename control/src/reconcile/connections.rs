@@ -9,11 +9,11 @@ use crossgate_config::policy::algorithm::{
 use crossgate_config::policy::{AdditionalKeyExchange, Esn as ConfigEsn, IkeProposal, IpsecProposal, Policy};
 use crossgate_config::{
     Authentication as ConfigAuthentication, Config, Connection, ConnectionMode, Identity as ConfigIdentity,
-    LocalEnd, PeerAddress, RsaSignature,
+    LocalEnd, PeerAddress, Protocol, RsaSignature,
 };
 use crossgate_ike::auth::certificate::RsaPadding;
 use crossgate_ike::auth::{Authentication, CertificateAuthentication, Ppk};
-use crossgate_ike::config::{ChildConfig, ConnectionConfig, Dpd, EsnPolicy, Lifetime, Mode};
+use crossgate_ike::config::{ChildConfig, ConnectionConfig, Dpd, EsnPolicy, Lifetime, Mode, Version};
 use crossgate_ike::crypto::suite::{EspSuite, Group, IkeCipher, IkeSuite, Integrity, KeyBits, Prf};
 use crossgate_ike::event::ConnectionId;
 use crossgate_ike::identity::Identity;
@@ -36,6 +36,10 @@ pub fn translate(
     ConnectionConfig {
         id,
         name: connection.name.as_str().into(),
+        version: match connection.protocol {
+            Protocol::IkeV1 => Version::V1,
+            Protocol::IkeV2 => Version::V2,
+        },
         local_address: end.address,
         places: config.peer_of(connection).places().filter_map(place).collect(),
         local_id: identity(&end.id),
@@ -48,7 +52,7 @@ pub fn translate(
         }),
         ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
         additional: policy.additional_key_exchanges.iter().map(additional).collect(),
-        children: vec![child(connection)],
+        children: children(connection),
         mode: mode(config, connection),
         ike_lifetime: Lifetime::of(policy.ike_lifetime),
         dpd: Dpd::of(connection.dpd_timeout),
@@ -122,6 +126,26 @@ pub fn mode(config: &Config, connection: &Connection) -> Mode {
         }
         (ConnectionMode::Default, None) => Mode::Default,
     }
+}
+
+/// One policy with all selectors; in IKEv1, which negotiates one pair at a time, one for each pair.
+fn children(connection: &Connection) -> Vec<ChildConfig> {
+    let whole = child(connection);
+    if connection.protocol == Protocol::IkeV2 {
+        return vec![whole];
+    }
+    let is_ipv4 = |selector: &TrafficSelector| selector.addresses().first().is_ipv4();
+    let pairs = whole.local_selectors.iter().flat_map(|local| {
+        let remotes = whole.remote_selectors.iter().filter(move |remote| is_ipv4(remote) == is_ipv4(local));
+        remotes.map(move |remote| (*local, *remote))
+    });
+    let of_pair = |(local, remote)| ChildConfig {
+        local_selectors: vec![local],
+        remote_selectors: vec![remote],
+        esn: EsnPolicy::Off,
+        ..whole.clone()
+    };
+    pairs.map(of_pair).collect()
 }
 
 fn child(connection: &Connection) -> ChildConfig {

@@ -9,6 +9,8 @@ use std::path::Path;
 /// What a test chooses; `Default` fits the lab's standard pair of sites.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which IKE it speaks, 1 or 2.
+    pub version: u8,
     /// Its own outer address.
     pub local: String,
     /// The gateway's outer address.
@@ -48,6 +50,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            version: 2,
             local: "192.0.2.2".to_owned(),
             remote: "192.0.2.1".to_owned(),
             local_id: "192.0.2.2".to_owned(),
@@ -100,7 +103,7 @@ impl Settings {
         if let Some(text) = &self.instead {
             return text.clone();
         }
-        let Self { local, remote, local_id, remote_id, shared_key, ike, esp, .. } = self;
+        let Self { version, local, remote, local_id, remote_id, shared_key, ike, esp, .. } = self;
         let (local_ts, remote_ts) = (self.local_prefixes.join(","), self.remote_prefixes.join(","));
         let Self { dpd_delay_s, child_extra, connection_extra, more_connections, .. } = self;
         let more_children = self.more_children.iter().fold(String::new(), |all, (name, local)| {
@@ -113,7 +116,7 @@ impl Settings {
         format!(
             "connections {{
     peer {{
-        version = 2
+        version = {version}
         mobike = no
         local_addrs = {local}
         remote_addrs = {remote}

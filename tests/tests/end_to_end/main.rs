@@ -12,6 +12,7 @@ mod guest;
 mod hostile_input;
 mod ike_algorithms;
 mod ike_extensions;
+mod ikev1;
 mod lab_proves_itself;
 mod mobike;
 mod networks;

@@ -25,6 +25,11 @@ pub fn verify(
     (peer.method == AuthMethod::SHARED_KEY_MIC && same).then_some(AuthVerified(()))
 }
 
+/// Checks a HASH payload of IKEv1 (RFC 2409, 5), which only who has the shared key can make, in constant time.
+pub(crate) fn verify_hash(expected: &Secret<Vec<u8>>, peer: &[u8]) -> Option<AuthVerified> {
+    expected.matches(peer).then_some(AuthVerified(()))
+}
+
 fn mac(prf: Prf, shared_key: &Secret<Vec<u8>>, signed_octets: &[u8]) -> Secret<Vec<u8>> {
     let padded = prf.compute(shared_key.expose(), &[KEY_PAD]);
     prf.compute(padded.expose(), &[signed_octets])

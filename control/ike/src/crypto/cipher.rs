@@ -77,18 +77,7 @@ impl IkeCipher {
             }
             Self::AesCbc(_, integrity) | Self::TripleDesCbc(integrity) | Self::DesCbc(integrity) => {
                 let (iv, content) = message[head_bytes..].split_at_mut(self.iv_bytes());
-                let key = keys.encryption.expose();
-                match self {
-                    Self::AesCbc(KeyBits::B128, _) => {
-                        cbc_encrypt::<cbc::Encryptor<aes::Aes128>>(key, iv, content);
-                    }
-                    Self::AesCbc(KeyBits::B192, _) => {
-                        cbc_encrypt::<cbc::Encryptor<aes::Aes192>>(key, iv, content);
-                    }
-                    Self::TripleDesCbc(_) => cbc_encrypt::<cbc::Encryptor<des::TdesEde3>>(key, iv, content),
-                    Self::DesCbc(_) => cbc_encrypt::<cbc::Encryptor<des::Des>>(key, iv, content),
-                    _ => cbc_encrypt::<cbc::Encryptor<aes::Aes256>>(key, iv, content),
-                }
+                self.encrypt_blocks(keys.encryption.expose(), iv, content);
                 let mac = integrity.prf().compute(keys.integrity.expose(), &[message]);
                 message.extend_from_slice(&mac.expose()[..integrity.icv_bytes()]);
             }
@@ -122,23 +111,40 @@ impl IkeCipher {
                 if !content.len().is_multiple_of(self.iv_bytes()) {
                     return Err(NotAuthentic);
                 }
-                let key = keys.encryption.expose();
                 let mut content = content.to_vec();
-                match self {
-                    Self::AesCbc(KeyBits::B128, _) => {
-                        cbc_decrypt::<cbc::Decryptor<aes::Aes128>>(key, iv, &mut content);
-                    }
-                    Self::AesCbc(KeyBits::B192, _) => {
-                        cbc_decrypt::<cbc::Decryptor<aes::Aes192>>(key, iv, &mut content);
-                    }
-                    Self::TripleDesCbc(_) => {
-                        cbc_decrypt::<cbc::Decryptor<des::TdesEde3>>(key, iv, &mut content);
-                    }
-                    Self::DesCbc(_) => cbc_decrypt::<cbc::Decryptor<des::Des>>(key, iv, &mut content),
-                    _ => cbc_decrypt::<cbc::Decryptor<aes::Aes256>>(key, iv, &mut content),
-                }
+                self.decrypt_blocks(keys.encryption.expose(), iv, &mut content);
                 Ok(content)
             }
+        }
+    }
+
+    /// Encrypts whole blocks of a CBC mode in place, without integrity.
+    ///
+    /// # Panics
+    /// When key, IV or content do not have the lengths that this cipher says, or it is no CBC mode.
+    pub(crate) fn encrypt_blocks(self, key: &[u8], iv: &[u8], content: &mut [u8]) {
+        match self {
+            Self::AesCbc(KeyBits::B128, _) => cbc_encrypt::<cbc::Encryptor<aes::Aes128>>(key, iv, content),
+            Self::AesCbc(KeyBits::B192, _) => cbc_encrypt::<cbc::Encryptor<aes::Aes192>>(key, iv, content),
+            Self::AesCbc(KeyBits::B256, _) => cbc_encrypt::<cbc::Encryptor<aes::Aes256>>(key, iv, content),
+            Self::TripleDesCbc(_) => cbc_encrypt::<cbc::Encryptor<des::TdesEde3>>(key, iv, content),
+            Self::DesCbc(_) => cbc_encrypt::<cbc::Encryptor<des::Des>>(key, iv, content),
+            Self::AesGcm16(_) => panic!("AES-GCM is no CBC mode"),
+        }
+    }
+
+    /// The reverse.
+    ///
+    /// # Panics
+    /// Likewise.
+    pub(crate) fn decrypt_blocks(self, key: &[u8], iv: &[u8], content: &mut [u8]) {
+        match self {
+            Self::AesCbc(KeyBits::B128, _) => cbc_decrypt::<cbc::Decryptor<aes::Aes128>>(key, iv, content),
+            Self::AesCbc(KeyBits::B192, _) => cbc_decrypt::<cbc::Decryptor<aes::Aes192>>(key, iv, content),
+            Self::AesCbc(KeyBits::B256, _) => cbc_decrypt::<cbc::Decryptor<aes::Aes256>>(key, iv, content),
+            Self::TripleDesCbc(_) => cbc_decrypt::<cbc::Decryptor<des::TdesEde3>>(key, iv, content),
+            Self::DesCbc(_) => cbc_decrypt::<cbc::Decryptor<des::Des>>(key, iv, content),
+            Self::AesGcm16(_) => panic!("AES-GCM is no CBC mode"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use crossgate_pki::Side;
 
 use super::{IkeError, Stage};
+use crate::v1::wire::NotifyType as NotifyV1;
 use crate::wire::NotifyType;
 
 impl IkeError {
@@ -19,10 +20,10 @@ impl IkeError {
             Self::Misbehaved { .. } | Self::BadPublicKey(_) => {
                 "the peer breaks RFC 7296: update its software, or report it to its maker"
             }
-            Self::NoProposalChosen(Stage::Init | Stage::RekeyIke) => {
+            Self::NoProposalChosen(Stage::Init | Stage::RekeyIke | Stage::MainMode) => {
                 "make ike_encryption, ike_integrity and dh_group of the connection's policy equal on both sides"
             }
-            Self::NoProposalAccepted(Stage::Init | Stage::RekeyIke) => {
+            Self::NoProposalAccepted(Stage::Init | Stage::RekeyIke | Stage::MainMode) => {
                 "the peer's IKE policy differs: make its IKE encryption, integrity/PRF and DH group equal to ike_encryption, ike_integrity and dh_group here"
             }
             Self::NoProposalChosen(_) | Self::NoProposalAccepted(_) => {
@@ -33,7 +34,18 @@ impl IkeError {
                 "set remote_id of the connection here to the peer's identity, or the peer's local identity to the remote_id here"
             }
             Self::WrongIdentity { .. } => "make remote_id here equal to the identity that the peer sends",
-            Self::WrongKey => "set the same shared_key on both sides",
+            Self::WrongKey | Self::Undecryptable(_) => "set the same shared_key on both sides",
+            Self::AggressiveMode => "set the peer to main mode",
+            Self::OtherVersion(_) => {
+                "set protocol of the connection here to the version that the peer speaks, or the peer to that of the connection"
+            }
+            Self::RefusedV1 {
+                notify: NotifyV1::INVALID_ID_INFORMATION,
+                stage: Stage::QuickMode | Stage::QuickRekey,
+            } => {
+                "make the prefixes mirror each other: what is local on one side (address_space, traffic_selectors.local) must be remote on the other, pair by pair"
+            }
+            Self::RefusedV1 { .. } => "look into the peer's log for the reason of its refusal",
             Self::OtherAuthMethod => {
                 "set the peer to authenticate with a shared key (PSK) in both directions, or set authentication here"
             }
@@ -66,6 +78,9 @@ impl IkeError {
                 "make the prefixes mirror each other: what is local on one side (address_space, traffic_selectors.local) must be remote on the other"
             }
             Self::Refused { .. } => "look into the peer's log for the reason of its refusal",
+            Self::NoAnswer { stage: Stage::MainMode, hint: Some(NotifyType::NO_PROPOSAL_CHOSEN) } => {
+                "the peer seems to have another IKE policy, another version of IKE, or no connection for this address: compare both configurations"
+            }
             Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => {
                 "the peer seems to have another IKE policy, or no connection for this address: compare both configurations; an old peer may need additional_key_exchange = \"None\" here"
             }

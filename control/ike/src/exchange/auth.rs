@@ -80,6 +80,7 @@ fn establish(
     cx.event(Event::IkeUp(Box::new(IkeUp {
         connection,
         ike,
+        version: config.version,
         spis: secured.spis,
         role: secured.role,
         path: secured.path,

@@ -370,6 +370,7 @@ pub(crate) fn announce(next: &Established, id: IkeId, replaces: IkeId, cx: &mut 
     cx.event(Event::IkeUp(Box::new(IkeUp {
         connection: next.config.id,
         ike: id,
+        version: next.config.version,
         spis: next.secured.spis,
         role: next.secured.role,
         path: next.secured.path,

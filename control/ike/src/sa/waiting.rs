@@ -44,6 +44,7 @@ impl State {
             Self::AuthAwaited(state) => state.mixing.job(),
             Self::AuthProving(state) => Some(state.serial),
             Self::Established(state) => state.job(),
+            Self::V1(phase) => phase.job(),
             Self::InitSent(_) | Self::AuthSent(_) | Self::Closing(_) | Self::Gone => None,
         }
     }
@@ -68,6 +69,7 @@ impl State {
                 state.fate = Some(Fate::Close(DownReason::Error(error.clone()), Some(error)));
                 state.settle(cx)
             }
+            Self::V1(phase) => Self::V1(phase.give_up_job(cx)),
             other => other,
         }
     }

@@ -61,3 +61,4 @@ mod redirect;
 mod rekey;
 mod roles;
 mod scripted;
+mod v1;

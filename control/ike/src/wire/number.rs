@@ -38,6 +38,8 @@ macro_rules! names {
     };
 }
 
+pub(crate) use names;
+
 /// Exchange type of a message (RFC 7296, 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeType(pub u8);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
 use crate::auth::certificate;
-use crate::config::ConnectionConfig;
+use crate::config::{ConnectionConfig, Version};
 use crate::connection::Connection;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
@@ -76,7 +76,9 @@ pub(crate) fn accept(
     let mut fitting = Vec::new();
     let mut chosen = None;
     let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
-    let mut candidates: Vec<_> = cx.connections.values().filter(|c| c.may_answer(local, remote)).collect();
+    let fitting_address = cx.connections.values().filter(|c| c.may_answer(local, remote));
+    let (mut candidates, others): (Vec<_>, Vec<_>) =
+        fitting_address.partition(|candidate| candidate.config.version == Version::V2);
     // A peer with a known address before those from anywhere.
     candidates.sort_by_key(|candidate| !candidate.config.is_at(remote));
     if let Some(to) = sent_elsewhere(&candidates, &message) {
@@ -96,9 +98,17 @@ pub(crate) fn accept(
             }
         }
     }
-    let unknown = candidates.is_empty();
+    let other = others.first().filter(|_| candidates.is_empty()).map(|other| other.config.id);
     let Some(choice) = chosen else {
-        cx.note_from(if unknown { What::DropNoConnection } else { What::ExchangeFailed }, arrived.remote);
+        let what = match (candidates.is_empty(), other) {
+            (true, Some(_)) => What::DropOtherVersion,
+            (true, None) => What::DropNoConnection,
+            (false, _) => What::ExchangeFailed,
+        };
+        cx.note_from(what, arrived.remote);
+        if let Some(other) = other {
+            cx.effect(Effect::Hint(other, IkeError::OtherVersion(Version::V2)));
+        }
         if let Some(candidate) = candidates.first().map(|candidate| candidate.config.id) {
             cx.effect(Effect::Hint(candidate, IkeError::NoProposalChosen(Stage::Init)));
         }

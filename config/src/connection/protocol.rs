@@ -1,0 +1,101 @@
+//! Which IKE a connection speaks, and what IKEv1 lacks.
+
+use crate::authentication::Authentication;
+use crate::choice::Choice;
+use crate::document::Section;
+use crate::gateway::{VirtualNetworkGateway, VpnType};
+use crate::policy::algorithm::{DhGroup, IpsecEncryption, PfsGroup};
+use crate::policy::{AdditionalKeyExchange, Esn, Policy};
+use crate::ppk::Ppk;
+use crate::report::{Located, Place, Report};
+
+/// The version of IKE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RFC 7296.
+    IkeV2,
+    /// RFC 2409, main mode and quick mode: for peers that speak nothing else.
+    IkeV1,
+}
+
+impl Choice for Protocol {
+    const WORDS: &'static [(&'static str, Self)] = &[("IKEv2", Self::IkeV2), ("IKEv1", Self::IkeV1)];
+    const WEAK: &'static [(Self, &'static str, &'static str)] =
+        &[(Self::IkeV1, "it is obsolete (RFC 9395)", "take \"IKEv2\" if the peer speaks it")];
+}
+
+/// IKEv2 unless the file says otherwise, and where it says so.
+pub(super) fn read(section: &mut Section<'_>, report: &mut Report<'_>) -> (Protocol, Place) {
+    let Some(Located { value, place }) = section.optional::<Protocol>("protocol", report) else {
+        return (Protocol::IkeV2, section.place.clone());
+    };
+    if let Some((problem, remedy)) = value.weakness() {
+        report.warning(&place, format!("{} is weak: {problem}", value.word()), remedy);
+    }
+    (value, place)
+}
+
+/// What of a connection the version has to bear.
+pub(super) struct Settings<'a> {
+    pub(super) gateway: Option<&'a VirtualNetworkGateway>,
+    pub(super) policy: &'a Policy,
+    pub(super) ppk: Option<&'a Ppk>,
+    pub(super) authentication: Option<&'a Authentication>,
+    /// Whether peers are to be sent elsewhere.
+    pub(super) redirects: bool,
+}
+
+/// Reports what the connection has and IKEv1 has not; `place` is that of the key `protocol`.
+pub(super) fn check(protocol: Protocol, place: &Place, settings: &Settings<'_>, report: &mut Report<'_>) {
+    if protocol == Protocol::IkeV2 {
+        return;
+    }
+    let Settings { gateway, policy, ppk, authentication, .. } = settings;
+    let basic =
+        gateway.filter(|gateway| gateway.vpn_type == VpnType::RouteBased && !gateway.sku.takes_policy());
+    if let Some(gateway) = basic {
+        let problem = format!(
+            "the gateway \"{}\" is RouteBased and of size {}, which speaks IKEv2 only",
+            gateway.name,
+            gateway.sku.word()
+        );
+        report.error(place, problem, "take vpn_type = \"PolicyBased\", or a larger sku");
+    }
+    if settings.redirects {
+        let remedy = "leave redirect_to out, or take protocol = \"IKEv2\"";
+        report.error(place, "IKEv1 cannot send a peer elsewhere", remedy);
+    }
+    let lacks = lacks(policy, ppk.is_some(), *authentication);
+    for (is_there, problem, remedy) in lacks {
+        if is_there {
+            report.error(place, format!("IKEv1 has {problem}"), remedy);
+        }
+    }
+}
+
+fn lacks(
+    policy: &Policy,
+    has_ppk: bool,
+    authentication: Option<&Authentication>,
+) -> [(bool, &'static str, &'static str); 7] {
+    let has_gcm = policy.ike.iter().flat_map(|one| &one.encryption).any(|cipher| cipher.is_combined_mode());
+    let has_curve =
+        policy.ike.iter().flat_map(|proposal| &proposal.dh_groups).any(|group| *group == DhGroup::Curve25519)
+            || policy.ipsec.pfs_groups.contains(&PfsGroup::Group(DhGroup::Curve25519));
+    let has_additional =
+        policy.additional_key_exchanges.iter().any(|one| *one != AdditionalKeyExchange::None);
+    let by_certificate = authentication.is_some_and(|by| by.shared_key().is_none());
+    [
+        (has_gcm, "no AES-GCM in ike_encryption", "name AES256, AES192 or AES128 with SHA256 or SHA384"),
+        (has_curve, "no Curve25519", "take \"DHGroup14\" (or \"ECP256\", \"ECP384\")"),
+        (
+            policy.ipsec.encryption.contains(&IpsecEncryption::ChaCha20Poly1305),
+            "no ChaCha20Poly1305",
+            "take \"GCMAES256\" (or \"AES256\" with \"SHA256\")",
+        ),
+        (policy.ipsec.esn == Esn::Require, "no extended sequence numbers here", "leave esn out"),
+        (has_additional, "no additional key exchange", "leave additional_key_exchange out"),
+        (has_ppk, "no post-quantum pre-shared keys", "leave ppk out, or take protocol = \"IKEv2\""),
+        (by_certificate, "no certificates here", "take a shared_key, or protocol = \"IKEv2\""),
+    ]
+}

@@ -1,0 +1,355 @@
+//! The responder of main mode: refusals without state, algorithms, a secret, the peer's proof and ours (RFC 2409, 5).
+//!
+//! With a shared key the peer's proof is read under the key, so the key comes from the peer's address, not from its name (RFC 2409, 5.4): of connections with
+//! peers from anywhere each key is tried.
+
+use std::sync::Arc;
+
+use super::first::{candidates, choose, has_place, refuse, refuse_stranger};
+use super::{Done, Transcript, clear, establish, isakmp, method};
+use crate::auth::{AuthVerified, psk};
+use crate::config::{ConnectionConfig, Version};
+use crate::crypto::kex::PrivateValue;
+use crate::crypto::keys::IkeSpis;
+use crate::effect::Effect;
+use crate::endpoint::Endpoint;
+use crate::environment::{Environment, Instant};
+use crate::error::{IkeError, Stage};
+use crate::event::{ConnectionId, Encapsulation, IkeId, Path, Role};
+use crate::identity::Identity;
+use crate::job::{JobResult, Outcome, Work};
+use crate::notice::What;
+use crate::sa::{Arrived, Cx, IkeSa, State};
+use crate::secret::Secret;
+use crate::v1::keys::Keys;
+use crate::v1::protect::{self, Abilities, Opened, Repeat};
+use crate::v1::suite::Method;
+use crate::v1::wire::{self, ExchangeType, Header, Message, Notify, NotifyType, Payload};
+use crate::v1::{Phase, nat};
+use crate::wire::Identification;
+
+/// Message 2 is out.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    open: Open,
+}
+
+/// What a responder keeps from message to message.
+#[derive(Debug)]
+struct Open {
+    candidates: Vec<ConnectionId>,
+    transcript: Transcript,
+    abilities: Abilities,
+    life: Option<std::time::Duration>,
+    path: Path,
+    /// The last message and our answer to it.
+    last: Repeat,
+    /// How long the peer has from its first message on.
+    expires_at: Instant,
+}
+
+/// Public value and shared secret are being computed.
+#[derive(Debug)]
+pub(crate) struct Agreeing {
+    open: Open,
+    /// Message 3.
+    received: Vec<u8>,
+    pub(crate) serial: u64,
+}
+
+/// Message 4 is out.
+#[derive(Debug)]
+pub(crate) struct Awaiting {
+    open: Open,
+    shared: Secret<Vec<u8>>,
+    /// Whether the operator has been told of a proof that cannot be read.
+    is_told: bool,
+}
+
+/// A first message from a peer. For every refusal, no state is kept.
+pub(crate) fn accept(
+    endpoint: &mut Endpoint,
+    arrived: &Arrived<'_>,
+    now: Instant,
+    env: &mut dyn Environment,
+) {
+    let message = Message::parse(arrived.bytes).ok().filter(|message| message.header.id == 0);
+    let (Some(message), Some(sa_body)) = (message, Message::sa_body(arrived.bytes)) else {
+        return endpoint.cx(now, env).note_from(What::DropMalformed, arrived.remote);
+    };
+    if endpoint.stopping {
+        return endpoint.cx(now, env).note_from(What::DropStopping, arrived.remote);
+    }
+    let (candidates, others) = candidates(endpoint, arrived);
+    if candidates.is_empty() {
+        return refuse_stranger(&others, arrived, &message, &mut endpoint.cx(now, env));
+    }
+    if !has_place(endpoint, arrived, now, env) {
+        return;
+    }
+    let mut cx = endpoint.cx(now, env);
+    let Some((fitting, chosen)) = choose(&candidates, &message, &cx) else {
+        cx.note_from(What::ExchangeFailed, arrived.remote);
+        cx.effect(Effect::Hint(candidates[0], IkeError::NoProposalChosen(Stage::MainMode)));
+        return refuse(arrived, &message, NotifyType::NO_PROPOSAL_CHOSEN, &mut cx);
+    };
+    let id = IkeId(cx.shared.next_id());
+    cx.ike = Some(id);
+    cx.is_stranger = true;
+    cx.note_from(What::Responding, arrived.remote);
+    let cookies = IkeSpis { initiator: message.header.initiator, responder: cx.ike_spi() };
+    let mut payloads = vec![Payload::SecurityAssociation(chosen.answer)];
+    payloads.extend(nat::vendor_ids());
+    let answer = clear((cookies.initiator, cookies.responder), payloads);
+    cx.transmit(arrived.local, arrived.remote, answer.clone());
+    let path = Path {
+        local: arrived.local,
+        remote: arrived.remote,
+        encapsulation: Encapsulation::None,
+        nat_before_us: false,
+        nat_before_peer: false,
+    };
+    let transcript = Transcript {
+        cookies,
+        suite: chosen.suite,
+        sa_body,
+        public_initiator: Vec::new(),
+        public_responder: Vec::new(),
+        nonce_initiator: Vec::new(),
+        nonce_responder: Vec::new(),
+    };
+    let open = Open {
+        candidates: fitting,
+        transcript,
+        abilities: nat::abilities(&message.payloads),
+        life: chosen.life,
+        path,
+        last: Repeat::new(arrived.bytes, answer),
+        expires_at: now + cx.settings.half_open_timeout,
+    };
+    let first_message = Some((arrived.remote, cookies.initiator));
+    let state = State::V1(Phase::Answered(Box::new(Answered { open })));
+    let sa = IkeSa::new(id, cookies.responder, first_message, state, &cx);
+    endpoint.register(sa);
+}
+
+impl Open {
+    /// Says the same again if the same was asked again; whether that was so.
+    fn is_repeat(&self, arrived: &Arrived<'_>, cx: &mut Cx<'_>) -> bool {
+        let is_repeat = self.last.is_of(arrived.bytes);
+        if is_repeat {
+            cx.note(What::AnswerRepeated);
+            cx.transmit(arrived.local, arrived.remote, self.last.answer.clone());
+        }
+        is_repeat
+    }
+
+    fn is_ours(&self, header: &Header) -> bool {
+        let cookies = self.transcript.cookies;
+        (header.initiator, header.responder) == (cookies.initiator, cookies.responder)
+            && header.exchange == ExchangeType::MAIN_MODE
+            && header.id == 0
+    }
+}
+
+impl Answered {
+    pub(crate) const fn expires_at(&self) -> Instant {
+        self.open.expires_at
+    }
+
+    pub(crate) fn on_datagram(
+        self: Box<Self>,
+        arrived: &Arrived<'_>,
+        header: &Header,
+        cx: &mut Cx<'_>,
+    ) -> Phase {
+        if self.open.is_repeat(arrived, cx) {
+            return Phase::Answered(self);
+        }
+        let payloads = Message::parse(arrived.bytes).ok().filter(|_| self.open.is_ours(header));
+        let payloads = payloads.map(|message| message.payloads).unwrap_or_default();
+        let (Some(ke), Some(nonce)) = (wire::ke(&payloads), wire::nonce(&payloads)) else {
+            cx.note_from(What::DropUnexpected, arrived.remote);
+            return Phase::Answered(self);
+        };
+        let Self { mut open } = *self;
+        if open.abilities.nat {
+            let config = open.candidates.iter().find_map(|id| cx.connections.get(id));
+            let config = config.map(|connection| Arc::clone(&connection.config));
+            let seen = (open.transcript.prf(), open.transcript.cookies);
+            if let Some(config) = config {
+                open.path = nat::detect(&payloads, seen, arrived, open.path, Role::Responder, &config, cx);
+            }
+        }
+        open.transcript.public_initiator.clone_from(ke);
+        open.transcript.nonce_initiator.clone_from(nonce);
+        open.transcript.nonce_responder = cx.nonce();
+        let private = PrivateValue::draw(open.transcript.suite.group, &mut |out| cx.env.random(out));
+        let serial = cx.compute(Work::Answer(private, ke.clone()));
+        Phase::Agreeing(Box::new(Agreeing { open, received: arrived.bytes.to_vec(), serial }))
+    }
+}
+
+impl Agreeing {
+    pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> Phase {
+        let Outcome::Answered(answered) = result.outcome else { return Phase::Agreeing(self) };
+        if result.serial != self.serial {
+            return Phase::Agreeing(self);
+        }
+        let Ok((public, shared)) = answered else {
+            cx.note_stage(What::ExchangeFailed, Stage::MainMode);
+            return Phase::Gone;
+        };
+        let Self { mut open, received, .. } = *self;
+        open.transcript.public_responder.clone_from(&public);
+        let Transcript { cookies, nonce_responder, .. } = &open.transcript;
+        let mut payloads = vec![Payload::KeyExchange(public), Payload::Nonce(nonce_responder.clone())];
+        if open.abilities.nat {
+            let mut candidates = open.candidates.iter().filter_map(|id| cx.connections.get(id));
+            let force = candidates.any(|candidate| candidate.config.force_encapsulation);
+            payloads.extend(nat::payloads(open.transcript.prf(), *cookies, open.path, force));
+        }
+        let answer = clear((cookies.initiator, cookies.responder), payloads);
+        cx.transmit(open.path.local, open.path.remote, answer.clone());
+        cx.note_stage(What::KeysAgreed, Stage::MainMode);
+        open.last = Repeat::new(&received, answer);
+        Phase::Awaiting(Box::new(Awaiting { open, shared, is_told: false }))
+    }
+}
+
+/// A proof that could be read.
+struct Read {
+    config: Arc<ConnectionConfig>,
+    keys: Keys,
+    opened: Opened,
+    proof: AuthVerified,
+    id: Identification,
+}
+
+impl Awaiting {
+    pub(crate) const fn expires_at(&self) -> Instant {
+        self.open.expires_at
+    }
+
+    pub(crate) fn on_datagram(
+        mut self: Box<Self>,
+        arrived: &Arrived<'_>,
+        header: &Header,
+        cx: &mut Cx<'_>,
+    ) -> Phase {
+        if self.open.is_repeat(arrived, cx) {
+            return Phase::Awaiting(self);
+        }
+        if !self.open.is_ours(header) || !header.is_encrypted {
+            cx.note_from(What::DropUnexpected, arrived.remote);
+            return Phase::Awaiting(self);
+        }
+        let read: Vec<Read> =
+            self.configs(cx).iter().filter_map(|config| self.read(config, arrived)).collect();
+        let Some(any) = read.first() else {
+            self.tell(arrived, cx);
+            return Phase::Awaiting(self);
+        };
+        let peer = Identity::from_wire(&any.id);
+        // The one that expects that identity before one that takes any.
+        let meant = |read: &Read| read.config.remote_id.as_ref().map(|expected| *expected == peer);
+        let found = read.iter().position(|read| meant(read) == Some(true));
+        match found.or_else(|| read.iter().position(|read| meant(read).is_none())) {
+            Some(at) => {
+                let read = read.into_iter().nth(at).expect("a position in the list");
+                self.establish(read, peer, arrived, cx)
+            }
+            None => self.refuse(read, &peer, arrived, cx),
+        }
+    }
+
+    fn configs(&self, cx: &Cx<'_>) -> Vec<Arc<ConnectionConfig>> {
+        let found = self.open.candidates.iter().filter_map(|id| cx.connections.get(id));
+        let speaks = |config: &Arc<ConnectionConfig>| {
+            config.version == Version::V1 && config.ike_suites.contains(&self.open.transcript.suite)
+        };
+        found.map(|connection| Arc::clone(&connection.config)).filter(speaks).collect()
+    }
+
+    /// Message 5 under what `config` is authenticated by; `None` if the peer does not have that.
+    fn read(&self, config: &Arc<ConnectionConfig>, arrived: &Arrived<'_>) -> Option<Read> {
+        let transcript = &self.open.transcript;
+        if method(config) != Method::SharedKey {
+            return None;
+        }
+        let prove = transcript.prove(&self.shared, config);
+        let keys = Keys::derive(transcript.suite, prove, transcript.agreed(&self.shared));
+        let opened = protect::open(transcript.suite.cipher, &keys.encrypt, &transcript.iv(), arrived.bytes)?;
+        let id = wire::ids(opened.payloads()).next()?.clone();
+        let expected = transcript.proof(Role::Initiator, &keys.prove, &id.body());
+        let proof = psk::verify_hash(&expected, wire::hash(opened.payloads())?)?;
+        Some(Read { config: Arc::clone(config), keys, opened, proof, id })
+    }
+
+    /// A proof that no key of ours reads: told once, and no reason to give up, for anybody could have sent it.
+    fn tell(&mut self, arrived: &Arrived<'_>, cx: &mut Cx<'_>) {
+        cx.note_from(What::DropUnauthentic, arrived.remote);
+        if std::mem::replace(&mut self.is_told, true) {
+            return;
+        }
+        if let Some(candidate) = self.open.candidates.first() {
+            cx.effect(Effect::Hint(*candidate, IkeError::Undecryptable(Stage::MainMode)));
+        }
+        cx.note_from(What::ExchangeFailed, arrived.remote);
+        let Transcript { cookies, .. } = self.open.transcript;
+        let header = Header {
+            exchange: ExchangeType::INFORMATIONAL,
+            ..super::header((cookies.initiator, cookies.responder), ExchangeType::INFORMATIONAL)
+        };
+        refuse(arrived, &Message { header, payloads: Vec::new() }, NotifyType::PAYLOAD_MALFORMED, cx);
+    }
+
+    /// The peer has the key, but no connection here is for who it says it is.
+    fn refuse(
+        self: Box<Self>,
+        read: Vec<Read>,
+        peer: &Identity,
+        arrived: &Arrived<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Phase {
+        let error = IkeError::UnknownPeer(peer.clone());
+        let Some(read) = read.into_iter().next() else { return Phase::Awaiting(self) };
+        cx.effect(Effect::Hint(read.config.id, error));
+        cx.note_from(What::ExchangeFailed, arrived.remote);
+        cx.note(What::ErrorAnswered);
+        let Open { transcript, abilities, mut path, .. } = self.open;
+        (path.local, path.remote) = (arrived.local, arrived.remote);
+        let isakmp = isakmp(&transcript, read.keys, Role::Responder, read.opened.last_block, path, abilities);
+        crate::v1::informational::notify(&isakmp, NotifyType::AUTHENTICATION_FAILED, Vec::new(), cx);
+        Phase::Gone
+    }
+
+    fn establish(
+        self: Box<Self>,
+        read: Read,
+        peer: Identity,
+        arrived: &Arrived<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Phase {
+        let Read { config, keys, opened, proof, .. } = read;
+        let Open { transcript, abilities, life, mut path, .. } = self.open;
+        // Behind a NAT the peer has moved to port 4500.
+        (path.local, path.remote) = (arrived.local, arrived.remote);
+        let mut iv = opened.last_block.clone();
+        let id = config.local_id.to_wire();
+        let hash = transcript.proof(Role::Responder, &keys.prove, &id.body());
+        let payloads = [Payload::Identification(id), Payload::Hash(hash.expose().clone())];
+        let cookies = (transcript.cookies.initiator, transcript.cookies.responder);
+        let header = super::header(cookies, ExchangeType::MAIN_MODE);
+        let answer = protect::seal(transcript.suite.cipher, &keys.encrypt, &mut iv, header, &payloads);
+        cx.transmit(path.local, path.remote, answer.clone());
+        let has_contact = |notify: &Notify| notify.kind == NotifyType::INITIAL_CONTACT;
+        let initial_contact = wire::notifies(opened.payloads()).any(has_contact);
+        let isakmp = isakmp(&transcript, keys, Role::Responder, iv, path, abilities);
+        let done = Done { isakmp, config, peer, life, initial_contact, renews: None };
+        let mut state = establish(done, proof, cx);
+        state.keep_answer(0, Repeat::new(arrived.bytes, answer), cx);
+        state.want_missing_later(cx);
+        Box::new(state).settle(cx)
+    }
+}
