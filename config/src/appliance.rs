@@ -84,6 +84,8 @@ pub struct Appliance {
     pub memory: Memory,
     /// Packet memory, in MiB.
     pub memory_mib: u32,
+    /// Tunnels that the workers' tables have room for: one for each connection, two on an active-active gateway, and one more for each further Child SA of a connection.
+    pub max_tunnels: u32,
     /// More arguments for DPDK's EAL, as they stand.
     pub eal: Vec<String>,
     /// The operator's socket; absolute.
@@ -109,6 +111,7 @@ pub(crate) fn read(
     let aes_gcm = section.optional("aes_gcm", report).map_or(AesGcm::Auto, |aes_gcm| aes_gcm.value);
     let memory = section.optional("memory", report).map_or(Memory::Auto, |memory| memory.value);
     let memory_mib = section.integer("memory_mib", MEMORY_MIB, MEMORY_MIB_DEFAULT, report);
+    let max_tunnels = section.integer("max_tunnels", MAX_TUNNELS, MAX_TUNNELS_DEFAULT, report);
     let eal = eal_arguments(&mut section, report);
     let socket = socket(&mut section, report);
     let store = store(&mut section, report);
@@ -116,7 +119,19 @@ pub(crate) fn read(
     let name = name?.value;
     let socket = socket.unwrap_or_else(|| PathBuf::from(format!("/run/crossgate/{name}.sock")));
     let store = store.unwrap_or_else(|| PathBuf::from(format!("/var/lib/crossgate/{name}.redb")));
-    Some(Appliance { name, workers, control_core, idle, aes_gcm, memory, memory_mib, eal, socket, store })
+    Some(Appliance {
+        name,
+        workers,
+        control_core,
+        idle,
+        aes_gcm,
+        memory,
+        memory_mib,
+        max_tunnels,
+        eal,
+        socket,
+        store,
+    })
 }
 
 /// The control thread's core and the workers', by default the machine's first core and the next one.
@@ -153,6 +168,10 @@ fn cores(
         }
         workers.push(core);
     }
+    if workers.len() > WORKERS_MAX {
+        let problem = format!("{} workers are more than {WORKERS_MAX}", workers.len());
+        report.error(&place, problem, "leave cores out: more do not share one tunnel's work");
+    }
     (control, workers)
 }
 
@@ -161,9 +180,10 @@ fn core_at_hand(
     environment: &Environment<'_>,
     report: &mut Report<'_>,
 ) -> Option<CoreId> {
-    let core = u16::try_from(number.value).ok().filter(|core| environment.cores.contains(core));
+    let usable = || environment.cores.iter().filter(|core| **core < CORE_END);
+    let core = usable().copied().find(|core| u64::from(*core) == number.value);
     if core.is_none() {
-        let cores: Vec<String> = environment.cores.iter().map(u16::to_string).collect();
+        let cores: Vec<String> = usable().map(u16::to_string).collect();
         let problem = format!("this process has no core {}", number.value);
         report.error(&number.place, problem, format!("take one of its cores: {}", cores.join(", ")));
     }
@@ -215,6 +235,15 @@ fn socket(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<PathBuf>
 
 const MEMORY_MIB: RangeInclusive<u32> = 64..=1_048_576;
 const MEMORY_MIB_DEFAULT: u32 = 256;
+
+/// Twice as many inbound SAs, for those that are being replaced, are all that an SPI can number.
+const MAX_TUNNELS: RangeInclusive<u32> = 1..=131_072;
+/// Of an appliance whose file does not say `max_tunnels`.
+pub(crate) const MAX_TUNNELS_DEFAULT: u32 = 8192;
+/// As many as there are buckets of SPIs to share out.
+const WORKERS_MAX: usize = 64;
+/// A set of cores ends here, as the kernel's interface has it.
+const CORE_END: u16 = 1024;
 
 /// `sun_path` of unix(7), less the zero at its end.
 const SOCKET_PATH_MAX_BYTES: usize = 107;

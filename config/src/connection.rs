@@ -175,6 +175,7 @@ pub(crate) struct Around<'a> {
     pub(crate) gateways: &'a Shelf<VirtualNetworkGateway>,
     pub(crate) peers: &'a Shelf<LocalNetworkGateway>,
     pub(crate) nat_rules: &'a Shelf<NatRule>,
+    pub(crate) max_tunnels: u32,
     pub(crate) environment: &'a Environment<'a>,
 }
 
@@ -273,6 +274,8 @@ fn one<'a>(
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
     rules.tunnels(name, gateway, &section.place, report);
+    let tunnels = 1 + u32::from(second_address.is_some());
+    rules.appliance(name, tunnels, around.max_tunnels, &section.place, report);
     let nat = nat?;
     if let Some(network) = network {
         let place = place.as_ref()?;

@@ -147,6 +147,7 @@ fn appliance(appliance: &Appliance) -> Resource {
     settings.put("aes_gcm", appliance.aes_gcm.word());
     settings.put("memory", appliance.memory.word());
     settings.put("memory_mib", i64::from(appliance.memory_mib));
+    settings.put("max_tunnels", i64::from(appliance.max_tunnels));
     settings.put("eal", appliance.eal.clone());
     settings.put("socket", text(appliance.socket.display()));
     settings.put("store", text(appliance.store.display()));

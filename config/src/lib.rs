@@ -154,6 +154,9 @@ impl Config {
             gateways: &gateways,
             peers: &peers,
             nat_rules: &nat_rules,
+            max_tunnels: appliance
+                .as_ref()
+                .map_or(appliance::MAX_TUNNELS_DEFAULT, |appliance| appliance.max_tunnels),
             environment,
         };
         let connections = connection::read(&mut root, &around, report);

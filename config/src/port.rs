@@ -35,10 +35,17 @@ pub struct Port {
     pub routes: Vec<StaticRoute>,
 }
 
+impl Device {
+    fn is_af_xdp(&self) -> bool {
+        matches!(self, Self::Virtual(text) if driver(text) == Some("net_af_xdp"))
+    }
+}
+
 /// Reads each `[[port]]`.
 pub(crate) fn read(root: &mut Section<'_>, report: &mut Report<'_>) -> Shelf<Port> {
     let mut ports = Shelf::new("port");
     let mut taken = Taken::default();
+    let (mut has_af_xdp, mut large) = (false, Vec::new());
     let sections = root.sections("port", report);
     if sections.is_empty() {
         let remedy =
@@ -55,7 +62,10 @@ pub(crate) fn read(root: &mut Section<'_>, report: &mut Report<'_>) -> Shelf<Por
             ports.declare(name, report);
         }
         let device = device(&mut section, &mut taken.devices, report);
+        let mtu_place = section.place_of("mtu_bytes");
         let mtu_bytes = section.integer("mtu_bytes", MTU_BYTES, MTU_BYTES_DEFAULT, report);
+        has_af_xdp |= device.as_ref().is_some_and(Device::is_af_xdp);
+        large.extend((mtu_bytes > AF_XDP_MTU_BYTES).then_some((mtu_place, mtu_bytes)));
         let addresses = addresses(&mut section, report);
         taken.addresses(&addresses, &section.place, report);
         let addresses: Vec<_> = addresses.into_iter().map(|address| address.value).collect();
@@ -68,6 +78,11 @@ pub(crate) fn read(root: &mut Section<'_>, report: &mut Report<'_>) -> Shelf<Por
         });
         section.finish(report);
         ports.put(name, port);
+    }
+    for (place, mtu_bytes) in large.into_iter().filter(|_| has_af_xdp) {
+        let problem =
+            format!("{mtu_bytes} bytes are more than {AF_XDP_MTU_BYTES}, beside a port of net_af_xdp");
+        report.error(&place, problem, "lessen mtu_bytes, or take net_af_packet: all ports share one pool");
     }
     ports
 }
@@ -242,6 +257,8 @@ fn virtual_identities(text: &str, driver: &str) -> Vec<String> {
 
 const MTU_BYTES: RangeInclusive<u16> = 1280..=9216;
 const MTU_BYTES_DEFAULT: u16 = 1500;
+/// AF_XDP wants a packet with its descriptors within one page of memory.
+const AF_XDP_MTU_BYTES: u16 = 3228;
 
 /// Drivers of virtual devices that this gateway is meant to run on.
 const DRIVERS: &[&str] = &[

@@ -193,7 +193,7 @@ pub const TABLE: &[Row] = &[
     row((Sku::VpnGw5, G2), 100, [128, 10_000], 10_000, Some(2300), [true, true, true]),
 ];
 
-/// A gateway of this program has room for more; a limit beyond this is a slip.
+/// An appliance has room for as many (`max_tunnels`); a limit beyond this is a slip.
 const TUNNELS: RangeInclusive<u32> = 1..=100_000;
 const SESSIONS: RangeInclusive<u32> = 0..=100_000;
 const BANDWIDTH_MBIT_PER_S: RangeInclusive<u32> = 1..=1_000_000;

@@ -22,6 +22,11 @@ const BASE: &str = include_str!("findings/base.toml");
 
 /// What is said of a configuration on a machine with four cores and a few variables.
 fn said_of(text: &str) -> String {
+    said_on(BTreeSet::from([0, 1, 2, 3]), text)
+}
+
+/// What is said of a configuration on a machine with these cores and a few variables.
+fn said_on(cores: BTreeSet<u16>, text: &str) -> String {
     let variable = |name: &str| {
         let value = match name {
             "PSK" => "q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mA",
@@ -35,7 +40,7 @@ fn said_of(text: &str) -> String {
         };
         Some(Zeroizing::new(value.to_owned()))
     };
-    let environment = Environment { cores: BTreeSet::from([0, 1, 2, 3]), user_id: 0, variable: &variable };
+    let environment = Environment { cores, user_id: 0, variable: &variable };
     match Config::parse(Source { file: Path::new("gw.toml"), text }, &environment) {
         Err(findings) => format!("{findings}\n"),
         Ok(checked) if checked.warnings.is_empty() => "accepted\n".into(),
@@ -151,6 +156,18 @@ fn more_prefixes_than_there_may_be_are_found() {
     ] {
         assert!(said.contains(words), "{said}");
     }
+}
+
+#[test]
+fn more_workers_than_share_the_work_and_cores_beyond_what_the_kernel_names_are_found() {
+    let with_workers = |workers: &[u16]| BASE.replace("workers = [1]", &format!("workers = {workers:?}"));
+    let large: BTreeSet<u16> = (0..2000).collect();
+    let workers: Vec<u16> = (1..66).collect();
+    assert_eq!(said_on(large.clone(), &with_workers(&workers[..64])), "accepted\n");
+    let said = said_on(large.clone(), &with_workers(&workers));
+    assert!(said.contains("appliance.workers: 65 workers are more than 64"), "{said}");
+    let said = said_on(large, &with_workers(&[1023, 1024]));
+    assert!(said.contains("appliance.workers[1]: this process has no core 1024"), "{said}");
 }
 
 #[test]

@@ -169,7 +169,9 @@ impl Fleet {
             facts.push(fact);
             ports.push(open);
         }
-        let sizes = Sizes::default();
+        let tunnels = appliance.max_tunnels;
+        // Rekeying needs the old SA beside the new one.
+        let sizes = Sizes { inbound_sas: tunnels * 2, tunnels, ..Sizes::default() };
         let idle = match appliance.idle {
             ConfigIdle::Adaptive => Idle::Adaptive,
             ConfigIdle::Poll => Idle::Poll,

@@ -23,7 +23,9 @@ pub struct Lineage {
 pub struct Tunnels {
     of: BTreeMap<ConnectionId, Vec<Lineage>>,
     idle: BTreeMap<ConnectionId, TunnelId>,
-    taken: BTreeSet<TunnelId>,
+    /// Numbers below `next` that nothing has.
+    free: BTreeSet<TunnelId>,
+    next: u32,
 }
 
 impl Tunnels {
@@ -38,10 +40,10 @@ impl Tunnels {
     /// Forgets a connection. Its SAs must be gone from the workers' snapshot and tables, or going in the same order of commands.
     pub fn remove(&mut self, connection: ConnectionId) {
         for lineage in self.of.remove(&connection).unwrap_or_default() {
-            self.taken.remove(&lineage.tunnel);
+            self.free.insert(lineage.tunnel);
         }
         if let Some(tunnel) = self.idle.remove(&connection) {
-            self.taken.remove(&tunnel);
+            self.free.insert(tunnel);
         }
     }
 
@@ -82,7 +84,7 @@ impl Tunnels {
         }
         lineages.remove(position);
         if self.idle.get(&connection) != Some(&tunnel) {
-            self.taken.remove(&tunnel);
+            self.free.insert(tunnel);
         }
     }
 
@@ -110,11 +112,12 @@ impl Tunnels {
         })
     }
 
+    /// The lowest number that is free: those of a worker's table are few.
     fn take_number(&mut self) -> TunnelId {
-        let free =
-            (0..).map(TunnelId).find(|tunnel| !self.taken.contains(tunnel)).expect("numbers do not end");
-        self.taken.insert(free);
-        free
+        self.free.pop_first().unwrap_or_else(|| {
+            self.next += 1;
+            TunnelId(self.next - 1)
+        })
     }
 }
 

@@ -138,7 +138,10 @@ impl Workers {
                 match acknowledgement.replaced {
                     Replaced::Histograms(recorded) => lane.add(&recorded),
                     Replaced::Refused(command) => {
-                        tracing::error!(?command, "a worker's tables are full: configure fewer connections");
+                        tracing::error!(
+                            ?command,
+                            "a worker's tables are full: raise max_tunnels of [appliance] and restart"
+                        );
                     }
                     // Dropped here, on the control thread: this is where keys of old SAs are wiped.
                     _ => {}

@@ -17,6 +17,8 @@ use super::sites::Sites;
 pub(super) struct Rules {
     /// Connections of each gateway.
     tunnels: BTreeMap<Name, u32>,
+    /// Tunnels of the appliance.
+    all: u32,
     /// What leads to which site.
     pub(super) sites: Sites,
     /// The connection of each peer: our address, the peer's, the peer's identity.
@@ -44,6 +46,24 @@ impl Rules {
                 gateway.name
             );
             report.error(place, problem, "take a larger sku (and RouteBased), or leave connections out");
+        }
+    }
+
+    /// Counts the tunnels of the appliance against what its tables are made for; the first connection too many is reported.
+    pub(super) fn appliance(
+        &mut self,
+        name: &Name,
+        tunnels: u32,
+        max_tunnels: u32,
+        place: &Place,
+        report: &mut Report<'_>,
+    ) {
+        let had_room = self.all <= max_tunnels;
+        self.all += tunnels;
+        if had_room && self.all > max_tunnels {
+            let problem =
+                format!("\"{name}\" is too much for this appliance, made for max_tunnels = {max_tunnels}");
+            report.error(place, problem, "raise max_tunnels of [appliance], or leave connections out");
         }
     }
 

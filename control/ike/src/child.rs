@@ -20,8 +20,18 @@ use crate::selector::{TrafficSelector, is_narrowing, narrow};
 use crate::status::ChildStatus;
 use crate::wire::{Message, PayloadType, ranges};
 
-/// Child SAs that a peer may have under one policy at once; rekeying needs three.
-pub(crate) const MAX_PER_POLICY: usize = 8;
+/// Child SAs that a peer may have at once under a policy of one pair of selectors: rekeying needs three, a peer that restarts some more.
+const CHILDREN_AT_LEAST: usize = 8;
+/// For each pair of a policy: one that carries, the one that replaces it, and the one that is being deleted.
+const CHILDREN_PER_PAIR: usize = 3;
+/// What one peer may take of the data plane's tables, whatever its policy says.
+const CHILDREN_AT_MOST: usize = 300;
+
+/// Child SAs that a peer may have at once under `policy`, which it may ask for pair by pair.
+pub(crate) fn most_children(policy: &ChildConfig) -> usize {
+    let pairs = policy.local_selectors.len().saturating_mul(policy.remote_selectors.len());
+    pairs.saturating_mul(CHILDREN_PER_PAIR).clamp(CHILDREN_AT_LEAST, CHILDREN_AT_MOST)
+}
 
 /// A pair of ESP SAs.
 #[derive(Debug)]

@@ -249,9 +249,6 @@ pub enum IkeError {
     /// The peer does not have the IKE SA any more, and proved it (RFC 6290).
     #[error("the peer has lost the IKE SA, as after a restart")]
     PeerRestarted,
-    /// The peer may not begin: the connection is InitiatorOnly.
-    #[error("the peer began, but this connection is InitiatorOnly")]
-    MayNotBegin,
 }
 
 struct Hint(Option<NotifyType>);
@@ -304,12 +301,16 @@ impl IkeError {
             | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
             | Self::Ppk(_)
-            | Self::Reconfigured
-            | Self::MayNotBegin => Blame::Misconfigured,
+            | Self::Reconfigured => Blame::Misconfigured,
             Self::NoResult(_) | Self::NoFreeSpi | Self::TooManyChildren | Self::Expired => Blame::Exhausted,
             Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => Blame::NoCommonGround,
             Self::NoAnswer { .. } | Self::NameNotFound { .. } => Blame::Unreachable,
         }
+    }
+
+    /// Whether it comes and goes where both sides act at once: no reason to tell anybody.
+    pub(crate) const fn is_passing(&self) -> bool {
+        matches!(self, Self::Collision | Self::ChildNotFound | Self::NothingToFollow | Self::Reconfigured)
     }
 
     /// What the peer is told, if it must be told.
@@ -335,8 +336,7 @@ impl IkeError {
             | Self::NoCommonSignature(_)
             | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
-            | Self::Ppk(_)
-            | Self::MayNotBegin => NotifyType::AUTHENTICATION_FAILED,
+            | Self::Ppk(_) => NotifyType::AUTHENTICATION_FAILED,
             Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
             Self::NoFreeSpi | Self::TooManyChildren => NotifyType::NO_ADDITIONAL_SAS,
             Self::Collision

@@ -274,6 +274,9 @@ impl Established {
     /// Answers a request with an error.
     pub(crate) fn refuse(&mut self, exchange: ExchangeType, error: &IkeError, cx: &mut Cx<'_>) {
         cx.note(What::ErrorAnswered);
+        if !error.is_passing() {
+            self.tell_child_failed(error.clone(), None, cx);
+        }
         self.secured.answer(exchange, vec![error_payload(error)], cx);
     }
 }

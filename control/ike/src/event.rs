@@ -207,8 +207,6 @@ pub enum Event {
     ChildFailed {
         /// The connection.
         connection: ConnectionId,
-        /// Index of the policy in [`ConnectionConfig::children`]; beyond them if what the peer asked for fits none.
-        policy: usize,
         /// Whose fault, what and the remedy.
         error: IkeError,
         /// When it is tried again, if it is.

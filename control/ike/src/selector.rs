@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
-/// Most selectors a narrowing returns: it multiplies two lists, one of which the peer wrote.
-pub const MAX_NARROWED: usize = 64;
+/// Most selectors a narrowing returns: as many as a payload counts (RFC 7296, 3.13). It multiplies two lists, one of which the peer wrote.
+pub const MAX_NARROWED: usize = 255;
 
 /// A set of packets: one range of addresses, one range of ports, one protocol or all.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -70,6 +70,7 @@ fn why(
 ) -> Option<String> {
     match (kind, key) {
         (Kind::Appliance, "workers" | "control_core" | "idle" | "aes_gcm") => Some(THREADS.to_owned()),
+        (Kind::Appliance, "max_tunnels") => Some(TABLES.to_owned()),
         (Kind::Appliance, "memory" | "memory_mib" | "eal") => Some(MEMORY.to_owned()),
         (Kind::Appliance, _) => Some(FILES.to_owned()),
         (Kind::Port, "device") => Some(PORTS.to_owned()),
@@ -86,6 +87,7 @@ fn why(
 
 const THREADS: &str = "threads and their queues are made once, when the gateway starts";
 const MEMORY: &str = "DPDK takes memory and arguments once, when the gateway starts";
+const TABLES: &str = "the workers' tables are made once, when the gateway starts";
 const FILES: &str = "the gateway opens its socket and its store once, when it starts";
 const PORTS: &str = "DPDK opens ports once, when the gateway starts";
 

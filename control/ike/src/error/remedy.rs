@@ -96,7 +96,9 @@ impl IkeError {
             Self::NoResult(_) => {
                 "this gateway has more handshakes than its cores can do: give it more of them, or let fewer peers begin at once"
             }
-            Self::NoFreeSpi => "the gateway's table of Child SAs is full: remove connections or enlarge it",
+            Self::NoFreeSpi => {
+                "the gateway's table of Child SAs is full: raise max_tunnels of [appliance] and restart, or remove connections"
+            }
             Self::TooManyChildren => {
                 "the peer makes Child SAs without deleting old ones: update or restart it"
             }
@@ -111,7 +113,6 @@ impl IkeError {
                 "none needed: it is connected anew; look into the peer's log if it restarts often"
             }
             Self::DeletedByPeer => "look into the peer's log for why it deleted the SA",
-            Self::MayNotBegin => "set mode to Default or ResponderOnly here, or let only this side begin",
         }
     }
 }

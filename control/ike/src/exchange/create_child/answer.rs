@@ -1,7 +1,7 @@
 //! The peer's request for a Child SA, and our answer (RFC 7296, 1.3.1, 1.3.3, 2.8, 2.25.1).
 
 use super::EXCHANGE;
-use crate::child::{Agreed, Keying, MAX_PER_POLICY, Phase, choose_policy};
+use crate::child::{Agreed, Keying, Phase, choose_policy, most_children};
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::Nonces;
 use crate::crypto::suite::choose_esp;
@@ -76,10 +76,10 @@ fn agree(state: &mut Established, message: &Message, cx: &mut Cx<'_>) -> Result<
     if replaces.is_none() && both_ask {
         return Err(IkeError::Collision);
     }
-    if state.children.iter().filter(|child| child.policy == policy).count() >= MAX_PER_POLICY {
+    let config = &state.config.children[policy];
+    if state.children.iter().filter(|child| child.policy == policy).count() >= most_children(config) {
         return Err(IkeError::TooManyChildren);
     }
-    let config = &state.config.children[policy];
     let ke = message.ke();
     let choice =
         choose_esp(&config.esp_suites, &config.pfs_groups, config.esn.offered(), sa, ke.map(|ke| ke.group))

@@ -19,6 +19,57 @@ fn two_policies_have_a_child_each_and_replace_them_one_by_one() {
 }
 
 #[test]
+fn a_peer_asks_pair_by_pair_for_all_pairs_of_our_policy_and_replaces_each() {
+    const PAIRS: usize = 12;
+    let prefix = |second: u8, third, bits| {
+        TrafficSelector::from_prefix(IpAddr::V4(Ipv4Addr::new(10, second, third, 0)), bits).unwrap()
+    };
+    let mut pair = Pair::connected(1, Link::LAN, |index, config| {
+        let child = config.children[0].clone();
+        let subnet = |third| if index == 0 { prefix(1, third, 24) } else { prefix(2, third, 24) };
+        if index == 0 {
+            config.mode = Mode::InitiatorOnly;
+            config.children = vec![child; PAIRS];
+            for (third, child) in (0..).zip(&mut config.children) {
+                child.local_selectors = vec![subnet(third)];
+            }
+        } else {
+            let theirs = (0..).take(PAIRS).map(|third| prefix(1, third, 24));
+            config.children[0].remote_selectors = theirs.collect();
+        }
+    });
+    settle(&mut pair);
+    assert_eq!(pair.live_children(), [PAIRS, PAIRS], "{}", pair.trace());
+    let before = pair.sides[0].plane.sends_on(CONNECTION, PAIRS - 1).unwrap().id;
+    for policy in 0..PAIRS {
+        let id = pair.sides[0].plane.sends_on(CONNECTION, policy).unwrap().id;
+        pair.command(0, Command::RekeyChild(id));
+    }
+    settle(&mut pair);
+    assert_eq!(pair.live_children(), [PAIRS, PAIRS], "replaced\n{}", pair.trace());
+    assert_ne!(pair.sides[0].plane.sends_on(CONNECTION, PAIRS - 1).unwrap().id, before);
+    assert_eq!(pair.count(1, What::ErrorAnswered), 0, "{}", pair.trace());
+}
+
+#[test]
+fn the_reason_why_a_peer_is_refused_a_child_is_told() {
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    for index in [1, 0] {
+        let mut config = connection(index);
+        if index == 0 {
+            second_policy(index, &mut config);
+        }
+        pair.command(index, Command::Configure(Box::new(config)));
+    }
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!((pair.live_ikes(), pair.live_children()), ([1, 1], [1, 1]), "{}", pair.trace());
+    let failure = status(&pair, 1).failure.expect("the second Child SA was refused").error;
+    assert_eq!(failure, IkeError::NoCommonSelectors(crate::error::Stage::NewChild));
+    let told = pair.sides[1].events.iter().filter(|event| event.contains("ChildFailed")).count();
+    assert!(told > 0, "{}", pair.trace());
+}
+
+#[test]
 fn a_new_child_that_both_ask_for_at_once_is_made_once() {
     for seed in seeds(100) {
         let mut pair = Pair::connected(seed, Link::LAN, |index, config| {

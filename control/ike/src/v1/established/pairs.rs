@@ -62,7 +62,7 @@ impl Established {
         let retry_at = again.then(|| self.want_later(policy, cx));
         let connection = self.config.id;
         cx.effect(Effect::ChildFailed(connection, error.clone()));
-        cx.event(Event::ChildFailed { connection, policy, error, retry_at });
+        cx.event(Event::ChildFailed { connection, error, retry_at });
     }
 
     /// Files a pair that was just installed.

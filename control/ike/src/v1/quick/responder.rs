@@ -1,7 +1,7 @@
 //! The responder of quick mode.
 
 use super::{ANSWERED_MAX, Deal, Quick, Step, groups, id};
-use crate::child::MAX_PER_POLICY;
+use crate::child::most_children;
 use crate::crypto::kex::PrivateValue;
 use crate::crypto::keys::Nonces;
 use crate::error::{IkeError, Stage};
@@ -101,10 +101,10 @@ fn agree(
     let ids: Vec<Identification> = wire::ids(payloads).cloned().collect();
     let (policy, local, remote) = choose_policy(state, &ids)
         .ok_or((IkeError::NoCommonSelectors(stage), NotifyType::INVALID_ID_INFORMATION))?;
-    if state.pairs.iter().filter(|pair| pair.child.policy == policy).count() >= MAX_PER_POLICY {
+    let child = &state.config.children[policy];
+    if state.pairs.iter().filter(|pair| pair.child.policy == policy).count() >= most_children(child) {
         return Err((IkeError::TooManyChildren, NotifyType::NO_PROPOSAL_CHOSEN));
     }
-    let child = &state.config.children[policy];
     let choice = choose_esp(&child.esp_suites, groups(child), state.is_in_udp(), sa)
         .ok_or((IkeError::NoProposalChosen(stage), NotifyType::NO_PROPOSAL_CHOSEN))?;
     let spi = cx.esp_spi(state.config.id).map_err(|error| (error, NotifyType::NO_PROPOSAL_CHOSEN))?;
