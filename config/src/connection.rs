@@ -132,6 +132,8 @@ pub struct Connection {
     pub follow_redirects: bool,
     /// The gateway that peers are sent to instead of being served here.
     pub redirect_to: Option<PeerAddress>,
+    /// Longest packet that goes to the peer, in bytes with its outer headers, where the path takes less than the port; `None`: what the port takes.
+    pub mtu_bytes: Option<u16>,
     /// TCP segment sizes.
     pub mss_clamp: MssClamp,
     /// Algorithms and lifetimes.
@@ -253,6 +255,8 @@ fn one<'a>(
     let mobike = section.optional::<bool>("mobike", report).is_none_or(|word| word.value);
     let follow_redirects = section.optional::<bool>("follow_redirects", report).is_none_or(|word| word.value);
     let redirect_to = redirect_to(section, report);
+    let mtu_bytes =
+        section.has("mtu_bytes").then(|| section.integer("mtu_bytes", MTU_BYTES, *MTU_BYTES.end(), report));
     let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
     let (protocol, protocol_place) = protocol::read(section, report);
     let policy = policy(section, gateway, protocol, report);
@@ -303,6 +307,7 @@ fn one<'a>(
         mobike,
         follow_redirects,
         redirect_to,
+        mtu_bytes,
         mss_clamp,
         policy,
         routing_weight,
@@ -382,6 +387,8 @@ fn traffic_selectors(
 }
 
 /// Azure's bounds of dpdTimeoutSeconds.
+/// What IPv4 has to carry at least (RFC 791), to the most that a port takes.
+const MTU_BYTES: RangeInclusive<u16> = 576..=9216;
 const DPD_TIMEOUT_S: RangeInclusive<u32> = 9..=3600;
 const DPD_TIMEOUT_S_DEFAULT: u32 = 45;
 /// From the least of RFC 879 to what a jumbo frame holds.

@@ -255,6 +255,9 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     if let Some(to) = &connection.redirect_to {
         settings.put("redirect_to", text(to));
     }
+    if let Some(bytes) = connection.mtu_bytes {
+        settings.put("mtu_bytes", i64::from(bytes));
+    }
     match connection.mss_clamp {
         MssClamp::Auto => settings.put("mss_clamp", "auto"),
         MssClamp::Off => settings.put("mss_clamp", "off"),

@@ -255,7 +255,7 @@ impl Gateway {
         self.config = wanted;
         self.applied_at = unix_seconds();
         self.refresh_forwarding();
-        self.refresh_interface_mtus();
+        self.refresh_first_mtus();
         for connection in prepared.configured {
             self.command(Command::Configure(Box::new(connection)));
         }

@@ -63,8 +63,8 @@ pub struct Pair {
     seen_packets: u64,
     /// The limit that the core was told of.
     told: Option<Expiry>,
-    /// Longest outer packet that the interface towards the peer takes, in bytes.
-    interface_mtu_bytes: u16,
+    /// Longest outer packet that the interface towards the peer and the configuration allow, in bytes.
+    first_mtu_bytes: u16,
 }
 
 /// All pairs.
@@ -148,7 +148,7 @@ impl Sad {
             sends: false,
             seen_packets: 0,
             told: None,
-            interface_mtu_bytes: policy.path_mtu_bytes,
+            first_mtu_bytes: policy.path_mtu_bytes,
         };
         self.pairs.insert(child.id, pair);
         if child.outbound_use == OutboundUse::Now {
@@ -192,15 +192,15 @@ impl Sad {
         Some((pair, ticket))
     }
 
-    /// The peer is elsewhere now, or we are: the same SA goes on under other outer addresses, in UDP or not. `interface_mtu_bytes`: the longest outer packet that the
+    /// The peer is elsewhere now, or we are: the same SA goes on under other outer addresses, in UDP or not. `first_mtu_bytes`: the longest outer packet that the
     /// interface towards the peer takes.
-    pub fn relocate(&mut self, child: ChildId, path: Path, interface_mtu_bytes: u16, workers: &mut Workers) {
+    pub fn relocate(&mut self, child: ChildId, path: Path, first_mtu_bytes: u16, workers: &mut Workers) {
         let Some(pair) = self.pairs.get_mut(&child) else { return };
         let Some(endpoints) = Endpoints::new(path.local.ip(), path.remote.ip()) else { return };
         pair.path = path;
         let successor = pair.outbound.successor(endpoints, encapsulation(&path), keepalive(&path));
-        successor.set_path_mtu_bytes(self.paths.mtu_bytes(path::ends(&path), interface_mtu_bytes));
-        pair.interface_mtu_bytes = interface_mtu_bytes;
+        successor.set_path_mtu_bytes(self.paths.mtu_bytes(path::ends(&path), first_mtu_bytes));
+        pair.first_mtu_bytes = first_mtu_bytes;
         pair.outbound = Arc::new(successor);
         if pair.sends {
             workers.install_outbound(&pair.outbound);
@@ -264,18 +264,19 @@ impl Sad {
         }
     }
 
-    /// The interfaces towards the peers may take another size by now.
-    pub fn set_interface_mtus(&mut self, mtu_bytes: impl Fn(&Path) -> u16) {
-        for pair in self.pairs.values_mut() {
-            pair.interface_mtu_bytes = mtu_bytes(&pair.path);
+    /// Sets the longest outer packets, in bytes, that these pairs may send at first.
+    pub fn set_first_mtus(&mut self, mtus: Vec<(ChildId, u16)>) {
+        for (child, mtu_bytes) in mtus {
+            let Some(pair) = self.pairs.get_mut(&child) else { continue };
+            pair.first_mtu_bytes = mtu_bytes;
             let ends = path::ends(&pair.path);
-            pair.outbound.set_path_mtu_bytes(self.paths.mtu_bytes(ends, pair.interface_mtu_bytes));
+            pair.outbound.set_path_mtu_bytes(self.paths.mtu_bytes(ends, pair.first_mtu_bytes));
         }
     }
 
     fn apply_path_mtu(&mut self, path: Ends) {
         for pair in self.pairs.values().filter(|pair| path::ends(&pair.path) == path) {
-            pair.outbound.set_path_mtu_bytes(self.paths.mtu_bytes(path, pair.interface_mtu_bytes));
+            pair.outbound.set_path_mtu_bytes(self.paths.mtu_bytes(path, pair.first_mtu_bytes));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crossgate_config::Connection;
 use crossgate_dataplane::forwarding::{Forwarding, NextHop, TunnelId, VrfId};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
@@ -80,11 +81,7 @@ impl Gateway {
     /// Gives the workers a new snapshot if a tunnel is not in the present one as it should be: most Child SAs are negotiated with the
     /// configured selectors and change nothing.
     fn refresh_tunnel(&mut self, connection: ConnectionId, tunnel: TunnelId) {
-        let Some(configured) =
-            self.identifiers.connection_name(connection).and_then(|name| self.config.connections().get(name))
-        else {
-            return;
-        };
+        let Some(configured) = self.configured(connection) else { return };
         let wanted = self.tunnels.policy(connection, &configured_selectors(configured));
         let wanted = wanted.iter().find(|(id, _)| *id == tunnel).map(|(_, selectors)| selectors);
         if wanted != self.forwarding.tunnel(tunnel).map(|found| &found.selectors) {
@@ -94,24 +91,38 @@ impl Gateway {
 
     /// A pair goes on under other outer addresses.
     pub(super) fn relocate(&mut self, child: ChildId, path: Path) {
-        let mtu_bytes = interface_mtu_bytes(&self.forwarding, path.remote.ip());
+        let Some(connection) = self.sad.get(child).map(|pair| pair.connection) else { return };
+        let mtu_bytes = self.first_mtu_bytes(connection, &path);
         self.sad.relocate(child, path, mtu_bytes, &mut self.workers);
     }
 
     fn data_policy(&self, child: &ChildSa) -> DataPolicy {
-        let connection = self
-            .identifiers
-            .connection_name(child.connection)
-            .and_then(|name| self.config.connections().get(name));
-        let window = connection.map_or(REPLAY_WINDOW_DEFAULT, |found| found.policy.replay_window_packets);
-        let path_mtu_bytes = interface_mtu_bytes(&self.forwarding, child.path.remote.ip());
+        let window = self
+            .configured(child.connection)
+            .map_or(REPLAY_WINDOW_DEFAULT, |found| found.policy.replay_window_packets);
+        let path_mtu_bytes = self.first_mtu_bytes(child.connection, &child.path);
         DataPolicy { replay_window_packets: window.into(), path_mtu_bytes }
     }
 
-    /// Ports, addresses or routes may have changed: what fits into the tunnels follows.
-    pub(crate) fn refresh_interface_mtus(&mut self) {
-        let forwarding = &self.forwarding;
-        self.sad.set_interface_mtus(|path| interface_mtu_bytes(forwarding, path.remote.ip()));
+    fn configured(&self, connection: ConnectionId) -> Option<&Connection> {
+        self.identifiers.connection_name(connection).and_then(|name| self.config.connections().get(name))
+    }
+
+    /// The longest outer packet that may be sent, in bytes, as long as no router on the way has said less.
+    fn first_mtu_bytes(&self, connection: ConnectionId, path: &Path) -> u16 {
+        let interface = interface_mtu_bytes(&self.forwarding, path.remote.ip());
+        let configured = self.configured(connection).and_then(|connection| connection.mtu_bytes);
+        configured.map_or(interface, |bytes| bytes.min(interface))
+    }
+
+    /// Ports, addresses, routes or `mtu_bytes` of connections may have changed: what fits into the tunnels follows.
+    pub(crate) fn refresh_first_mtus(&mut self) {
+        let mtus: Vec<_> = self
+            .sad
+            .iter()
+            .map(|(child, pair)| (child, self.first_mtu_bytes(pair.connection, &pair.path)))
+            .collect();
+        self.sad.set_first_mtus(mtus);
     }
 
     fn remove_child(&mut self, child: ChildId, inbound_spi: IkeSpi, reason: RemoveReason) {

@@ -133,7 +133,7 @@ fn flaws_of_every_kind_are_told_together_and_nothing_is_applied() {
 }
 
 #[test]
-fn ports_mtu_is_lowered_and_raised_again_while_traffic_flows() {
+fn mtu_of_a_port_and_of_a_connection_is_lowered_and_raised_again_while_traffic_flows() {
     let (site, peer) = sites::with_peer().unwrap();
     let (_strongswan, mut gateway) = sites::tunnel(&site, &peer).unwrap();
     let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
@@ -142,12 +142,20 @@ fn ports_mtu_is_lowered_and_raised_again_while_traffic_flows() {
     let whole = || ping(site.ipv4(), peer.ipv4().address, 3, 1350, true).unwrap();
     whole().all_answered().unwrap();
 
-    for (wan_mtu_bytes, fits) in [(1400, false), (1500, true)] {
+    let with_port = |wan_mtu_bytes| Plan { wan_mtu_bytes, ..Plan::site(1) };
+    let mut with_connection = Plan::site(1);
+    with_connection.connections[0].extra += "mtu_bytes = 1390\n";
+    for (plan, mtu_bytes, fits) in [
+        (with_port(1400), 1400, false),
+        (with_port(1500), 1500, true),
+        (with_connection, 1390, false),
+        (with_port(1500), 1500, true),
+    ] {
         let too_big = gateway.counter("too_big").unwrap();
-        gateway.reload(Plan { wan_mtu_bytes, ..Plan::site(1) }).unwrap();
-        until("the SA to follow the port", Duration::from_secs(20), || {
+        gateway.reload(plan).unwrap();
+        until("the SA to follow", Duration::from_secs(20), || {
             let sa = gateway.only_sa()?;
-            Ok(Look::when(sa["path_mtu_bytes"] == wan_mtu_bytes, || sa.to_string()))
+            Ok(Look::when(sa["path_mtu_bytes"] == mtu_bytes, || sa.to_string()))
         })
         .unwrap();
         // The host forgets what it was told of the path before.
