@@ -85,6 +85,21 @@ fn certificate_names_this_side_unless_the_file_does() {
 }
 
 #[test]
+fn certificate_for_ikev1_has_an_rsa_key() {
+    let files = Files::new();
+    let found = files.read("protocol = \"IKEv1\"\n", AUTHENTICATION).unwrap_err();
+    let about_keys = found.iter().filter(|finding| finding.problem.contains("RSA key")).count();
+    assert_eq!(about_keys, 1, "{found:?}");
+    let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
+    let own = root.issue(&Template::peer("gw-a.example.net"), &key_pem(KeyKind::Rsa { bits: 2048 }, 2));
+    files.write("gw.pem", &own.pem(), 0o644);
+    files.write("gw.key", &own.key_pem, 0o600);
+    let read = files.read("protocol = \"IKEv1\"\n", AUTHENTICATION);
+    let left = read.err().unwrap_or_default();
+    assert!(!left.iter().any(|finding| finding.problem.contains("RSA key")), "{left:?}");
+}
+
+#[test]
 fn identity_that_the_certificate_lacks_is_told_with_those_it_has() {
     let (key, said) = Files::new().said("local_id = \"gw-b.example.net\"\n", AUTHENTICATION);
     assert_eq!(key, "local_id");

@@ -1,5 +1,7 @@
 //! Which IKE a connection speaks, and what IKEv1 lacks.
 
+use crossgate_pki::KeyKind;
+
 use crate::authentication::Authentication;
 use crate::choice::Choice;
 use crate::document::Section;
@@ -84,7 +86,12 @@ fn lacks(
             || policy.ipsec.pfs_groups.contains(&PfsGroup::Group(DhGroup::Curve25519));
     let has_additional =
         policy.additional_key_exchanges.iter().any(|one| *one != AdditionalKeyExchange::None);
-    let by_certificate = authentication.is_some_and(|by| by.shared_key().is_none());
+    let is_rsa = |by: &Authentication| match by {
+        Authentication::SharedKey(_) => true,
+        Authentication::Certificate(by) => {
+            matches!(by.credential.key().public_key().kind(), KeyKind::Rsa { .. })
+        }
+    };
     [
         (has_gcm, "no AES-GCM in ike_encryption", "name AES256, AES192 or AES128 with SHA256 or SHA384"),
         (has_curve, "no Curve25519", "take \"DHGroup14\" (or \"ECP256\", \"ECP384\")"),
@@ -96,6 +103,10 @@ fn lacks(
         (policy.ipsec.esn == Esn::Require, "no extended sequence numbers here", "leave esn out"),
         (has_additional, "no additional key exchange", "leave additional_key_exchange out"),
         (has_ppk, "no post-quantum pre-shared keys", "leave ppk out, or take protocol = \"IKEv2\""),
-        (by_certificate, "no certificates here", "take a shared_key, or protocol = \"IKEv2\""),
+        (
+            !authentication.is_none_or(is_rsa),
+            "no certificates here but those with an RSA key",
+            "take one with an RSA key, a shared_key, or protocol = \"IKEv2\"",
+        ),
     ]
 }

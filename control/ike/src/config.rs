@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossgate_pki::KeyKind;
+
 use crate::auth::{Authentication, Ppk};
 use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::endpoint::IKE_PORT;
@@ -268,9 +270,9 @@ pub enum ConfigError {
         "no IKE algorithm of this connection is one of IKEv1: name AES256, AES192 or AES128 with SHA256, and a group other than Curve25519"
     )]
     NoV1Suite,
-    /// Certificates are not for IKEv1 here.
-    #[error("IKEv1 authenticates by shared key here: set a shared key, or take IKEv2")]
-    NoV1Certificates,
+    /// Certificates of another kind are not for IKEv1.
+    #[error("IKEv1 signs by RSA here: take a certificate with an RSA key, a shared key, or IKEv2")]
+    NotRsa,
     /// An address of the other family can never be reached.
     #[error("local and remote address differ in family: use two IPv4 or two IPv6 addresses")]
     MixedFamilies,
@@ -295,8 +297,10 @@ impl ConnectionConfig {
             if !self.ike_suites.iter().any(crate::v1::is_for_phase1) {
                 return Err(ConfigError::NoV1Suite);
             }
-            if self.authentication.certificate().is_some() {
-                return Err(ConfigError::NoV1Certificates);
+            let by = self.authentication.certificate();
+            let kind = by.map(|by| by.credential.key().public_key().kind());
+            if kind.is_some_and(|kind| !matches!(kind, KeyKind::Rsa { .. })) {
+                return Err(ConfigError::NotRsa);
             }
         }
         let usable = |c: &ChildConfig| {

@@ -45,7 +45,8 @@ mod view;
 use closing::Closing;
 pub(crate) use established::Established;
 pub(crate) use main_mode::begin;
-use main_mode::{Agreeing, Answered, Awaiting, Exchanging, Offered, Preparing, Proving, Sharing};
+use main_mode::{Agreeing, Answered, Awaiting, Checking, Exchanging, Offered, Preparing, Proving};
+use main_mode::{Sharing, Signing, Verifying};
 pub(crate) use pair::Pair;
 pub(crate) use suite::is_for_phase1;
 use wire::ExchangeType;
@@ -62,6 +63,10 @@ pub(crate) enum Phase {
     Exchanging(Box<Exchanging>),
     /// Initiator: the shared secret is being computed.
     Sharing(Box<Sharing>),
+    /// Initiator: our proof is being signed.
+    Signing(Box<Signing>),
+    /// Initiator: the peer's proof is being checked.
+    Verifying(Box<Verifying>),
     /// Initiator: message 5 is out.
     Proving(Box<Proving>),
     /// Responder: message 2 is out.
@@ -70,6 +75,8 @@ pub(crate) enum Phase {
     Agreeing(Box<Agreeing>),
     /// Responder: message 4 is out.
     Awaiting(Box<Awaiting>),
+    /// Responder: the peer's proof is being checked, and ours signed.
+    Checking(Box<Checking>),
     /// Both are who they say.
     Established(Box<Established>),
     /// It is over; the peer was told.
@@ -114,6 +121,7 @@ impl Phase {
             Self::Proving(state) => state.on_timeout(cx),
             Self::Answered(state) if state.expires_at() <= cx.now => Self::expired(cx),
             Self::Awaiting(state) if state.expires_at() <= cx.now => Self::expired(cx),
+            Self::Checking(state) if state.expires_at() <= cx.now => Self::expired(cx),
             Self::Established(state) => state.on_timeout(cx),
             Self::Closing(state) if state.until <= cx.now => Self::Gone,
             state => state,
@@ -130,6 +138,9 @@ impl Phase {
             Self::Preparing(state) => state.on_computed(result, cx),
             Self::Sharing(state) => state.on_computed(result, cx),
             Self::Agreeing(state) => state.on_computed(result, cx),
+            Self::Signing(state) => state.on_computed(result, cx),
+            Self::Verifying(state) => state.on_computed(result, cx),
+            Self::Checking(state) => state.on_computed(result, cx),
             Self::Established(state) => state.on_computed(result, cx),
             state => state,
         }
@@ -141,6 +152,9 @@ impl Phase {
             Self::Preparing(state) => Some(state.serial),
             Self::Sharing(state) => Some(state.serial),
             Self::Agreeing(state) => Some(state.serial),
+            Self::Signing(state) => Some(state.serial),
+            Self::Verifying(state) => Some(state.serial),
+            Self::Checking(state) => Some(state.serial),
             Self::Established(state) => state.job(),
             _ => None,
         }
@@ -149,13 +163,13 @@ impl Phase {
     /// The result did not come.
     pub(crate) fn give_up_job(self, cx: &mut Cx<'_>) -> Self {
         match self {
-            Self::Agreeing(_) => Self::expired(cx),
+            Self::Agreeing(_) | Self::Checking(_) => Self::expired(cx),
             Self::Established(state) => {
                 let error = IkeError::NoResult(Stage::QuickMode);
                 cx.note_stage(What::ExchangeFailed, Stage::QuickMode);
                 state.gone(DownReason::Error(error.clone()), Some(error), cx)
             }
-            Self::Preparing(_) | Self::Sharing(_) => {
+            Self::Preparing(_) | Self::Sharing(_) | Self::Signing(_) | Self::Verifying(_) => {
                 let error = IkeError::NoResult(Stage::MainMode);
                 cx.note_stage(What::ExchangeFailed, Stage::MainMode);
                 cx.ended(DownReason::Error(error.clone()), Some(error), false);

@@ -140,6 +140,17 @@ impl PrivateKey {
         }
     }
 
+    /// Signs a hash by RSA as IKEv1 does: padded as PKCS#1 pads, but without the hash's name (RFC 2409, 5.1).
+    ///
+    /// # Errors
+    /// [`SignatureError::OtherAlgorithm`] if it is no RSA key.
+    pub fn sign_bare_rsa(&self, hash: &[u8], seed: Zeroizing<[u8; 32]>) -> Result<Vec<u8>, SignatureError> {
+        let Key::Rsa(key) = &self.key else { return Err(SignatureError::OtherAlgorithm) };
+        let mut random = ChaCha20Rng::from_seed(*seed);
+        key.sign_with_rng(&mut random, rsa::Pkcs1v15Sign::new_unprefixed(), hash)
+            .map_err(|_| SignatureError::OtherAlgorithm)
+    }
+
     /// An ECDSA signature in the form of RFC 4754: both numbers, each as long as the curve's field.
     ///
     /// # Errors

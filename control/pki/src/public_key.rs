@@ -211,6 +211,15 @@ impl PublicKey {
             .ok_or(SignatureError::Wrong)
     }
 
+    /// Whether a signature of IKEv1 over a hash is this key's: RSA, padded as PKCS#1 pads, without the hash's name (RFC 2409, 5.1).
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify_bare_rsa(&self, hash: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        let Key::Rsa(key) = &self.key else { return Err(SignatureError::OtherAlgorithm) };
+        key.verify(rsa::Pkcs1v15Sign::new_unprefixed(), hash, signature).map_err(wrong)
+    }
+
     /// Whether an ECDSA signature is this key's, in the form of RFC 4754: both numbers, each as long as the curve's field.
     ///
     /// # Errors

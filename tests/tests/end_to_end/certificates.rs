@@ -105,6 +105,31 @@ fn rsa_with_pss_whoever_begins() {
     .unwrap();
 }
 
+/// The same in IKEv1, whose policies have one pair of prefixes each.
+fn of_v1(mut plan: Plan) -> Plan {
+    plan.connections[0].selectors = Some((vec!["10.1.0.0/16".to_owned()], vec!["10.2.0.0/16".to_owned()]));
+    plan
+}
+
+#[test]
+fn rsa_in_ikev1_whoever_begins() {
+    for mode in ["InitiatorOnly", "ResponderOnly"] {
+        let (ours, theirs) = both(RSA);
+        let mut plan = of_v1(plan(ours, mode));
+        plan.connections[0].extra = "protocol = \"IKEv1\"".to_owned();
+        let settings = Settings {
+            version: 1,
+            ike: "aes256-sha256-ecp384".to_owned(),
+            esp: "aes256gcm16-modp2048".to_owned(),
+            local_prefixes: vec!["10.2.0.0/16".to_owned()],
+            remote_prefixes: vec!["10.1.0.0/16".to_owned()],
+            ..settings(theirs)
+        };
+        let said = format!("authentication of '{OURS}' with RSA_EMSA_PKCS1_NULL successful");
+        comes_up(plan, &settings, &[&said]).unwrap_or_else(|failure| panic!("{mode}: {failure}"));
+    }
+}
+
 #[test]
 fn rsa_with_pkcs1_as_the_operator_wants() {
     let (mut ours, theirs) = both(RSA);

@@ -159,11 +159,17 @@ fn pairs(mode: &str) -> Result<()> {
             strongswan.swanctl(&format!("--initiate --child {child} --timeout 30"))?;
         }
     }
-    gateway.is("peer", "up")?;
-    for address in ["10.2.0.1", "10.2.1.1", "10.2.2.1"] {
+    let carries = |address: &str| {
         let host = Host::new(&peer.gateway, address);
         ping_until_answered(site.ipv4(), host.address, ANSWERED)?;
-        ping(host, site.ipv4().address, 10, 900, false)?.all_answered()?;
+        ping(host, site.ipv4().address, 10, 900, false)?.all_answered()
+    };
+    let all = gateway
+        .is("peer", "up")
+        .and_then(|()| ["10.2.0.1", "10.2.1.1", "10.2.2.1"].into_iter().try_for_each(carries));
+    if let Err(failure) = all {
+        eprintln!("{}\n{}", gateway.state(), strongswan.log());
+        return Err(failure);
     }
     assert_eq!(gateway.sas()?.len(), 3);
     gateway.stop()

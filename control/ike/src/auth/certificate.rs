@@ -58,6 +58,8 @@ enum Scheme {
     Rsa(Digest),
     /// Methods 9 to 11 (RFC 4754).
     Ecdsa(AuthMethod, Digest),
+    /// RSA over a hash of IKEv1 (RFC 2409, 5.1).
+    Bare,
 }
 
 /// What a peer's IKE_SA_INIT says about certificates.
@@ -87,6 +89,8 @@ pub(crate) struct Verify {
     claimed: Identity,
     proof: Authentication,
     octets: Vec<u8>,
+    /// Whether `octets` are a hash of IKEv1.
+    is_bare: bool,
     now: UnixTime,
 }
 
@@ -187,6 +191,21 @@ impl Sign {
         Ok(Self { by: Arc::clone(by), scheme, octets, seed, without_ppk: None })
     }
 
+    /// Prepares our signature of IKEv1 over `hash`.
+    ///
+    /// # Errors
+    /// [`IkeError::OwnCertificate`] if ours is out of date.
+    pub(crate) fn of_hash(
+        by: &Arc<CertificateAuthentication>,
+        hash: Vec<u8>,
+        now: UnixTime,
+        seed: Zeroizing<[u8; 32]>,
+    ) -> Result<Self, IkeError> {
+        let own = by.credential.certificate();
+        own.check_time(now).map_err(|error| IkeError::OwnCertificate(Box::new(error)))?;
+        Ok(Self { by: Arc::clone(by), scheme: Scheme::Bare, octets: hash, seed, without_ppk: None })
+    }
+
     /// The same, and over `octets` for a peer that may have no PPK.
     pub(crate) fn and_without_ppk(mut self, octets: Vec<u8>, seed: Zeroizing<[u8; 32]>) -> Self {
         self.without_ppk = Some((octets, seed));
@@ -214,6 +233,7 @@ impl Sign {
                 let algorithm = SignatureAlgorithm::RsaPkcs1(digest);
                 (AuthMethod::RSA_SIGNATURE, key.sign(algorithm, octets, seed).map_err(failed)?)
             }
+            Scheme::Bare => (AuthMethod::RSA_SIGNATURE, key.sign_bare_rsa(octets, seed).map_err(failed)?),
             Scheme::Ecdsa(method, digest) => (method, key.sign_plain_ecdsa(digest, octets).map_err(failed)?),
             Scheme::Digital(algorithm) => {
                 let signature = key.sign(algorithm, octets, seed).map_err(failed)?;
@@ -285,7 +305,21 @@ impl Verify {
             _ => None,
         });
         let certificates = certificates.collect();
-        Ok(Self { by: Arc::clone(by), certificates, claimed, proof: proof.clone(), octets, now })
+        let proof = proof.clone();
+        Ok(Self { by: Arc::clone(by), certificates, claimed, proof, octets, is_bare: false, now })
+    }
+
+    /// Prepares the check of a signature of IKEv1 over `hash` with the certificates that came beside it.
+    pub(crate) fn of_hash(
+        by: &Arc<CertificateAuthentication>,
+        certificates: Vec<Vec<u8>>,
+        signature: Vec<u8>,
+        claimed: Identity,
+        hash: Vec<u8>,
+        now: UnixTime,
+    ) -> Self {
+        let proof = Authentication { method: AuthMethod::RSA_SIGNATURE, data: signature };
+        Self { by: Arc::clone(by), certificates, claimed, proof, octets: hash, is_bare: true, now }
     }
 
     fn run(&self) -> Result<AuthVerified, IkeError> {
@@ -315,6 +349,10 @@ impl Verify {
     fn check_proof(&self, key: &PublicKey) -> Result<AuthVerified, IkeError> {
         let (data, octets) = (&self.proof.data, &self.octets);
         let wrong = |_| IkeError::WrongSignature;
+        if self.is_bare {
+            key.verify_bare_rsa(octets, data).map_err(wrong)?;
+            return Ok(AuthVerified(()));
+        }
         match self.proof.method {
             AuthMethod::DIGITAL_SIGNATURE => {
                 let (algorithm, signature) = split(data)?;

@@ -30,12 +30,14 @@ mod attempt;
 mod first;
 mod initiator;
 mod responder;
+mod signature;
 
 pub(crate) use first::refuse_aggressive;
 pub(crate) use initiator::begin;
 pub(super) use initiator::{Exchanging, Offered, Preparing, Proving, Sharing};
 pub(crate) use responder::accept;
 pub(super) use responder::{Agreeing, Answered, Awaiting};
+pub(super) use signature::{Checking, Signing, Verifying};
 
 /// Shortest life that is taken over from a peer: less would be nothing but rekeying.
 const LIFE_MIN: Duration = Duration::from_secs(60);

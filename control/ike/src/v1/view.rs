@@ -32,7 +32,13 @@ impl Phase {
             Self::Awaiting(state) => Some(state.expires_at()),
             Self::Established(state) => state.deadline(),
             Self::Closing(state) => Some(state.until),
-            Self::Preparing(_) | Self::Sharing(_) | Self::Agreeing(_) | Self::Gone => None,
+            Self::Checking(state) => Some(state.expires_at()),
+            Self::Preparing(_)
+            | Self::Sharing(_)
+            | Self::Signing(_)
+            | Self::Verifying(_)
+            | Self::Agreeing(_)
+            | Self::Gone => None,
         }
     }
 
@@ -43,14 +49,18 @@ impl Phase {
             Self::Exchanging(state) => Some(state.attempt.config.id),
             Self::Sharing(state) => Some(state.attempt.config.id),
             Self::Proving(state) => Some(state.attempt.config.id),
+            Self::Signing(state) => Some(state.attempt.config.id),
+            Self::Verifying(state) => Some(state.sent.attempt.config.id),
             Self::Established(state) => Some(state.config.id),
             Self::Closing(state) => state.connection,
-            Self::Answered(_) | Self::Agreeing(_) | Self::Awaiting(_) | Self::Gone => None,
+            Self::Answered(_) | Self::Agreeing(_) | Self::Awaiting(_) | Self::Checking(_) | Self::Gone => {
+                None
+            }
         }
     }
 
     pub(crate) const fn is_half_open(&self) -> bool {
-        matches!(self, Self::Answered(_) | Self::Agreeing(_) | Self::Awaiting(_))
+        matches!(self, Self::Answered(_) | Self::Agreeing(_) | Self::Awaiting(_) | Self::Checking(_))
     }
 
     pub(crate) const fn is_gone(&self) -> bool {
@@ -63,7 +73,10 @@ impl Phase {
 
     /// Whether the peer cannot have taken it for established yet.
     pub(crate) const fn is_before_auth(&self) -> bool {
-        matches!(self, Self::Offered(_) | Self::Preparing(_) | Self::Exchanging(_) | Self::Sharing(_))
+        matches!(
+            self,
+            Self::Offered(_) | Self::Preparing(_) | Self::Exchanging(_) | Self::Sharing(_) | Self::Signing(_)
+        )
     }
 
     /// Whether it has a pair of that policy.
@@ -98,6 +111,8 @@ impl Phase {
             Self::Exchanging(state) => Some(state.attempt.path),
             Self::Sharing(state) => Some(state.attempt.path),
             Self::Proving(state) => Some(state.attempt.path),
+            Self::Signing(state) => Some(state.attempt.path),
+            Self::Verifying(state) => Some(state.sent.attempt.path),
             other => other.isakmp().map(|isakmp| isakmp.path),
         }
     }
@@ -120,9 +135,11 @@ impl Phase {
         match self {
             Self::Offered(_) => "main mode, message 1 sent",
             Self::Preparing(_) | Self::Sharing(_) => "computing keys",
+            Self::Signing(_) => "signing",
+            Self::Verifying(_) => "checking the peer's proof",
             Self::Exchanging(_) => "main mode, message 3 sent",
             Self::Proving(_) => "main mode, message 5 sent",
-            Self::Answered(_) | Self::Agreeing(_) | Self::Awaiting(_) => "half open",
+            Self::Answered(_) | Self::Agreeing(_) | Self::Awaiting(_) | Self::Checking(_) => "half open",
             Self::Established(_) => "established",
             Self::Closing(_) => "closing",
             Self::Gone => "gone",

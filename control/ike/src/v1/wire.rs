@@ -238,6 +238,8 @@ first!(/// The KE payload.
     ke -> Vec<u8> = KeyExchange);
 first!(/// The nonce.
     nonce -> Vec<u8> = Nonce);
+first!(/// The SIG payload.
+    signature -> Vec<u8> = Signature);
 first!(/// The HASH payload.
     hash -> Vec<u8> = Hash);
 

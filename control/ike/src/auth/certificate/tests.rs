@@ -39,7 +39,9 @@ fn verify(by: &Arc<CertificateAuthentication>, proof: Authentication, claimed: &
     let certificates = vec![by.credential.certificate().der().to_vec()];
     let claimed = claimed.parse().unwrap();
     let by = Arc::clone(by);
-    Verify { by, certificates, claimed, proof, octets: b"octets".to_vec(), now: NOW }.run().map(drop)
+    Verify { by, certificates, claimed, proof, octets: b"octets".to_vec(), is_bare: false, now: NOW }
+        .run()
+        .map(drop)
 }
 
 #[test]

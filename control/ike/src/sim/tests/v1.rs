@@ -5,6 +5,7 @@ use crate::config::Version;
 use crate::crypto::suite::Integrity;
 use crate::error::Stage;
 
+mod certificates;
 mod faults;
 mod rekey;
 

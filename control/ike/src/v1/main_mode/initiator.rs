@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Attempt, failed};
-use super::{Done, Transcript, clear, establish, in_force, initial_contact, isakmp, method};
-use crate::auth::psk;
+use super::{Done, Transcript, clear, establish, in_force, initial_contact, isakmp, method, signature};
+use crate::auth::{AuthVerified, psk};
 use crate::config::ConnectionConfig;
 use crate::crypto::kex::PrivateValue;
 use crate::crypto::keys::IkeSpis;
@@ -41,11 +41,12 @@ pub(crate) struct Preparing {
     pub(crate) serial: u64,
 }
 
+/// What both sides have agreed on.
 #[derive(Debug)]
-struct Chosen {
-    transcript: Transcript,
-    abilities: Abilities,
-    life: Option<Duration>,
+pub(super) struct Chosen {
+    pub(super) transcript: Transcript,
+    pub(super) abilities: Abilities,
+    pub(super) life: Option<Duration>,
 }
 
 /// Message 3 is out.
@@ -68,8 +69,8 @@ pub(crate) struct Sharing {
 #[derive(Debug)]
 pub(crate) struct Proving {
     pub(crate) attempt: Attempt,
-    chosen: Chosen,
-    keys: Keys,
+    pub(super) chosen: Chosen,
+    pub(super) keys: Keys,
     /// That of the peer's proof.
     iv: Vec<u8>,
 }
@@ -96,8 +97,8 @@ pub(crate) fn begin(
     IkeSa::new(id, cookie, None, State::V1(state), cx)
 }
 
-/// The peer is who it says, but not the one whom we called.
-fn refused(isakmp: Isakmp, connection: ConnectionId, error: IkeError, cx: &mut Cx<'_>) -> Phase {
+/// The peer is not the one whom we called, or did not prove to be.
+pub(super) fn refused(isakmp: Isakmp, connection: ConnectionId, error: IkeError, cx: &mut Cx<'_>) -> Phase {
     cx.note_stage(What::ExchangeFailed, Stage::MainMode);
     cx.ended(DownReason::Error(error.clone()), Some(error), false);
     Phase::Closing(Box::new(Closing::deleting(isakmp, Some(connection), cx)))
@@ -231,19 +232,34 @@ impl Sharing {
         let keys = Keys::derive(transcript.suite, prove, transcript.agreed(shared));
         let id = attempt.config.local_id.to_wire();
         let hash = transcript.proof(Role::Initiator, &keys.prove, &id.body());
-        let mut payloads = vec![Payload::Identification(id), Payload::Hash(hash.expose().clone())];
-        let alone =
-            cx.connections.get(&attempt.config.id).is_none_or(|connection| connection.ikes.len() <= 1);
-        if alone {
-            payloads.push(initial_contact(transcript.cookies));
+        if let Some(by) = attempt.config.authentication.certificate() {
+            let by = Arc::clone(by);
+            return signature::sign(attempt, chosen, keys, &by, hash.expose().clone(), cx);
         }
-        let mut iv = transcript.iv();
-        let cookies = (transcript.cookies.initiator, transcript.cookies.responder);
-        let header = super::header(cookies, ExchangeType::MAIN_MODE);
-        let datagram = protect::seal(transcript.suite.cipher, &keys.encrypt, &mut iv, header, &payloads);
-        attempt.send(datagram, cx);
-        Phase::Proving(Box::new(Proving { attempt, chosen, keys, iv }))
+        let payloads = vec![Payload::Identification(id), Payload::Hash(hash.expose().clone())];
+        send_proof(attempt, chosen, keys, payloads, cx)
     }
+}
+
+/// Sends message 5.
+pub(super) fn send_proof(
+    mut attempt: Attempt,
+    chosen: Chosen,
+    keys: Keys,
+    mut payloads: Vec<Payload>,
+    cx: &mut Cx<'_>,
+) -> Phase {
+    let transcript = &chosen.transcript;
+    let alone = cx.connections.get(&attempt.config.id).is_none_or(|connection| connection.ikes.len() <= 1);
+    if alone {
+        payloads.push(initial_contact(transcript.cookies));
+    }
+    let mut iv = transcript.iv();
+    let cookies = (transcript.cookies.initiator, transcript.cookies.responder);
+    let header = super::header(cookies, ExchangeType::MAIN_MODE);
+    let datagram = protect::seal(transcript.suite.cipher, &keys.encrypt, &mut iv, header, &payloads);
+    attempt.send(datagram, cx);
+    Phase::Proving(Box::new(Proving { attempt, chosen, keys, iv }))
 }
 
 impl Proving {
@@ -311,6 +327,10 @@ impl Proving {
             return Phase::Proving(self);
         };
         let id = wire::ids(opened.payloads()).next();
+        if let (Some(by), Some(id)) = (self.attempt.config.authentication.certificate(), id) {
+            let (by, id) = (Arc::clone(by), id.clone());
+            return signature::verify(*self, &by, &id, &opened, cx);
+        }
         let proof = id.and_then(|id| {
             let expected = transcript.proof(Role::Responder, &self.keys.prove, &id.body());
             psk::verify_hash(&expected, wire::hash(opened.payloads())?)
@@ -320,9 +340,20 @@ impl Proving {
             return Phase::Proving(self);
         };
         let peer = Identity::from_wire(id);
-        let Self { attempt, chosen, keys, .. } = *self;
+        self.establish(peer, proof, opened.last_block, cx)
+    }
+
+    /// The peer has proven to be `peer`: is that whom we called?
+    pub(super) fn establish(
+        self,
+        peer: Identity,
+        proof: AuthVerified,
+        last_block: Vec<u8>,
+        cx: &mut Cx<'_>,
+    ) -> Phase {
+        let Self { attempt, chosen, keys, .. } = self;
         let (path, abilities) = (attempt.path, chosen.abilities);
-        let isakmp = isakmp(&chosen.transcript, keys, Role::Initiator, opened.last_block, path, abilities);
+        let isakmp = isakmp(&chosen.transcript, keys, Role::Initiator, last_block, path, abilities);
         // From here on the peer holds it for established.
         let Some(config) = in_force(&attempt.config, cx) else {
             return refused(isakmp, attempt.config.id, IkeError::Reconfigured, cx);

@@ -3,10 +3,11 @@
 //! With a shared key the peer's proof is read under the key, so the key comes from the peer's address, not from its name (RFC 2409, 5.4): of connections with
 //! peers from anywhere each key is tried.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::first::{candidates, choose, has_place, refuse, refuse_stranger};
-use super::{Done, Transcript, clear, establish, isakmp, method};
+use super::{Done, Transcript, clear, establish, isakmp, method, signature};
 use crate::auth::{AuthVerified, psk};
 use crate::config::{ConnectionConfig, Version};
 use crate::crypto::kex::PrivateValue;
@@ -25,7 +26,7 @@ use crate::v1::keys::Keys;
 use crate::v1::protect::{self, Abilities, Opened, Repeat};
 use crate::v1::suite::Method;
 use crate::v1::wire::{self, ExchangeType, Header, Message, Notify, NotifyType, Payload};
-use crate::v1::{Phase, nat};
+use crate::v1::{Phase, informational, nat};
 use crate::wire::Identification;
 
 /// Message 2 is out.
@@ -36,9 +37,9 @@ pub(crate) struct Answered {
 
 /// What a responder keeps from message to message.
 #[derive(Debug)]
-struct Open {
+pub(super) struct Open {
     candidates: Vec<ConnectionId>,
-    transcript: Transcript,
+    pub(super) transcript: Transcript,
     abilities: Abilities,
     life: Option<std::time::Duration>,
     path: Path,
@@ -60,7 +61,7 @@ pub(crate) struct Agreeing {
 /// Message 4 is out.
 #[derive(Debug)]
 pub(crate) struct Awaiting {
-    open: Open,
+    pub(super) open: Open,
     shared: Secret<Vec<u8>>,
     /// Whether the operator has been told of a proof that cannot be read.
     is_told: bool,
@@ -152,6 +153,44 @@ impl Open {
     }
 }
 
+impl Open {
+    /// Nobody here is for that peer, or it is not who it says: it is told no more than that.
+    pub(super) fn refuse(self, claim: Claim, error: IkeError, cx: &mut Cx<'_>) -> Phase {
+        let Claim { config, keys, last_block, seen, .. } = claim;
+        cx.effect(Effect::Hint(config.id, error));
+        cx.note_from(What::ExchangeFailed, seen.1);
+        cx.note(What::ErrorAnswered);
+        let Self { transcript, abilities, mut path, .. } = self;
+        (path.local, path.remote) = seen;
+        let isakmp = isakmp(&transcript, keys, Role::Responder, last_block, path, abilities);
+        informational::notify(&isakmp, NotifyType::AUTHENTICATION_FAILED, Vec::new(), cx);
+        Phase::Gone
+    }
+
+    /// Proves ourselves by message 6: the ISAKMP SA is up.
+    pub(super) fn answer(
+        self,
+        claim: Claim,
+        proof: AuthVerified,
+        payloads: &[Payload],
+        cx: &mut Cx<'_>,
+    ) -> Phase {
+        let Self { transcript, abilities, life, mut path, .. } = self;
+        let Claim { config, keys, peer, last_block: mut iv, initial_contact, received, seen } = claim;
+        (path.local, path.remote) = seen;
+        let cookies = (transcript.cookies.initiator, transcript.cookies.responder);
+        let header = super::header(cookies, ExchangeType::MAIN_MODE);
+        let answer = protect::seal(transcript.suite.cipher, &keys.encrypt, &mut iv, header, payloads);
+        cx.transmit(path.local, path.remote, answer.clone());
+        let isakmp = isakmp(&transcript, keys, Role::Responder, iv, path, abilities);
+        let done = Done { isakmp, config, peer, life, initial_contact, renews: None };
+        let mut state = establish(done, proof, cx);
+        state.keep_answer(0, Repeat::new(&received, answer), cx);
+        state.want_missing_later(cx);
+        Box::new(state).settle(cx)
+    }
+}
+
 impl Answered {
     pub(crate) const fn expires_at(&self) -> Instant {
         self.open.expires_at
@@ -209,6 +248,8 @@ impl Agreeing {
             let force = candidates.any(|candidate| candidate.config.force_encapsulation);
             payloads.extend(nat::payloads(open.transcript.prf(), *cookies, open.path, force));
         }
+        let candidates = open.candidates.iter().filter_map(|id| cx.connections.get(id));
+        payloads.extend(signature::requests(candidates.map(|candidate| candidate.config.as_ref())));
         let answer = clear((cookies.initiator, cookies.responder), payloads);
         cx.transmit(open.path.local, open.path.remote, answer.clone());
         cx.note_stage(What::KeysAgreed, Stage::MainMode);
@@ -222,8 +263,23 @@ struct Read {
     config: Arc<ConnectionConfig>,
     keys: Keys,
     opened: Opened,
-    proof: AuthVerified,
+    /// By hash; a signature is yet to be checked.
+    proof: Option<AuthVerified>,
     id: Identification,
+}
+
+/// What a peer that could be read says of itself.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) config: Arc<ConnectionConfig>,
+    pub(super) keys: Keys,
+    pub(super) peer: Identity,
+    last_block: Vec<u8>,
+    initial_contact: bool,
+    /// Message 5.
+    received: Vec<u8>,
+    /// Where to and where from: behind a NAT the peer has moved to port 4500.
+    seen: (SocketAddr, SocketAddr),
 }
 
 impl Awaiting {
@@ -254,12 +310,34 @@ impl Awaiting {
         // The one that expects that identity before one that takes any.
         let meant = |read: &Read| read.config.remote_id.as_ref().map(|expected| *expected == peer);
         let found = read.iter().position(|read| meant(read) == Some(true));
-        match found.or_else(|| read.iter().position(|read| meant(read).is_none())) {
-            Some(at) => {
-                let read = read.into_iter().nth(at).expect("a position in the list");
-                self.establish(read, peer, arrived, cx)
+        let at = found.or_else(|| read.iter().position(|read| meant(read).is_none()));
+        let Some(read) = read.into_iter().nth(at.unwrap_or(0)) else { return Phase::Awaiting(self) };
+        let has_contact = |notify: &Notify| notify.kind == NotifyType::INITIAL_CONTACT;
+        let claim = Claim {
+            config: read.config,
+            keys: read.keys,
+            peer,
+            last_block: read.opened.last_block.clone(),
+            initial_contact: wire::notifies(read.opened.payloads()).any(has_contact),
+            received: arrived.bytes.to_vec(),
+            seen: (arrived.local, arrived.remote),
+        };
+        let Self { open, shared, is_told } = *self;
+        match (at, read.proof) {
+            (None, _) => {
+                let error = IkeError::UnknownPeer(claim.peer.clone());
+                open.refuse(claim, error, cx)
             }
-            None => self.refuse(read, &peer, arrived, cx),
+            (Some(_), Some(proof)) => {
+                let id = claim.config.local_id.to_wire();
+                let hash = open.transcript.proof(Role::Responder, &claim.keys.prove, &id.body());
+                let payloads = vec![Payload::Identification(id), Payload::Hash(hash.expose().clone())];
+                open.answer(claim, proof, &payloads, cx)
+            }
+            (Some(_), None) => {
+                let awaiting = Box::new(Self { open, shared, is_told });
+                signature::check(awaiting, claim, &read.id, &read.opened, cx)
+            }
         }
     }
 
@@ -274,15 +352,17 @@ impl Awaiting {
     /// Message 5 under what `config` is authenticated by; `None` if the peer does not have that.
     fn read(&self, config: &Arc<ConnectionConfig>, arrived: &Arrived<'_>) -> Option<Read> {
         let transcript = &self.open.transcript;
-        if method(config) != Method::SharedKey {
-            return None;
-        }
         let prove = transcript.prove(&self.shared, config);
         let keys = Keys::derive(transcript.suite, prove, transcript.agreed(&self.shared));
         let opened = protect::open(transcript.suite.cipher, &keys.encrypt, &transcript.iv(), arrived.bytes)?;
         let id = wire::ids(opened.payloads()).next()?.clone();
-        let expected = transcript.proof(Role::Initiator, &keys.prove, &id.body());
-        let proof = psk::verify_hash(&expected, wire::hash(opened.payloads())?)?;
+        let proof = match method(config) {
+            Method::SharedKey => {
+                let expected = transcript.proof(Role::Initiator, &keys.prove, &id.body());
+                Some(psk::verify_hash(&expected, wire::hash(opened.payloads())?)?)
+            }
+            Method::RsaSignature => wire::signature(opened.payloads()).map(|_| None)?,
+        };
         Some(Read { config: Arc::clone(config), keys, opened, proof, id })
     }
 
@@ -302,54 +382,5 @@ impl Awaiting {
             ..super::header((cookies.initiator, cookies.responder), ExchangeType::INFORMATIONAL)
         };
         refuse(arrived, &Message { header, payloads: Vec::new() }, NotifyType::PAYLOAD_MALFORMED, cx);
-    }
-
-    /// The peer has the key, but no connection here is for who it says it is.
-    fn refuse(
-        self: Box<Self>,
-        read: Vec<Read>,
-        peer: &Identity,
-        arrived: &Arrived<'_>,
-        cx: &mut Cx<'_>,
-    ) -> Phase {
-        let error = IkeError::UnknownPeer(peer.clone());
-        let Some(read) = read.into_iter().next() else { return Phase::Awaiting(self) };
-        cx.effect(Effect::Hint(read.config.id, error));
-        cx.note_from(What::ExchangeFailed, arrived.remote);
-        cx.note(What::ErrorAnswered);
-        let Open { transcript, abilities, mut path, .. } = self.open;
-        (path.local, path.remote) = (arrived.local, arrived.remote);
-        let isakmp = isakmp(&transcript, read.keys, Role::Responder, read.opened.last_block, path, abilities);
-        crate::v1::informational::notify(&isakmp, NotifyType::AUTHENTICATION_FAILED, Vec::new(), cx);
-        Phase::Gone
-    }
-
-    fn establish(
-        self: Box<Self>,
-        read: Read,
-        peer: Identity,
-        arrived: &Arrived<'_>,
-        cx: &mut Cx<'_>,
-    ) -> Phase {
-        let Read { config, keys, opened, proof, .. } = read;
-        let Open { transcript, abilities, life, mut path, .. } = self.open;
-        // Behind a NAT the peer has moved to port 4500.
-        (path.local, path.remote) = (arrived.local, arrived.remote);
-        let mut iv = opened.last_block.clone();
-        let id = config.local_id.to_wire();
-        let hash = transcript.proof(Role::Responder, &keys.prove, &id.body());
-        let payloads = [Payload::Identification(id), Payload::Hash(hash.expose().clone())];
-        let cookies = (transcript.cookies.initiator, transcript.cookies.responder);
-        let header = super::header(cookies, ExchangeType::MAIN_MODE);
-        let answer = protect::seal(transcript.suite.cipher, &keys.encrypt, &mut iv, header, &payloads);
-        cx.transmit(path.local, path.remote, answer.clone());
-        let has_contact = |notify: &Notify| notify.kind == NotifyType::INITIAL_CONTACT;
-        let initial_contact = wire::notifies(opened.payloads()).any(has_contact);
-        let isakmp = isakmp(&transcript, keys, Role::Responder, iv, path, abilities);
-        let done = Done { isakmp, config, peer, life, initial_contact, renews: None };
-        let mut state = establish(done, proof, cx);
-        state.keep_answer(0, Repeat::new(arrived.bytes, answer), cx);
-        state.want_missing_later(cx);
-        Box::new(state).settle(cx)
     }
 }

@@ -286,7 +286,8 @@ fn finish(
 
 /// The peer refused: with another group next, or not at all.
 pub(in crate::v1) fn on_error(state: &mut Established, notify: &Notify, cx: &mut Cx<'_>) {
-    let is_waiting = |quick: &Quick| matches!(quick.step, Step::Sent(_));
+    let is_waiting =
+        |quick: &Quick| matches!(&quick.step, Step::Sent(sent) if may_be_about(notify, sent.plan.spi));
     let Some(at) = state.quicks.iter().position(is_waiting) else { return };
     let Step::Sent(sent) = state.quicks.remove(at).step else { return };
     cx.env.release_spi(sent.plan.spi);
@@ -304,6 +305,14 @@ pub(in crate::v1) fn on_error(state: &mut Established, notify: &Notify, cx: &mut
     failed(state, &sent.plan.task, sent.plan.policy, error, cx);
 }
 
+/// Whether a refusal may be of the quick mode with this SPI of ours: some peers refuse once more what they were sent once more, when the next attempt is under way.
+fn may_be_about(notify: &Notify, spi: Spi) -> bool {
+    match <[u8; 4]>::try_from(notify.spi.as_slice()).map(u32::from_be_bytes) {
+        Ok(named) => named == 0 || named == spi.0,
+        Err(_) => true,
+    }
+}
+
 fn failed(state: &mut Established, task: &Task, policy: usize, error: IkeError, cx: &mut Cx<'_>) {
     let stage: Stage = stage(task);
     cx.note_stage(What::ExchangeFailed, stage);
@@ -315,4 +324,21 @@ fn failed(state: &mut Established, task: &Task, policy: usize, error: IkeError, 
         pair.child.rekey_at = cx.now + left;
     }
     state.pair_failed(policy, error, cx);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::wire::NotifyType;
+    use crate::wire::ProtocolId;
+
+    #[test]
+    fn a_refusal_that_names_an_spi_is_about_that_attempt_alone() {
+        let about = |spi: &[u8]| {
+            let (protocol, kind) = (ProtocolId::ESP, NotifyType::NO_PROPOSAL_CHOSEN);
+            may_be_about(&Notify { protocol, spi: spi.to_vec(), kind, data: Vec::new() }, Spi(0x0102_0304))
+        };
+        assert!(about(&[1, 2, 3, 4]) && about(&[]) && about(&[0; 4]) && about(&[9; 16]));
+        assert!(!about(&[1, 2, 3, 5]));
+    }
 }
