@@ -386,9 +386,9 @@ fn traffic_selectors(
     }))
 }
 
-/// Azure's bounds of dpdTimeoutSeconds.
 /// What IPv4 has to carry at least (RFC 791), to the most that a port takes.
 const MTU_BYTES: RangeInclusive<u16> = 576..=9216;
+/// Azure's bounds of dpdTimeoutSeconds.
 const DPD_TIMEOUT_S: RangeInclusive<u32> = 9..=3600;
 const DPD_TIMEOUT_S_DEFAULT: u32 = 45;
 /// From the least of RFC 879 to what a jumbo frame holds.

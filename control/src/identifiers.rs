@@ -15,6 +15,8 @@ pub struct Identifiers {
     networks: BTreeMap<Name, u32>,
     /// A number for each of our ends.
     connections: BTreeMap<Name, Vec<u32>>,
+    /// The same the other way round.
+    names: BTreeMap<u32, Name>,
     last_connection: u32,
 }
 
@@ -39,6 +41,11 @@ impl Identifiers {
             numbers.extend(fresh);
             next.last_connection = numbers.iter().copied().fold(next.last_connection, u32::max);
         }
+        let ends = next
+            .connections
+            .iter()
+            .flat_map(|(name, numbers)| numbers.iter().map(move |number| (*number, name.clone())));
+        next.names = ends.collect();
         next
     }
 
@@ -86,7 +93,7 @@ impl Identifiers {
     /// The name of a connection.
     #[must_use]
     pub fn connection_name(&self, id: ConnectionId) -> Option<&Name> {
-        self.connections.iter().find(|(_, numbers)| numbers.contains(&id.0)).map(|(name, _)| name)
+        self.names.get(&id.0)
     }
 }
 

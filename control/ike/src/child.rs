@@ -25,7 +25,7 @@ const CHILDREN_AT_LEAST: usize = 8;
 /// For each pair of a policy: one that carries, the one that replaces it, and the one that is being deleted.
 const CHILDREN_PER_PAIR: usize = 3;
 /// What one peer may take of the data plane's tables, whatever its policy says.
-const CHILDREN_AT_MOST: usize = 300;
+pub(crate) const CHILDREN_AT_MOST: usize = 300;
 
 /// Child SAs that a peer may have at once under `policy`, which it may ask for pair by pair.
 pub(crate) fn most_children(policy: &ChildConfig) -> usize {

@@ -318,7 +318,7 @@ impl Endpoint {
     pub(crate) fn register(&mut self, sa: Box<IkeSa>) {
         self.by_spi.insert(sa.local_spi, sa.id);
         if let Some(first) = sa.first_message {
-            self.half_open.insert(first, sa.id);
+            self.half_open.insert(first, sa.version(), sa.id);
         }
         self.put_back(sa);
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use crate::config::Version;
 use crate::event::IkeId;
 use crate::wire::IkeSpi;
 
@@ -13,23 +14,22 @@ pub(crate) type FirstMessage = (SocketAddr, IkeSpi);
 /// The half-open IKE SAs of an endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct HalfOpen {
-    sas: HashMap<FirstMessage, IkeId>,
-    sources: HashMap<IpAddr, usize>,
+    sas: HashMap<FirstMessage, (IkeId, Version)>,
+    /// IKEv1 has no cookies that prove where a message came from: what is forged there must not count against an IKEv2 peer.
+    sources: HashMap<(IpAddr, Version), usize>,
 }
 
 impl HalfOpen {
-    pub(crate) fn insert(&mut self, first: FirstMessage, ike: IkeId) {
-        if self.sas.insert(first, ike).is_none() {
-            *self.sources.entry(source(first.0.ip())).or_default() += 1;
+    pub(crate) fn insert(&mut self, first: FirstMessage, version: Version, ike: IkeId) {
+        if self.sas.insert(first, (ike, version)).is_none() {
+            *self.sources.entry((source(first.0.ip()), version)).or_default() += 1;
         }
     }
 
     /// Does nothing if it is not there.
     pub(crate) fn remove(&mut self, first: &FirstMessage) {
-        if self.sas.remove(first).is_none() {
-            return;
-        }
-        let key = source(first.0.ip());
+        let Some((_, version)) = self.sas.remove(first) else { return };
+        let key = (source(first.0.ip()), version);
         if let Some(count) = self.sources.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -39,25 +39,25 @@ impl HalfOpen {
     }
 
     pub(crate) fn get(&self, first: &FirstMessage) -> Option<IkeId> {
-        self.sas.get(first).copied()
+        self.sas.get(first).map(|(ike, _)| *ike)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.sas.len()
     }
 
-    /// How many come from where `address` is.
-    pub(crate) fn from(&self, address: IpAddr) -> usize {
-        self.sources.get(&source(address)).copied().unwrap_or(0)
+    /// How many of a version come from where `address` is.
+    pub(crate) fn from(&self, address: IpAddr, version: Version) -> usize {
+        self.sources.get(&(source(address), version)).copied().unwrap_or(0)
     }
 
-    /// Sources that have any.
+    /// Sources that have any, each counted once for each version.
     pub(crate) fn sources(&self) -> usize {
         self.sources.len()
     }
 
     pub(crate) fn ikes(&self) -> impl Iterator<Item = IkeId> + '_ {
-        self.sas.values().copied()
+        self.sas.values().map(|(ike, _)| *ike)
     }
 }
 
@@ -86,12 +86,15 @@ mod tests {
             first("2001:db8:0:1::1", 1),
         ];
         for (number, message) in (1..).zip(all) {
-            table.insert(message, IkeId(number));
-            table.insert(message, IkeId(number));
+            table.insert(message, Version::V2, IkeId(number));
+            table.insert(message, Version::V2, IkeId(number));
         }
-        let from = |table: &HalfOpen, address: &str| table.from(address.parse().unwrap());
+        let from = |table: &HalfOpen, address: &str| table.from(address.parse().unwrap(), Version::V2);
         assert_eq!((table.len(), table.sources()), (6, 4));
         assert_eq!((from(&table, "192.0.2.1"), from(&table, "2001:db8::99")), (2, 2));
+        table.insert(first("192.0.2.1", 3), Version::V1, IkeId(9));
+        assert_eq!((table.len(), from(&table, "192.0.2.1")), (7, 2), "each version has places of its own");
+        table.remove(&first("192.0.2.1", 3));
         for message in all {
             table.remove(&message);
             table.remove(&message);

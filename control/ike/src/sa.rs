@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::child::Child;
-use crate::config::ConnectionConfig;
+use crate::config::{ConnectionConfig, Version};
 use crate::environment::Instant;
 use crate::established::{Closing, Established};
 use crate::event::{ChildId, ConnectionId, DownReason, IkeId};
@@ -320,6 +320,10 @@ impl IkeSa {
             State::InitAnswering(_) | State::AuthAwaited(_) | State::AuthProving(_) => true,
             _ => false,
         }
+    }
+
+    pub(crate) const fn version(&self) -> Version {
+        if matches!(self.state, State::V1(_)) { Version::V1 } else { Version::V2 }
     }
 
     pub(crate) const fn is_gone(&self) -> bool {

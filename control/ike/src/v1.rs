@@ -164,10 +164,11 @@ impl Phase {
     pub(crate) fn give_up_job(self, cx: &mut Cx<'_>) -> Self {
         match self {
             Self::Agreeing(_) | Self::Checking(_) => Self::expired(cx),
-            Self::Established(state) => {
+            Self::Established(mut state) => {
                 let error = IkeError::NoResult(Stage::QuickMode);
                 cx.note_stage(What::ExchangeFailed, Stage::QuickMode);
-                state.gone(DownReason::Error(error.clone()), Some(error), cx)
+                state.fate = Some(established::Fate::Close(DownReason::Error(error.clone()), Some(error)));
+                state.settle(cx)
             }
             Self::Preparing(_) | Self::Sharing(_) | Self::Signing(_) | Self::Verifying(_) => {
                 let error = IkeError::NoResult(Stage::MainMode);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use zeroize::Zeroizing;
 
 use crate::auth::certificate::{self, Sign, Verify};
-use crate::config::EndpointConfig;
+use crate::config::{ConnectionConfig, EndpointConfig};
 use crate::connection::Connection;
 use crate::effect::Effect;
 use crate::endpoint::Shared;
@@ -84,6 +84,16 @@ impl Cx<'_> {
         self.note(What::IkeGone);
         let (ike, connection) = (self.ike_id(), self.connection);
         self.effect(Effect::Ended { ike, connection, reason, error, proven });
+    }
+
+    /// Whether this is the only IKE SA that we have, or are making, between these two identities: INITIAL_CONTACT makes the peer forget all others (RFC 7296, 2.4),
+    /// those of another connection included, like the second one of an active-active gateway.
+    pub(crate) fn is_only_contact(&self, config: &ConnectionConfig) -> bool {
+        let is_alike = |other: &ConnectionConfig| {
+            other.id != config.id && other.local_id == config.local_id && other.remote_id == config.remote_id
+        };
+        self.connections.get(&config.id).is_none_or(|own| own.ikes.len() <= 1)
+            && !self.connections.values().any(|other| !other.ikes.is_empty() && is_alike(&other.config))
     }
 
     /// Hands slow maths to the caller; the serial number comes back with its result.

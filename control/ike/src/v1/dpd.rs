@@ -93,7 +93,8 @@ impl Established {
             _ => Asked::First,
         };
         self.liveness.heard = Some(number);
-        informational::notify(&self.isakmp, NotifyType::R_U_THERE_ACK, notify.data.clone(), cx);
+        let (id, _) = informational::notify(&self.isakmp, NotifyType::R_U_THERE_ACK, notify.data.clone(), cx);
+        self.used.insert(id);
         asked
     }
 

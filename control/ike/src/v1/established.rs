@@ -251,7 +251,7 @@ impl Established {
     }
 
     /// What is under way and will get no answer gives its SPIs back; pairs that the peer has not confirmed go.
-    fn abandon_exchanges(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn abandon_exchanges(&mut self, cx: &mut Cx<'_>) {
         for quick in std::mem::take(&mut self.quicks) {
             quick.abandon(self, cx);
         }

@@ -38,12 +38,13 @@ pub(super) fn refuse(state: &mut Established, kind: NotifyType, spi: Vec<u8>, cx
     state.used.insert(id);
 }
 
-/// Tells the peer that we no longer receive on these SPIs.
-pub(super) fn delete_esp(isakmp: &Isakmp, spis: &[Spi], cx: &mut Cx<'_>) {
-    for spis in spis.chunks(wire::MAX_DELETED_SPIS) {
+/// Tells the peer that we no longer receive on these SPIs; under which message IDs.
+pub(super) fn delete_esp(isakmp: &Isakmp, spis: &[Spi], cx: &mut Cx<'_>) -> Vec<u32> {
+    let delete = |spis: &[Spi]| {
         let spis = spis.iter().map(|spi| spi.0.to_be_bytes().to_vec()).collect();
-        send(isakmp, vec![Payload::Delete(Delete { protocol: ProtocolId::ESP, spis })], cx);
-    }
+        send(isakmp, vec![Payload::Delete(Delete { protocol: ProtocolId::ESP, spis })], cx).0
+    };
+    spis.chunks(wire::MAX_DELETED_SPIS).map(delete).collect()
 }
 
 /// Tells the peer that the ISAKMP SA is gone.

@@ -184,8 +184,7 @@ impl AuthSent {
             payloads.extend(certificate::chain(by, &offer.authorities));
             payloads.extend(certificate::request([by.trust.as_ref()].into_iter()));
         }
-        let alone = cx.connections.get(&config.id).is_none_or(|connection| connection.ikes.len() <= 1);
-        if alone {
+        if cx.is_only_contact(config) {
             payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())));
         }
         if let Some(remote) = &config.remote_id {

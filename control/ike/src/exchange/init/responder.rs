@@ -170,7 +170,8 @@ fn has_place(
     now: Instant,
     env: &mut dyn Environment,
 ) -> bool {
-    let (all, of_source) = (endpoint.half_open.len(), endpoint.half_open.from(arrived.remote.ip()));
+    let (all, of_source) =
+        (endpoint.half_open.len(), endpoint.half_open.from(arrived.remote.ip(), Version::V2));
     let settings = &endpoint.settings;
     let is_crowded = all >= settings.cookie_threshold || of_source >= settings.cookie_threshold_per_source;
     let is_of_source_full = of_source >= settings.half_open_limit_per_source;

@@ -70,6 +70,23 @@ fn the_reason_why_a_peer_is_refused_a_child_is_told() {
 }
 
 #[test]
+fn a_second_connection_between_the_same_identities_does_not_end_the_first_one() {
+    let mut pair = Pair::connected(1, Link::LAN, |_, config| {
+        config.local_id = Identity::Fqdn("gw.example.net".into());
+        config.remote_id = Some(Identity::Fqdn("gw.example.net".into()));
+    });
+    let before = pair.count(1, What::InitialContact);
+    let mut second = connection(0);
+    second.id = ConnectionId(CONNECTION.0 + 1);
+    second.local_id = Identity::Fqdn("gw.example.net".into());
+    second.remote_id = Some(Identity::Fqdn("gw.example.net".into()));
+    pair.command(0, Command::Configure(Box::new(second)));
+    pair.run_for(Duration::from_secs(5));
+    assert!(pair.count(0, What::Established) > 1, "{}", pair.trace());
+    assert_eq!(pair.count(1, What::InitialContact), before, "{}", pair.trace());
+}
+
+#[test]
 fn a_new_child_that_both_ask_for_at_once_is_made_once() {
     for seed in seeds(100) {
         let mut pair = Pair::connected(seed, Link::LAN, |index, config| {

@@ -171,7 +171,7 @@ impl Established {
     /// Deletes a pair on both sides.
     pub(in crate::v1) fn delete(&mut self, id: ChildId, reason: RemoveReason, cx: &mut Cx<'_>) {
         if let Some(spi) = self.pair(id).map(|pair| pair.child.inbound) {
-            informational::delete_esp(&self.isakmp, &[spi], cx);
+            self.used.extend(informational::delete_esp(&self.isakmp, &[spi], cx));
             self.drop_pair(id, reason, cx);
         }
     }
@@ -180,7 +180,7 @@ impl Established {
     pub(crate) fn deny(&mut self, spi: Spi, cx: &mut Cx<'_>) {
         if self.pairs.iter().all(|pair| pair.child.inbound != spi) {
             cx.note(What::UnknownSpiDenied);
-            informational::delete_esp(&self.isakmp, &[spi], cx);
+            self.used.extend(informational::delete_esp(&self.isakmp, &[spi], cx));
         }
     }
 
@@ -222,6 +222,10 @@ impl Established {
             (Some(before), Some(after)) => !before.same_child(after),
             _ => true,
         };
+        if old.children.len() != config.children.len() || (0..old.children.len()).any(changed) {
+            // What is being negotiated may be of a policy that has another number now.
+            self.abandon_exchanges(cx);
+        }
         let of_old = self.pairs.iter().filter(|pair| changed(pair.child.policy)).map(|pair| pair.child.id);
         for id in of_old.collect::<Vec<_>>() {
             self.delete(id, RemoveReason::DeletedByUs, cx);

@@ -56,7 +56,8 @@ pub(super) fn has_place(
     now: Instant,
     env: &mut dyn Environment,
 ) -> bool {
-    let (all, of_source) = (endpoint.half_open.len(), endpoint.half_open.from(arrived.remote.ip()));
+    let (all, of_source) =
+        (endpoint.half_open.len(), endpoint.half_open.from(arrived.remote.ip(), Version::V1));
     let settings = &endpoint.settings;
     let full = if all >= settings.half_open_limit / 2 {
         What::DropHalfOpenLimit

@@ -250,8 +250,7 @@ pub(super) fn send_proof(
     cx: &mut Cx<'_>,
 ) -> Phase {
     let transcript = &chosen.transcript;
-    let alone = cx.connections.get(&attempt.config.id).is_none_or(|connection| connection.ikes.len() <= 1);
-    if alone {
+    if cx.is_only_contact(&attempt.config) {
         payloads.push(initial_contact(transcript.cookies));
     }
     let mut iv = transcript.iv();

@@ -147,8 +147,10 @@ pub(super) fn on_timeout(state: &mut Established, mut sent: Sent, cx: &mut Cx<'_
         Due::GiveUp => {
             cx.env.release_spi(sent.plan.spi);
             let error = IkeError::NoAnswer { stage: stage(&sent.plan.task), hint: None };
-            if state.heard_at < sent.plan.began_at {
-                // Not a word since: the peer does not have the ISAKMP SA any more, or is dead.
+            let can_be_asked = state.isakmp.abilities.dpd && !state.pairs.is_empty();
+            if state.heard_at < sent.plan.began_at && !can_be_asked {
+                // Not a word since: the peer does not have the ISAKMP SA any more, or is dead. Where pairs may carry traffic and it can be asked
+                // whether it lives, that decides: a peer need not answer what it does not want.
                 state.fate = Some(Fate::Gone(DownReason::PeerDead, Some(error)));
             } else {
                 failed(state, &sent.plan.task, sent.plan.policy, error, cx);

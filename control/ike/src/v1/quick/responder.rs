@@ -1,7 +1,7 @@
 //! The responder of quick mode.
 
 use super::{ANSWERED_MAX, Deal, Quick, Step, groups, id};
-use crate::child::most_children;
+use crate::child::{CHILDREN_AT_MOST, most_children};
 use crate::crypto::kex::PrivateValue;
 use crate::crypto::keys::Nonces;
 use crate::error::{IkeError, Stage};
@@ -102,7 +102,9 @@ fn agree(
     let (policy, local, remote) = choose_policy(state, &ids)
         .ok_or((IkeError::NoCommonSelectors(stage), NotifyType::INVALID_ID_INFORMATION))?;
     let child = &state.config.children[policy];
-    if state.pairs.iter().filter(|pair| pair.child.policy == policy).count() >= most_children(child) {
+    let under_way = state.quicks.iter().filter(|quick| matches!(quick.step, Step::Answering(..))).count();
+    let of_policy = state.pairs.iter().filter(|pair| pair.child.policy == policy).count();
+    if of_policy + under_way >= most_children(child) || state.pairs.len() + under_way >= CHILDREN_AT_MOST {
         return Err((IkeError::TooManyChildren, NotifyType::NO_PROPOSAL_CHOSEN));
     }
     let choice = choose_esp(&child.esp_suites, groups(child), state.is_in_udp(), sa)

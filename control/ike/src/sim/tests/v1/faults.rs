@@ -247,6 +247,26 @@ fn what_is_replayed_from_elsewhere_moves_nobody() {
 }
 
 #[test]
+fn what_somebody_sends_back_from_elsewhere_moves_nobody() {
+    let mut pair = connected(1, Link { nat: true, ..Link::LAN }, behind_nat);
+    pair.command(1, Command::RekeyChild(child(&pair, 1)));
+    let sent = sent_to(&mut pair, 0, Duration::from_secs(200));
+    assert!(sent.len() > 4, "a quick mode, a deletion, questions and answers\n{}", pair.trace());
+    let before = status(&pair, 1).ike_sas[0].path;
+    for bytes in &sent {
+        for exchange in [ExchangeType::INFORMATIONAL, ExchangeType::QUICK_MODE] {
+            let mut bytes = bytes.clone();
+            // Both exchanges hash alike.
+            bytes[18] = exchange.0;
+            let (local, remote) = (before.local, "192.0.2.99:4500".parse().unwrap());
+            pair.input(1, Input::Datagram { local, remote, bytes: &bytes });
+        }
+    }
+    assert_eq!(status(&pair, 1).ike_sas[0].path, before, "{}", pair.trace());
+    assert_eq!(pair.count(1, What::PeerMoved), 0);
+}
+
+#[test]
 fn what_comes_back_to_its_sender_is_not_the_peer_s_word() {
     let mut pair = connected(1, Link::LAN, |index, config| {
         if index == 1 {
@@ -329,4 +349,27 @@ fn a_refusal_by_somebody_is_no_reason_to_stop() {
     pair.command(1, Command::Configure(config(1, |_, _| {})));
     settle(&mut pair);
     pair.assert_up("all the same");
+}
+
+#[test]
+fn a_policy_that_is_removed_while_its_pair_is_replaced_leaves_nothing_under_another_number() {
+    for steps in 0..12 {
+        let mut pair = connected(1, Link::LAN, second_policy);
+        let wanted = format!("{:?}", pair.sides[0].plane.sends_on(CONNECTION, 1).unwrap().local_selectors);
+        pair.command(0, Command::RekeyChild(child(&pair, 0)));
+        for _ in 0..steps {
+            pair.step(pair.now + Duration::from_millis(100));
+        }
+        for index in [1, 0] {
+            let second_alone = |index, config: &mut ConnectionConfig| {
+                second_policy(index, config);
+                config.children.remove(0);
+            };
+            pair.command(index, Command::Configure(config(index, second_alone)));
+        }
+        settle(&mut pair);
+        pair.assert_up(&format!("removed after {steps} steps"));
+        let sends = pair.sides[0].plane.sends_on(CONNECTION, 0).unwrap();
+        assert_eq!(format!("{:?}", sends.local_selectors), wanted, "{steps} steps\n{}", pair.trace());
+    }
 }
