@@ -9,19 +9,23 @@ use crate::secret::Secret;
 use crate::wire::Identification;
 
 pub mod certificate;
+pub mod eap;
 pub mod ppk;
 pub mod psk;
 
 pub use certificate::CertificateAuthentication;
+pub use eap::{EapAuthentication, UserTable};
 pub use ppk::{Ppk, PpkError};
 
-/// How the two sides of a connection prove themselves: both in the same way.
+/// How the two sides of a connection prove themselves: both in the same way, or a client by EAP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// By a pre-shared key, never empty (RFC 7296, 2.15).
     SharedKey(Arc<Secret<Vec<u8>>>),
     /// By signature, with X.509 certificates.
     Certificate(Arc<CertificateAuthentication>),
+    /// We by a certificate, the peer by EAP; it begins.
+    Eap(Arc<EapAuthentication>),
 }
 
 impl Authentication {
@@ -37,6 +41,7 @@ impl Authentication {
         match (self, other) {
             (Self::SharedKey(one), Self::SharedKey(other)) => one == other,
             (Self::Certificate(one), Self::Certificate(other)) => !one.allow_sha1 || other.allow_sha1,
+            (Self::Eap(_), Self::Eap(_)) => true,
             _ => false,
         }
     }
@@ -45,7 +50,7 @@ impl Authentication {
     pub(crate) const fn certificate(&self) -> Option<&Arc<CertificateAuthentication>> {
         match self {
             Self::Certificate(by) => Some(by),
-            Self::SharedKey(_) => None,
+            Self::SharedKey(_) | Self::Eap(_) => None,
         }
     }
 }

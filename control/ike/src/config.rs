@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossgate_pki::KeyKind;
 
 use crate::auth::{Authentication, Ppk};
+use crate::client::Clients;
 use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::endpoint::IKE_PORT;
 use crate::event::{ConnectionId, Encapsulation, Path};
@@ -18,7 +19,7 @@ use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
 /// Everything about one connection (RFC 4301, 4.4.3: an entry of the peer authorization database with its policies).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectionConfig {
     /// The caller's number.
     pub id: ConnectionId,
@@ -60,6 +61,8 @@ pub struct ConnectionConfig {
     pub redirect_to: Option<Place>,
     /// Whether the first Child SA, too, is made by CREATE_CHILD_SA, with a key exchange of its own, where the peer can do without it in IKE_AUTH (RFC 6023).
     pub childless: bool,
+    /// The peers are clients, each with an address that it gets from us; their part of `remote_selectors` is that address. `None`: there is one peer.
+    pub clients: Option<Clients>,
     /// Always encapsulate ESP in UDP: what we send as NAT detection says that there is a NAT.
     pub force_encapsulation: bool,
 }
@@ -273,6 +276,9 @@ pub enum ConfigError {
     /// Certificates of another kind are not for IKEv1.
     #[error("IKEv1 signs by RSA here: take a certificate with an RSA key, a shared key, or IKEv2")]
     NotRsa,
+    /// Who logs in begins.
+    #[error("clients that log in (EAP) begin by themselves: set mode ResponderOnly")]
+    EapInitiator,
     /// An address of the other family can never be reached.
     #[error("local and remote address differ in family: use two IPv4 or two IPv6 addresses")]
     MixedFamilies,
@@ -297,9 +303,15 @@ impl ConnectionConfig {
             if !self.ike_suites.iter().any(crate::v1::is_for_phase1) {
                 return Err(ConfigError::NoV1Suite);
             }
-            let by = self.authentication.certificate();
-            let kind = by.map(|by| by.credential.key().public_key().kind());
-            if kind.is_some_and(|kind| !matches!(kind, KeyKind::Rsa { .. })) {
+            // Nobody logs in by IKEv1.
+            let is_taken = match &self.authentication {
+                Authentication::SharedKey(_) => true,
+                Authentication::Certificate(by) => {
+                    matches!(by.credential.key().public_key().kind(), KeyKind::Rsa { .. })
+                }
+                Authentication::Eap(_) => false,
+            };
+            if !is_taken {
                 return Err(ConfigError::NotRsa);
             }
         }
@@ -311,6 +323,9 @@ impl ConnectionConfig {
         }
         if self.places.is_empty() && self.mode != Mode::ResponderOnly {
             return Err(ConfigError::InitiatorWithoutAddress);
+        }
+        if matches!(self.authentication, Authentication::Eap(_)) && self.mode != Mode::ResponderOnly {
+            return Err(ConfigError::EapInitiator);
         }
         let is_other_family = |place: &Place| matches!(place, Place::At(remote) if remote.is_ipv4() != self.local_address.is_ipv4());
         if self.places.iter().any(is_other_family) { Err(ConfigError::MixedFamilies) } else { Ok(()) }
@@ -353,6 +368,7 @@ impl ConnectionConfig {
             && self.ppk == other.ppk
             && self.ike_suites == other.ike_suites
             && self.additional == other.additional
+            && self.clients == other.clients
             && self.force_encapsulation == other.force_encapsulation
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child::Child;
+use crate::client::Leased;
 use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
@@ -45,7 +46,7 @@ pub(crate) enum Effect {
     /// A Child SA is gone at once.
     Dropped(ChildId, Spi),
     /// The winner of a collision takes the Child SAs.
-    Inherit { heir: IkeId, from: IkeId, children: Vec<Child> },
+    Inherit { heir: IkeId, from: IkeId, children: Vec<Child>, lease: Vec<Leased> },
     /// The IKE SA that lost a collision; its initiator deletes it, we only wait for that.
     Lost(IkeId),
     /// A Child SA failed while its IKE SA lives.
@@ -95,8 +96,8 @@ impl Endpoint {
                     self.set_timer(Timer::Linger(child), Some(now + linger));
                 }
                 Effect::Dropped(child, spi) => self.disown(child, spi),
-                Effect::Inherit { heir, from, children } => {
-                    self.on_inherit(heir, from, children, now, env);
+                Effect::Inherit { heir, from, children, lease } => {
+                    self.on_inherit(heir, from, (children, lease), now, env);
                 }
                 Effect::Lost(ike) => self.with_sa(ike, now, env, IkeSa::await_delete),
                 Effect::ChildFailed(connection, error) | Effect::Hint(connection, error) => {
@@ -126,14 +127,17 @@ impl Endpoint {
         &mut self,
         heir: IkeId,
         from: IkeId,
-        children: Vec<Child>,
+        (children, lease): (Vec<Child>, Vec<Leased>),
         now: Instant,
         env: &mut dyn Environment,
     ) {
         if self.sas.get(&heir).is_some_and(|sa| sa.established_at().is_some()) {
-            return self.with_sa(heir, now, env, |sa, cx| sa.inherit(from, children, cx));
+            return self.with_sa(heir, now, env, |sa, cx| sa.inherit(from, children, lease, cx));
         }
         // The heir was closed within the same input, or died before: nobody is left to delete them.
+        for leased in lease {
+            self.shared.leases.give_back(leased);
+        }
         let mut cx = self.cx(now, env);
         for child in children {
             child.let_go(RemoveReason::IkeSaGone, &mut cx);
@@ -174,9 +178,13 @@ impl Endpoint {
         self.with_sa(ike, now, env, |sa, cx| sa.v1_established(cx, v1::Established::want_missing_of_new));
     }
 
+    /// The other IKE SAs with the same peer: of a connection that many clients share, those of the same client.
     fn others(&self, connection: ConnectionId, ike: IkeId) -> Vec<IkeId> {
-        let ikes = self.connections.get(&connection).map_or(&[][..], |entry| &entry.ikes);
-        ikes.iter().copied().filter(|other| *other != ike).collect()
+        let Some(entry) = self.connections.get(&connection) else { return Vec::new() };
+        let peer = |ike: &IkeId| self.sas.get(ike).and_then(|sa| sa.peer());
+        let own = peer(&ike);
+        let is_same = |other: &IkeId| entry.config.clients.is_none() || peer(other) == own;
+        entry.ikes.iter().copied().filter(|other| *other != ike && is_same(other)).collect()
     }
 
     /// `new` was just established, `other` is another IKE SA of the same connection.

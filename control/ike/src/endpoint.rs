@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use crate::client::Leases;
 use crate::config::{ConfigError, EndpointConfig};
 use crate::connection::Connection;
 use crate::cookie::Cookies;
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) counts: HashMap<What, u64>,
     pub(crate) last_id: u64,
+    /// The addresses that clients have.
+    pub(crate) leases: Leases,
 }
 
 impl Shared {
@@ -175,6 +178,7 @@ impl Endpoint {
             attached: self.connections.values().map(|connection| connection.ikes.len()).sum(),
             children: (self.owners.by_child.len(), self.owners.by_spi.len()),
             lingering: self.lingering.len(),
+            leases: self.shared.leases.len(),
             timers: (self.timers.len(), self.set.len()),
         }
     }

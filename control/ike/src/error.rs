@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crossgate_eap::EapError;
 use crossgate_pki::{CertificateError, KeyKind};
 use thiserror::Error;
 
@@ -13,6 +14,9 @@ use crate::config::Version;
 use crate::identity::Identity;
 use crate::wire::{ExchangeType, Malformed, NotifyType, PayloadType};
 
+use hint::Hint;
+
+mod hint;
 mod remedy;
 
 /// Who must act.
@@ -234,6 +238,21 @@ pub enum IkeError {
     /// What a proof was checked under does not hold any more.
     #[error("the connection was changed while the peer proved its identity")]
     Reconfigured,
+    /// A client did not log in.
+    #[error("a client did not log in: {0}")]
+    Login(#[from] EapError),
+    /// A client does not log in by EAP.
+    #[error("the client proves itself by another method than EAP")]
+    NotByEap,
+    /// Somebody else logged in in the place of a client.
+    #[error("the user {0:?} logged in, but the proof by the log-in's key is wrong: somebody is between")]
+    WrongLoginKey(String),
+    /// A client wants no address.
+    #[error("the client asks for no address (Configuration payload)")]
+    NoAddressAsked,
+    /// Each is taken.
+    #[error("no address is left for another client")]
+    NoFreeAddress,
     /// We are in the middle of something that the request collides with (RFC 7296, 2.25).
     #[error("busy with an exchange that this request collides with")]
     Collision,
@@ -249,17 +268,6 @@ pub enum IkeError {
     /// The peer does not have the IKE SA any more, and proved it (RFC 6290).
     #[error("the peer has lost the IKE SA, as after a restart")]
     PeerRestarted,
-}
-
-struct Hint(Option<NotifyType>);
-
-impl fmt::Display for Hint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            None => Ok(()),
-            Some(notify) => write!(f, " (but somebody answered {notify})"),
-        }
-    }
 }
 
 impl IkeError {
@@ -301,8 +309,16 @@ impl IkeError {
             | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
             | Self::Ppk(_)
-            | Self::Reconfigured => Blame::Misconfigured,
-            Self::NoResult(_) | Self::NoFreeSpi | Self::TooManyChildren | Self::Expired => Blame::Exhausted,
+            | Self::Reconfigured
+            | Self::Login(_)
+            | Self::NotByEap
+            | Self::WrongLoginKey(_)
+            | Self::NoAddressAsked => Blame::Misconfigured,
+            Self::NoResult(_)
+            | Self::NoFreeSpi
+            | Self::NoFreeAddress
+            | Self::TooManyChildren
+            | Self::Expired => Blame::Exhausted,
             Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => Blame::NoCommonGround,
             Self::NoAnswer { .. } | Self::NameNotFound { .. } => Blame::Unreachable,
         }
@@ -336,7 +352,12 @@ impl IkeError {
             | Self::NoCommonSignature(_)
             | Self::CertificateRefused { .. }
             | Self::RefusedByPeer
-            | Self::Ppk(_) => NotifyType::AUTHENTICATION_FAILED,
+            | Self::Ppk(_)
+            | Self::Login(_)
+            | Self::NotByEap
+            | Self::WrongLoginKey(_) => NotifyType::AUTHENTICATION_FAILED,
+            Self::NoAddressAsked => NotifyType::FAILED_CP_REQUIRED,
+            Self::NoFreeAddress => NotifyType::INTERNAL_ADDRESS_FAILURE,
             Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
             Self::NoFreeSpi | Self::TooManyChildren => NotifyType::NO_ADDITIONAL_SAS,
             Self::Collision

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::child::Child;
+use crate::client::Leased;
 pub(crate) use crate::closing::Closing;
 use crate::config::ConnectionConfig;
 use crate::crash::{self, Answer, Token};
@@ -66,6 +67,8 @@ pub(crate) struct Established {
     pub(crate) next_token: Option<Token>,
     /// Whether the peer was called at its first place before this IKE SA is replaced.
     pub(crate) is_returning: bool,
+    /// The addresses that the client has of us.
+    pub(crate) lease: Vec<Leased>,
     /// Whether the peer follows redirects.
     pub(crate) is_redirectable: bool,
     /// What is known of both sides' addresses, if both speak MOBIKE.
@@ -105,6 +108,7 @@ impl Established {
             token: None,
             next_token: None,
             is_returning: false,
+            lease: Vec::new(),
             is_redirectable: false,
             mobility: None,
             doubted_at: None,

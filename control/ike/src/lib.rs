@@ -22,6 +22,8 @@ pub mod selector;
 
 pub mod secret;
 
+pub mod client;
+
 pub mod config;
 
 pub mod environment;

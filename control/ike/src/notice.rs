@@ -102,6 +102,8 @@ catalogue! {
     Established Info "the IKE SA is established";
     /// An IKE SA without a Child SA.
     Childless Info "the peer authenticated without asking for a Child SA (RFC 6023)";
+    /// A client has an address.
+    AddressLeased Info "a client logged in and got its address";
     /// A Child SA is up.
     ChildUp Info "a Child SA is installed";
     /// A Child SA's successor is in use.

@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::child::Child;
+use crate::client::Leased;
 use crate::config::{ConnectionConfig, Version};
 use crate::environment::Instant;
 use crate::established::{Closing, Established};
 use crate::event::{ChildId, ConnectionId, DownReason, IkeId};
-use crate::exchange::auth::{AuthAwaited, AuthProving, AuthSent, AuthSigning, AuthVerifying};
+use crate::exchange::auth::{AuthAwaited, AuthLogin, AuthProving, AuthSent, AuthSigning, AuthVerifying};
 use crate::exchange::init::{InitAnswering, InitPreparing, InitSent, InitSharing};
 use crate::exchange::intermediate::Intermediate;
 use crate::half_open::FirstMessage;
@@ -64,6 +65,8 @@ pub(crate) enum State {
     AuthAwaited(Box<AuthAwaited>),
     /// Responder: the peer's proof is being checked, and ours signed.
     AuthProving(Box<AuthProving>),
+    /// Responder: the client is logging in.
+    AuthLogin(Box<AuthLogin>),
     /// Both are who they say.
     Established(Box<Established>),
     /// It is over; what is left is to tell the peer and to answer its repeats.
@@ -102,6 +105,7 @@ impl IkeSa {
             State::Intermediate(state) => state.on_datagram(arrived, header, cx),
             State::AuthSent(state) => state.on_datagram(arrived, header, cx),
             State::AuthAwaited(state) => state.on_datagram(arrived, header, cx),
+            State::AuthLogin(state) => state.on_datagram(arrived, header, cx),
             State::Established(state) => state.on_datagram(arrived, header, cx),
             State::Closing(state) => state.on_datagram(arrived, header, cx),
             State::V1(phase) => State::V1(phase.on_other_version(arrived, cx)),
@@ -132,6 +136,7 @@ impl IkeSa {
             State::Intermediate(state) => state.on_timeout(cx),
             State::AuthSent(state) => state.on_timeout(cx),
             State::AuthAwaited(state) => state.on_timeout(cx),
+            State::AuthLogin(state) => state.on_timeout(cx),
             State::Established(state) => state.on_timeout(cx),
             State::Closing(state) => state.on_timeout(cx),
             State::V1(phase) => State::V1(phase.on_timeout(cx)),
@@ -149,6 +154,7 @@ impl IkeSa {
             State::AuthSigning(state) => state.on_computed(result, cx),
             State::AuthVerifying(state) => state.on_computed(result, cx),
             State::AuthProving(state) => state.on_computed(result, cx),
+            State::AuthLogin(state) => state.on_computed(result, cx),
             State::Established(state) => state.on_computed(result, cx),
             State::V1(phase) => State::V1(phase.on_computed(result, cx)),
             other => other,
@@ -209,12 +215,12 @@ impl IkeSa {
     /// The configuration changed where nothing negotiated depends on it, or where only some Child SAs do.
     pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>, cx: &mut Cx<'_>) {
         self.v1_established(cx, |state, cx| state.reconfigure(config, cx));
-        self.established(cx, |state, _| state.reconfigure(config));
+        self.established(cx, |state, cx| state.reconfigure(config, cx));
     }
 
-    /// Takes Child SAs over from the IKE SA that this one replaces.
-    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, cx: &mut Cx<'_>) {
-        self.established(cx, |state, cx| state.inherit(from, children, cx));
+    /// Takes Child SAs over from the IKE SA that this one replaces, with the addresses that the client has.
+    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, lease: Vec<Leased>, cx: &mut Cx<'_>) {
+        self.established(cx, |state, cx| state.inherit(from, children, lease, cx));
     }
 
     /// Lost a collision: its initiator, the peer, deletes it.
@@ -290,6 +296,7 @@ impl IkeSa {
             State::Intermediate(state) => state.deadline(),
             State::AuthSent(state) => state.secured.window.deadline(),
             State::AuthAwaited(state) => Some(state.expires_at),
+            State::AuthLogin(state) => Some(state.expires_at),
             State::Established(state) => state.deadline(),
             State::Closing(state) => Some(state.deadline()),
             State::V1(phase) => phase.deadline(),
@@ -310,14 +317,20 @@ impl IkeSa {
             State::Established(state) => Some(state.config.id),
             State::Closing(state) => state.connection,
             State::V1(phase) => phase.connection(),
-            State::InitAnswering(_) | State::AuthAwaited(_) | State::AuthProving(_) | State::Gone => None,
+            State::InitAnswering(_)
+            | State::AuthAwaited(_)
+            | State::AuthProving(_)
+            | State::AuthLogin(_)
+            | State::Gone => None,
         }
     }
 
     pub(crate) const fn is_half_open(&self) -> bool {
         match &self.state {
             State::V1(phase) => phase.is_half_open(),
-            State::InitAnswering(_) | State::AuthAwaited(_) | State::AuthProving(_) => true,
+            State::InitAnswering(_) | State::AuthAwaited(_) | State::AuthProving(_) | State::AuthLogin(_) => {
+                true
+            }
             _ => false,
         }
     }
@@ -378,6 +391,7 @@ impl IkeSa {
             State::AuthVerifying(state) => Some(&state.sent.secured),
             State::AuthAwaited(state) => Some(&state.secured),
             State::AuthProving(state) => Some(&state.awaited.secured),
+            State::AuthLogin(state) => Some(&state.awaited.secured),
             State::Established(state) => Some(&state.secured),
             State::Closing(state) => Some(&state.secured),
             _ => None,

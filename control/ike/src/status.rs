@@ -30,6 +30,8 @@ pub struct Census {
     pub children: (usize, usize),
     /// Replaced Child SAs that still receive.
     pub lingering: usize,
+    /// Addresses that clients have.
+    pub leases: usize,
     /// Timers, counted in both of their tables.
     pub timers: (usize, usize),
 }

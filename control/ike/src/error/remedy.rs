@@ -1,5 +1,6 @@
 //! What an operator does about an error: one line each, which says which side must change what.
 
+use crossgate_eap::EapError;
 use crossgate_pki::Side;
 
 use super::{IkeError, Stage};
@@ -113,6 +114,20 @@ impl IkeError {
                 "none needed: it is connected anew; look into the peer's log if it restarts often"
             }
             Self::DeletedByPeer => "look into the peer's log for why it deleted the SA",
+            Self::Login(EapError::UnknownUser(_) | EapError::BadName) => {
+                "add the user to the file of users here, or correct the name at the client"
+            }
+            Self::Login(EapError::WrongPassword(_) | EapError::RefusedByClient(_)) => {
+                "correct the password at the client, or in the file of users here"
+            }
+            Self::Login(_) | Self::NotByEap => {
+                "let the client log in by EAP-MSCHAPv2 (user name and password)"
+            }
+            Self::WrongLoginKey(_) => {
+                "check that the client checks this gateway's certificate and name: its log-in was passed on by somebody"
+            }
+            Self::NoAddressAsked => "let the client ask for an address (a virtual IP, mode config)",
+            Self::NoFreeAddress => "enlarge vpn_client_address_pool, or take a larger sku",
         }
     }
 }

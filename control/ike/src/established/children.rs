@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Established, Task};
+use crate::auth::Authentication;
 use crate::child::{Child, Phase};
+use crate::client::{self, Leased};
 use crate::config::ConnectionConfig;
 use crate::effect::Effect;
 use crate::environment::Instant;
 use crate::error::IkeError;
-use crate::event::{ChildId, Event, IkeId, RemoveReason};
+use crate::event::{ChildId, DownReason, Event, IkeId, RemoveReason};
 use crate::exchange::rekey_ike;
 use crate::sa::Cx;
 use crate::status::ChildStatus;
@@ -86,8 +88,15 @@ impl Established {
         }
     }
 
-    pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>) {
+    pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>, cx: &mut Cx<'_>) {
+        let config = &client::narrowed(config, &self.lease);
         let old = std::mem::replace(&mut self.config, Arc::clone(config));
+        if let (Authentication::Eap(before), Authentication::Eap(after)) =
+            (&old.authentication, &config.authentication)
+            && !after.users.has_as_in(&before.users, &self.peer)
+        {
+            return self.close(DownReason::DeletedByUs, cx);
+        }
         if self.is_redirectable && config.redirect_to.is_some() && old.redirect_to != config.redirect_to {
             self.want(Task::Redirect);
         }
@@ -114,7 +123,12 @@ impl Established {
         }
     }
 
-    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, cx: &mut Cx<'_>) {
+    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, lease: Vec<Leased>, cx: &mut Cx<'_>) {
+        // The configuration may have changed while the other one had the addresses.
+        if let Some(current) = cx.connections.get(&self.config.id) {
+            self.config = client::narrowed(&current.config, &lease);
+        }
+        self.lease = lease;
         self.undecided = false;
         let ike = cx.ike_id();
         rekey_ike::announce(self, ike, from, cx);

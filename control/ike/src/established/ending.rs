@@ -34,6 +34,7 @@ impl Established {
 
     /// What is under way and will get no answer gives its SPIs back.
     fn abandon_exchanges(&mut self, cx: &mut Cx<'_>) {
+        let lease = std::mem::take(&mut self.lease);
         self.drop_tasks(cx);
         match self.pending.take() {
             Some(Pending::Child(request)) => cx.env.release_spi(request.spi),
@@ -45,7 +46,11 @@ impl Established {
         }
         if let Some(rival) = self.rival.take() {
             let children = std::mem::take(&mut self.children);
-            cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children });
+            cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children, lease });
+        } else {
+            for leased in lease {
+                cx.shared.leases.give_back(leased);
+            }
         }
     }
 

@@ -16,10 +16,12 @@ use crate::secured::Secured;
 use crate::selector::TrafficSelector;
 use crate::wire::{Identification, Selector};
 
+mod eap;
 mod first_child;
 mod initiator;
 mod responder;
 
+pub(crate) use eap::AuthLogin;
 pub(crate) use initiator::{AuthSent, AuthSigning, AuthVerifying, begin};
 pub(crate) use responder::{AuthAwaited, AuthProving};
 

@@ -172,8 +172,8 @@ pub(super) fn reject(state: &mut Established, error: IkeError, cx: &mut Cx<'_>) 
 
 fn yield_to_rival(state: &mut Established, cx: &mut Cx<'_>) -> bool {
     let Some(rival) = state.rival.take() else { return false };
-    let children = std::mem::take(&mut state.children);
-    cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children });
+    let (children, lease) = (std::mem::take(&mut state.children), std::mem::take(&mut state.lease));
+    cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children, lease });
     state.await_delete(cx);
     state.leaving_for = DownReason::Rekeyed;
     true
@@ -354,6 +354,7 @@ fn hand_over(
     if next.secured.role == Role::Responder && state.is_elsewhere(cx) {
         next.rekey_at = next.rekey_at.min(cx.now + RETURN_WAIT);
     }
+    next.lease = std::mem::take(&mut state.lease);
     next.later = std::mem::take(&mut state.later);
     next.later.retain(|(_, task)| *task != Task::RekeyIke);
     next.single_pairs = std::mem::take(&mut state.single_pairs);

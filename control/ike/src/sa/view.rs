@@ -6,11 +6,20 @@ use super::{IkeSa, State};
 use crate::config::{ConnectionConfig, Version};
 use crate::environment::Instant;
 use crate::event::Path;
+use crate::identity::Identity;
 use crate::status::IkeStatus;
 use crate::v1::Phase;
 use crate::wire::{IkeSpi, Role};
 
 impl IkeSa {
+    /// Who the peer proved to be.
+    pub(crate) fn peer(&self) -> Option<&Identity> {
+        match &self.state {
+            State::Established(state) => Some(&state.peer),
+            _ => None,
+        }
+    }
+
     pub(crate) fn established_at(&self) -> Option<Instant> {
         match &self.state {
             State::Established(state) => Some(state.since),
@@ -130,6 +139,7 @@ impl State {
             Self::AuthSent(_) => "IKE_AUTH sent",
             Self::AuthVerifying(_) => "checking the peer's proof",
             Self::InitAnswering(_) | Self::AuthAwaited(_) | Self::AuthProving(_) => "half open",
+            Self::AuthLogin(_) => "logging in",
             Self::Established(_) => "established",
             Self::Closing(_) => "closing",
             Self::V1(phase) => phase.name(),

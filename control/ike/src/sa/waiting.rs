@@ -43,6 +43,7 @@ impl State {
             Self::AuthVerifying(state) => Some(state.serial),
             Self::AuthAwaited(state) => state.mixing.job(),
             Self::AuthProving(state) => Some(state.serial),
+            Self::AuthLogin(state) => state.serial(),
             Self::Established(state) => state.job(),
             Self::V1(phase) => phase.job(),
             Self::InitSent(_) | Self::AuthSent(_) | Self::Closing(_) | Self::Gone => None,
@@ -59,7 +60,7 @@ impl State {
                 failed(Stage::Auth, cx)
             }
             Self::AuthVerifying(state) => state.give_up(IkeError::NoResult(Stage::Auth), cx),
-            Self::InitAnswering(_) | Self::AuthAwaited(_) | Self::AuthProving(_) => {
+            Self::InitAnswering(_) | Self::AuthAwaited(_) | Self::AuthProving(_) | Self::AuthLogin(_) => {
                 cx.note(What::HalfOpenExpired);
                 Self::Gone
             }

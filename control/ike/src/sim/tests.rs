@@ -45,6 +45,7 @@ fn child(pair: &Pair, index: usize) -> crate::event::ChildId {
 
 mod certificates;
 mod children;
+mod clients;
 mod crash;
 mod faults;
 mod handshake;

@@ -46,7 +46,8 @@ const LIFE_MIN: Duration = Duration::from_secs(60);
 fn method(config: &ConnectionConfig) -> Method {
     match config.authentication {
         Authentication::SharedKey(_) => Method::SharedKey,
-        Authentication::Certificate(_) => Method::RsaSignature,
+        // Not taken for IKEv1, `ConnectionConfig::check`.
+        Authentication::Certificate(_) | Authentication::Eap(_) => Method::RsaSignature,
     }
 }
 
@@ -97,7 +98,9 @@ impl Transcript {
     fn prove(&self, shared: &Secret<Vec<u8>>, config: &ConnectionConfig) -> Secret<Vec<u8>> {
         match &config.authentication {
             Authentication::SharedKey(key) => keys::of_shared_key(self.prf(), key.expose(), self.nonces()),
-            Authentication::Certificate(_) => keys::of_signatures(self.prf(), self.agreed(shared)),
+            Authentication::Certificate(_) | Authentication::Eap(_) => {
+                keys::of_signatures(self.prf(), self.agreed(shared))
+            }
         }
     }
 

@@ -1,16 +1,16 @@
-//! The first Child SA as an initiator sees it: within IKE_AUTH, or afterwards where the peer can do without it there (RFC 7296, 1.2; RFC 6023).
+//! The first Child SA, in both roles: within IKE_AUTH, or afterwards where both can do without it there (RFC 7296, 1.2; RFC 6023).
 
 use super::install;
-use crate::child::{Agreed, Offer};
+use crate::child::{Agreed, Offer, choose_policy};
 use crate::config::ConnectionConfig;
-use crate::crypto::suite::accept_esp;
+use crate::crypto::suite::{accept_esp, choose_esp};
 use crate::error::{IkeError, Stage};
 use crate::established::{Established, Task};
-use crate::event::Spi;
+use crate::event::{OutboundUse, Role, Spi};
 use crate::exchange::init::Transcript;
 use crate::notice::What;
 use crate::sa::Cx;
-use crate::wire::{Message, NotifyType, PayloadType};
+use crate::wire::{Message, NotifyType, Payload, PayloadType, Proposal, ProtocolId};
 
 /// The first Child SA, as far as the peer made it.
 pub(super) fn begin_child(
@@ -56,4 +56,42 @@ fn agree_as_initiator(config: &ConnectionConfig, spi: Spi, message: &Message) ->
     let choice = accept_esp(&child.esp_suites, &[], child.esn.offered(), sa)
         .map_err(|_| IkeError::Misbehaved { stage, what: "chose ESP algorithms that were not offered" })?;
     Agreed::from_answer(stage, &choice, spi, 0, &Offer::whole(child), message)
+}
+
+/// Whether the peer wants no Child SA for now: none of the payloads for one is there (RFC 6023, 4).
+pub(super) fn is_asked_later(message: &Message) -> bool {
+    let of_child = |payload: &Payload| {
+        matches!(payload, Payload::SecurityAssociation(_) | Payload::TsInitiator(_) | Payload::TsResponder(_))
+    };
+    !message.payloads.iter().any(of_child)
+}
+
+pub(super) fn agree_as_responder(
+    state: &Established,
+    message: &Message,
+    cx: &mut Cx<'_>,
+) -> Result<(Agreed, Proposal), IkeError> {
+    let stage = Stage::Auth;
+    let sa = message.sa().ok_or(IkeError::Missing { stage, payload: PayloadType::SA })?;
+    let (policy, local, remote) = choose_policy(stage, &state.config, None, message, |_| false)?;
+    let child = &state.config.children[policy];
+    let choice = choose_esp(&child.esp_suites, &[], child.esn.offered(), sa, None)
+        .ok_or(IkeError::NoProposalChosen(stage))?;
+    let inbound = cx.esp_spi(state.config.id)?;
+    let mut proposal = choice.proposal.clone();
+    proposal.spi = inbound.0.to_be_bytes().to_vec();
+    debug_assert_eq!(proposal.protocol, ProtocolId::ESP, "only ESP is chosen");
+    let agreed = Agreed {
+        policy,
+        role: Role::Responder,
+        inbound,
+        outbound: Spi(choice.spi),
+        suite: choice.suite,
+        esn: choice.esn,
+        local,
+        remote,
+        replaces: None,
+        outbound_use: OutboundUse::Now,
+    };
+    Ok((agreed, proposal))
 }

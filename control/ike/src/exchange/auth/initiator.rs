@@ -89,6 +89,11 @@ pub(crate) fn begin(
             let proof = Proof { auth: auth(&signed), without_ppk };
             unsent.send(proof, cx)
         }
+        // A client that logs in begins by itself; what is configured so answers only.
+        Authentication::Eap(_) => {
+            unsent.release(cx);
+            failed(IkeError::NotByEap, cx)
+        }
         Authentication::Certificate(by) => {
             let offer = certificate::Offer::of_bytes(&unsent.transcript.answer);
             match Sign::prepare(by, &offer, signed, cx.env.unix_time(), cx.seed()) {
@@ -282,6 +287,7 @@ impl AuthSent {
                     .ok_or_else(|| ppk::explained(IkeError::WrongKey, ppk.is_some()))?;
                 Ok(Checked::Proven(proof, fits(found)?))
             }
+            Authentication::Eap(_) => Err(IkeError::NotByEap),
             Authentication::Certificate(by) => {
                 let found = fits(found)?;
                 let now = cx.env.unix_time();
@@ -358,7 +364,7 @@ impl AuthSent {
             state.want(Task::NewChild { policy: 0 });
         }
         if !Arc::ptr_eq(&state.config, &current) {
-            state.reconfigure(&current);
+            state.reconfigure(&current, cx);
         }
         for policy in 1..state.config.children.len() {
             state.want(Task::NewChild { policy });

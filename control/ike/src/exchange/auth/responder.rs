@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{establish, in_force, install, octets, selectors};
+use super::first_child::{agree_as_responder, is_asked_later};
+use super::{eap, establish, in_force, install, octets, selectors};
 use crate::auth::certificate::{self, Offer, Sign, Verify};
 use crate::auth::ppk::{self, Use};
 use crate::auth::{AuthVerified, Authentication, psk};
-use crate::child::{Agreed, choose_policy};
+use crate::client;
 use crate::config::ConnectionConfig;
 use crate::crash::{self, Token};
-use crate::crypto::suite::choose_esp;
 use crate::effect::Effect;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
-use crate::established::{Closing, Established, Task, error_payload};
-use crate::event::{ConnectionId, Event, OutboundUse, Role, Spi};
+use crate::established::{Closing, Task, error_payload};
+use crate::event::{ConnectionId, Event, Role};
+use crate::exchange::configuration;
 use crate::exchange::init::Transcript;
 use crate::exchange::intermediate::Mixing;
 use crate::identity::Identity;
@@ -27,7 +28,6 @@ use crate::sa::{Arrived, Cx, State};
 use crate::secured::{Received, Secured};
 use crate::wire::{
     AuthMethod, ExchangeType, Header, Message, MessageKind, Notify, NotifyType, Payload, PayloadType,
-    ProtocolId,
 };
 
 /// How long a peer that began without a Child SA has to ask for one.
@@ -61,6 +61,17 @@ enum Checked {
     Proven(AuthVerified, crate::wire::Authentication),
     /// The pool has to say, and makes ours.
     Open(Box<(Verify, Sign)>),
+    /// The client logs in after our proof, which the pool makes.
+    Login(Box<Sign>),
+}
+
+/// What makes an IKE SA established.
+pub(super) struct Login {
+    pub(super) proof: AuthVerified,
+    /// Ours.
+    pub(super) auth: crate::wire::Authentication,
+    /// Who logged in by EAP.
+    pub(super) user: Option<String>,
 }
 
 impl AuthProving {
@@ -89,7 +100,10 @@ impl AuthProving {
         let current = in_force(&config, cx)
             .filter(|current| current.mode.responds() && current.authentication == config.authentication);
         match current {
-            Some(current) => Box::new(awaited).establish(proof, auth, current, &message, cx),
+            Some(current) => {
+                let login = Login { proof, auth, user: None };
+                Box::new(awaited).establish(login, current, &message, cx)
+            }
             None => {
                 awaited.candidates = vec![config.id];
                 Box::new(awaited).refuse(IkeError::Reconfigured, cx)
@@ -142,7 +156,11 @@ impl AuthAwaited {
         self.secured.path.remote = arrived.remote;
         match result {
             Ok(((Checked::Proven(proof, auth), config), message)) => {
-                self.establish(proof, auth, config, &message, cx)
+                self.establish(Login { proof, auth, user: None }, config, &message, cx)
+            }
+            Ok(((Checked::Login(sign), config), message)) => {
+                let serial = cx.prove(None, Some(*sign));
+                eap::begin(*self, config, message, serial, cx)
             }
             Ok(((Checked::Open(both), config), message)) => {
                 let (verify, sign) = *both;
@@ -153,8 +171,26 @@ impl AuthAwaited {
         }
     }
 
-    fn refuse(mut self: Box<Self>, error: IkeError, cx: &mut Cx<'_>) -> State {
+    pub(super) fn refuse(self: Box<Self>, error: IkeError, cx: &mut Cx<'_>) -> State {
+        self.refuse_with(error, Vec::new(), cx)
+    }
+
+    /// The same, with what else the peer is told first.
+    pub(super) fn refuse_with(
+        mut self: Box<Self>,
+        error: IkeError,
+        mut payloads: Vec<Payload>,
+        cx: &mut Cx<'_>,
+    ) -> State {
         cx.note_stage(What::ExchangeFailed, Stage::Auth);
+        self.tell(&error, cx);
+        payloads.push(error_payload(&error));
+        self.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
+        State::Closing(Box::new(Closing::answered(self.secured, None, cx)))
+    }
+
+    /// Tells each connection that the peer may be of why there is no IKE SA.
+    pub(super) fn tell(&self, error: &IkeError, cx: &mut Cx<'_>) {
         for candidate in &self.candidates {
             cx.effect(Effect::Hint(*candidate, error.clone()));
         }
@@ -163,8 +199,6 @@ impl AuthAwaited {
         {
             cx.event(Event::Failed { connection: *only, error: error.clone(), retry_at: None });
         }
-        self.secured.answer(ExchangeType::IKE_AUTH, vec![error_payload(&error)], cx);
-        State::Closing(Box::new(Closing::answered(self.secured, None, cx)))
     }
 
     /// Which connection the peer is of, and its proof.
@@ -184,7 +218,19 @@ impl AuthAwaited {
         let not_so = match config.authentication {
             Authentication::SharedKey(_) => IkeError::OtherAuthMethod,
             Authentication::Certificate(_) => IkeError::NotByCertificate,
+            Authentication::Eap(_) => IkeError::NotByEap,
         };
+        if let Authentication::Eap(by) = &config.authentication {
+            if message.auth().is_some() {
+                return Err(not_so);
+            }
+            let own_id = config.local_id.to_wire();
+            let to_sign = octets(&self.secured, &self.transcript, Role::Responder, &own_id, None);
+            let offer = Offer::of_bytes(&self.transcript.request);
+            let (now, seed) = (cx.env.unix_time(), cx.seed());
+            let sign = Sign::prepare(&by.own, &offer, to_sign, now, seed)?;
+            return Ok((Checked::Login(Box::new(sign)), config));
+        }
         let mut auth = message.auth().ok_or(not_so)?.clone();
         let ppk = match ppk::of_request(config.ppk.as_ref(), self.transcript.ppk, message)? {
             Use::Mixed(ppk) => Some(ppk),
@@ -207,6 +253,8 @@ impl AuthAwaited {
                     .ok_or_else(|| ppk::explained(IkeError::WrongKey, ppk.is_some()))?;
                 Checked::Proven(proof, psk::authenticate(prf, key, &to_sign))
             }
+            // Handled above.
+            Authentication::Eap(_) => return Err(IkeError::NotByEap),
             Authentication::Certificate(by) => {
                 let (now, seed) = (cx.env.unix_time(), cx.seed());
                 let verify = Verify::prepare(by, message, &auth, peer, signed, now)?;
@@ -233,7 +281,7 @@ impl AuthAwaited {
     ) -> Result<Arc<ConnectionConfig>, IkeError> {
         let asked = message.id_responder().map(Identity::from_wire);
         let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
-        let by_signature = message.auth().is_some_and(|auth| certificate::is_signature(auth.method));
+        let way = message.auth().map(|auth| certificate::is_signature(auth.method));
         let fitting = self
             .candidates
             .iter()
@@ -242,8 +290,11 @@ impl AuthAwaited {
             .map(|connection| &connection.config)
             .filter(|config| config.remote_id.as_ref().is_none_or(|expected| expected == peer))
             .filter(|config| asked.as_ref().is_none_or(|asked| *asked == config.local_id));
-        let other_way =
-            |config: &ConnectionConfig| config.authentication.certificate().is_some() != by_signature;
+        let other_way = |config: &ConnectionConfig| match config.authentication {
+            Authentication::SharedKey(_) => way != Some(false),
+            Authentication::Certificate(_) => way != Some(true),
+            Authentication::Eap(_) => way.is_some(),
+        };
         // All had what was agreed on when the peer began.
         let Secured { suite, additional, .. } = &self.secured;
         let changed = |config: &ConnectionConfig| {
@@ -255,10 +306,9 @@ impl AuthAwaited {
         if changed(config) { Err(IkeError::Reconfigured) } else { Ok(Arc::clone(config)) }
     }
 
-    fn establish(
+    pub(super) fn establish(
         self: Box<Self>,
-        proof: AuthVerified,
-        auth: crate::wire::Authentication,
+        login: Login,
         config: Arc<ConnectionConfig>,
         message: &Message,
         cx: &mut Cx<'_>,
@@ -269,9 +319,14 @@ impl AuthAwaited {
             secured.mix_ppk(&ppk.secret);
         }
         let Some(id) = message.id_initiator() else { return State::Gone };
-        let peer = Identity::from_wire(id);
+        let Login { proof, auth, user } = login;
+        let logged_in = user.is_some();
+        // Who logged in, whatever the client says besides.
+        let peer = user.map_or_else(|| Identity::from_wire(id), |user| Identity::KeyId(user.into_bytes()));
         let initial_contact = message.notify(NotifyType::INITIAL_CONTACT).is_some();
-        let mut state = establish(secured, config, peer, proof, initial_contact, cx);
+        // A client has nothing before it has an address.
+        let own = client::narrowed(&config, &[]);
+        let mut state = establish(secured, own, peer, proof, initial_contact, cx);
         state.token = Token::of(message);
         state.is_redirectable = redirect::is_followed(&transcript.request);
         if state.is_redirectable && state.config.redirect_to.is_some() {
@@ -279,7 +334,11 @@ impl AuthAwaited {
             state.want(Task::Redirect);
         }
         state.mobility = Mobility::of_peer(message, state.config.mobike, false, &state.secured.path);
-        let mut payloads = vec![Payload::IdResponder(state.config.local_id.to_wire())];
+        let mut payloads = Vec::new();
+        // After a log-in the client knows who we are.
+        if !logged_in {
+            payloads.push(Payload::IdResponder(state.config.local_id.to_wire()));
+        }
         if let Some(by) = state.config.authentication.certificate() {
             payloads.extend(certificate::chain(by, &Offer::of(message).authorities));
         }
@@ -291,7 +350,7 @@ impl AuthAwaited {
         if state.mobility.is_some() {
             payloads.extend(mobility::announcement(&state.config, state.secured.path.local.ip()));
         }
-        if is_childless(message) {
+        if is_asked_later(message) {
             // The peer asks for its Child SAs by CREATE_CHILD_SA, the first one, too; should it not, we do.
             cx.note(What::Childless);
             let missing = if state.config.mode.initiates() { state.config.children.len() } else { 0 };
@@ -300,6 +359,17 @@ impl AuthAwaited {
             }
             state.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
             return Box::new(state).settle(cx);
+        }
+        if let Some(clients) = &config.clients {
+            match configuration::lease(&mut state, (&config, clients), message, cx) {
+                Ok(reply) => payloads.push(reply),
+                Err(error) => {
+                    payloads.push(error_payload(&error));
+                    state.child_failed(0, error, cx);
+                    state.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
+                    return Box::new(state).settle(cx);
+                }
+            }
         }
         match agree_as_responder(&state, message, cx) {
             Ok((agreed, proposal)) => {
@@ -316,42 +386,4 @@ impl AuthAwaited {
         state.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
         Box::new(state).settle(cx)
     }
-}
-
-/// Whether the peer wants no Child SA for now: none of the payloads for one is there (RFC 6023, 4).
-fn is_childless(message: &Message) -> bool {
-    let of_child = |payload: &Payload| {
-        matches!(payload, Payload::SecurityAssociation(_) | Payload::TsInitiator(_) | Payload::TsResponder(_))
-    };
-    !message.payloads.iter().any(of_child)
-}
-
-fn agree_as_responder(
-    state: &Established,
-    message: &Message,
-    cx: &mut Cx<'_>,
-) -> Result<(Agreed, crate::wire::Proposal), IkeError> {
-    let stage = Stage::Auth;
-    let sa = message.sa().ok_or(IkeError::Missing { stage, payload: PayloadType::SA })?;
-    let (policy, local, remote) = choose_policy(stage, &state.config, None, message, |_| false)?;
-    let child = &state.config.children[policy];
-    let choice = choose_esp(&child.esp_suites, &[], child.esn.offered(), sa, None)
-        .ok_or(IkeError::NoProposalChosen(stage))?;
-    let inbound = cx.esp_spi(state.config.id)?;
-    let mut proposal = choice.proposal.clone();
-    proposal.spi = inbound.0.to_be_bytes().to_vec();
-    debug_assert_eq!(proposal.protocol, ProtocolId::ESP, "only ESP is chosen");
-    let agreed = Agreed {
-        policy,
-        role: Role::Responder,
-        inbound,
-        outbound: Spi(choice.spi),
-        suite: choice.suite,
-        esn: choice.esn,
-        local,
-        remote,
-        replaces: None,
-        outbound_use: OutboundUse::Now,
-    };
-    Ok((agreed, proposal))
 }

@@ -88,6 +88,7 @@ fn a_responder_refuses_a_peer_whose_connection_changed_or_went_meanwhile() {
             attached: 0,
             children: (0, 0),
             lingering: 0,
+            leases: 0,
             timers: (0, 0),
         };
         assert_eq!(left, nothing, "{note}");

@@ -1,0 +1,211 @@
+//! The responder of IKE_AUTH where the client logs in by EAP (RFC 7296, 2.16): our proof first, then the conversation, a round of IKE_AUTH for each of its packets, then AUTH of
+//! both sides by the key that came of it.
+
+use std::sync::Arc;
+
+use crossgate_eap::{Server, Step as EapStep};
+
+use super::octets;
+use super::responder::{AuthAwaited, Login};
+use crate::auth::certificate::{self, Offer};
+use crate::auth::{Authentication, EapAuthentication, Proof, psk};
+use crate::config::ConnectionConfig;
+use crate::environment::Instant;
+use crate::error::{IkeError, Stage};
+use crate::established::Closing;
+use crate::event::Role;
+use crate::job::{JobResult, Outcome};
+use crate::notice::What;
+use crate::sa::{Arrived, Cx, State};
+use crate::secret::Secret;
+use crate::secured::Received;
+use crate::wire::{ExchangeType, Header, Message, MessageKind, NotifyType, Payload, PayloadType};
+
+/// A person may have to type a password: so many times the patience with a half-open IKE SA.
+const PATIENCE: u32 = 4;
+
+/// Responder: the client is logging in.
+#[derive(Debug)]
+pub(crate) struct AuthLogin {
+    pub(crate) awaited: AuthAwaited,
+    config: Arc<ConnectionConfig>,
+    by: Arc<EapAuthentication>,
+    /// What the client began with: who it says it is, and what it wants.
+    message: Message,
+    server: Server,
+    step: Step,
+    pub(crate) expires_at: Instant,
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum Step {
+    /// Our proof is being signed; the first packet goes with it.
+    Signing(u64, Vec<u8>),
+    /// The client's next packet is due.
+    Talking,
+    /// The client is who it says; its AUTH by this key is due.
+    Proven(String, Secret<Vec<u8>>),
+}
+
+/// A client that says no more than who it is wants to log in; `serial` is that of our proof's signature.
+pub(super) fn begin(
+    mut awaited: AuthAwaited,
+    config: Arc<ConnectionConfig>,
+    message: Message,
+    serial: u64,
+    cx: &mut Cx<'_>,
+) -> State {
+    let Authentication::Eap(by) = &config.authentication else {
+        return Box::new(awaited).refuse(IkeError::Reconfigured, cx);
+    };
+    let by = Arc::clone(by);
+    // Whatever goes wrong from here on is this connection's.
+    awaited.candidates = vec![config.id];
+    let (server, first) = Server::begin(&mut |out| cx.env.random(out));
+    let expires_at = cx.now + cx.settings.half_open_timeout * PATIENCE;
+    let step = Step::Signing(serial, first);
+    State::AuthLogin(Box::new(AuthLogin { awaited, config, by, message, server, step, expires_at }))
+}
+
+impl AuthLogin {
+    /// The job under way.
+    pub(crate) const fn serial(&self) -> Option<u64> {
+        match self.step {
+            Step::Signing(serial, _) => Some(serial),
+            Step::Talking | Step::Proven(..) => None,
+        }
+    }
+
+    pub(crate) fn on_timeout(self: Box<Self>, cx: &mut Cx<'_>) -> State {
+        if cx.now < self.expires_at {
+            return State::AuthLogin(self);
+        }
+        cx.note(What::HalfOpenExpired);
+        State::Gone
+    }
+
+    pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> State {
+        match (self.serial(), result.outcome) {
+            (Some(serial), Outcome::Proven(done)) if serial == result.serial => match done {
+                Ok((_, Some(proof))) => self.signed(proof, cx),
+                Ok((_, None)) => State::AuthLogin(self),
+                Err(error) => Box::new(self.awaited).refuse(error, cx),
+            },
+            _ => State::AuthLogin(self),
+        }
+    }
+
+    /// Our proof is there, and goes out with the first question.
+    fn signed(mut self: Box<Self>, proof: Proof, cx: &mut Cx<'_>) -> State {
+        let Step::Signing(_, first) = std::mem::replace(&mut self.step, Step::Talking) else {
+            return State::AuthLogin(self);
+        };
+        let mut payloads = vec![Payload::IdResponder(self.config.local_id.to_wire())];
+        payloads.extend(certificate::chain(&self.by.own, &Offer::of(&self.message).authorities));
+        payloads.push(Payload::Authentication(proof.auth));
+        payloads.push(Payload::Eap(first));
+        self.awaited.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
+        State::AuthLogin(self)
+    }
+
+    pub(crate) fn on_datagram(
+        mut self: Box<Self>,
+        arrived: &Arrived<'_>,
+        header: &Header,
+        cx: &mut Cx<'_>,
+    ) -> State {
+        let is_due = matches!(header.exchange, ExchangeType::IKE_AUTH | ExchangeType::INFORMATIONAL);
+        if !is_due || header.kind == MessageKind::Response || self.serial().is_some() {
+            cx.note_from(What::DropUnexpected, arrived.remote);
+            return State::AuthLogin(self);
+        }
+        let message = match self.awaited.secured.receive(arrived, header, cx) {
+            Received::Nothing => return State::AuthLogin(self),
+            Received::Malformed(malformed) => return Box::new(self.awaited).refuse(malformed.into(), cx),
+            Received::Message(message) => message,
+        };
+        if header.exchange == ExchangeType::INFORMATIONAL {
+            return self.refused(&message, cx);
+        }
+        if let Some(kind) = message.unsupported_critical() {
+            return Box::new(self.awaited).refuse(IkeError::UnsupportedCritical(kind), cx);
+        }
+        self.awaited.secured.path.local = arrived.local;
+        self.awaited.secured.path.remote = arrived.remote;
+        match std::mem::replace(&mut self.step, Step::Talking) {
+            Step::Proven(user, msk) => self.check(user, &msk, &message, cx),
+            _ => self.talk(&message, cx),
+        }
+    }
+
+    /// The client ends it instead of logging in: it does not believe our proof, or does not wait for the end after it was told that its password is wrong.
+    fn refused(self: Box<Self>, message: &Message, cx: &mut Cx<'_>) -> State {
+        let mut awaited = self.awaited;
+        let error = match (self.server.abandoned(), message.error().map(|notify| notify.kind)) {
+            (Some(error), _) => error.into(),
+            (None, Some(NotifyType::AUTHENTICATION_FAILED)) => IkeError::CertificateRefused { trusted: true },
+            (None, Some(notify)) => IkeError::Refused { stage: Stage::Auth, notify },
+            (None, None) => IkeError::DeletedByPeer,
+        };
+        cx.note_stage(What::ExchangeFailed, Stage::Auth);
+        awaited.tell(&error, cx);
+        awaited.secured.answer(ExchangeType::INFORMATIONAL, Vec::new(), cx);
+        State::Closing(Box::new(Closing::answered(awaited.secured, None, cx)))
+    }
+
+    /// The client's next packet.
+    fn talk(mut self: Box<Self>, message: &Message, cx: &mut Cx<'_>) -> State {
+        let Some(packet) = message.eap() else {
+            let error = IkeError::Missing { stage: Stage::Auth, payload: PayloadType::EAP };
+            return Box::new(self.awaited).refuse(error, cx);
+        };
+        let by = Arc::clone(&self.by);
+        let step = self.server.on_response(packet, by.users.as_ref(), &mut |out| cx.env.random(out));
+        let packet = match step {
+            EapStep::Send(packet) => packet,
+            EapStep::Success { packet, user, msk } => {
+                self.step = Step::Proven(user, Secret::from(msk.as_slice()));
+                packet
+            }
+            EapStep::Failure { packet, error } => {
+                return Box::new(self.awaited).refuse_with(error.into(), vec![Payload::Eap(packet)], cx);
+            }
+        };
+        self.awaited.secured.answer(ExchangeType::IKE_AUTH, vec![Payload::Eap(packet)], cx);
+        State::AuthLogin(self)
+    }
+
+    /// The client's AUTH: it must have the key that came of its log-in, so that nobody else logged in in its place.
+    fn check(
+        self: Box<Self>,
+        user: String,
+        msk: &Secret<Vec<u8>>,
+        message: &Message,
+        cx: &mut Cx<'_>,
+    ) -> State {
+        let Self { awaited, config, message: first, .. } = *self;
+        let Some(auth) = message.auth() else {
+            let error = IkeError::Missing { stage: Stage::Auth, payload: PayloadType::AUTH };
+            return Box::new(awaited).refuse(error, cx);
+        };
+        let Some(id) = first.id_initiator() else {
+            let error = IkeError::Missing { stage: Stage::Auth, payload: PayloadType::IDI };
+            return Box::new(awaited).refuse(error, cx);
+        };
+        let prf = awaited.secured.prf();
+        let signed = octets(&awaited.secured, &awaited.transcript, Role::Initiator, id, None);
+        let Some(proof) = psk::verify(prf, msk, &signed, auth) else {
+            return Box::new(awaited).refuse(IkeError::WrongLoginKey(user), cx);
+        };
+        let current = super::in_force(&config, cx)
+            .filter(|current| current.mode.responds() && current.authentication == config.authentication);
+        let Some(config) = current else {
+            return Box::new(awaited).refuse(IkeError::Reconfigured, cx);
+        };
+        let own_id = config.local_id.to_wire();
+        let to_sign = octets(&awaited.secured, &awaited.transcript, Role::Responder, &own_id, None);
+        let login = Login { proof, auth: psk::authenticate(prf, msk, &to_sign), user: Some(user) };
+        Box::new(awaited).establish(login, config, &first, cx)
+    }
+}
