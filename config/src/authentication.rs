@@ -15,6 +15,7 @@ use crate::environment::Environment;
 use crate::identity::Identity;
 use crate::report::{Located, Place, Report};
 use crate::secret::{self, SecretReference, SharedKey};
+use crate::vpn_client::VpnClientConfiguration;
 
 /// How both sides of a connection prove themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Authentication {
     SharedKey(Arc<SharedKey>),
     /// By certificates.
     Certificate(Certificates),
+    /// We by a certificate, each client by its name and password.
+    Login(VpnClientConfiguration),
 }
 
 /// Own certificate and key, and whom to believe.
@@ -68,7 +71,7 @@ impl Authentication {
     pub const fn shared_key(&self) -> Option<&Arc<SharedKey>> {
         match self {
             Self::SharedKey(key) => Some(key),
-            Self::Certificate(_) => None,
+            Self::Certificate(_) | Self::Login(_) => None,
         }
     }
 }
@@ -146,6 +149,29 @@ fn certificates(
         allow_sha1: sha1.is_some_and(|flag| flag.value),
         files: CertificateFiles { certificate, private_key: key.reference, trust_anchors, crls },
     })
+}
+
+/// What one side proves itself with, and where it comes from.
+pub(crate) struct OwnCertificate {
+    pub(crate) credential: Arc<Credential>,
+    pub(crate) certificate: PathBuf,
+    pub(crate) private_key: SecretReference,
+}
+
+/// Reads `certificate` and `private_key`.
+pub(crate) fn own_certificate(
+    section: &mut Section<'_>,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<OwnCertificate> {
+    let own = section.required::<String>("certificate", "\"gw-a.pem\"", report);
+    let key = secret::read_private_key(section, "private_key", environment, report);
+    let own = own?;
+    let chain = certificates_of(&own, report);
+    let key = key?;
+    let credential = credential(&own.place, chain?, key.key, report)?;
+    let certificate = secret::path(&own.value, report.source.file);
+    Some(OwnCertificate { credential: Arc::new(credential), certificate, private_key: key.reference })
 }
 
 fn trust(
@@ -240,7 +266,17 @@ pub(crate) fn local_identity(
     let Some(Authentication::Certificate(certificates)) = authentication else {
         return given.map(|given| given.value).or(address);
     };
-    let certificate = certificates.credential.certificate();
+    certified_name(&certificates.credential, given, place, report)
+}
+
+/// A name of a certificate: the given one, else its first.
+pub(crate) fn certified_name(
+    credential: &Credential,
+    given: Option<Located<Identity>>,
+    place: &Place,
+    report: &mut Report<'_>,
+) -> Option<Identity> {
+    let certificate = credential.certificate();
     let names = certificate.names();
     let Some(given) = given else {
         if names.is_empty() {

@@ -49,6 +49,8 @@ pub enum ConnectionType {
     IPsec,
     /// A gateway of another virtual network.
     Vnet2Vnet,
+    /// Clients of the gateway; made of its `vpn_client_configuration`, never named in a file.
+    VpnClient,
 }
 
 impl Choice for ConnectionType {
@@ -61,8 +63,8 @@ impl Choice for ConnectionType {
         ),
         (
             "VPNClient",
-            "point-to-site is not supported by this version",
-            "take \"IPsec\" with a local network gateway",
+            "clients are configured at their gateway",
+            "leave the connection out, and write [virtual_network_gateway.vpn_client_configuration]",
         ),
     ];
 }
@@ -145,6 +147,14 @@ pub struct Connection {
     pub traffic_selectors: TrafficSelectors,
     /// Whose addresses are others on the other side.
     pub nat: Nat,
+}
+
+impl Connection {
+    /// Whether it stands for the clients of its gateway.
+    #[must_use]
+    pub fn is_of_clients(&self) -> bool {
+        self.connection_type == ConnectionType::VpnClient
+    }
 }
 
 impl Value for MssClamp {

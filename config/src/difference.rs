@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::authentication::Authentication;
 use crate::export::{Kind, Resource, Setting};
-use crate::{Config, Name};
+use crate::{Config, Name, VpnClientConfiguration};
 
 /// A resource that is not the same in two configurations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +103,12 @@ impl Config {
     }
 }
 
-/// The key of a connection whose secret or certificates are others although they are kept at the same place.
+/// The key of a connection or of a gateway's clients whose secret or certificates are others although they are kept at the same place.
 fn kept_secret_differs(old: &Config, new: &Config, resource: &Resource) -> Option<&'static str> {
+    if resource.kind == Kind::VirtualNetworkGateway {
+        let clients = |config: &Config| config.gateways().get(&resource.name)?.vpn_client.clone();
+        return kept_login_differs(&clients(old)?, &clients(new)?);
+    }
     if resource.kind != Kind::Connection {
         return None;
     }
@@ -125,6 +129,15 @@ fn kept_secret_differs(old: &Config, new: &Config, resource: &Resource) -> Optio
         }
         _ => None,
     }
+}
+
+/// The same of what clients log in by.
+fn kept_login_differs(old: &VpnClientConfiguration, new: &VpnClientConfiguration) -> Option<&'static str> {
+    if old.users != new.users && old.users.reference() == new.users.reference() {
+        return Some("vpn_client_configuration.users");
+    }
+    let is_same_place = (&old.certificate, &old.private_key) == (&new.certificate, &new.private_key);
+    (old.credential != new.credential && is_same_place).then_some("vpn_client_configuration.certificate")
 }
 
 fn changed(old: &Resource, new: &Resource) -> Vec<SettingDifference> {

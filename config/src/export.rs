@@ -17,9 +17,11 @@ use crate::prefix::{InterfaceAddress, StaticRoute};
 use crate::secret::SecretReference;
 use crate::selectors::Ends;
 use crate::{
-    Appliance, Config, Connection, LocalNetworkGateway, Name, NatRule, Port, Remote, Sku, VirtualNetwork,
-    VirtualNetworkGateway, VirtualNetworkPeering, VpnType,
+    Appliance, Config, Connection, LocalNetworkGateway, Name, NatRule, Port, Remote, VirtualNetwork,
+    VirtualNetworkPeering, VpnType,
 };
+
+mod gateway;
 
 /// Kinds of resources, in the order in which a file names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,10 +94,13 @@ impl Config {
         let mut resources = vec![appliance(self.appliance())];
         resources.extend(self.ports().values().map(port));
         resources.extend(self.virtual_networks().values().map(network));
-        resources.extend(self.gateways().values().map(gateway));
+        resources.extend(self.gateways().values().map(gateway::resource));
         resources.extend(self.nat_rules().values().map(nat_rule));
-        resources.extend(self.local_network_gateways().values().map(peer));
-        resources.extend(self.connections().values().map(|one| connection(self, one)));
+        // What stands for clients is part of their gateway.
+        let is_named = |name: &Name| self.connections().get(name).is_none_or(|one| !one.is_of_clients());
+        resources.extend(self.local_network_gateways().values().filter(|one| is_named(&one.name)).map(peer));
+        let connections = self.connections().values().filter(|one| !one.is_of_clients());
+        resources.extend(connections.map(|one| connection(self, one)));
         resources.extend(self.peerings().values().map(peering));
         resources
     }
@@ -181,32 +186,6 @@ fn network(network: &VirtualNetwork) -> Resource {
     settings.of(Kind::VirtualNetwork, &network.name)
 }
 
-fn gateway(gateway: &VirtualNetworkGateway) -> Resource {
-    let mut settings = Settings(Vec::new());
-    settings.put("virtual_network", text(&gateway.virtual_network));
-    settings.put("type", gateway.gateway_type.word());
-    settings.put("vpn_type", gateway.vpn_type.word());
-    settings.put("sku", gateway.sku.word());
-    if gateway.sku != Sku::Custom {
-        settings.put("generation", gateway.generation.word());
-    }
-    settings.put("public_addresses", texts(&gateway.public_addresses));
-    if gateway.active_active {
-        settings.put("active_active", true);
-    }
-    if gateway.sku == Sku::Custom {
-        let limits = gateway.limits;
-        let mut put = |key, number: u32| settings.put_in("custom", key, i64::from(number));
-        put("tunnels", limits.tunnels);
-        put("sstp_sessions", limits.sstp_sessions);
-        put("ikev2_sessions", limits.ikev2_sessions);
-        if let Some(bandwidth) = limits.bandwidth_mbit_per_s {
-            put("bandwidth_mbit_per_s", bandwidth);
-        }
-    }
-    settings.of(Kind::VirtualNetworkGateway, &gateway.name)
-}
-
 fn nat_rule(rule: &NatRule) -> Resource {
     let mut settings = Settings(Vec::new());
     settings.put("gateway", text(&rule.gateway));
@@ -287,6 +266,7 @@ fn authentication(authentication: &Authentication, settings: &mut Settings) {
     let certificates = match authentication {
         Authentication::SharedKey(key) => return settings.put("shared_key", reference(key.reference())),
         Authentication::Certificate(certificates) => certificates,
+        Authentication::Login(_) => return,
     };
     let paths = |paths: &[PathBuf]| texts(&paths.iter().map(|path| path.display()).collect::<Vec<_>>());
     let files = &certificates.files;

@@ -5,12 +5,14 @@ use std::net::IpAddr;
 
 use crate::choice::Choice;
 use crate::document::Section;
+use crate::environment::Environment;
 use crate::name::Name;
 use crate::network::VirtualNetwork;
 use crate::port::Port;
 use crate::report::{Located, Place, Report, alternatives};
 use crate::shelf::Shelf;
 use crate::sku::{self, Generation, Limits, Sku};
+use crate::vpn_client::{self, VpnClientConfiguration};
 
 /// What a gateway carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +65,8 @@ pub struct VirtualNetworkGateway {
     pub public_addresses: Vec<IpAddr>,
     /// Whether each connection has a tunnel from each of the first two addresses of a family, and not from the first alone.
     pub active_active: bool,
+    /// Its clients, if it has any.
+    pub vpn_client: Option<VpnClientConfiguration>,
 }
 
 /// Reads each `[[virtual_network_gateway]]`.
@@ -70,6 +74,7 @@ pub(crate) fn read(
     root: &mut Section<'_>,
     ports: &Shelf<Port>,
     networks: &Shelf<VirtualNetwork>,
+    environment: &Environment<'_>,
     report: &mut Report<'_>,
 ) -> Shelf<VirtualNetworkGateway> {
     let mut gateways = Shelf::new("virtual network gateway");
@@ -104,6 +109,9 @@ pub(crate) fn read(
                 served.insert(key, section.place.line);
             }
         }
+        let serves = network.as_ref().and_then(|network| networks.sound().get(&network.value));
+        let kind = (vpn_type, size.sku, size.limits.ikev2_sessions);
+        let vpn_client = vpn_client::read(&mut section, kind, serves, environment, report);
         section.finish(report);
         let gateway = name.as_ref().zip(network).map(|(name, network)| {
             let (name, virtual_network) = (name.value.clone(), network.value);
@@ -118,6 +126,7 @@ pub(crate) fn read(
                 limits,
                 public_addresses,
                 active_active,
+                vpn_client,
             }
         });
         gateways.put(name, gateway);

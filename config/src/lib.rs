@@ -37,6 +37,7 @@ mod selectors;
 mod shelf;
 pub mod sku;
 mod value;
+mod vpn_client;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -70,6 +71,7 @@ pub use prefix::{InterfaceAddress, StaticRoute, prefix_flaw};
 pub use secret::{SecretReference, SharedKey};
 pub use selectors::TrafficSelectors;
 pub use sku::{Generation, Limits, Sku};
+pub use vpn_client::{Users, VpnAuthenticationType, VpnClientConfiguration, VpnClientProtocol};
 
 /// A configuration in which everything fits together. Made by [`Config::read`] and [`Config::parse`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,9 +147,9 @@ impl Config {
         let appliance = appliance::read(&mut root, environment, report);
         let ports = port::read(&mut root, report);
         let networks = network::read(&mut root, &ports, report);
-        let gateways = gateway::read(&mut root, &ports, &networks, report);
+        let gateways = gateway::read(&mut root, &ports, &networks, environment, report);
         let nat_rules = nat_rule::read(&mut root, &gateways, &networks, report);
-        let peers = local_network_gateway::read(&mut root, report);
+        let mut peers = local_network_gateway::read(&mut root, report);
         let around = connection::Around {
             ports: &ports,
             networks: &networks,
@@ -159,7 +161,8 @@ impl Config {
                 .map_or(appliance::MAX_TUNNELS_DEFAULT, |appliance| appliance.max_tunnels),
             environment,
         };
-        let connections = connection::read(&mut root, &around, report);
+        let mut connections = connection::read(&mut root, &around, report);
+        vpn_client::stand_in(&gateways, &networks, &mut peers, &mut connections, report);
         let around = peering::Around {
             networks: &networks,
             gateways: &gateways,

@@ -119,11 +119,21 @@ pub(crate) fn read_private_key(
     }
 }
 
+/// Reads the file of users that `key` of `section` refers to.
+pub(crate) fn read_users(
+    section: &mut Section<'_>,
+    key: &'static str,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<Found> {
+    referenced(section, key, &USERS, environment, report)
+}
+
 /// The bytes of a secret, where they are kept, and what says so.
-struct Found {
-    value: Zeroizing<Vec<u8>>,
-    reference: SecretReference,
-    place: Place,
+pub(crate) struct Found {
+    pub(crate) value: Zeroizing<Vec<u8>>,
+    pub(crate) reference: SecretReference,
+    pub(crate) place: Place,
 }
 
 /// What a kind of secret is to be, and what to tell who has it wrong.
@@ -244,6 +254,13 @@ const PPK: Kind = Kind {
     move_secret: "take it out and treat it as known to others: make a new one with \
          (umask 077; openssl rand -base64 32 > FILE), and write secret = { file = \"FILE\" }",
     ..SHARED_KEY
+};
+const USERS: Kind = Kind {
+    // Ten thousand users with long names and passwords.
+    max_bytes: 1 << 20,
+    write_reference: "write users = { file = \"/etc/crossgate/users\" } with a line NAME:PASSWORD for each user",
+    move_secret: "take them out and give all of them new passwords, in a private file: users = { file = \"FILE\" }",
+    make_readable: "make the file with: (umask 077; touch FILE), as the user that runs the gateway",
 };
 const PRIVATE_KEY: Kind = Kind {
     // A key of RSA with 8192 bits takes 6,400 bytes in PEM.

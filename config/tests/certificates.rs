@@ -186,7 +186,7 @@ local_network_gateway = \"site-c\"
         let config = Files::new().read("", authentication).unwrap();
         let trust = |connection: &crossgate_config::Connection| match &connection.authentication {
             Authentication::Certificate(certificates) => std::sync::Arc::clone(&certificates.trust),
-            Authentication::SharedKey(_) => unreachable!("both have certificates"),
+            _ => unreachable!("both have certificates"),
         };
         config.connections().values().map(trust).collect::<Vec<_>>()
     };

@@ -180,7 +180,9 @@ pub(super) fn check_overlaps(
             ConnectionType::IPsec if nat.is_empty() => {
                 "list only what is behind the peer; both sides need addresses of their own, or a NAT rule each"
             }
-            ConnectionType::IPsec => "add an ingress NAT rule for the site's prefix",
+            ConnectionType::IPsec | ConnectionType::VpnClient => {
+                "add an ingress NAT rule for the site's prefix"
+            }
         };
         report.error(place, told(pair, ""), remedy);
     } else if let Some(pair) = clash(&peer.prefixes, &nat.network_prefixes(&network.address_space)) {

@@ -91,6 +91,8 @@ fn lacks(
         Authentication::Certificate(by) => {
             matches!(by.credential.key().public_key().kind(), KeyKind::Rsa { .. })
         }
+        // Of clients alone, which speak IKEv2.
+        Authentication::Login(_) => false,
     };
     [
         (has_gcm, "no AES-GCM in ike_encryption", "name AES256, AES192 or AES128 with SHA256 or SHA384"),

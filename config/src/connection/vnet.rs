@@ -99,7 +99,7 @@ pub(super) fn far_end(
     report: &mut Report<'_>,
 ) -> (Option<Remote>, Option<Arc<LocalNetworkGateway>>, Option<Place>) {
     match connection_type {
-        ConnectionType::IPsec => {
+        ConnectionType::IPsec | ConnectionType::VpnClient => {
             let reference = section.required::<Name>("local_network_gateway", "\"site-b\"", report);
             let peer = reference.as_ref().and_then(|name| around.peers.find(name, report));
             let remote = peer.map(|peer| Remote::LocalNetworkGateway(peer.name.clone()));

@@ -21,8 +21,8 @@ const PEERING: &str = "virtual_network_peering";
 
 const BGP: &str = "BGP is not supported by this version";
 const LIST_PREFIXES: &str = "leave it out, and list what is behind each peer in its prefixes";
-const POINT_TO_SITE: &str = "point-to-site is not supported by this version";
-const KEEP_CLIENTS: &str = "leave it out, and keep serving clients elsewhere";
+const OTHER_NAME: &str = "the key has another name here";
+const CLIENTS: &str = "write [virtual_network_gateway.vpn_client_configuration]";
 const CIRCUITS: &str = "private circuits are not supported by this version";
 const ONLY_TUNNELS: &str = "leave it out, or take an \"IPsec\" connection through the circuit";
 
@@ -38,9 +38,14 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "the key has another name here",
         "write active_active = true, with two public addresses",
     ),
-    (GATEWAY, "vpnclient", POINT_TO_SITE, KEEP_CLIENTS),
-    (GATEWAY, "vpnclientconfiguration", POINT_TO_SITE, KEEP_CLIENTS),
-    (GATEWAY, "customroutes", POINT_TO_SITE, KEEP_CLIENTS),
+    (GATEWAY, "vpnclient", OTHER_NAME, CLIENTS),
+    (GATEWAY, "vpnclientconfiguration", OTHER_NAME, CLIENTS),
+    (
+        GATEWAY,
+        "customroutes",
+        "clients reach the network and each other, and are told of nothing else",
+        "leave it out",
+    ),
     (
         GATEWAY,
         "gatewaydefaultsite",

@@ -86,11 +86,11 @@ fn virtual_site(site: Node<'_, '_>, draft: &mut Draft) {
         "it becomes RouteBased with the default sku; set vpn_type and sku if that is wrong",
     );
     if child(node, "VPNClientAddressPool").is_some() {
-        let problem = "point-to-site is not supported by this version";
+        let problem = "its clients speak SSTP, with certificates that are not in the file";
         draft.leave_out(
             format!("{place}/Gateway/VPNClientAddressPool"),
             problem,
-            "keep serving clients elsewhere",
+            "write [virtual_network_gateway.vpn_client_configuration], for clients over IKEv2",
         );
     }
     for reference in children(node, "ConnectionsToLocalNetwork", "LocalNetworkSiteRef") {

@@ -309,11 +309,11 @@ const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
     ("enableBgp", "BGP is not supported by this version", "list the peers' prefixes"),
     (
         "vpnClientConfiguration",
-        "point-to-site is not supported by this version",
-        "keep serving clients elsewhere",
+        "its certificates and RADIUS servers have no counterpart",
+        "write [virtual_network_gateway.vpn_client_configuration] with a file of users, or keep serving clients elsewhere",
     ),
     ("gatewayDefaultSite", NOT_YET, "add 0.0.0.0/0 to the prefixes of that local network gateway"),
-    ("customRoutes", "point-to-site is not supported by this version", "keep serving clients elsewhere"),
+    ("customRoutes", NOT_YET, "clients reach the network and each other, and are told of nothing else"),
     ("enableBgpRouteTranslationForNat", "BGP is not supported by this version", "list the peers' prefixes"),
     (
         "disableIPSecReplayProtection",

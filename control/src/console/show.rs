@@ -202,7 +202,11 @@ pub fn sas(sas: &[Sa], screen: Screen) -> String {
         let selectors = format!("{} = {}", sa.local_selectors.join(" "), sa.remote_selectors.join(" "));
         let suite = if sa.esn { format!("{} ESN", sa.suite) } else { sa.suite.clone() };
         table.add_row([
-            cell(&sa.connection),
+            cell(
+                &sa.user
+                    .as_ref()
+                    .map_or_else(|| sa.connection.clone(), |user| format!("{}: {user}", sa.connection)),
+            ),
             moody(&sa.state, if sa.state == "sends" { Mood::Good } else { Mood::Plain }),
             cell(&sa.inbound_spi),
             cell(&sa.outbound_spi),

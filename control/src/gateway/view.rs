@@ -7,6 +7,7 @@ use crossgate_dataplane::spi::Spi;
 use crossgate_ike::config::Version;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::event::{ConnectionId, Encapsulation, Path, Role};
+use crossgate_ike::identity::Identity;
 use crossgate_ike::notice::What;
 use crossgate_ike::status::{ChildStatus, ConnectionStatus, IkeStatus, Phase, PlaceStatus};
 
@@ -18,6 +19,14 @@ use crate::console::protocol::{
 };
 use crate::fleet::Reader;
 use crate::sad::Pair;
+
+/// What a client logged in as.
+fn user_name(peer: &Identity) -> String {
+    match peer {
+        Identity::KeyId(name) => String::from_utf8_lossy(name).into_owned(),
+        other => other.to_string(),
+    }
+}
 
 impl Gateway {
     /// The gateway as a whole.
@@ -128,11 +137,15 @@ impl Gateway {
         let now = self.clock.now();
         let mut sas = Vec::new();
         for connection in self.endpoint.status() {
-            for child in connection.ike_sas.iter().flat_map(|ike| &ike.children) {
-                if let Some((_, pair)) =
-                    Spi::new(child.inbound_spi.0).and_then(|spi| self.sad.by_inbound(spi))
-                {
-                    sas.push(self.sa(&connection.name, child, pair, now));
+            let configured = self.config.connections().get(&*connection.name);
+            let is_of_clients = configured.is_some_and(Configured::is_of_clients);
+            for ike in &connection.ike_sas {
+                let user = ike.peer.as_ref().filter(|_| is_of_clients).map(user_name);
+                for child in &ike.children {
+                    let found = Spi::new(child.inbound_spi.0).and_then(|spi| self.sad.by_inbound(spi));
+                    if let Some((_, pair)) = found {
+                        sas.push(Sa { user: user.clone(), ..self.sa(&connection.name, child, pair, now) });
+                    }
                 }
             }
         }
@@ -147,6 +160,7 @@ impl Gateway {
         };
         Sa {
             connection: connection.to_owned(),
+            user: None,
             tunnel: pair.tunnel.0,
             state: state.to_owned(),
             inbound_spi: child.inbound_spi.to_string(),

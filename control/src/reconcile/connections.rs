@@ -11,8 +11,10 @@ use crossgate_config::{
     Authentication as ConfigAuthentication, Config, Connection, ConnectionMode, Identity as ConfigIdentity,
     LocalEnd, PeerAddress, Protocol, RsaSignature,
 };
+use crossgate_eap::mschapv2::PasswordHash;
 use crossgate_ike::auth::certificate::RsaPadding;
-use crossgate_ike::auth::{Authentication, CertificateAuthentication, Ppk};
+use crossgate_ike::auth::{Authentication, CertificateAuthentication, EapAuthentication, Ppk, UserTable};
+use crossgate_ike::client::{Clients, Pool};
 use crossgate_ike::config::{ChildConfig, ConnectionConfig, Dpd, EsnPolicy, Lifetime, Mode, Version};
 use crossgate_ike::crypto::suite::{EspSuite, Group, IkeCipher, IkeSuite, Integrity, KeyBits, Prf};
 use crossgate_ike::event::ConnectionId;
@@ -20,6 +22,7 @@ use crossgate_ike::identity::Identity;
 use crossgate_ike::place::Place;
 use crossgate_ike::secret::Secret;
 use crossgate_ike::selector::TrafficSelector;
+use crossgate_pki::TrustStore;
 use ipnet::IpNet;
 
 const BYTES_PER_KIB: u64 = 1024;
@@ -43,7 +46,8 @@ pub fn translate(
         local_address: end.address,
         places: config.peer_of(connection).places().filter_map(place).collect(),
         local_id: identity(&end.id),
-        remote_id: Some(identity(&connection.remote_id)),
+        // Clients are who they log in as.
+        remote_id: (!connection.is_of_clients()).then(|| identity(&connection.remote_id)),
         authentication: authentication(&connection.authentication),
         ppk: connection.ppk.as_ref().map(|ppk| Ppk {
             id: ppk.id.clone().into_bytes(),
@@ -61,8 +65,33 @@ pub fn translate(
         follow_redirects: connection.follow_redirects,
         redirect_to: connection.redirect_to.as_ref().and_then(place),
         childless: connection.policy.pfs_from_start,
-        clients: None,
+        clients: clients(connection),
         force_encapsulation: false,
+    }
+}
+
+/// What the clients of a gateway get.
+fn clients(connection: &Connection) -> Option<Clients> {
+    let ConfigAuthentication::Login(clients) = &connection.authentication else { return None };
+    Some(Clients {
+        pools: clients.address_pool.iter().map(pool).collect(),
+        dns: clients.dns_servers.clone(),
+        sessions_max: usize::try_from(clients.sessions_max).unwrap_or(usize::MAX),
+    })
+}
+
+/// A prefix without the addresses that mean something else: IPv4's first and last one, which some clients do not take, and IPv6's first one, any router's (RFC 4291, 2.6.1).
+fn pool(prefix: &IpNet) -> Pool {
+    match prefix {
+        IpNet::V4(of) if of.prefix_len() < 31 => {
+            let (first, last) = (u32::from(of.network()) + 1, u32::from(of.broadcast()) - 1);
+            Pool { first: IpAddr::V4(first.into()), last: IpAddr::V4(last.into()) }
+        }
+        IpNet::V6(of) if of.prefix_len() < 127 => {
+            let first = u128::from(of.network()) + 1;
+            Pool { first: IpAddr::V6(first.into()), last: prefix.broadcast() }
+        }
+        _ => Pool { first: prefix.network(), last: prefix.broadcast() },
     }
 }
 
@@ -91,6 +120,17 @@ fn place(address: &PeerAddress) -> Option<Place> {
 fn authentication(configured: &ConfigAuthentication) -> Authentication {
     match configured {
         ConfigAuthentication::SharedKey(key) => Authentication::shared_key(key.expose()),
+        ConfigAuthentication::Login(clients) => Authentication::Eap(Arc::new(EapAuthentication {
+            own: Arc::new(CertificateAuthentication {
+                credential: Arc::clone(&clients.credential),
+                trust: Arc::new(TrustStore::new(Vec::new(), Vec::new())),
+                rsa_padding: RsaPadding::Pss,
+                allow_sha1: false,
+            }),
+            users: Arc::new(UserTable::new(
+                clients.users.expose().map(|(name, password)| (name.to_owned(), PasswordHash::of(password))),
+            )),
+        })),
         ConfigAuthentication::Certificate(certificates) => {
             Authentication::Certificate(Arc::new(CertificateAuthentication {
                 credential: Arc::clone(&certificates.credential),

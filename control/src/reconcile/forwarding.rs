@@ -186,8 +186,23 @@ fn add_tunnels(builder: &mut Builder, connection: &Connection, vrf: VrfId, polic
     let (dont_fragment, nat) = (DontFragment::Copy, nat(connection));
     for (position, (tunnel, selectors)) in policy.iter().enumerate() {
         let alternative = policy.get(position + 1).map(|(next, _)| *next);
+        // Each client has a route of its own: nothing is left to be tried.
+        let alternative = alternative.filter(|_| !connection.is_of_clients());
         let (selectors, nat) = (selectors.clone(), nat.clone());
         builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment, nat });
+    }
+    if connection.is_of_clients() {
+        client_routes(builder, vrf, policy);
+    }
+}
+
+/// Each client's way, by the address that it got. What is left of the pool leads to the first one, whose selectors let nothing through that is not its own.
+fn client_routes(builder: &mut Builder, vrf: VrfId, policy: &[(TunnelId, Selectors)]) {
+    for (tunnel, selectors) in policy {
+        let prefixes = selectors.remote.iter().flat_map(|selector| prefixes_of(&selector.addresses));
+        for host in prefixes.filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len()) {
+            builder.route(vrf, host, NextHop::Tunnel(*tunnel));
+        }
     }
 }
 

@@ -63,10 +63,10 @@ fn is_behind(change: &Change, difference: &Difference, running: &Config, wanted:
         Kind::NatRule => connections.any(|one| {
             one.nat.ingress.iter().chain(&one.nat.egress).any(|rule| rule.name == difference.name)
         }),
-        // Only a gateway that moves to another network touches its connections: they begin anew.
+        // A gateway that moves to another network touches its connections: they begin anew. That of its clients is made of it.
         Kind::VirtualNetworkGateway => {
             let moved = matches!(change, Change::Add(_)) && running.connections().contains_key(name);
-            moved && connections.any(|one| one.gateway == difference.name)
+            connections.any(|one| one.gateway == difference.name && (moved || one.is_of_clients()))
         }
         Kind::Appliance | Kind::Port | Kind::VirtualNetwork | Kind::VirtualNetworkPeering => false,
     }

@@ -187,6 +187,9 @@ pub struct Failure {
 pub struct Sa {
     /// Its connection.
     pub connection: String,
+    /// The user whose it is, where it is a client's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// The tunnel's number in the data plane.
     pub tunnel: u32,
     /// `sends` (in use), `standby` (its successor is being made ready) or `receives` (retired).

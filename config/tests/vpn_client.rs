@@ -1,0 +1,157 @@
+//! Clients of a gateway: what is read, what is said of what does not fit, and what differs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it expects"
+)]
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use crossgate_config::{Authentication, Config, EXAMPLE, Environment, Finding, Source};
+use crossgate_pki::KeyKind;
+use crossgate_pki::testing::{Issued, Template, key_pem};
+use zeroize::Zeroizing;
+
+const CLIENTS: &str = "
+[virtual_network_gateway.vpn_client_configuration]
+vpn_client_address_pool = [\"172.16.201.0/24\"]
+vpn_client_protocols = [\"IkeV2\"]
+vpn_authentication_types = [\"Password\"]
+certificate = \"vpn.pem\"
+private_key = { file = \"vpn.key\" }
+users = { file = \"users\" }
+dns_servers = [\"10.1.0.53\"]
+";
+const USERS: &str = "# staff\n\nanna:secret of anna\nbert:with: a colon\n";
+
+/// A directory with everything that [`CLIENTS`] names.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        let files = Self(tempfile::tempdir().unwrap());
+        let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
+        let own = root.issue(&Template::peer("vpn.example.net"), &key_pem(KeyKind::P256, 2));
+        files.write("vpn.pem", &own.pem());
+        files.write("vpn.key", &own.key_pem);
+        files.write("users", USERS);
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Reads the example with changes, and clients at the end.
+    fn read(&self, changes: &[(&str, &str)]) -> Result<Config, Vec<Finding>> {
+        let mut text = EXAMPLE.replace("{ file = \"a-to-b.psk\" }", "{ env = \"PSK\" }") + CLIENTS;
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        self.parse(&text)
+    }
+
+    fn parse(&self, text: &str) -> Result<Config, Vec<Finding>> {
+        let user_id = fs::metadata(self.0.path()).unwrap().uid();
+        let variable = |_: &str| Some(Zeroizing::new("q3G8vN1xZk0TtYw2bLr5HfPjC7sD9mA".to_owned()));
+        let environment = Environment { cores: BTreeSet::from([0]), user_id, variable: &variable };
+        let file = self.0.path().join("gw.toml");
+        let checked = Config::parse(Source { file: &file, text }, &environment).map_err(|found| found.0)?;
+        Ok(checked.config)
+    }
+
+    /// What is said of these changes: key, problem and remedy of each finding.
+    fn said(&self, changes: &[(&str, &str)]) -> String {
+        let findings = self.read(changes).unwrap_err();
+        let lines =
+            findings.iter().map(|found| format!("{}: {}; {}", found.key, found.problem, found.remedy));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[test]
+fn clients_are_one_more_connection_that_reaches_the_network_and_the_other_clients() {
+    let config = Files::new().read(&[]).unwrap();
+    let connection = &config.connections()["gw-clients"];
+    assert!(connection.is_of_clients() && !config.connections()["a-to-b"].is_of_clients());
+    let texts = |prefixes: &[ipnet::IpNet]| prefixes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&connection.traffic_selectors.local), ["10.1.0.0/16", "172.16.201.0/24"]);
+    assert_eq!(texts(&connection.traffic_selectors.remote), ["172.16.201.0/24"]);
+    let Authentication::Login(clients) = &connection.authentication else { panic!("a log-in") };
+    let users: Vec<_> = clients.users.expose().collect();
+    assert_eq!(users, [("anna", "secret of anna"), ("bert", "with: a colon")]);
+    assert_eq!((clients.server_name.to_string().as_str(), clients.sessions_max), ("vpn.example.net", 250));
+    assert!(!format!("{config:?}").contains("secret of anna"));
+}
+
+#[test]
+fn what_does_not_fit_is_told_with_what_to_do() {
+    let files = Files::new();
+    let pool = "vpn_client_address_pool = [\"172.16.201.0/24\"]";
+    let with_pool = |prefix: &str| format!("vpn_client_address_pool = [\"{prefix}\"]");
+    for (from, to, expected) in [
+        (
+            pool,
+            with_pool("10.1.8.0/24").as_str(),
+            "10.1.8.0/24 overlaps 10.1.0.0/16 of the network \"site-a\"",
+        ),
+        (pool, &with_pool("10.2.8.0/24"), "10.2.8.0/24 overlap 10.2.0.0/16 behind the connection \"a-to-b\""),
+        (pool, "", "vpn_client_address_pool"),
+        ("\"IkeV2\"", "\"SSTP\"", "clients over SSTP are not supported"),
+        ("\"Password\"", "\"Radius\"", "RADIUS is not supported"),
+        ("sku = \"VpnGw1\"", "sku = \"Basic\"", "have no clients over IKEv2"),
+        (
+            "routes = []",
+            "routes = [{ prefix = \"172.16.201.128/25\", next_hop = \"10.1.0.9\" }]",
+            "past the tunnels, in clear",
+        ),
+        (
+            "address_space = [\"10.1.0.0/16\", \"fd00:1::/48\"]",
+            "address_space = [\"fd00:1::/48\"]",
+            "has no address of the family of 172.16.201.0/24",
+        ),
+        ("name = \"a-to-b\"", "name = \"gw-clients\"", "is taken or too long"),
+        ("users = { file = \"users\" }", "users = \"anna:secret of anna\"", "users = { file = \"FILE\" }"),
+        ("dns_servers", "dns_server", "dns_server"),
+    ] {
+        let said = files.said(&[(from, to)]);
+        assert!(said.contains(expected), "{to}: {said}");
+        assert!(!said.contains("secret of anna"), "{said}");
+    }
+}
+
+#[test]
+fn a_slip_in_the_file_of_users_is_told_by_its_line_and_shows_no_password() {
+    let files = Files::new();
+    for (text, expected) in [
+        ("anna:secret of anna\nbert secret of bert\n", "line 2 of the file of users is no NAME:PASSWORD"),
+        (":secret of anna\n", "line 1"),
+        ("anna smith:secret of anna\n", "without blanks and backslashes"),
+        ("anna:secret of anna\nanna:secret of bert\n", "line 2 of the file of users names \"anna\" again"),
+        ("anna:secret\n", "fewer than 8 characters"),
+    ] {
+        files.write("users", text);
+        let said = files.said(&[]);
+        assert!(said.contains(expected) && !said.contains("secret"), "{text}: {said}");
+    }
+}
+
+#[test]
+fn other_users_at_the_same_place_are_a_difference_and_what_is_exported_is_read_again() {
+    let files = Files::new();
+    let one = files.read(&[]).unwrap();
+    let exported = one.to_toml();
+    assert!(!exported.contains("secret of anna") && !exported.contains("gw-clients"), "{exported}");
+    assert_eq!(files.parse(&exported).unwrap(), one, "{exported}");
+    files.write("users", "bert:another secret\n");
+    let other = files.read(&[]).unwrap();
+    let told: Vec<String> = one.differences(&other).iter().map(ToString::to_string).collect();
+    let key = "virtual_network_gateway[gw].vpn_client_configuration.users";
+    assert_eq!(told, [format!("{key}: (what was there) -> (other contents)")]);
+}
