@@ -16,7 +16,7 @@ FUZZ_SECONDS ?= 30
 
 # Always the whole workspace with a choice of test programs: another choice of crates would be compiled anew with other features.
 test_names = $(basename $(notdir $(wildcard $(1)/tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)))
-UNIT_TESTS := $(foreach crate,sys config dataplane control control/ike control/pki perf,$(call test_names,$(crate)))
+UNIT_TESTS := $(foreach crate,sys config dataplane control control/eap control/ike control/pki perf,$(call test_names,$(crate)))
 PEER_TESTS := $(call test_names,tests)
 
 # cargo shows its progress to people; to a log it says what failed only.

@@ -50,6 +50,10 @@ pub struct Plan {
     pub gateway_subnet: String,
     /// The gateway's size.
     pub sku: String,
+    /// More lines of the gateway's section, as TOML; `FOLDER` in it stands for the gateway's folder.
+    pub gateway_extra: String,
+    /// Private files in its folder, by name.
+    pub files: Vec<(&'static str, String)>,
     /// Its connections.
     pub connections: Vec<Connection>,
     /// A whole file instead of what the above makes; `FOLDER` in it stands for the gateway's folder, where the connections' keys are.
@@ -118,6 +122,8 @@ impl Plan {
             space: vec![format!("10.{number}.0.0/16"), format!("fd00:{number}::/48")],
             gateway_subnet: format!("10.{number}.255.0/27"),
             sku: "VpnGw1".to_owned(),
+            gateway_extra: String::new(),
+            files: Vec::new(),
             connections: vec![Connection::to_site(3 - number)],
             instead: None,
         }
@@ -172,6 +178,12 @@ impl Plan {
                     .tried(|| path.display().to_string())?;
             }
         }
+        for (name, text) in &self.files {
+            let path = folder.join(name);
+            fs::write(&path, text)
+                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+                .tried(|| path.display().to_string())?;
+        }
         let path = folder.join("gateway.toml");
         fs::write(&path, self.text(seen_as)).tried(|| path.display().to_string())
     }
@@ -223,6 +235,7 @@ public_addresses = {public:?}
             self.driver.device(1, &self.lan_device) + &self.device_arguments,
             place = folder.display(),
         );
+        text.push_str(&self.gateway_extra.replace("FOLDER", &folder.display().to_string()));
         for connection in &self.connections {
             connection.append(folder, &mut text);
         }

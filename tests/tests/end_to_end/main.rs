@@ -19,6 +19,7 @@ mod networks;
 mod operations;
 mod peer_config;
 mod places;
+mod point_to_site;
 mod policy_based;
 mod ppk;
 mod rekey;

@@ -1,0 +1,224 @@
+//! Clients with strongSwan: they log in by name and password (EAP-MSCHAPv2 after EAP-Identity), get an address of the pool and reach the network; several at once, and reasons that are told.
+
+use crossgate_pki::testing::{Issued, Template, key_pem};
+use crossgate_pki::{KeyKind, UnixTime};
+use crossgate_tests::capture::{Capture, Kind};
+use crossgate_tests::certificates::Certificates;
+use crossgate_tests::failure::{Result, ensure};
+use crossgate_tests::gateway::{Gateway, Plan};
+use crossgate_tests::namespace::{Namespace, Stack};
+use crossgate_tests::sites::{Site, Wan};
+use crossgate_tests::strongswan::{Settings, StrongSwan};
+use crossgate_tests::traffic::{Host, MARK, ping, ping_until_answered};
+use crossgate_tests::wait::{Look, until};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+const FRAMES_MAX: u32 = 10_000;
+const OURS: &str = "gw.example.org";
+const DAY: u64 = 86_400;
+
+fn valid(template: Template) -> Template {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970").as_secs();
+    template.valid(UnixTime(now - 20 * DAY), UnixTime(now + 30 * DAY))
+}
+
+/// The authority, and the gateway's certificate.
+fn issued() -> (Issued, Issued) {
+    let root = Issued::root(&valid(Template::authority("Root")), &key_pem(KeyKind::P256, 1));
+    let own = root.issue(&valid(Template::peer(OURS)), &key_pem(KeyKind::P256, 2));
+    (root, own)
+}
+
+/// A file of users whose password is "secret of" and the name.
+fn users(names: &[&str]) -> String {
+    names
+        .iter()
+        .fold("# who may log in\n".to_owned(), |text, name| text + &format!("{name}:secret of {name}\n"))
+}
+
+/// A gateway with room for two clients.
+fn plan(own: &Issued) -> Plan {
+    let mut plan = Plan::site(1);
+    plan.connections.clear();
+    plan.files = vec![
+        ("vpn.pem", own.pem()),
+        ("vpn.key", own.key_pem.clone()),
+        ("users", users(&["anna", "bert", "carl"])),
+    ];
+    plan.gateway_extra = "[virtual_network_gateway.vpn_client_configuration]
+vpn_client_address_pool = [\"172.16.201.0/30\"]
+vpn_client_protocols = [\"IkeV2\"]
+vpn_authentication_types = [\"Password\"]
+certificate = \"FOLDER/vpn.pem\"
+private_key = { file = \"FOLDER/vpn.key\" }
+users = { file = \"FOLDER/users\" }
+dns_servers = [\"10.1.0.53\"]
+"
+    .to_owned();
+    plan
+}
+
+/// A client of this name with this password.
+fn client<'a>(place: &'a Namespace, root: &Issued, user: &str, password: &str) -> Result<StrongSwan<'a>> {
+    let text = format!(
+        "connections {{
+    peer {{
+        version = 2
+        local_addrs = %any
+        remote_addrs = 192.0.2.1
+        vips = 0.0.0.0
+        proposals = aes256gcm16-prfsha384-ecp384
+        local {{
+            auth = eap-mschapv2
+            id = {user}@laptop.example
+            eap_id = {user}
+        }}
+        remote {{
+            auth = pubkey
+            id = {OURS}
+        }}
+        children {{
+            net {{
+                remote_ts = 10.1.0.0/16, 172.16.201.0/24
+                esp_proposals = aes256gcm16-ecp384
+            }}
+        }}
+    }}
+}}
+secrets {{
+    eap-user {{
+        id = {user}
+        secret = \"{password}\"
+    }}
+}}
+"
+    );
+    // It has no certificate of its own to show; whom it trusts is what counts.
+    let certificates = Certificates {
+        own: root.pem(),
+        key: root.key_pem.clone(),
+        anchors: vec![root.pem()],
+        ..Certificates::default()
+    };
+    let settings = Settings { instead: Some(text), certificates: Some(certificates), ..Settings::default() };
+    StrongSwan::start(place, &settings)
+}
+
+fn place(wan: &Wan, number: u8) -> Result<Namespace> {
+    let place = Namespace::new(&format!("client-{number}"), Stack::Kernel)?;
+    wan.plug(number, &place, "wan")?;
+    place.address("wan", &format!("192.0.2.{number}/24"))?;
+    Ok(place)
+}
+
+/// Who is logged in, with which address, as the console says.
+fn users_of(gateway: &Gateway<'_>) -> Result<Vec<String>> {
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let user =
+        |sa: &serde_json::Value| format!("{} at {}", word(&sa["user"]), word(&sa["remote_selectors"][0]));
+    let mut users: Vec<String> = gateway.sas()?.iter().map(user).collect();
+    users.sort();
+    Ok(users)
+}
+
+/// Waits until so many clients are up.
+fn has_clients(gateway: &Gateway<'_>, count: usize) -> Result<()> {
+    until(&format!("{count} clients"), PATIENCE, || {
+        let sas = gateway.sas()?;
+        Ok(Look::when(sas.len() == count, || format!("{sas:?}")))
+    })
+}
+
+#[test]
+fn clients_log_in_get_addresses_and_reach_the_network_and_each_other() {
+    let (wan, site) = (Wan::new().unwrap(), Site::new(1).unwrap());
+    wan.plug(1, &site.gateway, "wan").unwrap();
+    let places = [5, 6, 7].map(|number| place(&wan, number).unwrap());
+    let [at_anna, at_bert, at_carl] = &places;
+    let (root, own) = issued();
+    let gateway = Gateway::start(&site.gateway, plan(&own)).unwrap();
+    let wire = Capture::start(at_anna, "wan", FRAMES_MAX).unwrap();
+    let anna = client(at_anna, &root, "anna", "secret of anna").unwrap();
+    anna.initiate().unwrap();
+    has_clients(&gateway, 1).unwrap();
+    let (inside, anna_at) = (site.ipv4(), Host::new(at_anna, "172.16.201.1"));
+    reach_each_other(anna_at, inside).unwrap();
+
+    let bert = client(at_bert, &root, "bert", "secret of bert").unwrap();
+    bert.initiate().unwrap();
+    has_clients(&gateway, 2).unwrap();
+    let bert_at = Host::new(at_bert, "172.16.201.2");
+    reach_each_other(bert_at, inside).unwrap();
+    reach_each_other(anna_at, bert_at).unwrap();
+    assert_eq!(users_of(&gateway).unwrap(), ["anna at 172.16.201.1/32", "bert at 172.16.201.2/32"]);
+    let wire = wire.stop().unwrap();
+    let clear = wire.clear(MARK, &[anna_at.address, bert_at.address, inside.address]);
+    let sealed = wire.count(Kind::Esp) + wire.count(Kind::EspInUdp);
+    assert!(clear == 0 && sealed > 40, "{}", wire.summary());
+    // There is no address for a third one, which is told so and takes nothing from the others.
+    let carl = client(at_carl, &root, "carl", "secret of carl").unwrap();
+    assert!(carl.initiate().is_err(), "{}", gateway.state());
+    gateway.fails_with("gw-clients", "no address is left").unwrap();
+    carl.says("INTERNAL_ADDRESS_FAILURE").unwrap();
+    carl.terminate().unwrap();
+    // Rekeys of both kinds from both sides leave each with its own.
+    anna.rekey_ike().unwrap();
+    anna.rekey_child().unwrap();
+    bert.gets_another_ike_sa(|| gateway.rekey_ike("gw-clients")).unwrap();
+    reach_each_other(anna_at, inside).unwrap();
+    reach_each_other(anna_at, bert_at).unwrap();
+    // Who leaves gives the address back to the next one, and the other one stays.
+    anna.terminate().unwrap();
+    has_clients(&gateway, 1).unwrap();
+    carl.initiate().unwrap();
+    has_clients(&gateway, 2).unwrap();
+    let carl_at = Host::new(at_carl, "172.16.201.1");
+    reach_each_other(carl_at, inside).unwrap();
+    reach_each_other(bert_at, carl_at).unwrap();
+    gateway.stop().unwrap();
+}
+
+/// Both ways, with long packets and with short ones.
+fn reach_each_other(one: Host<'_>, other: Host<'_>) -> Result<()> {
+    ping_until_answered(one, other.address, PATIENCE)?;
+    ping(one, other.address, 5, 1_300, false)?.all_answered()?;
+    ping(other, one.address, 5, 100, false)?.all_answered()
+}
+
+#[test]
+fn who_may_not_log_in_is_refused_with_the_reason_and_who_may_not_any_more_is_cut_off() {
+    let (wan, site) = (Wan::new().unwrap(), Site::new(1).unwrap());
+    wan.plug(1, &site.gateway, "wan").unwrap();
+    let place = place(&wan, 5).unwrap();
+    let (root, own) = issued();
+    let mut gateway = Gateway::start(&site.gateway, plan(&own)).unwrap();
+    for (user, password, reason) in [
+        ("anna", "another secret", "the password of the user \"anna\" is wrong"),
+        ("dora", "secret of dora", "there is no user \"dora\""),
+    ] {
+        let refused = client(&place, &root, user, password).unwrap();
+        let failed = refused.initiate().is_err();
+        ensure(failed, || gateway.state()).unwrap();
+        gateway.fails_with("gw-clients", reason).unwrap();
+        gateway.says(reason).unwrap();
+        assert!(gateway.sas().unwrap().is_empty(), "{}", gateway.state());
+    }
+    // A client that does not know the authority of the gateway's certificate shows nobody its password.
+    let stranger = Issued::root(&valid(Template::authority("Other")), &key_pem(KeyKind::P256, 3));
+    let suspicious = client(&place, &stranger, "anna", "secret of anna").unwrap();
+    assert!(suspicious.initiate().is_err(), "{}", gateway.state());
+    gateway.fails_with("gw-clients", "the peer refused this side's identity or certificate").unwrap();
+    drop(suspicious);
+
+    let anna = client(&place, &root, "anna", "secret of anna").unwrap();
+    anna.initiate().unwrap();
+    has_clients(&gateway, 1).unwrap();
+    let mut fewer = plan(&own);
+    fewer.files.retain(|(name, _)| *name != "users");
+    fewer.files.push(("users", users(&["bert"])));
+    gateway.reload(fewer).unwrap();
+    has_clients(&gateway, 0).unwrap();
+    anna.is_down().unwrap();
+    gateway.stop().unwrap();
+}
