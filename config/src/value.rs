@@ -168,10 +168,11 @@ impl<T: Choice> Value for T {
         let meant = did_you_mean(text, Self::WORDS.iter().map(|(word, _)| *word));
         Err(Wrong {
             problem: format!("{text:?} is not a word that this key takes"),
-            remedy: meant.map_or_else(
-                || format!("write {listed}"),
-                |meant| format!("did you mean \"{meant}\"? Else write {listed}"),
-            ),
+            remedy: match meant {
+                None => format!("write {listed}"),
+                Some(meant) if listed == format!("{meant:?}") => format!("did you mean {listed}?"),
+                Some(meant) => format!("did you mean \"{meant}\"? Else write {listed}"),
+            },
         })
     }
 }
