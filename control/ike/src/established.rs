@@ -279,7 +279,7 @@ impl Established {
     pub(crate) fn refuse(&mut self, exchange: ExchangeType, error: &IkeError, cx: &mut Cx<'_>) {
         cx.note(What::ErrorAnswered);
         if !error.is_passing() {
-            self.tell_child_failed(error.clone(), None, cx);
+            cx.child_failed(self.config.id, error.clone(), None);
         }
         self.secured.answer(exchange, vec![error_payload(error)], cx);
     }

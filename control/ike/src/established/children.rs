@@ -9,7 +9,6 @@ use crate::child::{Child, Phase};
 use crate::client::{self, Leased};
 use crate::config::ConnectionConfig;
 use crate::effect::Effect;
-use crate::environment::Instant;
 use crate::error::IkeError;
 use crate::event::{ChildId, DownReason, Event, IkeId, RemoveReason};
 use crate::exchange::rekey_ike;
@@ -25,14 +24,7 @@ impl Established {
         let again =
             self.config.mode.initiates() && policy < self.config.children.len() && !self.has_live(policy);
         let retry_at = again.then(|| self.want_later(Task::NewChild { policy }, CHILD_WAIT, cx));
-        self.tell_child_failed(error, retry_at, cx);
-    }
-
-    /// A Child SA could not be made or replaced, by whoever asked for it.
-    pub(crate) fn tell_child_failed(&self, error: IkeError, retry_at: Option<Instant>, cx: &mut Cx<'_>) {
-        let connection = self.config.id;
-        cx.effect(Effect::ChildFailed(connection, error.clone()));
-        cx.event(Event::ChildFailed { connection, error, retry_at });
+        cx.child_failed(self.config.id, error, retry_at);
     }
 
     pub(crate) fn want_child_rekey(&mut self, id: ChildId) {

@@ -86,6 +86,17 @@ impl Cx<'_> {
         self.effect(Effect::Ended { ike, connection, reason, error, proven });
     }
 
+    /// A Child SA of this connection could not be made or replaced, by whoever asked for it.
+    pub(crate) fn child_failed(
+        &mut self,
+        connection: ConnectionId,
+        error: IkeError,
+        retry_at: Option<Instant>,
+    ) {
+        self.effect(Effect::ChildFailed(connection, error.clone()));
+        self.event(Event::ChildFailed { connection, error, retry_at });
+    }
+
     /// Whether this is the only IKE SA that we have, or are making, between these two identities: INITIAL_CONTACT makes the peer forget all others (RFC 7296, 2.4),
     /// those of another connection included, like the second one of an active-active gateway.
     pub(crate) fn is_only_contact(&self, config: &ConnectionConfig) -> bool {

@@ -60,9 +60,7 @@ impl Established {
         let is_policy = policy < self.config.children.len();
         let again = self.config.mode.initiates() && is_policy && !self.has_live(policy) && !self.is_leaving();
         let retry_at = again.then(|| self.want_later(policy, cx));
-        let connection = self.config.id;
-        cx.effect(Effect::ChildFailed(connection, error.clone()));
-        cx.event(Event::ChildFailed { connection, error, retry_at });
+        cx.child_failed(self.config.id, error, retry_at);
     }
 
     /// Files a pair that was just installed.
