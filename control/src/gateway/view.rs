@@ -1,6 +1,6 @@
 //! What the operator sees of the gateway: answers of the console's methods, made on request from the state of core, workers and ports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crossgate_config::{Choice, Connection as Configured, NatRule as ConfiguredRule};
 use crossgate_dataplane::spi::Spi;
@@ -32,7 +32,18 @@ impl Gateway {
     /// The gateway as a whole.
     #[must_use]
     pub fn status(&self) -> Status {
-        let connections = self.endpoint.status();
+        let up: BTreeSet<ConnectionId> = self
+            .endpoint
+            .status()
+            .into_iter()
+            .filter(|connection| connection.phase == Phase::Up)
+            .map(|connection| connection.id)
+            .collect();
+        // Clients come and go as they please: that none is there is no fault.
+        let lasting = || self.config.connections().values().filter(|connection| !connection.is_of_clients());
+        let is_up = |connection: &&Configured| {
+            self.identifiers.ends(connection.name.as_str()).all(|end| up.contains(&end))
+        };
         let (buffers_in_use, buffers) = self.fleet.buffers();
         Status {
             name: self.config.appliance().name.to_string(),
@@ -46,8 +57,8 @@ impl Gateway {
             memory: self.fleet.memory().to_string(),
             kernel: self.kernel.name().as_str().to_owned(),
             workers: self.fleet.workers().len(),
-            connections_up: connections.iter().filter(|connection| connection.phase == Phase::Up).count(),
-            connections: connections.len(),
+            connections_up: lasting().filter(is_up).count(),
+            connections: lasting().count(),
             child_sas: self.sad.iter().filter(|(_, pair)| pair.sends).count(),
             dropped_packets: self.fleet.workers().iter().map(Reader::dropped_packets).sum(),
             buffers_in_use,

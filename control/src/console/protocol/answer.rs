@@ -31,9 +31,9 @@ pub struct Status {
     pub kernel: String,
     /// Workers.
     pub workers: usize,
-    /// Connections that are up.
+    /// Connections that are up, with all of their tunnels; those of clients do not count.
     pub connections_up: usize,
-    /// All connections.
+    /// All connections but those of clients.
     pub connections: usize,
     /// Child SAs that traffic is sent on.
     pub child_sas: usize,
