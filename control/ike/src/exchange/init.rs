@@ -7,10 +7,8 @@ use std::net::SocketAddr;
 
 use crate::config::ConnectionConfig;
 use crate::crypto::keys::{IkeSpis, Nonces};
-use crate::endpoint::NAT_PORT;
-use crate::event::{Encapsulation, Path};
+use crate::event::Path;
 use crate::nat;
-use crate::notice::What;
 use crate::sa::{Arrived, Cx};
 use crate::wire::{
     ExchangeType, Header, IkeSpi, Message, MessageId, MessageKind, Notify, NotifyType, Payload, Role,
@@ -85,16 +83,5 @@ pub(super) fn detect_nat(
     path.nat_before_peer = differs(NotifyType::NAT_DETECTION_SOURCE_IP, arrived.remote);
     path.nat_before_us = differs(NotifyType::NAT_DETECTION_DESTINATION_IP, arrived.local);
     let speaks = of(NotifyType::NAT_DETECTION_SOURCE_IP).next().is_some();
-    let found = path.nat_before_peer || path.nat_before_us;
-    if found || (speaks && config.force_encapsulation) {
-        if found {
-            cx.note_from(What::NatFound, arrived.remote);
-        }
-        path.encapsulation = Encapsulation::Udp;
-        if role == Role::Initiator {
-            path.local.set_port(NAT_PORT);
-            path.remote.set_port(NAT_PORT);
-        }
-    }
-    path
+    nat::traversed(path, speaks && config.force_encapsulation, role, arrived, cx)
 }

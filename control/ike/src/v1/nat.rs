@@ -8,9 +8,8 @@ use super::wire::{Payload, has_vendor_id};
 use crate::config::ConnectionConfig;
 use crate::crypto::keys::IkeSpis;
 use crate::crypto::prf::Prf;
-use crate::endpoint::NAT_PORT;
-use crate::event::{Encapsulation, Path, Role};
-use crate::notice::What;
+use crate::event::{Path, Role};
+use crate::nat;
 use crate::sa::{Arrived, Cx};
 
 /// MD5 of "RFC 3947".
@@ -73,17 +72,5 @@ pub(super) fn detect(
     let (here, there) = (detection(prf, cookies, arrived.local), detection(prf, cookies, arrived.remote));
     path.nat_before_us = *of_us != here;
     path.nat_before_peer = !hashes.any(|hash| *hash == there);
-    let found = path.nat_before_us || path.nat_before_peer;
-    if found || config.force_encapsulation {
-        if found {
-            cx.note_from(What::NatFound, arrived.remote);
-        }
-        path.encapsulation = Encapsulation::Udp;
-        // One that replaces another is on these ports already, or on those that a NAT made of them.
-        if role == Role::Initiator && path.local.port() != NAT_PORT {
-            path.local.set_port(NAT_PORT);
-            path.remote.set_port(NAT_PORT);
-        }
-    }
-    path
+    nat::traversed(path, config.force_encapsulation, role, arrived, cx)
 }
