@@ -110,9 +110,27 @@ impl Wan {
 
 /// Brings up the tunnel between them, both sides with every default; returns when it carries packets.
 pub fn tunnel<'s>(site: &'s Site, peer: &'s PeerSite) -> Result<(StrongSwan<'s>, Gateway<'s>)> {
-    let strongswan = StrongSwan::start(&peer.gateway, &Settings::default())?;
-    let gateway = Gateway::start(&site.gateway, Plan::site(1))?;
-    gateway.is("peer", "up")?;
+    tunnel_with(site, peer, Plan::site(1), &Settings::default())
+}
+
+/// The same by a plan and settings of one's own; strongSwan begins if our connection is `ResponderOnly`.
+pub fn tunnel_with<'s>(
+    site: &'s Site,
+    peer: &'s PeerSite,
+    plan: Plan,
+    settings: &Settings,
+) -> Result<(StrongSwan<'s>, Gateway<'s>)> {
+    let responds = plan.connections[0].mode == "ResponderOnly";
+    let strongswan = StrongSwan::start(&peer.gateway, settings)?;
+    let gateway = Gateway::start(&site.gateway, plan)?;
+    if responds {
+        strongswan.initiate()?;
+    }
+    if let Err(failure) = gateway.is("peer", "up") {
+        eprintln!("{}\n{}", gateway.state(), strongswan.log());
+        return Err(failure);
+    }
+    strongswan.is_up()?;
     ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20))?;
     Ok((strongswan, gateway))
 }

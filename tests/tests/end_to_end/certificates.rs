@@ -66,18 +66,7 @@ fn settings(certificates: Certificates) -> Settings {
 /// The tunnel comes up and carries a ping; what strongSwan's log has to say about the proofs.
 fn comes_up(plan: Plan, settings: &Settings, said: &[&str]) -> Result<()> {
     let (site, peer) = sites::with_peer()?;
-    let strongswan = StrongSwan::start(&peer.gateway, settings)?;
-    let responds = plan.connections[0].mode == "ResponderOnly";
-    let gateway = Gateway::start(&site.gateway, plan)?;
-    if responds {
-        strongswan.initiate()?;
-    }
-    if let Err(failure) = gateway.is("peer", "up") {
-        eprintln!("{}\n{}", gateway.state(), strongswan.log());
-        return Err(failure);
-    }
-    strongswan.is_up()?;
-    ping_until_answered(site.ipv4(), peer.ipv4().address, ANSWERED)?;
+    let (strongswan, gateway) = sites::tunnel_with(&site, &peer, plan, settings)?;
     let log = strongswan.log();
     for text in said {
         assert!(log.contains(text), "strongSwan does not say {text:?}:\n{log}");

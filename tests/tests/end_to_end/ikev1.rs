@@ -38,19 +38,8 @@ fn settings() -> Settings {
 
 /// The tunnel comes up and carries a ping.
 fn comes_up(plan: Plan, settings: &Settings) -> Result<()> {
-    let responds = plan.connections[0].mode == "ResponderOnly";
     let (site, peer) = sites::with_peer()?;
-    let strongswan = StrongSwan::start(&peer.gateway, settings)?;
-    let gateway = Gateway::start(&site.gateway, v1(plan))?;
-    if responds {
-        strongswan.initiate()?;
-    }
-    if let Err(failure) = gateway.is("peer", "up") {
-        eprintln!("{}\n{}", gateway.state(), strongswan.log());
-        return Err(failure);
-    }
-    strongswan.is_up()?;
-    ping_until_answered(site.ipv4(), peer.ipv4().address, ANSWERED)?;
+    let (_strongswan, gateway) = sites::tunnel_with(&site, &peer, v1(plan), settings)?;
     let shown = gateway.connection("peer")?;
     assert!(
         shown["ike_suite"].as_str().is_some_and(|suite| suite.starts_with("IKEv1 AES_CBC_256/")),
