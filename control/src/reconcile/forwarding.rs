@@ -184,26 +184,42 @@ fn add_tunnels(builder: &mut Builder, connection: &Connection, vrf: VrfId, polic
         MssClamp::Bytes(bytes) => Clamp::Bytes(bytes),
     };
     let (dont_fragment, nat) = (DontFragment::Copy, nat(connection));
-    for (position, (tunnel, selectors)) in policy.iter().enumerate() {
-        let alternative = policy.get(position + 1).map(|(next, _)| *next);
-        // Each client has a route of its own: nothing is left to be tried.
-        let alternative = alternative.filter(|_| !connection.is_of_clients());
+    let next = match connection.is_of_clients() {
+        true => client_routes(builder, vrf, policy),
+        false => {
+            policy.iter().zip(policy.iter().skip(1)).map(|((one, _), (next, _))| (*one, *next)).collect()
+        }
+    };
+    for (tunnel, selectors) in policy {
+        let alternative = next.get(tunnel).copied();
         let (selectors, nat) = (selectors.clone(), nat.clone());
         builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment, nat });
     }
-    if connection.is_of_clients() {
-        client_routes(builder, vrf, policy);
-    }
 }
 
-/// Each client's way, by the address that it got. What is left of the pool leads to the first one, whose selectors let nothing through that is not its own.
-fn client_routes(builder: &mut Builder, vrf: VrfId, policy: &[(TunnelId, Selectors)]) {
-    for (tunnel, selectors) in policy {
+/// Each client's way, by the address that it got: to the first of its tunnels; which of them is tried after which. What is left of the pool leads to the first tunnel of
+/// all, whose selectors let nothing through that is not its own.
+fn client_routes(
+    builder: &mut Builder,
+    vrf: VrfId,
+    policy: &[(TunnelId, Selectors)],
+) -> BTreeMap<TunnelId, TunnelId> {
+    let (mut first, mut next) = (BTreeMap::new(), BTreeMap::new());
+    for (tunnel, selectors) in policy.iter().rev() {
         let prefixes = selectors.remote.iter().flat_map(|selector| prefixes_of(&selector.addresses));
         for host in prefixes.filter(|prefix| prefix.prefix_len() == prefix.max_prefix_len()) {
-            builder.route(vrf, host, NextHop::Tunnel(*tunnel));
+            // A selector for each protocol names its host again.
+            if let Some(later) = first.insert(host, *tunnel).filter(|later| later != tunnel) {
+                next.entry(*tunnel)
+                    .and_modify(|next: &mut TunnelId| *next = later.min(*next))
+                    .or_insert(later);
+            }
         }
     }
+    for (host, tunnel) in first {
+        builder.route(vrf, host, NextHop::Tunnel(tunnel));
+    }
+    next
 }
 
 /// The connection's NAT rules.
@@ -279,3 +295,43 @@ pub fn configured_selectors(connection: &Connection) -> Selectors {
 
 /// The weight of a connection without one: its tunnels are the only ones to their site.
 const WEIGHT_ALONE: u16 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_tunnels_of_a_client_are_tried_and_no_other_one_s() {
+        let side = |prefix: &str| vec![TrafficSelector::of_prefix(prefix.parse().unwrap())];
+        let of = |number, local: &str, client: &str| {
+            (TunnelId(number), Selectors { local: side(local), remote: side(client) })
+        };
+        let policy = [
+            of(0, "10.1.0.0/24", "172.16.0.1/32"),
+            of(1, "10.1.0.0/16", "172.16.0.2/32"),
+            of(2, "10.1.7.0/24", "172.16.0.1/32"),
+        ];
+        let (mut builder, vrf) = (Forwarding::builder(), VrfId(1));
+        let next = client_routes(&mut builder, vrf, &policy);
+        for (tunnel, selectors) in policy {
+            let alternative = next.get(&tunnel).copied();
+            let (mss_clamp, dont_fragment) = (Clamp::Auto, DontFragment::Copy);
+            let nat = Nat { egress: Vec::new(), ingress: Vec::new() };
+            builder.tunnel(tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment, nat });
+        }
+        let forwarding = builder.build().unwrap();
+        let tried = |client: [u8; 4]| -> Vec<u32> {
+            let mut tried = Vec::new();
+            let mut at = match forwarding.route(vrf, client.into()) {
+                NextHop::Tunnel(tunnel) => Some(tunnel),
+                _ => None,
+            };
+            while let Some(tunnel) = at {
+                tried.push(tunnel.0);
+                at = forwarding.tunnel(tunnel).unwrap().alternative;
+            }
+            tried
+        };
+        assert_eq!((tried([172, 16, 0, 1]), tried([172, 16, 0, 2])), (vec![0, 2], vec![1]));
+    }
+}
