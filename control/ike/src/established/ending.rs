@@ -69,6 +69,16 @@ impl Established {
         State::Gone
     }
 
+    /// Child SAs linger for packets under way; a client's do not, for its address may be another one's at once.
+    fn end_children(&mut self, why: RemoveReason, cx: &mut Cx<'_>) {
+        for child in self.children.drain(..) {
+            match self.config.clients {
+                None => child.let_go(why, cx),
+                Some(_) => child.drop_now(why, cx),
+            }
+        }
+    }
+
     /// The peer ended it; its Child SAs linger for packets under way, its last answer is kept for repeats.
     pub(super) fn into_answered(
         mut self: Box<Self>,
@@ -81,9 +91,7 @@ impl Established {
             DownReason::DeletedByPeer => RemoveReason::DeletedByPeer,
             _ => RemoveReason::IkeSaGone,
         };
-        for child in self.children.drain(..) {
-            child.let_go(why, cx);
-        }
+        self.end_children(why, cx);
         cx.ended(reason, error, true);
         State::Closing(Box::new(Closing::answered(self.secured, Some(self.config.id), cx)))
     }
@@ -96,9 +104,7 @@ impl Established {
         cx: &mut Cx<'_>,
     ) -> State {
         self.abandon_exchanges(cx);
-        for child in self.children.drain(..) {
-            child.let_go(RemoveReason::DeletedByUs, cx);
-        }
+        self.end_children(RemoveReason::DeletedByUs, cx);
         cx.ended(reason, error.clone(), true);
         let mut payloads = Vec::new();
         if let Some(error) = error.filter(|error| !matches!(error, IkeError::Expired)) {
