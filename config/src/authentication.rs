@@ -117,8 +117,7 @@ fn certificates(
     trusts: &mut Trusts,
     report: &mut Report<'_>,
 ) -> Option<Certificates> {
-    let own = section.required::<String>("certificate", "\"gw-a.pem\"", report);
-    let key = secret::read_private_key(&mut section, "private_key", environment, report);
+    let own = own_certificate(&mut section, environment, report);
     let anchors = section.required_list::<String>("trust_anchors", "[\"ca.pem\"]", report);
     let lists = section.list::<String>("crls", report).unwrap_or_default();
     let rsa_signature =
@@ -133,21 +132,18 @@ fn certificates(
             "let the peer speak RFC 7427 (digital signatures), and leave this out",
         );
     }
-    let (own, anchors) = (own?, anchors?);
+    let anchors = anchors?;
     let absolute = |file: &Located<String>| secret::path(&file.value, report.source.file);
-    let certificate = absolute(&own);
     let trust_anchors = anchors.iter().map(absolute).collect::<Vec<_>>();
     let crls = lists.iter().map(absolute).collect::<Vec<_>>();
-    let chain = certificates_of(&own, report);
     let trust = trust(&anchors, &lists, (trust_anchors.clone(), crls.clone()), trusts, report);
-    let key = key?;
-    let credential = credential(&own.place, chain?, key.key, report);
+    let OwnCertificate { credential, certificate, private_key } = own?;
     Some(Certificates {
-        credential: Arc::new(credential?),
+        credential,
         trust: trust?,
         rsa_signature,
         allow_sha1: sha1.is_some_and(|flag| flag.value),
-        files: CertificateFiles { certificate, private_key: key.reference, trust_anchors, crls },
+        files: CertificateFiles { certificate, private_key, trust_anchors, crls },
     })
 }
 

@@ -3,6 +3,7 @@
 //!
 //! A gateway with clients has one more connection, which the file does not name: to a peer that calls from anywhere, behind which the pool is.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -206,6 +207,7 @@ fn users(section: &mut Section<'_>, environment: &Environment<'_>, report: &mut 
         return None;
     };
     let mut entries: Vec<(String, Zeroizing<String>)> = Vec::new();
+    let mut names = BTreeSet::new();
     for (number, line) in text.lines().enumerate() {
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -221,7 +223,7 @@ fn users(section: &mut Section<'_>, environment: &Environment<'_>, report: &mut 
             );
             return None;
         };
-        if entries.iter().any(|(other, _)| other == name) {
+        if !names.insert(name) {
             let problem = format!("line {line_number} of the file of users names {name:?} again");
             report.error(&found.place, problem, "leave one of the two out");
             return None;
