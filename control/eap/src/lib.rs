@@ -10,4 +10,4 @@ pub mod packet;
 
 mod server;
 
-pub use server::{EapError, Server, Step, Users};
+pub use server::{EapError, Msk, Server, Step, Users};

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::mschapv2::{CHALLENGE_BYTES, Exchange, PROOF_BYTES, PasswordHash};
+use crate::mschapv2::{CHALLENGE_BYTES, Exchange, MSK_BYTES, PROOF_BYTES, PasswordHash};
 use crate::packet::{self, Kind, Response};
 
 /// Longest name of a client.
@@ -17,6 +17,24 @@ pub trait Users {
     fn password(&self, user: &str) -> Option<PasswordHash>;
 }
 
+/// The key that a log-in leaves to both sides (MSK, RFC 3748, 7.10): wiped in the end, never shown.
+#[derive(Clone)]
+pub struct Msk(Zeroizing<[u8; MSK_BYTES]>);
+
+impl Msk {
+    /// Its bytes.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl std::fmt::Debug for Msk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Msk")
+    }
+}
+
 /// What to do next.
 #[derive(Debug)]
 pub enum Step {
@@ -28,8 +46,8 @@ pub enum Step {
         packet: Vec<u8>,
         /// Who it is.
         user: String,
-        /// The key that both sides have now (MSK, RFC 3748, 7.10).
-        msk: Zeroizing<Vec<u8>>,
+        /// The key that both sides have now.
+        msk: Msk,
     },
     /// The client has proven nothing: send `packet`, and end.
     Failure {
@@ -80,7 +98,7 @@ enum State {
     /// Sent a challenge.
     Challenged([u8; CHALLENGE_BYTES]),
     /// Sent our own proof.
-    Proven { user: String, msk: Zeroizing<Vec<u8>> },
+    Proven { user: String, msk: Msk },
     /// Told the client that it failed; its confirmation is due.
     Failed(EapError),
     /// Nothing is due.
@@ -168,7 +186,7 @@ impl Server {
             return self.refuse(EapError::WrongPassword(user));
         }
         let message = format!("{} M=welcome", exchange.own_proof(&password));
-        let msk = Zeroizing::new(exchange.msk(&password).to_vec());
+        let msk = Msk(exchange.msk(&password));
         self.state = State::Proven { user, msk };
         self.send(SUCCESS, message.as_bytes())
     }
@@ -260,7 +278,8 @@ mod tests {
         for user in ["anna", "OFFICE\\anna"] {
             match talk(&Client { user, password: "secret of anna" }) {
                 Step::Success { packet, user, msk } => {
-                    assert_eq!((packet[0], user.as_str(), msk.len()), (3, "anna", 64));
+                    assert_eq!(format!("{msk:?}"), "Msk");
+                    assert_eq!((packet[0], user.as_str(), msk.expose().len()), (3, "anna", 64));
                 }
                 other => panic!("{other:?}"),
             }

@@ -165,7 +165,7 @@ impl AuthLogin {
         let packet = match step {
             EapStep::Send(packet) => packet,
             EapStep::Success { packet, user, msk } => {
-                self.step = Step::Proven(user, Secret::from(msk.as_slice()));
+                self.step = Step::Proven(user, Secret::from(msk.expose()));
                 packet
             }
             EapStep::Failure { packet, error } => {
