@@ -46,7 +46,8 @@ pub struct CommandId(pub u64);
 pub enum Command {
     /// Use this snapshot from now on. To every worker. Comes back: [`Replaced::Forwarding`].
     SetForwarding(Arc<Forwarding>),
-    /// Seal for the SA's tunnel with this SA from now on, instead of the one before, if any. To every worker.
+    /// Seal for the SA's tunnel with this SA from now on, instead of the one before, if any. To every worker, which then share its sequence
+    /// numbers; or to one, which then has one of its own (RFC 9611).
     /// Comes back: [`Replaced::Outbound`] if there was one; [`Replaced::Refused`] if the tunnel's number is beyond the worker's table.
     InstallOutbound(Arc<OutboundSa>),
     /// Stop sealing for this tunnel, provided that its present SA has this SPI (so that a late removal does not hit the

@@ -65,6 +65,38 @@ fn limits_of_an_outbound_sa_can_be_read_off_its_counts() {
 }
 
 #[test]
+fn threads_that_reserve_at_once_never_get_a_number_twice_nor_one_beyond_the_end() {
+    const NUMBERS: u64 = 400_000;
+    for (esn, last) in [(Esn::Off, u64::from(u32::MAX)), (Esn::On, 1 << 63)] {
+        let sa = outbound(esn, last - NUMBERS + 1, Lifetime::UNLIMITED);
+        let together = std::sync::Barrier::new(2);
+        let reserve = |width: u32| {
+            together.wait();
+            let mut taken = Vec::new();
+            for _ in 0..NUMBERS {
+                let grant = sa.reserve(width, Writers::Many);
+                taken.extend((0..u64::from(grant.granted)).map(|number| grant.first + number));
+                if grant.granted < width {
+                    break;
+                }
+            }
+            taken
+        };
+        let (mut all, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| reserve(32));
+            (reserve(3), other.join().expect("it does not die"))
+        });
+        assert!(!all.is_empty() && !other.is_empty());
+        for taken in [&all, &other] {
+            assert!(taken.is_sorted(), "what one thread got grows");
+        }
+        all.extend(other);
+        all.sort_unstable();
+        assert!(all.iter().copied().eq(last - NUMBERS + 1..=last), "{} of {NUMBERS}", all.len());
+    }
+}
+
+#[test]
 fn limits_of_an_inbound_sa_are_kept_for_control() {
     for lifetime in [PACKETS, BYTES] {
         let mut sa = inbound(lifetime);

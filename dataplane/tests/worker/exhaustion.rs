@@ -42,6 +42,57 @@ fn full_handover_ring_drops_and_is_usable_again() {
     two.finish();
 }
 
+/// A port's queue, as the lab makes it, holds 511 packets: what does not fit is lost in front of the worker, as in a device (`rx_missed`).
+#[test]
+fn worker_that_stood_still_for_a_second_loses_only_what_its_queue_did_not_hold() {
+    let mut two = Gateway::new(SITE_2, 1);
+    let options = Options { esn: Esn::Off, ..Options::default() };
+    two.install(outbound(SITE_2, &options, 0), inbound(SITE_2, &options, 0));
+    two.moved();
+    let plain = padded(&across(Site(1), false, 64, 1, 40));
+    let mut held = 0;
+    for number in 1..=2000 {
+        let esp = authentic(SITE_2, spi(SITE_2, 0), Esn::Off, number, &plain);
+        let packet = two.pool.take_copy(&esp).expect("a packet");
+        held += u64::from(two.wires[WAN][0].push(packet).is_ok());
+    }
+    assert!((256..1000).contains(&held), "{held}");
+    two.now_us += 1_000_000;
+    two.run();
+    assert_eq!(two.moved(), [(RxPackets, held), (TxPackets, held), (EspOpened, held)]);
+    assert_eq!(two.sent(LAN).len() as u64, held);
+    two.arrive(WAN, &authentic(SITE_2, spi(SITE_2, 0), Esn::Off, 2001, &plain));
+    two.run();
+    assert_eq!(two.moved(), [(RxPackets, 1), (TxPackets, 1), (EspOpened, 1)], "and goes on");
+    two.finish();
+}
+
+#[test]
+fn home_worker_that_stood_still_gets_what_its_ring_held_and_in_order() {
+    let mut setup = Setup { workers: 2, ..Setup::of(SITE_2) };
+    setup.launch.handover_packets = 64;
+    let mut two = setup.build();
+    let options = Options { esn: Esn::Off, ..Options::default() };
+    two.install(outbound(SITE_2, &options, 0), inbound(SITE_2, &options, 1));
+    two.moved();
+    for number in 1..=100 {
+        let plain = padded(&across(Site(1), false, 64, number, 40));
+        two.arrive(WAN, &authentic(SITE_2, spi(SITE_2, 1), Esn::Off, number.into(), &plain));
+    }
+    for _ in 0..10 {
+        two.now_us += 100_000;
+        let now_us = two.now_us;
+        two.workers[0].step_at(now_us);
+    }
+    assert_eq!(two.moved(), [(RxPackets, 100), (HandoverSent, 64), (HandoverFull, 36)]);
+    two.run();
+    assert_eq!(two.moved(), [(TxPackets, 64), (HandoverReceived, 64), (EspOpened, 64)]);
+    let expected: Vec<_> =
+        (1..=64).map(|number| frame(HOST, OURS[LAN], &across(Site(1), false, 63, number, 40))).collect();
+    assert_eq!(two.sent(LAN), expected);
+    two.finish();
+}
+
 #[test]
 fn full_event_ring_drops_ike_and_takes_it_again_when_control_has_read() {
     let mut setup = Setup::of(SITE_2);

@@ -15,6 +15,7 @@ mod nat;
 mod neighbours;
 mod operations;
 mod peering;
+mod per_worker;
 mod policy;
 mod sequence;
 mod size;
