@@ -196,3 +196,34 @@ fn nobody_else_moves_a_tunnel_by_repeating_an_answer() {
     assert_between(&pair, OURS, THEIRS, before);
     assert_eq!(pair.count(0, What::PathChanged), 0, "{}", pair.trace());
 }
+
+/// Whoever is silent for too long under loss is given up and called anew, so now and then the tunnel is another one; there always is one, between addresses that live.
+#[test]
+fn tunnel_outlives_each_path_under_loss() {
+    let (mut kept, mut rounds) = (0, 0);
+    for seed in seeds(30) {
+        let mut pair = pair(seed, Link { loss: 0.15, reorder: 0.2, ..Link::LAN }, |index, config| {
+            if index == 0 {
+                config.places.push(Place::At(ip(THEIR_OTHER)));
+            }
+        });
+        let both = [(OURS, OUR_OTHER), (THEIRS, THEIR_OTHER)];
+        for round in 0..6 {
+            let before = children(&pair);
+            for (index, (first, other)) in both.into_iter().enumerate() {
+                let dead = if (round >> index) & 1 == 0 { first } else { other };
+                pair.sides[index].silent = [ip(dead)].into();
+            }
+            pair.run_for(Duration::from_secs(400));
+            let note = format!("seed {seed}, round {round}");
+            pair.assert_up(&note);
+            let ends = |index: usize| (path(&pair, index).local.ip(), path(&pair, index).remote.ip());
+            assert_eq!(ends(0), (ends(1).1, ends(1).0), "{note}\n{}", pair.trace());
+            let is_dead = |index: usize, end: IpAddr| pair.sides[index].silent.contains(&end);
+            assert!(!is_dead(0, ends(0).0) && !is_dead(1, ends(0).1), "{note}\n{}", pair.trace());
+            kept += u32::from(children(&pair) == before);
+            rounds += 1;
+        }
+    }
+    assert!(kept * 10 >= rounds * 9, "{kept} of {rounds} rounds without another SA");
+}
