@@ -288,7 +288,8 @@ fn one<'a>(
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
     rules.tunnels(name, gateway, &section.place, report);
-    let tunnels = 1 + u32::from(second_address.is_some());
+    let ways = 1 + u32::from(second_address.is_some());
+    let tunnels = ways * rules::tunnels_each(protocol, traffic_selectors.as_ref());
     rules.appliance(name, tunnels, around.max_tunnels, &section.place, report);
     let nat = nat?;
     if let Some(network) = network {

@@ -17,15 +17,18 @@ pub struct TrafficSelectors {
 }
 
 impl TrafficSelectors {
+    /// Pairs of a local and a remote prefix of one family: as many Child SAs there are where each is negotiated by itself.
+    pub(crate) fn pairs(&self) -> usize {
+        let of_family = |ipv4: bool| {
+            let count = |side: &[IpNet]| side.iter().filter(|prefix| is_ipv4(prefix) == ipv4).count();
+            count(&self.local) * count(&self.remote)
+        };
+        of_family(true) + of_family(false)
+    }
+
     /// Reports more selectors than one side of a tunnel can name, and, of selectors `by_policy`, more pairs than there may be.
     pub(crate) fn check_size(&self, by_policy: bool, place: &Place, report: &mut Report<'_>) {
-        let pairs: usize = [true, false]
-            .into_iter()
-            .map(|ipv4| {
-                let of_family = |side: &[IpNet]| side.iter().filter(|prefix| is_ipv4(prefix) == ipv4).count();
-                of_family(&self.local) * of_family(&self.remote)
-            })
-            .sum();
+        let pairs = self.pairs();
         let most = self.local.len().max(self.remote.len());
         let remedy = "join prefixes that lie side by side, or let everything travel: any-to-any";
         if by_policy && pairs > PAIRS_MAX {

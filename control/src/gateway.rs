@@ -89,6 +89,8 @@ pub struct Gateway {
     pub(crate) meters: Meters,
     pub(crate) facts: Vec<PortFacts>,
     pub(crate) forwarding: Arc<Forwarding>,
+    /// Whether tunnels came or went that the workers' snapshot does not show yet.
+    pub(crate) is_stale: bool,
     pub(crate) endpoint: Endpoint,
     pub(crate) sad: Sad,
     pub(crate) workers: Workers,
@@ -127,6 +129,7 @@ impl Gateway {
             meters: Meters::default(),
             facts: parts.facts,
             forwarding: Arc::new(Forwarding::empty()),
+            is_stale: false,
             endpoint: Endpoint::new(environment::endpoint_settings(&parts.store)),
             sad: Sad::default(),
             workers: parts.workers,
@@ -176,6 +179,7 @@ impl Gateway {
             self.workers.take_histograms();
             self.end_stages(now);
         }
+        self.refresh_if_stale();
         let forwarding = &self.forwarding;
         let is_own = |ip| matches!(forwarding.route(VrfId::UNDERLAY, ip), NextHop::Local(_));
         busy |= self.outbox.flush(&self.buffers, &mut self.workers, is_own);
@@ -246,9 +250,18 @@ impl Gateway {
     pub(crate) fn drain_core(&mut self) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
+                // A peer hears of its SA only after its tunnel is in the snapshot.
+                Output::Transmit(transmit) if self.is_stale => self.outbox.hold(transmit),
                 Output::Transmit(transmit) => self.outbox.put(self.workers.latest(), transmit),
                 Output::Event(event) => self.on_ike_event(event),
             }
+        }
+    }
+
+    /// Rebuilds the snapshot once for all tunnels that came and went in this turn: it holds every one of thousands of clients.
+    fn refresh_if_stale(&mut self) {
+        if self.is_stale {
+            self.refresh_forwarding();
         }
     }
 
@@ -264,6 +277,8 @@ impl Gateway {
                 tracing::error!(%error, "the forwarding tables cannot be built; the present ones stay")
             }
         }
+        self.is_stale = false;
+        self.outbox.release(self.workers.latest());
     }
 
     pub(crate) fn name_of(&self, connection: ConnectionId) -> &str {

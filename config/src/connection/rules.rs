@@ -8,8 +8,10 @@ use crate::identity::Identity;
 use crate::local_network_gateway::LocalNetworkGateway;
 use crate::name::Name;
 use crate::report::{Place, Report};
+use crate::selectors::TrafficSelectors;
 
 use super::Choice as _;
+use super::protocol::Protocol;
 use super::sites::Sites;
 
 /// What the connections read so far use.
@@ -93,4 +95,10 @@ impl Rules {
             self.peers.extend(keys.into_iter().map(|key| (key, name.clone())));
         }
     }
+}
+
+/// Tunnels of a connection towards one address: IKEv1 negotiates one for each pair of prefixes.
+pub(super) fn tunnels_each(protocol: Protocol, selectors: Option<&TrafficSelectors>) -> u32 {
+    let pairs = selectors.filter(|_| protocol == Protocol::IkeV1).map_or(1, TrafficSelectors::pairs);
+    u32::try_from(pairs.max(1)).unwrap_or(u32::MAX)
 }

@@ -35,6 +35,8 @@ const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=128;
 const TOKENS_MAX: usize = 4;
 /// Shortest time between two questions to a peer of which somebody says that it has lost a Child SA.
 const DOUBT_EVERY: Duration = Duration::from_secs(10);
+/// ISAKMP SAs (IKEv1) between the same addresses whose peers are told of an unknown SA.
+const DENIED_MAX: usize = 8;
 /// Where the type of the first payload stands in a message (RFC 7296, 3.1).
 const FIRST_PAYLOAD_AT: usize = 16;
 
@@ -199,13 +201,11 @@ impl Endpoint {
         if self.stopping {
             return;
         }
-        if let Some(ike) = self.v1_between(local.ip(), remote.ip()) {
-            if self.limits.of(Telling::InvalidSpi).take(now) {
-                self.with_sa(ike, now, env, |sa, cx| sa.v1_established(cx, |state, cx| state.deny(spi, cx)));
-            }
+        let peers = self.peers_between(local, remote, now);
+        if self.deny_v1(&peers, (local, remote), spi, now, env) {
             return;
         }
-        let Some(peer) = self.peer_to_tell(Telling::InvalidSpi, local, remote, now) else { return };
+        let Some(peer) = self.may_tell(Telling::InvalidSpi, &peers, now) else { return };
         // Where there is an IKE SA, its exchanges say what there is and what not: this is of a Child SA that was just deleted.
         let ikes = self.connections.get(&peer).map_or(&[][..], |connection| &connection.ikes);
         if ikes.iter().any(|ike| self.sas.get(ike).is_some_and(|sa| sa.is_up_with(remote.ip()))) {
@@ -228,10 +228,25 @@ impl Endpoint {
         cx.transmit(local, remote, message.build().expect("one notification fits a datagram"));
     }
 
-    /// An established ISAKMP SA between these addresses.
-    fn v1_between(&self, local: IpAddr, remote: IpAddr) -> Option<IkeId> {
-        let mut ikes = self.sas.values().filter(|sa| sa.is_v1_between(local, remote));
-        ikes.next().map(|sa| sa.id)
+    /// Tells the peers of the ISAKMP SAs between these addresses that `spi` is deleted; whether there is any. Behind one address there may be several.
+    fn deny_v1(
+        &mut self,
+        peers: &[ConnectionId],
+        (local, remote): (SocketAddr, SocketAddr),
+        spi: Spi,
+        now: Instant,
+        env: &mut dyn Environment,
+    ) -> bool {
+        let ikes = peers.iter().filter_map(|id| self.connections.get(id)).flat_map(|found| &found.ikes);
+        let is_between =
+            |ike: &&IkeId| self.sas.get(ike).is_some_and(|sa| sa.is_v1_between(local.ip(), remote.ip()));
+        let ikes: Vec<IkeId> = ikes.filter(is_between).copied().take(DENIED_MAX).collect();
+        for ike in &ikes {
+            if self.limits.of(Telling::InvalidSpi).take(now) {
+                self.with_sa(*ike, now, env, |sa, cx| sa.v1_established(cx, |state, cx| state.deny(spi, cx)));
+            }
+        }
+        !ikes.is_empty()
     }
 
     /// Somebody says that an SA of ours is not there.
@@ -249,7 +264,7 @@ impl Endpoint {
         }
     }
 
-    /// The connection whose peer is at `remote`, if it may be told now. Who is at no peer's address uses up what is there for strangers, and nothing of the peers'.
+    /// The connection whose peer is at `remote`, if it may be told now.
     fn peer_to_tell(
         &mut self,
         telling: Telling,
@@ -257,15 +272,28 @@ impl Endpoint {
         remote: SocketAddr,
         now: Instant,
     ) -> Option<ConnectionId> {
-        let fits = |connection: &&Connection| {
-            connection.config.version == Version::V2 && connection.is_between(local.ip(), remote.ip())
+        let peers = self.peers_between(local, remote, now);
+        self.may_tell(telling, &peers, now)
+    }
+
+    /// The connections whose peer is at `remote`. Who is at no peer's address uses up what is there for strangers, and nothing of the peers'.
+    fn peers_between(&mut self, local: SocketAddr, remote: SocketAddr, now: Instant) -> Vec<ConnectionId> {
+        let fits = |connection: &&Connection| connection.is_between(local.ip(), remote.ip());
+        let id = |connection: &Connection| connection.config.id;
+        let known = self.known.at(remote.ip()).filter_map(|id| self.connections.get(&id)).filter(fits);
+        let known: Vec<_> = known.map(id).collect();
+        if known.is_empty() && self.limits.strangers.take(now) {
+            return self.connections.values().filter(fits).map(id).collect();
+        }
+        known
+    }
+
+    /// The first of `peers` that speaks IKEv2, if it may be told now.
+    fn may_tell(&mut self, telling: Telling, peers: &[ConnectionId], now: Instant) -> Option<ConnectionId> {
+        let is_v2 = |id: &&ConnectionId| {
+            self.connections.get(id).is_some_and(|found| found.config.version == Version::V2)
         };
-        let mut known = self.known.at(remote.ip()).filter_map(|id| self.connections.get(&id)).filter(fits);
-        let id = match known.next() {
-            Some(peer) => peer.config.id,
-            None if !self.limits.strangers.take(now) => return None,
-            None => self.connections.values().find(fits)?.config.id,
-        };
+        let id = *peers.iter().find(is_v2)?;
         let peer = self.connections.get_mut(&id)?;
         (peer.limits.of(telling).take(now) && self.limits.of(telling).take(now)).then_some(id)
     }

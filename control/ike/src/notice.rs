@@ -174,4 +174,6 @@ catalogue! {
     ErrorAnswered Debug "answered the peer with an error";
     /// An exchange failed.
     ExchangeFailed Warn "an exchange failed";
+    /// Too many messages for a half-open IKE SA could not be read.
+    HalfOpenGivenUp Info "a half-open IKE SA was given up: none of the keys reads what comes for it";
 }

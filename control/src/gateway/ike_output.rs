@@ -78,14 +78,16 @@ impl Gateway {
         }
     }
 
-    /// Gives the workers a new snapshot if a tunnel is not in the present one as it should be: most Child SAs are negotiated with the
-    /// configured selectors and change nothing.
+    /// Sees to a new snapshot if a tunnel is not in the present one as it should be: most Child SAs are negotiated with the configured selectors and change nothing. One
+    /// that comes or goes waits for the end of the turn; one whose number meant something else to the workers does not, for an SA follows.
     fn refresh_tunnel(&mut self, connection: ConnectionId, tunnel: TunnelId) {
         let Some(configured) = self.configured(connection) else { return };
         let wanted = self.tunnels.policy(connection, &configured_selectors(configured));
         let wanted = wanted.iter().find(|(id, _)| *id == tunnel).map(|(_, selectors)| selectors);
-        if wanted != self.forwarding.tunnel(tunnel).map(|found| &found.selectors) {
-            self.refresh_forwarding();
+        match (wanted, self.forwarding.tunnel(tunnel).map(|found| &found.selectors)) {
+            (wanted, present) if wanted == present => {}
+            (Some(_), Some(_)) => self.refresh_forwarding(),
+            _ => self.is_stale = true,
         }
     }
 

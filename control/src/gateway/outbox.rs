@@ -16,6 +16,8 @@ use crate::workers::{Ticket, Workers};
 #[derive(Default)]
 pub(super) struct Outbox {
     waiting: VecDeque<(Ticket, Transmit)>,
+    /// What waits for a command that is yet to be given.
+    held: Vec<Transmit>,
     identification: u16,
     /// To ourselves, ready to be heard.
     looped: Vec<Transmit>,
@@ -26,8 +28,18 @@ impl Outbox {
         self.waiting.push_back((after, transmit));
     }
 
+    /// Keeps a datagram, and all that follow, until [`Outbox::release`].
+    pub(super) fn hold(&mut self, transmit: Transmit) {
+        self.held.push(transmit);
+    }
+
+    /// The command that held datagrams wait for was given.
+    pub(super) fn release(&mut self, after: Ticket) {
+        self.waiting.extend(self.held.drain(..).map(|transmit| (after, transmit)));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.held.is_empty()
     }
 
     /// Sends what may be sent. A datagram that cannot be made is dropped and logged: IKE sends it again.

@@ -89,6 +89,8 @@ impl Established {
     ) -> Self {
         let lifetime = main_mode::shorter(config.ike_lifetime, life);
         let soft = lifetime.soft(cx.random_u32());
+        // Who only answers leaves it to the peer, as long as there is time.
+        let soft = if config.mode.initiates() { soft } else { soft + lifetime.hard.saturating_sub(soft) / 2 };
         Self {
             isakmp,
             peer,
@@ -217,11 +219,14 @@ impl Established {
         }
     }
 
-    /// Adds a task unless it is there already.
+    /// Adds a task unless it is there already. What replaces a pair goes first: it has an end, and traffic.
     pub(super) fn want(&mut self, task: Task) {
-        if !self.tasks.contains(&task) {
-            self.tasks.push_back(task);
+        if self.tasks.contains(&task) {
+            return;
         }
+        let is_new = |task: &Task| matches!(task, Task::New { .. });
+        let first_new = self.tasks.iter().position(is_new).filter(|_| !is_new(&task));
+        self.tasks.insert(first_new.unwrap_or(self.tasks.len()), task);
     }
 
     /// Whether another ISAKMP SA of the connection carries on.

@@ -31,6 +31,7 @@ mod first;
 mod initiator;
 mod responder;
 mod signature;
+mod tries;
 
 pub(crate) use first::refuse_aggressive;
 pub(crate) use initiator::begin;

@@ -7,6 +7,7 @@ use crate::error::Stage;
 
 mod certificates;
 mod faults;
+mod load;
 mod rekey;
 
 /// The default connection in IKEv1.

@@ -65,13 +65,10 @@ impl Established {
     fn renew(&mut self, cx: &mut Cx<'_>) {
         let left = self.expires_at.saturating_since(cx.now) / 2;
         self.rekey_at = if left < PATIENCE { self.expires_at } else { cx.now + left };
-        if self.config.mode.initiates() {
-            let (connection, path) = (self.config.id, self.isakmp.path);
-            cx.effect(Effect::Renew { connection, ike: cx.ike_id(), path });
-        }
+        self.renew_now(cx);
     }
 
-    /// Replaces it because the operator wants so.
+    /// Replaces it. In every mode: the peer is here, and with this SA its pairs would end.
     pub(crate) fn renew_now(&mut self, cx: &mut Cx<'_>) {
         if !self.is_leaving() {
             let (connection, path) = (self.config.id, self.isakmp.path);

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::first::{candidates, choose, has_place, refuse, refuse_stranger};
-use super::{Done, Transcript, clear, establish, isakmp, method, signature};
-use crate::auth::{AuthVerified, psk};
+use super::tries::{Found, Tries};
+use super::{Done, Transcript, clear, establish, isakmp, signature};
+use crate::auth::AuthVerified;
 use crate::config::{ConnectionConfig, Version};
 use crate::crypto::kex::PrivateValue;
 use crate::crypto::keys::IkeSpis;
@@ -23,11 +24,9 @@ use crate::notice::What;
 use crate::sa::{Arrived, Cx, IkeSa, State};
 use crate::secret::Secret;
 use crate::v1::keys::Keys;
-use crate::v1::protect::{self, Abilities, Opened, Repeat};
-use crate::v1::suite::Method;
+use crate::v1::protect::{self, Abilities, Repeat};
 use crate::v1::wire::{self, ExchangeType, Header, Message, Notify, NotifyType, Payload};
 use crate::v1::{Phase, informational, nat};
-use crate::wire::Identification;
 
 /// Message 2 is out.
 #[derive(Debug)]
@@ -63,6 +62,8 @@ pub(crate) struct Agreeing {
 pub(crate) struct Awaiting {
     pub(super) open: Open,
     shared: Secret<Vec<u8>>,
+    /// The keys that message 5 may be under.
+    tries: Tries,
     /// Whether the operator has been told of a proof that cannot be read.
     is_told: bool,
 }
@@ -254,18 +255,8 @@ impl Agreeing {
         cx.transmit(open.path.local, open.path.remote, answer.clone());
         cx.note_stage(What::KeysAgreed, Stage::MainMode);
         open.last = Repeat::new(&received, answer);
-        Phase::Awaiting(Box::new(Awaiting { open, shared, is_told: false }))
+        Phase::Awaiting(Box::new(Awaiting { open, shared, tries: Tries::default(), is_told: false }))
     }
-}
-
-/// A proof that could be read.
-struct Read {
-    config: Arc<ConnectionConfig>,
-    keys: Keys,
-    opened: Opened,
-    /// By hash; a signature is yet to be checked.
-    proof: Option<AuthVerified>,
-    id: Identification,
 }
 
 /// What a peer that could be read says of itself.
@@ -300,44 +291,35 @@ impl Awaiting {
             cx.note_from(What::DropUnexpected, arrived.remote);
             return Phase::Awaiting(self);
         }
-        let read: Vec<Read> =
-            self.configs(cx).iter().filter_map(|config| self.read(config, arrived)).collect();
-        let Some(any) = read.first() else {
-            self.tell(arrived, cx);
-            return Phase::Awaiting(self);
+        let configs = self.configs(cx);
+        let Self { open, shared, tries, .. } = &mut *self;
+        let Some(found) = tries.read(configs, &open.transcript, shared, arrived.bytes) else {
+            return self.unreadable(arrived, cx);
         };
-        let peer = Identity::from_wire(&any.id);
-        // The one that expects that identity before one that takes any.
-        let meant = |read: &Read| read.config.remote_id.as_ref().map(|expected| *expected == peer);
-        let found = read.iter().position(|read| meant(read) == Some(true));
-        let at = found.or_else(|| read.iter().position(|read| meant(read).is_none()));
-        let Some(read) = read.into_iter().nth(at.unwrap_or(0)) else { return Phase::Awaiting(self) };
+        let Found { config, keys, opened, proof, id, is_meant } = found;
+        let peer = Identity::from_wire(&id);
         let has_contact = |notify: &Notify| notify.kind == NotifyType::INITIAL_CONTACT;
         let claim = Claim {
-            config: read.config,
-            keys: read.keys,
+            config,
+            keys,
             peer,
-            last_block: read.opened.last_block.clone(),
-            initial_contact: wire::notifies(read.opened.payloads()).any(has_contact),
+            last_block: opened.last_block.clone(),
+            initial_contact: wire::notifies(opened.payloads()).any(has_contact),
             received: arrived.bytes.to_vec(),
             seen: (arrived.local, arrived.remote),
         };
-        let Self { open, shared, is_told } = *self;
-        match (at, read.proof) {
-            (None, _) => {
+        match proof {
+            _ if !is_meant => {
                 let error = IkeError::UnknownPeer(claim.peer.clone());
-                open.refuse(claim, error, cx)
+                self.open.refuse(claim, error, cx)
             }
-            (Some(_), Some(proof)) => {
+            Some(proof) => {
                 let id = claim.config.local_id.to_wire();
-                let hash = open.transcript.proof(Role::Responder, &claim.keys.prove, &id.body());
+                let hash = self.open.transcript.proof(Role::Responder, &claim.keys.prove, &id.body());
                 let payloads = vec![Payload::Identification(id), Payload::Hash(hash.expose().clone())];
-                open.answer(claim, proof, &payloads, cx)
+                self.open.answer(claim, proof, &payloads, cx)
             }
-            (Some(_), None) => {
-                let awaiting = Box::new(Self { open, shared, is_told });
-                signature::check(awaiting, claim, &read.id, &read.opened, cx)
-            }
+            None => signature::check(self, claim, &id, &opened, cx),
         }
     }
 
@@ -349,24 +331,17 @@ impl Awaiting {
         found.map(|connection| Arc::clone(&connection.config)).filter(speaks).collect()
     }
 
-    /// Message 5 under what `config` is authenticated by; `None` if the peer does not have that.
-    fn read(&self, config: &Arc<ConnectionConfig>, arrived: &Arrived<'_>) -> Option<Read> {
-        let transcript = &self.open.transcript;
-        let prove = transcript.prove(&self.shared, config);
-        let keys = Keys::derive(transcript.suite, prove, transcript.agreed(&self.shared));
-        let opened = protect::open(transcript.suite.cipher, &keys.encrypt, &transcript.iv(), arrived.bytes)?;
-        let id = wire::ids(opened.payloads()).next()?.clone();
-        let proof = match method(config) {
-            Method::SharedKey => {
-                let expected = transcript.proof(Role::Initiator, &keys.prove, &id.body());
-                Some(psk::verify_hash(&expected, wire::hash(opened.payloads())?)?)
-            }
-            Method::RsaSignature => wire::signature(opened.payloads()).map(|_| None)?,
-        };
-        Some(Read { config: Arc::clone(config), keys, opened, proof, id })
+    /// A proof that no key of ours reads. Anybody could have sent one, but each costs a decryption for every key: after some of them the peer has to begin anew.
+    fn unreadable(mut self: Box<Self>, arrived: &Arrived<'_>, cx: &mut Cx<'_>) -> Phase {
+        self.tell(arrived, cx);
+        if self.tries.are_over() {
+            cx.note_from(What::HalfOpenGivenUp, arrived.remote);
+            return Phase::Gone;
+        }
+        Phase::Awaiting(self)
     }
 
-    /// A proof that no key of ours reads: told once, and no reason to give up, for anybody could have sent it.
+    /// Says so, once.
     fn tell(&mut self, arrived: &Arrived<'_>, cx: &mut Cx<'_>) {
         cx.note_from(What::DropUnauthentic, arrived.remote);
         if std::mem::replace(&mut self.is_told, true) {

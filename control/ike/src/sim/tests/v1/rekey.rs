@@ -126,3 +126,29 @@ fn the_shorter_life_of_the_two_counts() {
     assert!(ike.rekey_at.map(wait).unwrap() < Duration::from_secs(600), "{ike:?}");
     assert!(wait(ike.children[0].expires_at) <= Duration::from_secs(600), "{ike:?}");
 }
+
+#[test]
+fn a_side_that_only_answers_renews_phase_1_when_the_peer_does_not() {
+    for nat in [false, true] {
+        let mut pair = connected(1, Link { nat, ..Link::LAN }, |index, config| {
+            config.ike_lifetime = Lifetime::of(Duration::from_secs(3600));
+            if nat {
+                behind_nat(index, config);
+            }
+        });
+        let (spis, before) = (status(&pair, 1).ike_sas[0].spis, child(&pair, 0));
+        for sa in pair.sides[0].endpoint.sas.values_mut() {
+            if let crate::sa::State::V1(crate::v1::Phase::Established(state)) = &mut sa.state {
+                state.rekey_at = state.rekey_at + Duration::from_secs(86_400);
+            }
+        }
+        pair.probing = true;
+        pair.run_for(Duration::from_secs(3700));
+        pair.probing = false;
+        let note = format!("NAT {nat}");
+        pair.assert_up(&note);
+        assert_ne!(status(&pair, 1).ike_sas[0].spis, spis, "{note}");
+        assert_eq!(child(&pair, 0), before, "the pair stays, {note}");
+        assert_eq!(pair.lost, 0, "{note}\n{}", pair.trace());
+    }
+}
