@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossgate_pki::{
-    Certificate, Credential, CredentialError, PrivateKey, ReadError, RevocationList, Side, TrustStore,
-    read_certificates, read_revocation_lists,
+    Certificate, Credential, CredentialError, OcspPolicy, OcspResponse, PrivateKey, ReadError,
+    RevocationList, Side, TrustStore, read_certificates, read_ocsp_responses, read_revocation_lists,
 };
 
 use crate::choice::Choice;
@@ -63,6 +63,8 @@ pub struct CertificateFiles {
     pub trust_anchors: Vec<PathBuf>,
     /// Revocation lists; absolute.
     pub crls: Vec<PathBuf>,
+    /// OCSP responses about own certificates; absolute.
+    pub ocsp_responses: Vec<PathBuf>,
 }
 
 impl Authentication {
@@ -76,6 +78,11 @@ impl Authentication {
     }
 }
 
+impl Choice for OcspPolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("Off", Self::Off), ("Ask", Self::Ask), ("Require", Self::Require)];
+}
+
 impl Choice for RsaSignature {
     const WORDS: &'static [(&'static str, Self)] = &[("PSS", Self::Pss), ("PKCS1", Self::Pkcs1)];
 }
@@ -83,7 +90,9 @@ impl Choice for RsaSignature {
 /// What connections of one file trust, by the files of authorities and of revocation lists: those that name the same files share it, be it a
 /// thousand connections and a long list.
 #[derive(Default)]
-pub(crate) struct Trusts(BTreeMap<(Vec<PathBuf>, Vec<PathBuf>), Arc<TrustStore>>);
+pub(crate) struct Trusts(BTreeMap<TrustKey, Arc<TrustStore>>);
+
+type TrustKey = (Vec<PathBuf>, Vec<PathBuf>, OcspPolicy);
 
 /// Reads `shared_key` or `[connection.authentication]`, whichever is there.
 pub(crate) fn read(
@@ -117,11 +126,13 @@ fn certificates(
     trusts: &mut Trusts,
     report: &mut Report<'_>,
 ) -> Option<Certificates> {
-    let own = own_certificate(&mut section, environment, report);
+    let responses = section.list::<String>("ocsp_responses", report).unwrap_or_default();
+    let own = own_with(&mut section, &responses, environment, report);
     let anchors = section.required_list::<String>("trust_anchors", "[\"ca.pem\"]", report);
     let lists = section.list::<String>("crls", report).unwrap_or_default();
     let rsa_signature =
         section.optional("rsa_signature", report).map_or(RsaSignature::Pss, |word| word.value);
+    let ocsp = section.optional("ocsp", report).map_or(OcspPolicy::Ask, |word| word.value);
     let sha1 = section.optional::<bool>("allow_sha1", report);
     section.finish(report);
     if let Some(flag) = sha1.as_ref().filter(|flag| flag.value) {
@@ -136,14 +147,15 @@ fn certificates(
     let absolute = |file: &Located<String>| secret::path(&file.value, report.source.file);
     let trust_anchors = anchors.iter().map(absolute).collect::<Vec<_>>();
     let crls = lists.iter().map(absolute).collect::<Vec<_>>();
-    let trust = trust(&anchors, &lists, (trust_anchors.clone(), crls.clone()), trusts, report);
+    let ocsp_responses = responses.iter().map(absolute).collect::<Vec<_>>();
+    let trust = trust(&anchors, &lists, (trust_anchors.clone(), crls.clone(), ocsp), trusts, report);
     let OwnCertificate { credential, certificate, private_key } = own?;
     Some(Certificates {
         credential,
         trust: trust?,
         rsa_signature,
         allow_sha1: sha1.is_some_and(|flag| flag.value),
-        files: CertificateFiles { certificate, private_key, trust_anchors, crls },
+        files: CertificateFiles { certificate, private_key, trust_anchors, crls, ocsp_responses },
     })
 }
 
@@ -160,12 +172,26 @@ pub(crate) fn own_certificate(
     environment: &Environment<'_>,
     report: &mut Report<'_>,
 ) -> Option<OwnCertificate> {
+    own_with(section, &[], environment, report)
+}
+
+/// The same, with files of OCSP responses about the certificates.
+fn own_with(
+    section: &mut Section<'_>,
+    responses: &[Located<String>],
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<OwnCertificate> {
     let own = section.required::<String>("certificate", "\"gw-a.pem\"", report);
     let key = secret::read_private_key(section, "private_key", environment, report);
     let own = own?;
     let chain = certificates_of(&own, report);
     let key = key?;
+    let responses = responses.iter().map(|file| responses_of(file, chain.as_deref(), report));
+    let responses = responses.collect::<Vec<_>>();
     let credential = credential(&own.place, chain?, key.key, report)?;
+    let responses = responses.into_iter().collect::<Option<Vec<_>>>()?;
+    let credential = credential.with_responses(responses.into_iter().flatten().collect());
     let certificate = secret::path(&own.value, report.source.file);
     Some(OwnCertificate { credential: Arc::new(credential), certificate, private_key: key.reference })
 }
@@ -173,7 +199,7 @@ pub(crate) fn own_certificate(
 fn trust(
     anchors: &[Located<String>],
     lists: &[Located<String>],
-    files: (Vec<PathBuf>, Vec<PathBuf>),
+    files: TrustKey,
     Trusts(known): &mut Trusts,
     report: &mut Report<'_>,
 ) -> Option<Arc<TrustStore>> {
@@ -185,7 +211,7 @@ fn trust(
     let lists = lists.iter().map(|file| lists_of(file, report)).collect::<Vec<_>>();
     let anchors = anchors.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
     let lists = lists.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
-    let trust = Arc::new(TrustStore::new(anchors, lists));
+    let trust = Arc::new(TrustStore::new(anchors, lists).with_ocsp(files.2));
     known.insert(files, Arc::clone(&trust));
     Some(trust)
 }
@@ -219,6 +245,23 @@ fn certificates_of(file: &Located<String>, report: &mut Report<'_>) -> Option<Ve
 
 fn lists_of(file: &Located<String>, report: &mut Report<'_>) -> Option<Vec<RevocationList>> {
     read_public(file, LISTS_MAX_BYTES, read_revocation_lists, report)
+}
+
+/// Responses about certificates of `chain`, which may not have been read.
+fn responses_of(
+    file: &Located<String>,
+    chain: Option<&[Certificate]>,
+    report: &mut Report<'_>,
+) -> Option<Vec<OcspResponse>> {
+    let found = read_public(file, CERTIFICATES_MAX_BYTES, read_ocsp_responses, report)?;
+    let Some(chain) = chain else { return Some(found) };
+    let is_ours = |response: &OcspResponse| chain.iter().any(|own| response.is_about(own));
+    if found.iter().all(is_ours) {
+        return Some(found);
+    }
+    let problem = format!("{}: it is about none of the certificates in certificate", file.value);
+    report.error(&file.place, problem, "get a response about this gateway's certificate from its CA");
+    None
 }
 
 /// Reads a file that anybody may read; its name is relative to the configuration's directory.

@@ -130,6 +130,8 @@ pub struct Connection {
     pub dpd_timeout: Duration,
     /// Whether tunnels may move to other addresses (MOBIKE) with a peer that can.
     pub mobike: bool,
+    /// Whether a lost IKE SA may be taken up again by a ticket (RFC 5723), with a peer that can.
+    pub session_resumption: bool,
     /// Whether a peer that sends us to another gateway is obeyed.
     pub follow_redirects: bool,
     /// The gateway that peers are sent to instead of being served here.
@@ -263,6 +265,8 @@ fn one<'a>(
     check_dpd(section, gateway, report);
     let dpd_timeout_s = section.integer("dpd_timeout_s", DPD_TIMEOUT_S, DPD_TIMEOUT_S_DEFAULT, report);
     let mobike = section.optional::<bool>("mobike", report).is_none_or(|word| word.value);
+    let session_resumption =
+        section.optional::<bool>("session_resumption", report).is_some_and(|word| word.value);
     let follow_redirects = section.optional::<bool>("follow_redirects", report).is_none_or(|word| word.value);
     let redirect_to = redirect_to(section, report);
     let mtu_bytes =
@@ -282,6 +286,7 @@ fn one<'a>(
         ppk: ppk.as_ref(),
         authentication: authentication.as_ref(),
         redirects: redirect_to.is_some(),
+        resumption: session_resumption,
     };
     protocol::check(protocol, &protocol_place, &settings, report);
     let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
@@ -316,6 +321,7 @@ fn one<'a>(
         mode,
         dpd_timeout: Duration::from_secs(dpd_timeout_s.into()),
         mobike,
+        session_resumption,
         follow_redirects,
         redirect_to,
         mtu_bytes,

@@ -230,6 +230,9 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
         settings.put("dpd_timeout_s", seconds(connection.dpd_timeout));
     }
     settings.put("mobike", connection.mobike);
+    if connection.session_resumption {
+        settings.put("session_resumption", true);
+    }
     settings.put("follow_redirects", connection.follow_redirects);
     if let Some(to) = &connection.redirect_to {
         settings.put("redirect_to", text(to));
@@ -277,6 +280,10 @@ fn authentication(authentication: &Authentication, settings: &mut Settings) {
     if !files.crls.is_empty() {
         put("crls", paths(&files.crls).into());
     }
+    if !files.ocsp_responses.is_empty() {
+        put("ocsp_responses", paths(&files.ocsp_responses).into());
+    }
+    put("ocsp", certificates.trust.ocsp().word().into());
     put("rsa_signature", certificates.rsa_signature.word().into());
     if certificates.allow_sha1 {
         put("allow_sha1", true.into());

@@ -351,6 +351,7 @@ fn connection(
         mode: ConnectionMode::ResponderOnly,
         dpd_timeout: Duration::from_secs(DPD_TIMEOUT_S),
         mobike: true,
+        session_resumption: false,
         follow_redirects: false,
         redirect_to: None,
         mtu_bytes: None,

@@ -13,8 +13,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use crossgate_config::{
     Authentication, Config, EXAMPLE, Environment, Finding, Identity, RsaSignature, Source,
 };
-use crossgate_pki::KeyKind;
-use crossgate_pki::testing::{Issued, NOW, Template, key_pem};
+use crossgate_pki::testing::{Issued, NOW, OcspTemplate, Template, key_pem};
+use crossgate_pki::{KeyKind, OcspPolicy};
 
 const AUTHENTICATION: &str = "
 [connection.authentication]
@@ -167,6 +167,47 @@ fn key_and_certificate_at_once_and_missing_parts_are_refused() {
     assert!(said.contains("missing"), "{said}");
     let (_, said) = files.said("", &AUTHENTICATION.replace("{ file = \"gw.key\" }", "\"gw.key\""));
     assert!(said.contains("a secret stands in the configuration"), "{said}");
+}
+
+#[test]
+fn ocsp_is_asked_for_unless_the_file_says_otherwise() {
+    let policy = |lines: &str| {
+        let config = Files::new().read("", &format!("{AUTHENTICATION}{lines}")).unwrap();
+        let Authentication::Certificate(found) = &config.connections()["a-to-b"].authentication else {
+            panic!("a certificate")
+        };
+        found.trust.ocsp()
+    };
+    assert_eq!(policy(""), OcspPolicy::Ask);
+    assert_eq!(policy("ocsp = \"Off\"\n"), OcspPolicy::Off);
+    assert_eq!(policy("ocsp = \"Require\"\n"), OcspPolicy::Require);
+    let of_v1 = Files::new().read("protocol = \"IKEv1\"\n", &format!("{AUTHENTICATION}ocsp = \"Require\"\n"));
+    let found = of_v1.unwrap_err();
+    assert!(found.iter().any(|finding| finding.problem.contains("no OCSP responses")), "{found:?}");
+}
+
+#[test]
+fn own_responses_are_about_the_own_certificate() {
+    let files = Files::new();
+    let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
+    let with = format!("{AUTHENTICATION}ocsp_responses = [\"gw.ocsp\"]\n");
+    let write = |serial| {
+        let response = root.ocsp_response(&root, &OcspTemplate::good(serial));
+        fs::write(files.0.path().join("gw.ocsp"), response).unwrap();
+    };
+    write(1);
+    let config = files.read("", &with).unwrap();
+    let Authentication::Certificate(found) = &config.connections()["a-to-b"].authentication else {
+        panic!("a certificate")
+    };
+    assert_eq!(found.credential.responses(NOW).count(), 1);
+    assert_eq!(found.credential.responses(crossgate_pki::UnixTime(NOW.0 + 200_000)).count(), 0);
+    write(2);
+    let (key, said) = files.said("", &with);
+    assert_eq!(key, "authentication.ocsp_responses[0]");
+    assert!(said.contains("about none of the certificates"), "{said}");
+    files.write("gw.ocsp", "junk", 0o644);
+    assert!(files.said("", &with).1.contains("no OCSP response"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which IKE a connection speaks, and what IKEv1 lacks.
 
-use crossgate_pki::KeyKind;
+use crossgate_pki::{KeyKind, OcspPolicy};
 
 use crate::authentication::Authentication;
 use crate::choice::Choice;
@@ -45,6 +45,8 @@ pub(super) struct Settings<'a> {
     pub(super) authentication: Option<&'a Authentication>,
     /// Whether peers are to be sent elsewhere.
     pub(super) redirects: bool,
+    /// Whether lost IKE SAs are to be taken up again.
+    pub(super) resumption: bool,
 }
 
 /// Reports what the connection has and IKEv1 has not; `place` is that of the key `protocol`.
@@ -67,6 +69,10 @@ pub(super) fn check(protocol: Protocol, place: &Place, settings: &Settings<'_>, 
         let remedy = "leave redirect_to out, or take protocol = \"IKEv2\"";
         report.error(place, "IKEv1 cannot send a peer elsewhere", remedy);
     }
+    if settings.resumption {
+        let remedy = "leave session_resumption out, or take protocol = \"IKEv2\"";
+        report.error(place, "IKEv1 has no tickets", remedy);
+    }
     let lacks = lacks(policy, ppk.is_some(), *authentication);
     for (is_there, problem, remedy) in lacks {
         if is_there {
@@ -79,7 +85,7 @@ fn lacks(
     policy: &Policy,
     has_ppk: bool,
     authentication: Option<&Authentication>,
-) -> [(bool, &'static str, &'static str); 7] {
+) -> [(bool, &'static str, &'static str); 8] {
     let has_gcm = policy.ike.iter().flat_map(|one| &one.encryption).any(|cipher| cipher.is_combined_mode());
     let has_curve =
         policy.ike.iter().flat_map(|proposal| &proposal.dh_groups).any(|group| *group == DhGroup::Curve25519)
@@ -94,7 +100,13 @@ fn lacks(
         // Of clients alone, which speak IKEv2.
         Authentication::Login(_) => false,
     };
+    let requires_ocsp = |by: &Authentication| matches!(by, Authentication::Certificate(by) if by.trust.ocsp() == OcspPolicy::Require);
     [
+        (
+            authentication.is_some_and(requires_ocsp),
+            "no OCSP responses",
+            "take ocsp = \"Ask\" and crls, or protocol = \"IKEv2\"",
+        ),
         (has_gcm, "no AES-GCM in ike_encryption", "name AES256, AES192 or AES128 with SHA256 or SHA384"),
         (has_curve, "no Curve25519", "take \"DHGroup14\" (or \"ECP256\", \"ECP384\")"),
         (

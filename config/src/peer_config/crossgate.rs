@@ -81,6 +81,7 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
                 | "mobike"
                 | "mss_clamp"
                 | "protocol"
+                | "session_resumption"
                 | "use_policy_based_traffic_selectors",
             ) => setting.key,
             (None, _) => continue,

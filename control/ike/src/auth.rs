@@ -10,6 +10,7 @@ use crate::wire::Identification;
 
 pub mod certificate;
 pub mod eap;
+pub(crate) mod ocsp;
 pub mod ppk;
 pub mod psk;
 

@@ -55,8 +55,10 @@ impl Endpoint {
             self.known.remove(&old.config);
         }
         self.known.add(&config);
+        let epoch = self.shared.next_id();
         let Some(connection) = self.connections.get_mut(&id) else {
-            let connection = Connection::new(config);
+            let mut connection = Connection::new(config);
+            connection.epoch = epoch;
             let wanted = connection.wanted;
             self.connections.insert(id, connection);
             if wanted {
@@ -67,6 +69,7 @@ impl Endpoint {
         let is_there = connection.search.change(&connection.config.places, &config.places);
         let same = is_there && connection.config.same_ike(&config);
         connection.wanted = config.mode.initiates();
+        (connection.epoch, connection.ticket) = (epoch, None);
         connection.config = Arc::new(config);
         let config = Arc::clone(&connection.config);
         if same {
@@ -123,8 +126,11 @@ impl Endpoint {
     fn reset(&mut self, id: ConnectionId, now: Instant, env: &mut dyn Environment) {
         self.close_all(id, now, env);
         self.apply_effects(now, env);
+        let epoch = self.shared.next_id();
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.attempts = 0;
+            // Whoever resets wants the peer to prove itself anew.
+            (connection.epoch, connection.ticket) = (epoch, None);
             connection.search = Search::default();
             connection.wanted = connection.config.mode.initiates();
             if connection.wanted {

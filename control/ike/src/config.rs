@@ -61,6 +61,8 @@ pub struct ConnectionConfig {
     pub redirect_to: Option<Place>,
     /// Whether the first Child SA, too, is made by CREATE_CHILD_SA, with a key exchange of its own, where the peer can do without it in IKE_AUTH (RFC 6023).
     pub childless: bool,
+    /// Whether tickets are asked for, given and taken (RFC 5723): a lost IKE SA is taken up again without a key exchange and a proof by key or certificate.
+    pub resumption: bool,
     /// The peers are clients, each with an address that it gets from us; their part of `remote_selectors` is that address. `None`: there is one peer.
     pub clients: Option<Clients>,
     /// Always encapsulate ESP in UDP: what we send as NAT detection says that there is a NAT.

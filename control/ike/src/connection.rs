@@ -14,6 +14,7 @@ use crate::place::{Next, Search};
 use crate::redirect::Followed;
 use crate::sa::IkeSa;
 use crate::status::{ConnectionStatus, Failure, IkeStatus, Phase};
+use crate::ticket::Held;
 
 /// Shortest time between two attempts that follow a crash of the peer at once.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
@@ -36,6 +37,10 @@ pub(crate) struct Connection {
     pub(crate) search: Search,
     /// What its peers may be told without protection.
     pub(crate) limits: Limits,
+    /// Changes whenever it is configured, reset or removed: what was agreed on under another one is not resumed.
+    pub(crate) epoch: u64,
+    /// What its peer gave us to take the IKE SA up again with.
+    pub(crate) ticket: Option<Box<Held>>,
     /// How often its peer sent it elsewhere.
     pub(crate) followed: Followed,
     /// When it was begun anew at once because its peer had lost an IKE SA.
@@ -56,6 +61,8 @@ impl Connection {
             trigger: None,
             search: Search::default(),
             limits: Limits::of_connection(),
+            epoch: 0,
+            ticket: None,
             followed: Followed::default(),
             renewed_at: None,
         }

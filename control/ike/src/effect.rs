@@ -19,6 +19,7 @@ use crate::notice::What;
 use crate::place::{Next, Place};
 use crate::sa::IkeSa;
 use crate::status::Failure;
+use crate::ticket::Held;
 use crate::v1::{self, Pair};
 
 /// Two IKE SAs whose establishment lies closer together were begun by both peers at once.
@@ -61,6 +62,8 @@ pub(crate) enum Effect {
     Renew { connection: ConnectionId, ike: IkeId, path: Path },
     /// An IKE SA of this connection is due for replacement: its peer is looked for at its first place again.
     ReturnToFirst(ConnectionId),
+    /// This connection's peer gave a ticket, or did not take the one that it was shown.
+    Ticket(ConnectionId, Box<Held>),
     /// An IKE SA of this connection talks to its peer at this address from now on.
     Moved(ConnectionId, IpAddr),
     /// This connection's peer at this address says that it is to be looked for elsewhere.
@@ -113,6 +116,11 @@ impl Endpoint {
                 Effect::ReturnToFirst(connection) => self.return_to_first(connection, now, env),
                 Effect::Redirected(connection, to, from) => {
                     self.on_redirected(connection, to, from, now, env);
+                }
+                Effect::Ticket(connection, held) => {
+                    if let Some(connection) = self.connections.get_mut(&connection) {
+                        connection.ticket = Some(held);
+                    }
                 }
                 Effect::Moved(connection, remote) => {
                     if let Some(connection) = self.connections.get_mut(&connection) {
@@ -255,6 +263,10 @@ impl Endpoint {
             return;
         };
         entry.ikes.retain(|other| *other != ike);
+        // What ended for another reason than silence, or goes on elsewhere, is not to be taken up again.
+        if proven && !matches!(reason, DownReason::PeerDead | DownReason::Superseded | DownReason::Rekeyed) {
+            entry.ticket = None;
+        }
         let alone = entry.ikes.is_empty();
         let unanswered = error.clone().filter(|error| matches!(error, IkeError::NoAnswer { .. }));
         let failure = unanswered.map(|error| Failure { error, at: now });

@@ -14,13 +14,14 @@ use crate::crash::Limits;
 use crate::effect::Effect;
 use crate::environment::{Environment, Instant};
 use crate::event::{ChildId, ConnectionId, Event, IkeId, Input, Output, RemoveReason, Spi};
-use crate::exchange::init;
+use crate::exchange::{init, resume};
 use crate::half_open::HalfOpen;
 use crate::job::JobResult;
 use crate::notice::What;
 use crate::place::Known;
 use crate::sa::{Arrived, Cx, IkeSa};
 use crate::status::{Census, ConnectionStatus};
+use crate::ticket::Tickets;
 use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
 
 /// UDP port of IKE (RFC 7296, 2).
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) last_id: u64,
     /// The addresses that clients have.
     pub(crate) leases: Leases,
+    /// What peers may take their IKE SAs up again with.
+    pub(crate) tickets: Tickets,
 }
 
 impl Shared {
@@ -179,6 +182,7 @@ impl Endpoint {
             children: (self.owners.by_child.len(), self.owners.by_spi.len()),
             lingering: self.lingering.len(),
             leases: self.shared.leases.len(),
+            used_tickets: self.shared.tickets.used(),
             timers: (self.timers.len(), self.set.len()),
         }
     }
@@ -204,10 +208,13 @@ impl Endpoint {
                 return;
             }
         };
-        let first = header.exchange == ExchangeType::IKE_SA_INIT && header.kind == MessageKind::Request;
+        let is_resumption = header.exchange == ExchangeType::IKE_SESSION_RESUME;
+        let first = (is_resumption || header.exchange == ExchangeType::IKE_SA_INIT)
+            && header.kind == MessageKind::Request;
         if first && header.sender == Role::Initiator && header.responder_spi == IkeSpi::NONE {
             match self.half_open.get(&(arrived.remote, header.initiator_spi)) {
                 Some(id) => self.with_sa(id, now, env, |sa, cx| sa.on_datagram(arrived, &header, cx)),
+                None if is_resumption => resume::accept(self, arrived, now, env),
                 None => init::accept(self, arrived, now, env),
             }
             return;

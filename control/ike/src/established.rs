@@ -13,7 +13,7 @@ use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
 use crate::event::{DownReason, Path};
 use crate::exchange::followup::Following;
-use crate::exchange::{create_child, followup, informational, mobike, rekey_ike};
+use crate::exchange::{create_child, followup, informational, mobike, rekey_ike, resume};
 use crate::identity::Identity;
 use crate::job::JobResult;
 use crate::mobility::Mobility;
@@ -75,6 +75,8 @@ pub(crate) struct Established {
     pub(crate) mobility: Option<Mobility>,
     /// When the peer was asked because somebody said that it has lost a Child SA.
     pub(crate) doubted_at: Option<Instant>,
+    /// When to ask for another ticket of session resumption, if there is one.
+    pub(crate) ticket_at: Option<Instant>,
     /// Set by an exchange that ends it; [`Established::settle`] carries it out.
     pub(crate) fate: Option<Fate>,
 }
@@ -112,6 +114,11 @@ impl Established {
             is_redirectable: false,
             mobility: None,
             doubted_at: None,
+            ticket_at: cx
+                .connections
+                .get(&config.id)
+                .and_then(|connection| connection.ticket.as_ref())
+                .map(|held| held.refresh_at),
             fate: None,
             config,
         }
@@ -217,6 +224,7 @@ impl Established {
             Some(Pending::Liveness) => mobike::on_liveness_answer(self, message, cx),
             Some(Pending::UpdateAddresses(told)) => mobike::on_update_answer(self, told, message, cx),
             Some(Pending::CheckPath(cookie)) => mobike::on_check_answer(self, &cookie, message),
+            Some(Pending::Ticket) => resume::keep(self, message, cx),
             Some(Pending::Token) | None => {}
         }
     }

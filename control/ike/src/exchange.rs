@@ -9,3 +9,4 @@ pub(crate) mod init;
 pub(crate) mod intermediate;
 pub(crate) mod mobike;
 pub(crate) mod rekey_ike;
+pub(crate) mod resume;

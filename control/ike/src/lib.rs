@@ -60,6 +60,7 @@ mod redirect;
 mod rekey;
 mod sa;
 mod secured;
+mod ticket;
 mod window;
 
 pub use config::{ConnectionConfig, EndpointConfig};

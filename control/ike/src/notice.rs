@@ -66,6 +66,10 @@ macro_rules! catalogue {
 }
 
 catalogue! {
+    /// An IKE SA was taken up again.
+    Resumed Info "the IKE SA was resumed with a ticket, without a key exchange (RFC 5723)";
+    /// A ticket is not good.
+    TicketRefused Info "a ticket of session resumption was refused: the keys are agreed on anew (RFC 5723)";
     /// We begin.
     Initiating Info "initiating the IKE SA";
     /// A name is looked up.
@@ -170,10 +174,10 @@ catalogue! {
     DropStopping Info "dropped a request for an IKE SA: this gateway is ending";
     /// A half-open IKE SA took too long.
     HalfOpenExpired Info "a half-open IKE SA expired";
+    /// Too many messages for a half-open IKE SA could not be read.
+    HalfOpenGivenUp Info "a half-open IKE SA was given up: none of the keys reads what comes for it";
     /// An error was answered.
     ErrorAnswered Debug "answered the peer with an error";
     /// An exchange failed.
     ExchangeFailed Warn "an exchange failed";
-    /// Too many messages for a half-open IKE SA could not be read.
-    HalfOpenGivenUp Info "a half-open IKE SA was given up: none of the keys reads what comes for it";
 }

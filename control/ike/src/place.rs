@@ -17,11 +17,12 @@ use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
 use crate::event::{ConnectionId, Event, IkeId, Output, Resolution};
-use crate::exchange::init;
+use crate::exchange::{init, resume};
 use crate::notice::What;
 use crate::redirect::Detour;
 use crate::sa::IkeSa;
 use crate::status::{Failure, PlaceStatus};
+use crate::ticket::Held;
 use crate::v1;
 
 /// How long a name may take.
@@ -335,8 +336,17 @@ impl Endpoint {
         now: Instant,
         env: &mut dyn Environment,
     ) {
-        let Some(connection) = self.connections.get(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
         let config = Arc::clone(&connection.config);
+        let is_good = |held: &Held| {
+            held.until > now
+                && config.resumption
+                && config.ike_suites.contains(&held.suite)
+                && config.additional.contains(&held.additional)
+        };
+        // It is of another gateway's than the one that the peer sends us to.
+        let held = connection.ticket.take_if(|_| target.detour.is_none());
+        let held = held.map(|held| *held).filter(is_good);
         let sent_by = target.detour.as_ref().map(|detour| detour.from);
         let mut cx = self.cx(now, env);
         cx.connection = Some(id);
@@ -345,7 +355,10 @@ impl Endpoint {
                 let path = config.path_to(address);
                 v1::begin(config, path, None, &mut cx)
             }
-            Version::V2 => init::begin(config, address, sent_by, &mut cx),
+            Version::V2 => match held {
+                Some(held) => resume::begin(config, address, held, &mut cx),
+                None => init::begin(config, address, sent_by, &mut cx),
+            },
         };
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.ikes.push(sa.id);

@@ -15,6 +15,7 @@ use crate::event::{ChildId, ConnectionId, DownReason, IkeId};
 use crate::exchange::auth::{AuthAwaited, AuthLogin, AuthProving, AuthSent, AuthSigning, AuthVerifying};
 use crate::exchange::init::{InitAnswering, InitPreparing, InitSent, InitSharing};
 use crate::exchange::intermediate::Intermediate;
+use crate::exchange::resume::Resuming;
 use crate::half_open::FirstMessage;
 use crate::job::JobResult;
 use crate::notice::What;
@@ -49,6 +50,8 @@ pub(crate) enum State {
     InitPreparing(Box<InitPreparing>),
     /// Initiator: IKE_SA_INIT is out.
     InitSent(Box<InitSent>),
+    /// Initiator: a ticket is out.
+    Resuming(Box<Resuming>),
     /// Initiator: the shared secret is being computed.
     InitSharing(Box<InitSharing>),
     /// Initiator: an additional key exchange is under way.
@@ -102,6 +105,7 @@ impl IkeSa {
     pub(crate) fn on_datagram(&mut self, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) {
         self.step(cx, |state, cx| match state {
             State::InitSent(state) => state.on_datagram(arrived, cx),
+            State::Resuming(state) => state.on_datagram(arrived, cx),
             State::Intermediate(state) => state.on_datagram(arrived, header, cx),
             State::AuthSent(state) => state.on_datagram(arrived, header, cx),
             State::AuthAwaited(state) => state.on_datagram(arrived, header, cx),
@@ -133,6 +137,7 @@ impl IkeSa {
         }
         self.step(cx, |state, cx| match state {
             State::InitSent(state) => state.on_timeout(cx),
+            State::Resuming(state) => state.on_timeout(cx),
             State::Intermediate(state) => state.on_timeout(cx),
             State::AuthSent(state) => state.on_timeout(cx),
             State::AuthAwaited(state) => state.on_timeout(cx),
@@ -293,6 +298,7 @@ impl IkeSa {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let of_state = match &self.state {
             State::InitSent(state) => Some(state.deadline()),
+            State::Resuming(state) => Some(state.deadline()),
             State::Intermediate(state) => state.deadline(),
             State::AuthSent(state) => state.secured.window.deadline(),
             State::AuthAwaited(state) => Some(state.expires_at),
@@ -309,6 +315,7 @@ impl IkeSa {
         match &self.state {
             State::InitPreparing(state) => Some(state.config.id),
             State::InitSent(state) => Some(state.config.id),
+            State::Resuming(state) => Some(state.config.id),
             State::InitSharing(state) => Some(state.sent.config.id),
             State::Intermediate(state) => Some(state.config.id),
             State::AuthSigning(state) => Some(state.unsent.config.id),
@@ -376,6 +383,7 @@ impl IkeSa {
             State::V1(phase) => phase.is_before_auth(),
             State::InitPreparing(_)
             | State::InitSent(_)
+            | State::Resuming(_)
             | State::InitSharing(_)
             | State::Intermediate(_)
             | State::AuthSigning(_) => true,

@@ -139,6 +139,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
         follow_redirects: true,
         redirect_to: None,
         childless: false,
+        resumption: false,
         clients: None,
         force_encapsulation: false,
     }

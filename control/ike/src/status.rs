@@ -32,6 +32,8 @@ pub struct Census {
     pub lingering: usize,
     /// Addresses that clients have.
     pub leases: usize,
+    /// Tickets that are remembered as used.
+    pub used_tickets: usize,
     /// Timers, counted in both of their tables.
     pub timers: (usize, usize),
 }

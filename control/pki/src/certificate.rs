@@ -36,19 +36,18 @@ impl Signed {
     /// Reads the frame that certificates and CRLs share: content, algorithm, signature.
     pub(crate) fn read(der: &[u8]) -> der::Result<Self> {
         let mut reader = SliceReader::new(der)?;
-        let signed = reader.sequence(|body| {
-            let content = body.tlv_bytes()?.to_vec();
-            let identifier = spki::AlgorithmIdentifierRef::decode(body)?;
-            let signature = der::asn1::BitString::decode(body)?;
-            let signature = signature.as_bytes().ok_or(der::ErrorKind::Failed)?.to_vec();
-            Ok::<_, der::Error>(Self {
-                content,
-                algorithm: SignatureAlgorithm::from_identifier(identifier),
-                signature,
-            })
-        })?;
+        let signed = reader.sequence(Self::read_body)?;
         reader.finish()?;
         Ok(signed)
+    }
+
+    /// The same from within the frame.
+    pub(crate) fn read_body(body: &mut SliceReader<'_>) -> der::Result<Self> {
+        let content = body.tlv_bytes()?.to_vec();
+        let identifier = spki::AlgorithmIdentifierRef::decode(body)?;
+        let signature = der::asn1::BitString::decode(body)?;
+        let signature = signature.as_bytes().ok_or(der::ErrorKind::Failed)?.to_vec();
+        Ok(Self { content, algorithm: SignatureAlgorithm::from_identifier(identifier), signature })
     }
 
     pub(crate) fn is_by(&self, key: &PublicKey) -> bool {

@@ -4,14 +4,17 @@ use thiserror::Error;
 
 use crate::certificate::Certificate;
 use crate::error::CertificateError;
+use crate::ocsp::OcspResponse;
 use crate::path::CHAIN_MAX;
 use crate::private_key::PrivateKey;
+use crate::time::UnixTime;
 
 /// What this gateway proves its identity with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Credential {
     chain: Vec<Certificate>,
     key: PrivateKey,
+    responses: Vec<OcspResponse>,
 }
 
 /// Why a certificate and a key do not make a credential.
@@ -45,7 +48,28 @@ impl Credential {
             return Err(CredentialError::OtherKey(own.subject().to_string()));
         }
         own.check_usage()?;
-        Ok(Self { chain, key })
+        Ok(Self { chain, key, responses: Vec::new() })
+    }
+
+    /// With OCSP responses about its certificates, to be sent along to whoever asks.
+    #[must_use]
+    pub fn with_responses(mut self, responses: Vec<OcspResponse>) -> Self {
+        self.responses = responses;
+        self
+    }
+
+    /// The OCSP responses that hold by `now`: a peer would refuse the others.
+    pub fn responses(&self, now: UnixTime) -> impl Iterator<Item = &OcspResponse> {
+        let holds = move |response: &OcspResponse| {
+            self.chain.iter().any(|certificate| response.judge(certificate, now).is_ok())
+        };
+        self.responses.iter().filter(move |response| holds(response))
+    }
+
+    /// Own certificate first, then its intermediates.
+    #[must_use]
+    pub fn chain(&self) -> &[Certificate] {
+        &self.chain
     }
 
     /// Own certificate.

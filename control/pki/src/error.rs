@@ -128,6 +128,36 @@ pub enum CertificateError {
         /// The CA.
         issuer: DistinguishedName,
     },
+    /// OCSP: the response is too old, or from the future.
+    #[error("the OCSP response for {subject} holds from {from} to {to} only")]
+    StaleStatus {
+        /// Whose certificate it is about.
+        subject: DistinguishedName,
+        /// thisUpdate.
+        from: UnixTime,
+        /// nextUpdate, or a day later.
+        to: UnixTime,
+    },
+    /// OCSP: whoever signed the response may not.
+    #[error(
+        "the OCSP response for {subject} is signed neither by its issuer nor by whom that named for it (OCSPSigning)"
+    )]
+    ForgedStatus {
+        /// Whose certificate it is about.
+        subject: DistinguishedName,
+    },
+    /// OCSP: the responder says nothing of the certificate.
+    #[error("the OCSP responder does not know the certificate of {subject}")]
+    UnknownStatus {
+        /// Whose certificate it is about.
+        subject: DistinguishedName,
+    },
+    /// OCSP: no response, where one is required.
+    #[error("the peer sent no OCSP response for the certificate of {subject}")]
+    NoStatus {
+        /// Whose certificate it is about.
+        subject: DistinguishedName,
+    },
     /// The identity is none of the certificate's names.
     #[error("the certificate is not for {claimed}: its names are {}", Listed(.names))]
     WrongName {
@@ -207,6 +237,21 @@ impl CertificateError {
             }
             (Self::ForgedRevocations { .. }, _) => {
                 "get the list from the CA anew, into the file that crls names here"
+            }
+            (Self::StaleStatus { .. }, Side::Ours) => {
+                "get a current response from the CA's responder into the file that ocsp_response names, and apply the configuration again"
+            }
+            (Self::StaleStatus { .. }, Side::Peer) => {
+                "let the peer get a current response from the CA's responder, and check the clocks of this gateway and of the responder"
+            }
+            (Self::ForgedStatus { .. }, _) => {
+                "have the responder's certificate issued by the CA itself with extendedKeyUsage OCSPSigning, and let it come with the response"
+            }
+            (Self::UnknownStatus { .. }, _) => {
+                "ask the CA's responder whether it knows the certificate, and get another response"
+            }
+            (Self::NoStatus { .. }, _) => {
+                "let the peer send an OCSP response (RFC 4806; strongSwan 5.9.14 and later, Crossgate: ocsp_response), or take ocsp = \"Ask\" here"
             }
             (Self::WrongName { .. }, Side::Peer) => {
                 "set the peer's local identity, and remote_id here, to a name of the peer's certificate, or have one issued with that identity as subjectAltName"

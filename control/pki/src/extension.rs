@@ -40,6 +40,8 @@ pub(crate) struct Extensions {
     pub(crate) signs_revocations: bool,
     /// extendedKeyUsage allows IKE; true without the extension.
     pub(crate) serves_ike: bool,
+    /// extendedKeyUsage names it for OCSP responses; false without the extension.
+    pub(crate) signs_ocsp: bool,
     pub(crate) alternative_names: Vec<Subject>,
     pub(crate) subject_key: Option<Vec<u8>>,
     pub(crate) authority_key: Option<Vec<u8>>,
@@ -82,6 +84,7 @@ impl Extensions {
             ExtendedKeyUsage::OID => {
                 let usages = ExtendedKeyUsage::from_der(value)?;
                 self.serves_ike = usages.0.iter().any(|usage| IKE_USAGES.contains(usage));
+                self.signs_ocsp = usages.0.contains(&rfc5280::ID_KP_OCSP_SIGNING);
             }
             SubjectAltName::OID => {
                 let names: Vec<GeneralName> = SubjectAltName::from_der(value)?.0;

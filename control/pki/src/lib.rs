@@ -17,6 +17,7 @@ mod extension;
 #[cfg(test)]
 mod garbage;
 mod name;
+mod ocsp;
 mod path;
 mod pem;
 mod private_key;
@@ -32,8 +33,9 @@ pub use certificate::Certificate;
 pub use credential::{Credential, CredentialError};
 pub use error::{CertificateError, Side};
 pub use name::{DistinguishedName, NameError};
+pub use ocsp::{OcspPolicy, OcspResponse};
 pub use path::{CHAIN_MAX, Paths, TrustStore};
-pub use pem::{ReadError, read_certificates, read_revocation_lists};
+pub use pem::{ReadError, read_certificates, read_ocsp_responses, read_revocation_lists};
 pub use private_key::{PrivateKey, PrivateKeyError};
 pub use public_key::{KeyError, KeyKind, PublicKey, SignatureError};
 pub use revocation::RevocationList;

@@ -6,6 +6,7 @@
 
 use crate::certificate::Certificate;
 use crate::error::CertificateError;
+use crate::ocsp::OcspPolicy;
 use crate::public_key::PublicKey;
 use crate::revocation::RevocationList;
 use crate::time::UnixTime;
@@ -25,6 +26,7 @@ pub struct TrustStore {
     revocations: Vec<RevocationList>,
     /// Of the anchors that are authorities; worked out once, for they go into every request.
     key_hashes: Vec<[u8; 20]>,
+    ocsp: OcspPolicy,
 }
 
 impl TrustStore {
@@ -34,7 +36,20 @@ impl TrustStore {
         let authorities = anchors.iter().filter(|anchor| anchor.is_authority());
         let keys = authorities.filter_map(|authority| authority.public_key().ok());
         let key_hashes = keys.map(PublicKey::key_hash).collect();
-        Self { anchors, revocations, key_hashes }
+        Self { anchors, revocations, key_hashes, ocsp: OcspPolicy::Off }
+    }
+
+    /// The same, with OCSP responses that come with a peer's certificate.
+    #[must_use]
+    pub const fn with_ocsp(mut self, ocsp: OcspPolicy) -> Self {
+        self.ocsp = ocsp;
+        self
+    }
+
+    /// What is done about OCSP responses.
+    #[must_use]
+    pub const fn ocsp(&self) -> OcspPolicy {
+        self.ocsp
     }
 
     /// The anchors.

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
 use crate::error::CertificateError;
+use crate::ocsp::OcspResponse;
 use crate::revocation::RevocationList;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
@@ -83,6 +84,14 @@ pub fn read_certificates(file: &[u8]) -> Result<Vec<Certificate>, ReadError> {
 /// [`ReadError`].
 pub fn read_revocation_lists(file: &[u8]) -> Result<Vec<RevocationList>, ReadError> {
     read(file, "certificate revocation list", &["X509 CRL"], RevocationList::from_der)
+}
+
+/// Reads every OCSP response of a file, which is usually one in DER.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn read_ocsp_responses(file: &[u8]) -> Result<Vec<OcspResponse>, ReadError> {
+    read(file, "OCSP response", &["OCSP RESPONSE"], OcspResponse::from_der)
 }
 
 fn read<T>(

@@ -118,6 +118,39 @@ impl Template {
     }
 }
 
+/// What an OCSP response is to say, and what is to be wrong with it.
+#[derive(Clone, Copy, Debug)]
+pub struct OcspTemplate {
+    /// The certificate that it is about.
+    pub serial: u8,
+    /// Until when it holds.
+    pub next_update: UnixTime,
+    /// Whether the certificate is revoked.
+    pub revoked: bool,
+    /// Whether the responder does not know the certificate.
+    pub unknown: bool,
+    /// Whether it has a critical extension that nobody knows.
+    pub critical: bool,
+    /// Whether the answer has one.
+    pub critical_of_answer: bool,
+}
+
+impl OcspTemplate {
+    /// A response that certificate number `serial` is good, from a day ago until in a day.
+    #[must_use]
+    pub const fn good(serial: u8) -> Self {
+        let next_update = UnixTime(NOW.0 + DAY);
+        Self {
+            serial,
+            next_update,
+            revoked: false,
+            unknown: false,
+            critical: false,
+            critical_of_answer: false,
+        }
+    }
+}
+
 /// A certificate with its private key.
 #[derive(Debug)]
 pub struct Issued {
@@ -154,6 +187,45 @@ impl Issued {
     #[must_use]
     pub fn pem(&self) -> String {
         pem_rfc7468::encode_string("CERTIFICATE", pem_rfc7468::LineEnding::LF, &self.der).expect("PEM")
+    }
+
+    /// An OCSP response (DER) about a certificate of this CA, signed by `signer`, which is named by its subject.
+    #[must_use]
+    pub fn ocsp_response(&self, signer: &Self, template: &OcspTemplate) -> Vec<u8> {
+        let issuer = self.certificate();
+        let info = issuer.public_key().expect("a key of our own").info().to_vec();
+        let info = spki::SubjectPublicKeyInfoRef::from_der(&info).expect("DER");
+        let key = info.subject_public_key.as_bytes().expect("whole bytes");
+        let octets = |bytes: &[u8]| encode(&OctetString::new(bytes).expect("an octet string"));
+        let hash = spki::AlgorithmIdentifierRef { oid: const_oid::db::rfc5912::ID_SHA_256, parameters: None };
+        let id = sequence(&[
+            encode(&hash),
+            octets(&Digest::Sha256.of(self.subject.der())),
+            octets(&Digest::Sha256.of(key)),
+            encode(&uint(template.serial)),
+        ]);
+        let at = time(UnixTime(NOW.0 - DAY));
+        let status = match (template.revoked, template.unknown) {
+            (true, _) => tagged(1, &at),
+            (_, true) => vec![0x82, 0],
+            _ => vec![0x80, 0],
+        };
+        let critical = || tagged(1, &sequence(&[extension("1.3.6.1.4.1.99999.1", true, &[5, 0])]));
+        let mut answer = vec![id, status, at.clone(), tagged(0, &time(template.next_update))];
+        answer.extend(template.critical_of_answer.then(critical));
+        let mut data = vec![tagged(1, signer.subject.der()), at, sequence(&[sequence(&answer)])];
+        data.extend(template.critical.then(critical));
+        let algorithm = default_algorithm(&signer.key);
+        let signature = signer.key.sign(algorithm, &sequence(&data), Zeroizing::new([7; 32]));
+        let bits = BitString::from_bytes(&signature.expect("the algorithm fits the key")).expect("bits");
+        let basic = sequence(&[
+            sequence(&data),
+            algorithm.to_der(),
+            encode(&bits),
+            tagged(0, &sequence(std::slice::from_ref(&signer.der))),
+        ]);
+        let basic_oid = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.1");
+        sequence(&[vec![0x0a, 1, 0], tagged(0, &sequence(&[encode(&basic_oid), octets(&basic)]))])
     }
 
     /// A CRL (DER) of this CA over serial numbers.

@@ -65,6 +65,7 @@ pub fn translate(
         follow_redirects: connection.follow_redirects,
         redirect_to: connection.redirect_to.as_ref().and_then(place),
         childless: connection.policy.pfs_from_start,
+        resumption: connection.session_resumption,
         clients: clients(connection),
         force_encapsulation: false,
     }

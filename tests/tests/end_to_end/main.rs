@@ -24,6 +24,7 @@ mod policy_based;
 mod ppk;
 mod rekey;
 mod reload;
+mod resumption;
 mod site_to_site;
 mod topologies;
 mod two_gateways;

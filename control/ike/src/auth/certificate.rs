@@ -12,7 +12,7 @@ use crossgate_pki::{
 };
 use zeroize::Zeroizing;
 
-use super::{AuthVerified, Proof};
+use super::{AuthVerified, Proof, ocsp};
 use crate::error::IkeError;
 use crate::identity::Identity;
 use crate::wire::{
@@ -69,6 +69,8 @@ pub(crate) struct Offer {
     hashes: Option<Vec<HashAlgorithm>>,
     /// The keys of the authorities that it trusts, as SHA-1 hashes; empty if it does not say.
     pub(crate) authorities: Vec<u8>,
+    /// Whether it asks for OCSP responses about our certificates.
+    pub(crate) wants_responses: bool,
 }
 
 /// One side's part of IKE_AUTH, to be done by the pool: a proof to check, one to make, or first the one and then, if it is right, the other.
@@ -86,6 +88,8 @@ pub(crate) type Done = Result<(Option<AuthVerified>, Option<Proof>), IkeError>;
 pub(crate) struct Verify {
     by: Arc<CertificateAuthentication>,
     certificates: Vec<Vec<u8>>,
+    /// OCSP responses.
+    responses: Vec<Vec<u8>>,
     claimed: Identity,
     proof: Authentication,
     octets: Vec<u8>,
@@ -130,17 +134,19 @@ pub(crate) fn request<'a>(trusted: impl Iterator<Item = &'a TrustStore>) -> Opti
     })
 }
 
-/// CERT payloads for a peer that trusts `authorities`: own certificate first (RFC 7296, 3.6).
+/// CERT payloads for a peer that offered `offer`: own certificate first (RFC 7296, 3.6), then what OCSP says of it, if the peer asks.
 pub(crate) fn chain<'a>(
     by: &'a CertificateAuthentication,
-    authorities: &[u8],
+    offer: &Offer,
+    now: UnixTime,
 ) -> impl Iterator<Item = Payload> + use<'a> {
-    by.credential.chain_for(authorities).into_iter().map(|certificate| {
+    let certificates = by.credential.chain_for(&offer.authorities).into_iter().map(|certificate| {
         Payload::Certificate(CertificatePayload {
             encoding: CertEncoding::X509_SIGNATURE,
             data: certificate.der().to_vec(),
         })
-    })
+    });
+    certificates.chain(ocsp::responses(by, offer.wants_responses, now))
 }
 
 /// Whether a peer that asked for certificates of `authorities` may trust ours, as far as can be seen here.
@@ -168,7 +174,9 @@ impl Offer {
             }
             _ => None,
         });
-        Self { hashes, authorities: asked.collect::<Vec<_>>().concat() }
+        let (authorities, wants_responses) =
+            (asked.collect::<Vec<_>>().concat(), ocsp::is_requested(message));
+        Self { hashes, authorities, wants_responses }
     }
 }
 
@@ -304,9 +312,9 @@ impl Verify {
             }
             _ => None,
         });
-        let certificates = certificates.collect();
+        let (certificates, responses) = (certificates.collect(), ocsp::of(message));
         let proof = proof.clone();
-        Ok(Self { by: Arc::clone(by), certificates, claimed, proof, octets, is_bare: false, now })
+        Ok(Self { by: Arc::clone(by), certificates, responses, claimed, proof, octets, is_bare: false, now })
     }
 
     /// Prepares the check of a signature of IKEv1 over `hash` with the certificates that came beside it.
@@ -319,7 +327,8 @@ impl Verify {
         now: UnixTime,
     ) -> Self {
         let proof = Authentication { method: AuthMethod::RSA_SIGNATURE, data: signature };
-        Self { by: Arc::clone(by), certificates, claimed, proof, octets: hash, is_bare: true, now }
+        let (by, responses) = (Arc::clone(by), Vec::new());
+        Self { by, certificates, responses, claimed, proof, octets: hash, is_bare: true, now }
     }
 
     fn run(&self) -> Result<AuthVerified, IkeError> {
@@ -342,7 +351,8 @@ impl Verify {
         // certificate himself hardly more.
         let paths = self.by.trust.paths(end, &sent, self.now).map_err(refused)?;
         let proof = self.check_proof(end.public_key().map_err(refused)?)?;
-        paths.verify().map_err(refused)?;
+        let responses = ocsp::read(&self.by.trust, &self.responses).map_err(refused)?;
+        paths.verify_with_ocsp(&responses).map_err(refused)?;
         Ok(proof)
     }
 

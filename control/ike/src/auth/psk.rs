@@ -25,6 +25,23 @@ pub fn verify(
     (peer.method == AuthMethod::SHARED_KEY_MIC && same).then_some(AuthVerified(()))
 }
 
+/// Our AUTH payload after a resumption, by SK_pi or SK_pr instead of a shared key (RFC 5723, 5.1).
+pub(crate) fn of_resumption(prf: Prf, sk_p: &Secret<Vec<u8>>, signed_octets: &[u8]) -> Authentication {
+    let data = prf.compute(sk_p.expose(), &[signed_octets]).expose().clone();
+    Authentication { method: AuthMethod::SHARED_KEY_MIC, data }
+}
+
+/// Checks the peer's, in constant time.
+pub(crate) fn verify_resumption(
+    prf: Prf,
+    sk_p: &Secret<Vec<u8>>,
+    signed_octets: &[u8],
+    peer: &Authentication,
+) -> Option<AuthVerified> {
+    let is_same = prf.compute(sk_p.expose(), &[signed_octets]).matches(&peer.data);
+    (peer.method == AuthMethod::SHARED_KEY_MIC && is_same).then_some(AuthVerified(()))
+}
+
 /// Checks a HASH payload of IKEv1 (RFC 2409, 5), which only who has the shared key can make, in constant time.
 pub(crate) fn verify_hash(expected: &Secret<Vec<u8>>, peer: &[u8]) -> Option<AuthVerified> {
     expected.matches(peer).then_some(AuthVerified(()))

@@ -77,6 +77,13 @@ impl IkeKeys {
         Self::from_seed(suite, &seed, nonces, spis)
     }
 
+    /// Keys of an IKE SA that takes a lost one up again: SKEYSEED = prf(SK_d (old), "Resumption" | Ni | Nr), with the old one's suite (RFC 5723, 5.1).
+    pub fn resume(suite: IkeSuite, sk_d: &Secret<Vec<u8>>, nonces: Nonces<'_>, spis: IkeSpis) -> Self {
+        let data: [&[u8]; 3] = [b"Resumption", nonces.initiator, nonces.responder];
+        let seed = suite.prf.compute(sk_d.expose(), &data);
+        Self::from_seed(suite, &seed, nonces, spis)
+    }
+
     fn from_seed(suite: IkeSuite, seed: &Secret<Vec<u8>>, nonces: Nonces<'_>, spis: IkeSpis) -> Self {
         let prf_bytes = suite.prf.output_bytes();
         let (encryption, integrity) =

@@ -9,7 +9,7 @@ use crate::error::{IkeError, Stage};
 use crate::event::{ChildId, DownReason, Path, RemoveReason, Spi};
 use crate::exchange::create_child::{self, ChildAnswering, ChildRequest};
 use crate::exchange::rekey_ike::{self, IkeAnswering, IkeRequest};
-use crate::exchange::{informational, mobike};
+use crate::exchange::{informational, mobike, resume};
 use crate::notice::What;
 use crate::sa::Cx;
 use crate::wire::ExchangeType;
@@ -39,6 +39,8 @@ pub(crate) enum Task {
     TellAddresses,
     /// Send the peer to another gateway (RFC 5685, 5).
     Redirect,
+    /// Ask for a ticket (RFC 5723, 4.1).
+    Ticket,
 }
 
 /// Our request, from its first computation to its answer.
@@ -54,6 +56,7 @@ pub(crate) enum Pending {
     UpdateAddresses(Path),
     /// The cookie that the peer must give back.
     CheckPath(Vec<u8>),
+    Ticket,
 }
 
 /// The peer's request whose answer is being computed.
@@ -95,6 +98,7 @@ impl Established {
             Task::UpdateAddresses => mobike::begin_update(self, cx),
             Task::CheckPath => mobike::check_path(self, cx),
             Task::Redirect => informational::send_elsewhere(self, cx),
+            Task::Ticket => resume::ask(self, cx),
             Task::TellAddresses => mobike::tell_addresses(self, cx),
         }
     }
@@ -136,7 +140,7 @@ impl Established {
             Some(Pending::Ike(_)) => Stage::RekeyIke,
             Some(Pending::DeleteChild(..) | Pending::Disown(_)) => Stage::Delete,
             Some(Pending::UpdateAddresses(_) | Pending::CheckPath(_)) => Stage::Move,
-            Some(Pending::Liveness | Pending::Token) | None => Stage::Liveness,
+            Some(Pending::Liveness | Pending::Token | Pending::Ticket) | None => Stage::Liveness,
         }
     }
 }
@@ -149,6 +153,7 @@ impl Pending {
             Self::DeleteChild(..)
             | Self::Disown(_)
             | Self::Token
+            | Self::Ticket
             | Self::Liveness
             | Self::UpdateAddresses(_)
             | Self::CheckPath(_) => None,

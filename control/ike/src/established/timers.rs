@@ -34,6 +34,10 @@ impl Established {
         if self.rekey_at <= now || self.secured.window.is_nearly_exhausted() {
             self.renew(cx);
         }
+        if self.ticket_at.is_some_and(|at| at <= now) {
+            self.ticket_at = None;
+            self.want(Task::Ticket);
+        }
         let (due, later): (Vec<_>, Vec<_>) = self.later.drain(..).partition(|(at, _)| *at <= now);
         self.later = later;
         for (_, task) in due {
@@ -88,6 +92,7 @@ impl Established {
             Some(self.rekey_at),
             Some(self.expires_at),
             self.leaving_at,
+            self.ticket_at,
             self.following.as_ref().map(|following| following.until),
             self.secured.window.deadline(),
             liveness,

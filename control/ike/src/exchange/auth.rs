@@ -20,10 +20,12 @@ mod eap;
 mod first_child;
 mod initiator;
 mod responder;
+mod resumption;
 
 pub(crate) use eap::AuthLogin;
 pub(crate) use initiator::{AuthSent, AuthSigning, AuthVerifying, begin};
 pub(crate) use responder::{AuthAwaited, AuthProving};
+pub(crate) use resumption::begin_resumed;
 
 /// Selectors as a TS payload carries them.
 pub(crate) fn selectors(of: &[TrafficSelector]) -> Vec<Selector> {

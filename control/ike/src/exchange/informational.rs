@@ -8,7 +8,7 @@ use crate::effect::Effect;
 use crate::error::IkeError;
 use crate::established::{Established, Fate, Pending, Task};
 use crate::event::{ChildId, DownReason, RemoveReason, Spi};
-use crate::exchange::mobike;
+use crate::exchange::{mobike, resume};
 use crate::notice::What;
 use crate::redirect::{self, Redirect};
 use crate::sa::{Arrived, Cx};
@@ -52,6 +52,7 @@ pub(crate) fn on_request(state: &mut Established, arrived: &Arrived<'_>, message
             ours.extend(spis.iter().filter_map(|spi| on_child_deleted(state, Spi(*spi), cx)));
         }
     }
+    payloads.extend(resume::issue(state, message, cx));
     if !ours.is_empty() {
         let spis = ours.iter().map(|spi| spi.0).collect();
         payloads.push(Payload::Delete(Delete::Child { protocol: ProtocolId::ESP, spis }));

@@ -17,8 +17,8 @@ use crate::wire::{
 mod initiator;
 mod responder;
 
-pub(crate) use initiator::{InitPreparing, InitSent, InitSharing, begin};
-pub(crate) use responder::{InitAnswering, accept, refuse_version};
+pub(crate) use initiator::{InitPreparing, InitSent, InitSharing, begin, begin_anew};
+pub(crate) use responder::{InitAnswering, accept, has_place, refuse, refuse_version};
 
 /// What IKE_AUTH signs and derives from (RFC 7296, 2.15).
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(crate) fn spi_pair(spis: (IkeSpi, IkeSpi)) -> IkeSpis {
 }
 
 /// NAT detection and IKE fragmentation, as both sides announce them. Forcing encapsulation means to hash an address that nobody has (RFC 7296, 2.23).
-pub(super) fn nat_payloads(
+pub(crate) fn nat_payloads(
     spis: (IkeSpi, IkeSpi),
     local: SocketAddr,
     remote: SocketAddr,
@@ -66,7 +66,7 @@ pub(super) fn nat_payloads(
 }
 
 /// What the peer's hashes say about NATs, and the path that follows from it: UDP encapsulation, and for the initiator the move to port 4500.
-pub(super) fn detect_nat(
+pub(crate) fn detect_nat(
     message: &Message,
     spis: (IkeSpi, IkeSpi),
     arrived: &Arrived<'_>,

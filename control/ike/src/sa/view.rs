@@ -70,6 +70,7 @@ impl IkeSa {
         match &self.state {
             State::InitPreparing(state) => state.attempt.path(),
             State::InitSent(state) => state.attempt.path(),
+            State::Resuming(state) => state.path,
             State::InitSharing(state) => state.path,
             State::V1(phase) => phase.path().unwrap_or_else(|| config.path()),
             _ => self.secured().map_or_else(|| config.path(), |secured| secured.path),
@@ -133,6 +134,7 @@ impl State {
     const fn name(&self) -> &'static str {
         match self {
             Self::InitPreparing(_) | Self::InitSent(_) => "IKE_SA_INIT sent",
+            Self::Resuming(_) => "IKE_SESSION_RESUME sent",
             Self::InitSharing(_) => "computing keys",
             Self::Intermediate(_) => "IKE_INTERMEDIATE sent",
             Self::AuthSigning(_) => "signing",

@@ -46,7 +46,7 @@ impl State {
             Self::AuthLogin(state) => state.serial(),
             Self::Established(state) => state.job(),
             Self::V1(phase) => phase.job(),
-            Self::InitSent(_) | Self::AuthSent(_) | Self::Closing(_) | Self::Gone => None,
+            Self::InitSent(_) | Self::Resuming(_) | Self::AuthSent(_) | Self::Closing(_) | Self::Gone => None,
         }
     }
 

@@ -60,6 +60,7 @@ mod reasons;
 mod reconfigured;
 mod redirect;
 mod rekey;
+mod resume;
 mod roles;
 mod scripted;
 mod v1;

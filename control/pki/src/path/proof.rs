@@ -4,6 +4,7 @@
 use super::TrustStore;
 use crate::certificate::Certificate;
 use crate::error::CertificateError;
+use crate::ocsp::{OcspPolicy, OcspResponse};
 use crate::time::UnixTime;
 
 /// Most signatures that are checked for one peer: what it sends must not keep the pool busy.
@@ -24,11 +25,14 @@ pub struct Paths<'a> {
 /// What was checked so far.
 pub(super) struct Proofs<'a> {
     store: &'a TrustStore,
+    responses: &'a [OcspResponse],
     now: UnixTime,
     pub(super) signatures: u32,
     pub(super) wrong: u32,
     /// A certificate, its issuer, and what came of it: ways share links.
     links: Vec<(&'a Certificate, &'a Certificate, Result<(), CertificateError>)>,
+    /// What responses said of certificates.
+    said: Vec<(&'a Certificate, Result<(), CertificateError>)>,
 }
 
 impl<'a> Paths<'a> {
@@ -37,10 +41,20 @@ impl<'a> Paths<'a> {
     /// # Errors
     /// What is wrong with the first way.
     pub fn verify(&self) -> Result<(), CertificateError> {
-        self.verify_with(&mut Proofs::new(self))
+        self.verify_with_ocsp(&[])
     }
 
-    pub(super) fn verify_with(&self, proofs: &mut Proofs<'a>) -> Result<(), CertificateError> {
+    /// The same, with the OCSP responses that the peer sent.
+    ///
+    /// # Errors
+    /// What is wrong with the first way.
+    pub fn verify_with_ocsp(&self, responses: &[OcspResponse]) -> Result<(), CertificateError> {
+        let mut proofs = Proofs::new(self);
+        proofs.responses = if self.store.ocsp == OcspPolicy::Off { &[] } else { responses };
+        self.verify_with(&mut proofs)
+    }
+
+    pub(super) fn verify_with<'b>(&'b self, proofs: &mut Proofs<'b>) -> Result<(), CertificateError> {
         let mut reason = Ok(());
         for path in &self.found {
             match proofs.descend(path) {
@@ -54,11 +68,23 @@ impl<'a> Paths<'a> {
 
 impl<'a> Proofs<'a> {
     pub(super) const fn new(paths: &Paths<'a>) -> Self {
-        Self { store: paths.store, now: paths.now, signatures: 0, wrong: 0, links: Vec::new() }
+        let (store, now) = (paths.store, paths.now);
+        Self { store, responses: &[], now, signatures: 0, wrong: 0, links: Vec::new(), said: Vec::new() }
     }
 
     fn descend(&mut self, path: &[&'a Certificate]) -> Result<(), CertificateError> {
-        path.windows(2).rev().try_for_each(|link| self.link(link[0], link[1]))
+        path.windows(2).rev().try_for_each(|link| self.link(link[0], link[1]))?;
+        match path {
+            [end, _, ..] if self.store.ocsp == OcspPolicy::Require => self.require(end),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there was a good response about the peer's own certificate. A certificate that is an anchor itself is revoked by nobody, and needs none.
+    fn require(&self, end: &Certificate) -> Result<(), CertificateError> {
+        let about = self.said.iter().find(|(certificate, _)| std::ptr::eq(*certificate, end));
+        let missing = || Err(CertificateError::NoStatus { subject: end.subject.clone() });
+        about.map_or_else(missing, |(_, said)| said.clone())
     }
 
     fn link(
@@ -80,7 +106,7 @@ impl<'a> Proofs<'a> {
     }
 
     /// Whether `issuer` issued `certificate`, and has not revoked it.
-    fn check(&mut self, certificate: &Certificate, issuer: &Certificate) -> Result<(), CertificateError> {
+    fn check(&mut self, certificate: &'a Certificate, issuer: &Certificate) -> Result<(), CertificateError> {
         self.signatures += 1;
         if !certificate.signed.is_by(issuer.public_key()?) {
             self.wrong += 1;
@@ -89,17 +115,55 @@ impl<'a> Proofs<'a> {
                 issuer: issuer.subject.clone(),
             });
         }
-        let lists = self.store.revocations.iter().filter(|list| *list.issuer() == issuer.subject);
-        // Of several lists of one CA (its key was changed, a file has an old one beside the new), one that is good decides; a revocation in any does.
-        let mut outcome = Ok(());
-        for (index, list) in lists.enumerate() {
-            match list.check(certificate, issuer, self.now) {
-                Err(revoked @ CertificateError::Revoked { .. }) => return Err(revoked),
-                Ok(()) => outcome = Ok(()),
-                Err(error) if index == 0 => outcome = Err(error),
-                Err(_) => {}
+        let responses = self.by_responses(certificate, issuer);
+        self.said.extend(responses.clone().map(|said| (certificate, said)));
+        match (responses, self.by_lists(certificate, issuer)) {
+            (Some(Err(revoked @ CertificateError::Revoked { .. })), _)
+            | (_, Some(Err(revoked @ CertificateError::Revoked { .. }))) => Err(revoked),
+            // One that is good decides: a list may be older than a response, and a response may be none of the issuer's.
+            (Some(Ok(())), _) | (_, Some(Ok(()))) | (None, None) => Ok(()),
+            (Some(Err(error)), _) | (None, Some(Err(error))) => Err(error),
+        }
+    }
+
+    /// What the peer's OCSP responses say; `None` if nothing. A revocation in any of them decides, else one that is good.
+    fn by_responses(
+        &mut self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+    ) -> Option<Result<(), CertificateError>> {
+        let mut all = None;
+        for response in self.responses {
+            let mut signatures = 0;
+            let is_revoked = |responder: &Certificate| self.by_lists(responder, issuer).unwrap_or(Ok(()));
+            let said = response.check(certificate, issuer, self.now, &mut signatures, is_revoked);
+            self.signatures += signatures;
+            let Some(said) = said else { continue };
+            if matches!(said, Err(CertificateError::Revoked { .. })) {
+                return Some(said);
+            }
+            if all.is_none() || said.is_ok() {
+                all = Some(said);
             }
         }
-        outcome
+        all
+    }
+
+    /// What the lists of the issuer say; `None` without any. Of several lists of one CA (its key was changed, a file has an old one beside the new), one that is good
+    /// decides; a revocation in any does.
+    fn by_lists(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+    ) -> Option<Result<(), CertificateError>> {
+        let mut all = None;
+        for list in self.store.revocations.iter().filter(|list| *list.issuer() == issuer.subject) {
+            match list.check(certificate, issuer, self.now) {
+                Err(revoked @ CertificateError::Revoked { .. }) => return Some(Err(revoked)),
+                said if all.is_none() || said.is_ok() => all = Some(said),
+                Err(_) | Ok(()) => {}
+            }
+        }
+        all
     }
 }

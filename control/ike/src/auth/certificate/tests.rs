@@ -31,7 +31,7 @@ fn sign(
     by: &Arc<CertificateAuthentication>,
     hashes: Option<&[HashAlgorithm]>,
 ) -> Result<Authentication, IkeError> {
-    let offer = Offer { hashes: hashes.map(<[_]>::to_vec), authorities: Vec::new() };
+    let offer = Offer { hashes: hashes.map(<[_]>::to_vec), authorities: Vec::new(), wants_responses: false };
     Sign::prepare(by, &offer, b"octets".to_vec(), NOW, Zeroizing::new([3; 32]))?.run().map(|proof| proof.auth)
 }
 
@@ -39,9 +39,18 @@ fn verify(by: &Arc<CertificateAuthentication>, proof: Authentication, claimed: &
     let certificates = vec![by.credential.certificate().der().to_vec()];
     let claimed = claimed.parse().unwrap();
     let by = Arc::clone(by);
-    Verify { by, certificates, claimed, proof, octets: b"octets".to_vec(), is_bare: false, now: NOW }
-        .run()
-        .map(drop)
+    Verify {
+        by,
+        certificates,
+        responses: Vec::new(),
+        claimed,
+        proof,
+        octets: b"octets".to_vec(),
+        is_bare: false,
+        now: NOW,
+    }
+    .run()
+    .map(drop)
 }
 
 #[test]

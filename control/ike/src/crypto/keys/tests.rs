@@ -1,4 +1,4 @@
-//! Keys against values computed with Python's `hmac` straight from the formulas of RFC 7296, 2.14 to 2.18.
+//! Keys against values computed with Python's `hmac` straight from the formulas of RFC 7296, 2.14 to 2.18, and RFC 5723, 5.1.
 
 use hex_literal::hex;
 
@@ -52,6 +52,22 @@ fn a_rekeyed_ike_sa_takes_its_seed_from_the_old_one() {
     let new = old.rekey(SUITE, &shared(), NONCES, SPIS, None);
     let expected = hex!("1f0655b1eb4c2a6f3c1264e2ae7338797aff0067304430f7c9f602f85bb3848a");
     assert!(new.derive.matches(&expected));
+}
+
+#[test]
+fn a_resumed_ike_sa_takes_its_seed_from_the_lost_one_and_both_nonces() {
+    // RFC 5723, 5.1.
+    let lost = IkeKeys::derive(SUITE, &shared(), NONCES, SPIS);
+    let resumed = IkeKeys::resume(SUITE, &lost.derive, NONCES, SPIS);
+    for (key, expected) in [
+        (&resumed.derive, hex!("9c9ddc5b31dd300040046a79366e92567c523474b495943880bdd5dad24f1277")),
+        (
+            resumed.prove(Role::Responder),
+            hex!("3dc2757dab6386e4d5763f8589daae444450f352ecb1e07aba613a8bee65ca3f"),
+        ),
+    ] {
+        assert!(key.matches(&expected));
+    }
 }
 
 #[test]

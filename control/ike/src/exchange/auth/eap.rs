@@ -102,7 +102,7 @@ impl AuthLogin {
             return State::AuthLogin(self);
         };
         let mut payloads = vec![Payload::IdResponder(self.config.local_id.to_wire())];
-        payloads.extend(certificate::chain(&self.by.own, &Offer::of(&self.message).authorities));
+        payloads.extend(certificate::chain(&self.by.own, &Offer::of(&self.message), cx.env.unix_time()));
         payloads.push(Payload::Authentication(proof.auth));
         payloads.push(Payload::Eap(first));
         self.awaited.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);

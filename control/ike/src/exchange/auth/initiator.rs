@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::first_child::{begin_child, is_childless};
 use super::{establish, in_force, octets, selectors};
 use crate::auth::certificate::{self, Sign, Verify};
-use crate::auth::{AuthVerified, Authentication, Ppk, PpkError, Proof, ppk, psk};
+use crate::auth::{AuthVerified, Authentication, Ppk, PpkError, Proof, ocsp, ppk, psk};
 use crate::config::ConnectionConfig;
 use crate::crash::{self, Token};
 use crate::crypto::suite::esp_proposals;
@@ -14,6 +14,7 @@ use crate::error::{IkeError, Stage};
 use crate::established::{Closing, Task, error_payload};
 use crate::event::{DownReason, Role, Spi};
 use crate::exchange::init::Transcript;
+use crate::exchange::resume;
 use crate::identity::Identity;
 use crate::job::{JobResult, Outcome};
 use crate::mobility::{self, Mobility};
@@ -30,9 +31,11 @@ pub(crate) struct AuthSent {
     pub(crate) secured: Secured,
     /// What was asked for.
     pub(crate) config: Arc<ConnectionConfig>,
-    transcript: Transcript,
+    pub(super) transcript: Transcript,
     /// For the first Child SA; none if that is asked for later (RFC 6023).
-    spi: Option<Spi>,
+    pub(super) spi: Option<Spi>,
+    /// Who the peer was before this IKE SA was resumed, if it was (RFC 5723).
+    pub(super) resumed: Option<Identity>,
 }
 
 /// Initiator: our proof is being signed.
@@ -77,7 +80,7 @@ pub(crate) fn begin(
         Err(error) => return failed(error, cx),
     };
     let id = config.local_id.to_wire();
-    let unsent = AuthSent { secured, config, transcript, spi };
+    let unsent = AuthSent { secured, config, transcript, spi, resumed: None };
     let to_sign = |ppk| octets(&unsent.secured, &unsent.transcript, Role::Initiator, &id, ppk);
     let signed = to_sign(unsent.ppk());
     // A peer that may do without is given the choice.
@@ -114,7 +117,7 @@ pub(crate) fn begin(
 }
 
 /// What `config` has become. The connection is there, and stands for the same IKE SA: else it would have closed this one.
-fn current(config: Arc<ConnectionConfig>, cx: &Cx<'_>) -> Arc<ConnectionConfig> {
+pub(super) fn current(config: Arc<ConnectionConfig>, cx: &Cx<'_>) -> Arc<ConnectionConfig> {
     in_force(&config, cx).unwrap_or(config)
 }
 
@@ -181,13 +184,14 @@ impl AuthSent {
         self.config.ppk.as_ref().filter(|_| self.transcript.ppk)
     }
 
-    fn send(mut self, proof: Proof, cx: &mut Cx<'_>) -> State {
+    pub(super) fn send(mut self, proof: Proof, cx: &mut Cx<'_>) -> State {
         let config = &self.config;
         let mut payloads = vec![Payload::IdInitiator(config.local_id.to_wire())];
-        if let Some(by) = config.authentication.certificate() {
+        if let Some(by) = config.authentication.certificate().filter(|_| self.resumed.is_none()) {
             let offer = certificate::Offer::of_bytes(&self.transcript.answer);
-            payloads.extend(certificate::chain(by, &offer.authorities));
+            payloads.extend(certificate::chain(by, &offer, cx.env.unix_time()));
             payloads.extend(certificate::request([by.trust.as_ref()].into_iter()));
+            payloads.extend(ocsp::request([by.trust.as_ref()].into_iter()));
         }
         if cx.is_only_contact(config) {
             payloads.push(Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())));
@@ -207,6 +211,7 @@ impl AuthSent {
             payloads.push(Payload::TsResponder(selectors(&child.remote_selectors)));
         }
         payloads.extend(crash::token_for(cx.settings, self.secured.spis));
+        payloads.extend(resume::request(config));
         if Mobility::is_offered(config) {
             payloads.extend(mobility::announcement(config, self.secured.path.local.ip()));
         }
@@ -281,6 +286,9 @@ impl AuthSent {
             }
             _ => Ok(found),
         };
+        if let Some(peer) = &self.resumed {
+            return Ok(Checked::Proven(self.check_resumed(peer, &found, (id, auth))?, found));
+        }
         match &config.authentication {
             Authentication::SharedKey(key) => {
                 let proof = psk::verify(self.secured.prf(), key, &signed, auth)
@@ -349,13 +357,17 @@ impl AuthSent {
             return self.on_redirect(proof, redirect, cx);
         }
         let used = ppk::of_answer(self.ppk(), message).ok().flatten().map(|ppk| Arc::clone(&ppk.secret));
-        let Self { mut secured, config, transcript, spi } = *self;
+        let Self { mut secured, config, transcript, spi, resumed } = *self;
         if let Some(secret) = used {
             secured.mix_ppk(&secret);
         }
         let current = current(Arc::clone(&config), cx);
         let mut state = establish(secured, config, peer, proof, false, cx);
         state.token = Token::of(message);
+        if resumed.is_some() {
+            cx.note(What::Resumed);
+        }
+        resume::keep(&mut state, message, cx);
         let is_offered = Mobility::is_offered(&state.config);
         state.mobility = Mobility::of_peer(message, is_offered, true, &state.secured.path);
         if let Some(spi) = spi {
@@ -373,7 +385,7 @@ impl AuthSent {
     }
 }
 
-fn failed(error: IkeError, cx: &mut Cx<'_>) -> State {
+pub(super) fn failed(error: IkeError, cx: &mut Cx<'_>) -> State {
     cx.note_stage(What::ExchangeFailed, Stage::Auth);
     cx.ended(DownReason::Error(error.clone()), Some(error), false);
     State::Gone

@@ -19,6 +19,7 @@ use crate::event::{ConnectionId, Event, Role};
 use crate::exchange::configuration;
 use crate::exchange::init::Transcript;
 use crate::exchange::intermediate::Mixing;
+use crate::exchange::resume::{self, Resumed};
 use crate::identity::Identity;
 use crate::job::{JobResult, Outcome};
 use crate::mobility::{self, Mobility};
@@ -43,6 +44,8 @@ pub(crate) struct AuthAwaited {
     /// Whether an additional key exchange comes before.
     pub(crate) mixing: Mixing,
     pub(crate) expires_at: Instant,
+    /// The ticket that it began with, if any.
+    pub(crate) resumed: Option<Resumed>,
 }
 
 /// Responder: the peer's proof is being checked, and ours signed.
@@ -56,7 +59,7 @@ pub(crate) struct AuthProving {
 }
 
 /// How far the peer's proof is checked.
-enum Checked {
+pub(super) enum Checked {
     /// It is right.
     Proven(AuthVerified, crate::wire::Authentication),
     /// The pool has to say, and makes ours.
@@ -127,7 +130,7 @@ impl AuthAwaited {
         header: &Header,
         cx: &mut Cx<'_>,
     ) -> State {
-        if header.exchange == ExchangeType::IKE_SA_INIT {
+        if matches!(header.exchange, ExchangeType::IKE_SA_INIT | ExchangeType::IKE_SESSION_RESUME) {
             if arrived.bytes == self.transcript.request {
                 cx.note(What::AnswerRepeated);
                 cx.transmit(arrived.local, arrived.remote, self.transcript.answer.clone());
@@ -214,6 +217,9 @@ impl AuthAwaited {
         }
         let id = message.id_initiator().ok_or(missing(PayloadType::IDI))?;
         let peer = Identity::from_wire(id);
+        if let Some(resumed) = &self.resumed {
+            return self.check_resumed(resumed, arrived, message, cx);
+        }
         let config = self.choose(arrived, message, &peer, cx)?;
         let not_so = match config.authentication {
             Authentication::SharedKey(_) => IkeError::OtherAuthMethod,
@@ -314,7 +320,7 @@ impl AuthAwaited {
         cx: &mut Cx<'_>,
     ) -> State {
         let is_mixed = self.mixes_ppk(&config, message);
-        let Self { mut secured, transcript, .. } = *self;
+        let Self { mut secured, transcript, resumed, .. } = *self;
         if let Some(ppk) = config.ppk.as_ref().filter(|_| is_mixed) {
             secured.mix_ppk(&ppk.secret);
         }
@@ -328,6 +334,9 @@ impl AuthAwaited {
         let own = client::narrowed(&config, &[]);
         let mut state = establish(secured, own, peer, proof, initial_contact, cx);
         state.token = Token::of(message);
+        if resumed.is_some() {
+            cx.note(What::Resumed);
+        }
         state.is_redirectable = redirect::is_followed(&transcript.request);
         if state.is_redirectable && state.config.redirect_to.is_some() {
             // Its first message left open which connection it is of.
@@ -339,14 +348,15 @@ impl AuthAwaited {
         if !logged_in {
             payloads.push(Payload::IdResponder(state.config.local_id.to_wire()));
         }
-        if let Some(by) = state.config.authentication.certificate() {
-            payloads.extend(certificate::chain(by, &Offer::of(message).authorities));
+        if let Some(by) = state.config.authentication.certificate().filter(|_| resumed.is_none()) {
+            payloads.extend(certificate::chain(by, &Offer::of(message), cx.env.unix_time()));
         }
         payloads.push(Payload::Authentication(auth));
         if is_mixed {
             payloads.push(Payload::Notify(Notify::new(NotifyType::PPK_IDENTITY, Vec::new())));
         }
         payloads.extend(crash::token_for(cx.settings, state.secured.spis));
+        payloads.extend(resume::issue(&state, message, cx));
         if state.mobility.is_some() {
             payloads.extend(mobility::announcement(&state.config, state.secured.path.local.ip()));
         }

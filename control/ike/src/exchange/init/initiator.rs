@@ -109,6 +109,14 @@ pub(crate) fn begin(
     IkeSa::new(id, spi, None, state, cx)
 }
 
+/// Begins under an SPI that a ticket was refused for (RFC 5723, 4.3.3), with the peer at the end of `path`.
+pub(crate) fn begin_anew(config: Arc<ConnectionConfig>, path: Path, spi: IkeSpi, cx: &mut Cx<'_>) -> State {
+    let attempt =
+        Attempt { spi, nonce: cx.nonce(), cookie: None, rounds: 0, hint: None, path, sent_by: None };
+    let group = config.ike_suites[0].group;
+    prepare(config, attempt, group, cx)
+}
+
 fn prepare(config: Arc<ConnectionConfig>, attempt: Attempt, group: Group, cx: &mut Cx<'_>) -> State {
     let private = PrivateValue::draw(group, &mut |out| cx.env.random(out));
     let serial = cx.compute(Work::Public(private));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
-use crate::auth::certificate;
+use crate::auth::{certificate, ocsp};
 use crate::config::{ConnectionConfig, Version};
 use crate::connection::Connection;
 use crate::crypto::kex::{Group, PrivateValue};
@@ -163,7 +163,7 @@ fn sent_elsewhere(candidates: &[&Connection], message: &Message) -> Option<Place
 
 /// Whether there is room for another half-open IKE SA. What a source has counts against it once it proved by a cookie that it is one: whoever forges
 /// addresses takes nobody's place.
-fn has_place(
+pub(crate) fn has_place(
     endpoint: &mut Endpoint,
     arrived: &Arrived<'_>,
     message: &Message,
@@ -249,8 +249,9 @@ impl InitAnswering {
         }
         let trusted =
             candidates.filter_map(|c| c.config.authentication.certificate()).map(|by| by.trust.as_ref());
-        if let Some(request) = certificate::request(trusted) {
+        if let Some(request) = certificate::request(trusted.clone()) {
             payloads.extend([certificate::announcement(), request]);
+            payloads.extend(ocsp::request(trusted));
         }
         let header = header(self.spis, Role::Responder, MessageKind::Response);
         let answer = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
@@ -272,18 +273,26 @@ impl InitAnswering {
             candidates: self.candidates,
             mixing: self.additional.map_or(Mixing::Done, Mixing::Awaited),
             expires_at: self.expires_at,
+            resumed: None,
         }))
     }
 }
 
 /// Answers without keeping state: an error, or a cookie.
-fn refuse(arrived: &Arrived<'_>, message: &Message, kind: NotifyType, data: Vec<u8>, cx: &mut Cx<'_>) {
+pub(crate) fn refuse(
+    arrived: &Arrived<'_>,
+    message: &Message,
+    kind: NotifyType,
+    data: Vec<u8>,
+    cx: &mut Cx<'_>,
+) {
     answer_without_state(arrived, message, Payload::Notify(Notify::new(kind, data)), cx);
 }
 
 fn answer_without_state(arrived: &Arrived<'_>, message: &Message, payload: Payload, cx: &mut Cx<'_>) {
     let spis = (message.header.initiator_spi, IkeSpi::NONE);
-    let header = header(spis, Role::Responder, MessageKind::Response);
+    let exchange = message.header.exchange;
+    let header = Header { exchange, ..header(spis, Role::Responder, MessageKind::Response) };
     let payloads = vec![payload];
     let answer = Message { header, payloads }.build().expect("one notification fits a datagram");
     cx.transmit(arrived.local, arrived.remote, answer);

@@ -1,11 +1,16 @@
 //! Two gateways that prove themselves by certificates: under loss, with intermediates, and each reason of failure.
 
 use crossgate_pki::testing::{Issued, NOW, Template, key_pem};
-use crossgate_pki::{Certificate, Credential, KeyKind, PrivateKey, RevocationList, TrustStore, UnixTime};
+use crossgate_pki::{
+    Certificate, Credential, KeyKind, OcspPolicy, OcspResponse, PrivateKey, RevocationList, TrustStore,
+    UnixTime,
+};
 
 use super::*;
 use crate::auth::Authentication;
 use crate::auth::certificate::{CertificateAuthentication, RsaPadding};
+
+mod ocsp;
 
 /// What one side is given, before it is made.
 pub(super) struct Given {
@@ -13,6 +18,8 @@ pub(super) struct Given {
     intermediates: Vec<Certificate>,
     pub(super) anchors: Vec<Certificate>,
     lists: Vec<RevocationList>,
+    ocsp: OcspPolicy,
+    responses: Vec<OcspResponse>,
 }
 
 impl Given {
@@ -20,8 +27,8 @@ impl Given {
         let chain = std::iter::once(self.end.certificate()).chain(self.intermediates).collect();
         let key = PrivateKey::from_pem(self.end.key_pem.as_bytes()).unwrap();
         Authentication::Certificate(Arc::new(CertificateAuthentication {
-            credential: Arc::new(Credential::new(chain, key).unwrap()),
-            trust: Arc::new(TrustStore::new(self.anchors, self.lists)),
+            credential: Arc::new(Credential::new(chain, key).unwrap().with_responses(self.responses)),
+            trust: Arc::new(TrustStore::new(self.anchors, self.lists).with_ocsp(self.ocsp)),
             rsa_padding: RsaPadding::Pss,
             allow_sha1: false,
         }))
@@ -40,7 +47,8 @@ pub(super) fn given(index: usize, kind: KeyKind, template: Template) -> Given {
         root.issue(&Template::authority(&format!("Middle {index}")), &key_pem(KeyKind::P256, 2 + seed));
     let end = middle.issue(&template, &key_pem(kind, 4 + seed));
     let (intermediates, anchors) = (vec![middle.certificate()], vec![root.certificate()]);
-    Given { end, intermediates, anchors, lists: Vec::new() }
+    let (lists, responses) = (Vec::new(), Vec::new());
+    Given { end, intermediates, anchors, lists, ocsp: OcspPolicy::Off, responses }
 }
 
 fn connected(

@@ -89,6 +89,7 @@ fn a_responder_refuses_a_peer_whose_connection_changed_or_went_meanwhile() {
             children: (0, 0),
             lingering: 0,
             leases: 0,
+            used_tickets: 0,
             timers: (0, 0),
         };
         assert_eq!(left, nothing, "{note}");
