@@ -22,7 +22,7 @@ PEER_TESTS := $(call test_names,tests)
 # cargo shows its progress to people; to a log it says what failed only.
 CARGO_VERBOSITY := $(shell test -t 2 || echo --quiet)
 
-.PHONY: help run test bench fuzz lint install-deps
+.PHONY: help run test bench fuzz lint lint-arm install-deps
 
 help: ## this list
 	@echo 'usage: make TARGET, as root where it says so'
@@ -51,7 +51,7 @@ test: ## root: install what is missing, then every test: units, simulation, work
 bench: ## root: install what is missing, then measure everything beside its peers and write docs/benchmarks (15 minutes)
 	@tests/setup/install bench
 	@echo 'building (a few minutes the first time)'
-	@cargo build --release $(CARGO_VERBOSITY) -p crossgate-perf --features aws-lc
+	@cargo build --release $(CARGO_VERBOSITY) -p crossgate -p crossgate-perf --features crossgate-perf/aws-lc
 	@tests/setup/with-hugepages $(TARGET)/release/crossgate-perf report
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (30) each
@@ -66,6 +66,15 @@ lint: ## formatting, clippy and documentation; warnings are errors
 	@cargo fmt --all --check
 	@cargo clippy --quiet --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+	@$(MAKE) lint-arm
+
+ARM := aarch64-unknown-linux-gnu
+lint-arm: ## that the AES-GCM crate, where all SIMD is, compiles for AArch64; skipped where rustup has no such target
+	@if rustup target list --installed 2>/dev/null | grep -qx $(ARM); then \
+		cargo check --quiet --target $(ARM) --manifest-path dataplane/gcm/Cargo.toml; \
+	else \
+		echo 'skipped: AArch64 (rustup target add $(ARM))'; \
+	fi
 
 install-deps: ## root: install the Debian packages that building, running and testing need
 	@tests/setup/install test
