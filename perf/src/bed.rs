@@ -1,9 +1,10 @@
 //! The test bed of the benchmarks that run whole workers: two sites with a gateway each, their addresses, SAs, forwarding
 //! tables and frames. `bed/stepped.rs` has a gateway whose worker runs when it is told to, `bed/threaded.rs` one whose
-//! worker runs on a core of its own, `bed/traffic.rs` the sizes of packets.
+//! worker runs on a core of its own, `bed/traffic.rs` the sizes of packets, `bed/frame.rs` their bytes.
 //!
 //! SA `i` of a site protects host `i` of either site, so that a route, a tunnel with its selectors and an SA each way belong to it.
 
+pub(crate) mod frame;
 pub(crate) mod stepped;
 pub(crate) mod threaded;
 pub(crate) mod traffic;
@@ -11,16 +12,12 @@ pub(crate) mod traffic;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use crossgate_dataplane::forwarding::{
     DontFragment, Forwarding, Interface, InterfaceId, MssClamp, NextHop, PortIndex, Tunnel, TunnelId, VrfId,
 };
 use crossgate_dataplane::gcm::{Kernel, Key};
-use crossgate_dataplane::header::Protocol;
-use crossgate_dataplane::header::ethernet::{self, EtherType, Ethernet, Mac};
-use crossgate_dataplane::header::ipv4::{self, Ipv4};
-use crossgate_dataplane::header::ipv6::{self, Ipv6};
-use crossgate_dataplane::header::udp::{self, Udp};
+use crossgate_dataplane::header::ethernet::{EtherType, Mac};
 use crossgate_dataplane::message::{NeighbourEntry, RingSizes};
 use crossgate_dataplane::nat::Nat;
 use crossgate_dataplane::sa::{
@@ -33,7 +30,7 @@ use crossgate_dataplane::transform::{Opener, Sealer, Transform};
 use crossgate_dataplane::worker::{Idle, Launch, Sizes};
 use dpdk_sys::{Eal, EalOptions, Mempool, MempoolOptions, RegisteredThread};
 use ipnet::IpNet;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The public side, as a position of ports and wires.
 pub(crate) const WAN: usize = 0;
@@ -45,8 +42,6 @@ pub(crate) const OURS: [Mac; 2] = [Mac([2, 0, 0, 0, 0, 0]), Mac([2, 0, 0, 0, 0, 
 pub(crate) const THEIRS: [Mac; 2] = [Mac([2, 0, 0, 0, 2, 2]), Mac([2, 0, 0, 0, 1, 1])];
 /// First four bytes of every nonce (RFC 4106, 4).
 pub(crate) const SALT: [u8; 4] = [9, 8, 7, 6];
-/// Hops of a packet before the first gateway; each takes one.
-const TTL: u8 = 64;
 /// The default of the configuration.
 const REPLAY_WINDOW_PACKETS: u32 = 1024;
 /// Room for the outer headers of the longest inner packet, so that nothing is fragmented.
@@ -91,7 +86,7 @@ pub(crate) enum Family {
 }
 
 /// Which way packets go through the measured worker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Direction {
     Outbound,
@@ -131,7 +126,7 @@ impl Family {
         }
     }
 
-    fn ether_type(self) -> EtherType {
+    pub(crate) fn ether_type(self) -> EtherType {
         match self {
             Self::V4 => EtherType::IPV4,
             Self::V6 => EtherType::IPV6,
@@ -150,6 +145,16 @@ impl Family {
 impl Serialize for Family {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u8(self.number())
+    }
+}
+
+impl<'de> Deserialize<'de> for Family {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            4 => Ok(Self::V4),
+            6 => Ok(Self::V6),
+            other => Err(serde::de::Error::custom(format!("no IP version {other}"))),
+        }
     }
 }
 
@@ -177,7 +182,7 @@ impl Site {
     }
 
     /// The gateway's address inside.
-    fn own(self, family: Family) -> IpAddr {
+    pub(crate) fn own(self, family: Family) -> IpAddr {
         match family {
             Family::V4 => [10, 64 * self.0, 0, 1].into(),
             Family::V6 => [0xfd00, u16::from(self.0), 0, 0, 0, 0, 0, 1].into(),
@@ -204,7 +209,8 @@ impl Site {
         }
     }
 
-    fn prefix(self, family: Family) -> Result<IpNet> {
+    /// All hosts of the site.
+    pub(crate) fn prefix(self, family: Family) -> Result<IpNet> {
         let bits = if family == Family::V4 { 10 } else { 32 };
         Ok(IpNet::new(self.own(family), bits)?.trunc())
     }
@@ -336,79 +342,5 @@ impl Plan {
             address: addresses[port],
             mac: THEIRS[port],
         })
-    }
-
-    /// A frame of a site's host to the other site's, as it arrives at the gateway, with an inner packet of that many bytes.
-    pub(crate) fn frame(&self, site: Site, sa: u32, inner_bytes: u16) -> Result<Vec<u8>> {
-        let mut bytes = vec![0x77; ethernet::HEADER_BYTES + usize::from(inner_bytes)];
-        self.arrive(&mut bytes, LAN)?;
-        let packet = &mut bytes[ethernet::HEADER_BYTES..];
-        let (source, destination) = (site.host(self.family, sa), site.other().host(self.family, sa));
-        let datagram = match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let (head, rest) = packet.split_first_chunk_mut().context("a runt")?;
-                Ipv4 {
-                    traffic_class: 0,
-                    total_bytes: inner_bytes,
-                    identification: 1,
-                    dont_fragment: true,
-                    ttl: TTL,
-                    protocol: Protocol::UDP,
-                    source,
-                    destination,
-                }
-                .write(head);
-                rest
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let (head, rest) = packet.split_first_chunk_mut().context("a runt")?;
-                Ipv6 {
-                    traffic_class: 0,
-                    flow_label: 0,
-                    payload_bytes: u16::try_from(rest.len())?,
-                    next_header: Protocol::UDP,
-                    hop_limit: TTL,
-                    source,
-                    destination,
-                }
-                .write(head);
-                rest
-            }
-            _ => anyhow::bail!("two address families"),
-        };
-        let length_bytes = u16::try_from(datagram.len())?;
-        let head: &mut [u8; udp::HEADER_BYTES] = datagram.first_chunk_mut().context("a runt")?;
-        Udp { source_port: 5001, destination_port: 5001, length_bytes }.write(head);
-        Ok(bytes)
-    }
-
-    /// Writes the link header of a frame that arrives at a gateway's port.
-    pub(crate) fn arrive(&self, frame: &mut [u8], port: usize) -> Result<()> {
-        let head =
-            Ethernet { destination: OURS[port], source: THEIRS[port], ether_type: self.family.ether_type() };
-        head.write(frame.first_chunk_mut().context("a frame without a header")?);
-        Ok(())
-    }
-
-    /// Checks that a frame which left the second gateway carries what went into the first one, two hops later.
-    pub(crate) fn check_arrived(&self, sent: &[u8], received: &[u8]) -> Result<()> {
-        let mut expected = sent.to_vec();
-        let head =
-            Ethernet { destination: THEIRS[LAN], source: OURS[LAN], ether_type: self.family.ether_type() };
-        head.write(expected.first_chunk_mut().context("a frame without a header")?);
-        let packet = &mut expected[ethernet::HEADER_BYTES..];
-        for _ in 0..2 {
-            match self.family {
-                Family::V4 => drop(ipv4::decrement_ttl(packet.first_chunk_mut().context("a runt")?)),
-                Family::V6 => drop(ipv6::decrement_hop_limit(packet.first_chunk_mut().context("a runt")?)),
-            }
-        }
-        ensure!(received == expected, "a packet changed on its way");
-        Ok(())
-    }
-
-    /// The part of a packet that no gateway changes: from the source address on. `packet` begins with the IP header.
-    pub(crate) fn unchanging<'a>(&self, packet: &'a [u8]) -> &'a [u8] {
-        packet.get(self.family.addresses_at()..).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! `crossgate-perf compare`: Crossgate's whole worker beside DPDK's `ipsec-secgw`, in the same run, on the same core, between the
+//! `crossgate-perf compare`: Crossgate's whole worker beside DPDK's `ipsec-secgw`, and VPP where there is one, in the same run, on the same core, between the
 //! same virtual devices, with the same SAs and packets: ESP tunnel mode, IPv4 in IPv4, AES-GCM, one SA, 32-bit sequence numbers.
 //!
 //! The source is `net_pcap`, which copies the packets of a file again and again (in [`ROUND_PACKETS`]' multiples), the sink `net_null`.
@@ -14,6 +14,7 @@ mod oracle;
 mod ours;
 mod pcap;
 mod secgw;
+mod vpp;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::report::{Report, Row};
 use crate::spread::Spread;
 use ours::Windows;
 use secgw::{Mode, Run, Secgw};
+use vpp::Vpp;
 
 /// Packets in a file: few enough for the cache, a multiple of every burst.
 const PACKETS: usize = 4 * ROUND_PACKETS;
@@ -91,6 +93,7 @@ struct Selected {
 }
 
 /// A case that all programs are measured in.
+#[derive(Clone, Copy)]
 struct Case<'a> {
     plan: Plan,
     engines: &'a [Mode],
@@ -125,9 +128,12 @@ pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<CompareRow>> 
             None
         }
     };
+    let vpp = vpp::find(files.directory.path(), core).inspect_err(|reason| {
+        notes.push(format!("no rows of vpp: {reason:#}"));
+    });
     let count = options.windows.unwrap_or(if quick { 2 } else { 3 });
     let windows = Windows { count: count.into(), length: Duration::from_secs(1) };
-    let compared = Compared { bed, peer, files, core, windows };
+    let compared = Compared { bed, peer, vpp: vpp.ok(), files, core, windows };
     let selected = select(quick, options)?;
     let all: Vec<_> = selected.iter().flat_map(|size| &size.keys).collect();
     for key_bits in [128, 256] {
@@ -179,6 +185,7 @@ fn select(quick: bool, options: &Options) -> Result<Vec<Selected>> {
 struct Compared {
     bed: Bed,
     peer: Option<Secgw>,
+    vpp: Option<Vpp>,
     files: Files,
     core: usize,
     windows: Windows,
@@ -212,6 +219,12 @@ impl Compared {
         let out = self.files.path("out.pcap");
         ours::once(&self.bed, plan, Direction::Inbound, PACKETS, &sealed_path, &out)?;
         oracle::check_opened(&plan, &clear, &pcap::read(&out)?).context("what Crossgate opened")?;
+        if let Some(vpp) = &self.vpp {
+            vpp.once(plan, Direction::Outbound, &clear_path, PACKETS, &out)?;
+            oracle::check_sealed(&plan, &[0], &clear, &pcap::read(&out)?).context("what vpp sealed")?;
+            vpp.once(plan, Direction::Inbound, &sealed_path, PACKETS, &out)?;
+            oracle::check_opened(&plan, &clear, &pcap::read(&out)?).context("what vpp opened")?;
+        }
         let Some(peer) = &self.peer else { return Ok(()) };
         for &mode in engines {
             let words = format!("of ipsec-secgw, {}, {} bits", mode.name(), plan.key_bits);
@@ -256,6 +269,11 @@ impl Compared {
             ours::measure(&self.bed, plan, direction, PACKETS, from, self.windows)?
         };
         rows.push(case.row("crossgate", plan.kernel.name().as_str(), &cycles, self.windows)?);
+        if let Some(vpp) = &self.vpp {
+            let windows = (self.windows.count, self.windows.length);
+            let vpp::Measured { total, floor } = vpp.measure(plan, direction, from, windows, case.tsc_hz)?;
+            rows.push(Case { floor, ..*case }.row("vpp", "native", &total, self.windows)?);
+        }
         let Some(peer) = &self.peer else { return Ok(()) };
         for &mode in case.engines {
             let rates =

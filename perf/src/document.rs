@@ -1,6 +1,7 @@
 //! `crossgate-perf report`: runs the benchmarks, each as a process of its own (DPDK starts once in a process), keeps their JSON in a folder,
 //! and makes of it one JSON document, a Markdown page of tables and plots.
 
+mod model;
 mod plot;
 mod stages;
 mod table;
@@ -67,6 +68,10 @@ pub(crate) fn run(quick: bool, json: bool, options: &Options) -> Result<()> {
     write(&options.output.join("report.json"), &text)?;
     write(&options.output.join("results.md"), &table::page(&all, &document))?;
     plot::all(&options.output, &all)?;
+    let scale = all.iter().find(|(name, _)| *name == "scale");
+    if let Some(page) = scale.and_then(|(_, scale)| model::page(&scale.rows, scale.tsc_hz)) {
+        write(&options.output.join("model.md"), &page)?;
+    }
     if json {
         println!("{text}");
     } else {

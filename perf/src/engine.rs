@@ -21,6 +21,7 @@ pub(crate) enum Engine {
 }
 
 /// The packets that an engine works on; each has its own buffer.
+#[derive(Clone)]
 pub(crate) struct Packets {
     payload_bytes: usize,
     buffers: Vec<Vec<u8>>,
@@ -102,6 +103,21 @@ impl Packets {
     /// Payload and tag of a packet.
     pub(crate) fn sealed(&self, packet: usize) -> &[u8] {
         &self.buffers[packet][OFFSET..]
+    }
+
+    /// All bytes of a packet's buffer.
+    pub(crate) fn buffer(&self, packet: usize) -> &[u8] {
+        &self.buffers[packet]
+    }
+
+    /// How many those are.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        OFFSET + self.payload_bytes + TAG_BYTES
+    }
+
+    /// Puts a buffer of that length in the place of a packet's; the one that was there.
+    pub(crate) fn exchange(&mut self, packet: usize, buffer: Vec<u8>) -> Vec<u8> {
+        std::mem::replace(&mut self.buffers[packet], buffer)
     }
 
     fn jobs<'a>(&'a mut self, keys: &'a [Key]) -> Result<Vec<Job<'a>>> {

@@ -5,7 +5,7 @@ mod ipsec_mb;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use crossgate_dataplane::gcm::{Kernel, Work};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -117,7 +117,26 @@ impl Case {
         for work in [Work::Rounds, Work::RoundsAndProducts] {
             engines.push(Engine::limit(Kernel::detect(), self.key_bits, work)?);
         }
+        self.compare(&engines)?;
         Ok(engines)
+    }
+
+    /// Checks that all engines seal alike, before they are timed.
+    fn compare(self, engines: &[Engine]) -> Result<()> {
+        let mut first: Option<Packets> = None;
+        for engine in engines.iter().filter(|engine| !matches!(engine, Engine::Limit(..))) {
+            let mut packets = Packets::new(self.payload_bytes);
+            engine.seal(&mut packets)?;
+            let first = first.get_or_insert_with(|| packets.clone());
+            ensure!(
+                (0..BURST_PACKETS).all(|packet| packets.sealed(packet) == first.sealed(packet)),
+                "{} seals {} bytes unlike {}",
+                engine.name(),
+                self.payload_bytes,
+                Kernel::detect().name()
+            );
+        }
+        Ok(())
     }
 
     fn measure(self, turns: usize, peer: Option<&mut Peer>) -> Result<Vec<KernelRow>> {

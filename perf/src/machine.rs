@@ -47,9 +47,15 @@ impl Drop for Pin {
 
 /// Bytes of ordinary memory that this process occupies.
 pub(crate) fn resident_bytes() -> Result<f64> {
-    let text = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
-    let line =
-        text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/self/status")?;
+    resident_bytes_of("/proc/self")
+}
+
+/// The same of the process with this folder in `/proc`.
+pub(crate) fn resident_bytes_of(folder: &str) -> Result<f64> {
+    let path = format!("{folder}/status");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = line.with_context(|| format!("no VmRSS in {path}"))?;
     let kib: f64 = line.split_whitespace().next().context("VmRSS is empty")?.parse()?;
     Ok(kib * 1024.0)
 }

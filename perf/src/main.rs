@@ -49,8 +49,8 @@ enum Benchmark {
     Latency,
     /// The highest rate without loss (RFC 2544), by a generator of our own or a running Pktgen-DPDK (root, two cores).
     Ndr(ndr::Options),
-    /// IKEv2 handshakes per second, initiator and responder in memory on one thread.
-    Handshakes,
+    /// IKEv2 handshakes per second: our responder beside strongSwan's charon, with the same peers (root, two cores), and both roles on one thread.
+    Handshakes(handshakes::Options),
     /// Run all of the others, each as a process of its own, and write JSON, a Markdown page and SVG plots into a folder (root).
     Report(document::Options),
 }
@@ -63,8 +63,12 @@ fn main() -> Result<()> {
         Benchmark::Compare(options) => report::print(&compare::run(quick, &options)?, json),
         Benchmark::Scale => report::print(&scale::run(quick)?, json),
         Benchmark::Latency => report::print(&latency::run(quick)?, json),
-        Benchmark::Ndr(options) => report::print(&ndr::run(quick, &options)?, json),
-        Benchmark::Handshakes => report::print(&handshakes::run(quick)?, json),
+        Benchmark::Ndr(options) => {
+            ndr::run(quick, &options)?.map_or(Ok(()), |report| report::print(&report, json))
+        }
+        Benchmark::Handshakes(options) => {
+            handshakes::run(quick, &options)?.map_or(Ok(()), |report| report::print(&report, json))
+        }
         Benchmark::Report(options) => document::run(quick, json, &options),
     }
 }

@@ -4,30 +4,34 @@
 //! ports of 2047 packets are between them. Inbound packets are sealed before each trial by another gateway. A trial in
 //! which something was lost is repeated once, since on a machine that does other things too the loss may not be the gateway's.
 //!
+//! Then, where they are built, the same through two gateways in processes of their own (`ndr/gateways.rs`), by a generator that is a third DPDK process
+//! (`ndr/generator.rs`). With `--device`, that generator alone, between whatever gateways run there.
+//!
 //! With `--pktgen`, a running Pktgen-DPDK sends and counts; rates are in percent of its port's.
 
+mod between;
+mod gateways;
+mod generator;
 mod pktgen;
 mod search;
+mod searched;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use crossgate_dataplane::gcm::Kernel;
 use crossgate_dataplane::worker::Idle;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::bed::stepped::Gateway;
-use crate::bed::threaded::{Clear, Outcome, Running, Sealed, Trial};
 use crate::bed::traffic::Traffic;
-use crate::bed::{Bed, Direction, Family, LAN, Plan, Site, WAN};
-use crate::machine::{self, Pin, report_precision};
+use crate::bed::{Bed, Direction, Family, Plan};
+use crate::machine::report_precision;
 use crate::report::{Report, Row};
 use pktgen::{Pktgen, ProbeLatency};
+pub(crate) use searched::Searched;
 
 /// How far below the limit a found rate may be, as a part of the greatest rate.
 const RESOLUTION: f64 = 0.01;
-/// Trials that confirm a rate: down to less than half of it.
-const CONFIRMATIONS: usize = 8;
 const MEMORY_MIB: u32 = 192;
 const POOL_PACKETS: u32 = 16_383;
 
@@ -55,19 +59,36 @@ pub(crate) struct Options {
     /// Pktgen's port that receives.
     #[arg(long, default_value_t = 1, requires = "pktgen")]
     receive_port: u16,
+    /// Two DPDK devices of a generator in this process, with running gateways between them (perf/pktgen/README.md): the one at site 1, then the one at site 2.
+    #[arg(long, value_name = "DEVICE", conflicts_with = "pktgen")]
+    device: Vec<String>,
+    /// For those devices: one flow and 10,000, IPv4 and IPv6.
+    #[arg(long, requires = "device")]
+    profiles: bool,
+    /// Print what was found for the process that started this one.
+    #[arg(long, hide = true, requires = "device")]
+    found: bool,
+}
+
+/// Rows of a generator in a process of its own, and what was not found.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Found {
+    rows: Vec<NdrRow>,
+    notes: Vec<String>,
 }
 
 /// One search.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct NdrRow {
-    program: &'static str,
-    generator: &'static str,
+    program: String,
+    generator: String,
     direction: Direction,
     ip_version: Family,
     traffic: String,
     inner_bytes: u16,
     key_bits: usize,
     sas: u32,
+    flows: u32,
     workers: u32,
     trial_ms: u64,
     /// The zero-loss rate.
@@ -84,7 +105,7 @@ pub(crate) struct NdrRow {
 }
 
 /// From Pktgen's port to Pktgen's port, in microseconds.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Probes {
     min_us: f64,
     mean_us: f64,
@@ -100,7 +121,7 @@ impl From<ProbeLatency> for Probes {
 }
 
 /// From a packet's arrival at a port of the gateway until the sink has it, in microseconds.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
@@ -126,11 +147,19 @@ impl Latency {
 }
 
 /// Searches.
-pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<NdrRow>> {
+pub(crate) fn run(quick: bool, options: &Options) -> Result<Option<Report<NdrRow>>> {
+    if !options.device.is_empty() {
+        let found = between::search(quick, options)?;
+        if options.found {
+            println!("{}", serde_json::to_string(&found)?);
+            return Ok(None);
+        }
+        return Ok(Some(Report::new(found.rows)?.with_notes(found.notes)));
+    }
     if let Some(address) = &options.pktgen {
         let pktgen =
             Pktgen { address: address.clone(), send: options.send_port, receive: options.receive_port };
-        return remote(&pktgen, options);
+        return remote(&pktgen, options).map(Some);
     }
     let sizes = match (options.sizes.is_empty(), quick) {
         (false, _) => options.sizes.clone(),
@@ -149,118 +178,33 @@ pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<NdrRow>> {
             rows.push(searched.row(*traffic, length, pps, &outcome));
         }
     }
-    Report::new(rows)
+    let found = through_gateways(quick, options).unwrap_or_else(|error| Found {
+        notes: vec![format!("no rows of a generator in a process of its own: {error:#}")],
+        ..Found::default()
+    });
+    rows.extend(found.rows);
+    Ok(Some(Report::new(rows)?.with_notes(found.notes)))
 }
 
-/// A gateway that is searched in one direction, and what sends to it.
-pub(crate) struct Searched<'a> {
-    bed: &'a Bed,
-    plan: Plan,
-    direction: Direction,
-    pub(crate) gateway: Running,
-    peer: Gateway,
-    tsc_hz: f64,
-    _pin: Pin,
-}
-
-impl<'a> Searched<'a> {
-    pub(crate) fn new(bed: &'a Bed, plan: Plan, direction: Direction, idle: Idle) -> Result<Self> {
-        let pin = Pin::to(bed.other_core()?)?;
-        let (site, peer) = match direction {
-            Direction::Inbound => (Site(2), Site(1)),
-            Direction::Outbound | Direction::Both => (Site(1), Site(2)),
-        };
-        let mut gateway = Running::new(bed, plan, site, idle)?;
-        gateway.install()?;
-        let peer = Gateway::new(bed, plan, peer)?;
-        Ok(Self { bed, plan, direction, gateway, peer, tsc_hz: machine::tsc_hz(), _pin: pin })
+/// The same through two gateways in processes of their own, if they are built.
+fn through_gateways(quick: bool, options: &Options) -> Result<Found> {
+    ensure!(gateways::is_here(), "crossgated is not beside this program: cargo build --release -p crossgate");
+    let mut arguments = Vec::new();
+    if quick {
+        arguments.push("--quick".to_owned());
+    } else if options.sizes.is_empty() {
+        arguments.push("--profiles".to_owned());
     }
-
-    /// Sends at a rate.
-    pub(crate) fn trial(&mut self, traffic: Traffic, pps: f64, length: Duration) -> Result<Outcome> {
-        let trial = Trial { pps, length, tsc_hz: self.tsc_hz };
-        let mut clear = Clear::new(self.plan, Site(1), traffic)?;
-        if self.direction == Direction::Inbound {
-            // As many as can be sent at an unlimited rate in that time: more than any worker opens.
-            let packets = if pps.is_finite() { trial.packets() + 64 } else { self.flood_packets(length) };
-            let mut sealed = Sealed::new(&mut self.peer, &mut clear, self.bed, packets)?;
-            trial.run(&mut self.gateway, WAN, self.bed, &mut sealed)
-        } else {
-            trial.run(&mut self.gateway, LAN, self.bed, &mut clear)
-        }
+    if !options.sizes.is_empty() {
+        let sizes: Vec<_> = options.sizes.iter().map(|traffic| traffic.name()).collect();
+        arguments.extend(["--sizes".to_owned(), sizes.join(",")]);
+        arguments.extend(["--flows".to_owned(), options.flows.to_string()]);
+        arguments.extend(options.ipv6.then(|| "--ipv6".to_owned()));
     }
-
-    fn flood_packets(&self, length: Duration) -> u64 {
-        Trial { pps: self.tsc_hz / 100.0, length, tsc_hz: self.tsc_hz }.packets()
+    if let Some(length) = options.trial_ms {
+        arguments.extend(["--trial-ms".to_owned(), length.to_string()]);
     }
-
-    /// The zero-loss rate in packets per second, and the trial that confirmed it.
-    pub(crate) fn search(&mut self, traffic: Traffic, length: Duration) -> Result<(f64, Outcome)> {
-        let flood = self.trial(traffic, f64::INFINITY, length / 4)?;
-        ensure!(flood.received > 0, "nothing came through; dropped: {:?}", self.drops());
-        let (most, mut best) = (flood.received_pps * 1.1, None);
-        search::highest(most, RESOLUTION, |pps| {
-            for _ in 0..2 {
-                let outcome = self.trial(traffic, pps, length)?;
-                // A generator that lagged behind has not tried this rate.
-                if outcome.lost() == 0 && outcome.offered_pps > 0.99 * pps {
-                    best = Some((pps, outcome));
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        })?;
-        best.with_context(|| format!("packets were lost at every rate; dropped: {:?}", self.drops()))
-    }
-
-    /// The rate up to `pps` that is without loss for all of `length`: after a loss the next trial is a tenth slower. `false`: the last one lost, too.
-    pub(crate) fn confirm(
-        &mut self,
-        traffic: Traffic,
-        mut pps: f64,
-        length: Duration,
-    ) -> Result<(f64, bool)> {
-        for _ in 0..CONFIRMATIONS {
-            if self.trial(traffic, pps, length)?.lost() == 0 {
-                return Ok((pps, true));
-            }
-            pps *= 0.9;
-        }
-        Ok((pps, false))
-    }
-
-    fn drops(&self) -> Vec<(&'static str, u64)> {
-        let counters = self.gateway.counters();
-        counters
-            .moved()
-            .filter(|(row, _)| row.counter.is_drop())
-            .map(|(row, count)| (row.name, count))
-            .collect()
-    }
-
-    pub(crate) fn tsc_hz(&self) -> f64 {
-        self.tsc_hz
-    }
-
-    fn row(&self, traffic: Traffic, length: Duration, pps: f64, outcome: &Outcome) -> NdrRow {
-        NdrRow {
-            program: "crossgate",
-            generator: "own thread",
-            direction: self.direction,
-            ip_version: self.plan.family,
-            traffic: traffic.name(),
-            inner_bytes: traffic.mean_bytes(),
-            key_bits: self.plan.key_bits,
-            sas: self.plan.sas,
-            workers: 1,
-            trial_ms: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
-            mpps: pps / 1e6,
-            gbit_per_s: pps * f64::from(traffic.mean_bytes()) * 8.0 / 1e9,
-            percent: None,
-            latency: Some(Latency::of_cycles(&outcome.cycles, self.tsc_hz)),
-            probes: None,
-        }
-    }
+    gateways::search(&arguments)
 }
 
 /// Searches with a Pktgen that has loaded its profile; sizes, flows and addresses are the profile's.
@@ -282,14 +226,15 @@ fn remote(pktgen: &Pktgen, options: &Options) -> Result<Report<NdrRow>> {
     let mpps = report_precision(counts.sent) / length.as_secs_f64() / 1e6;
     let inner_bytes = traffic.map_or(0, Traffic::mean_bytes);
     Report::new(vec![NdrRow {
-        program: "crossgate",
-        generator: "Pktgen-DPDK",
+        program: "crossgate".to_owned(),
+        generator: "Pktgen-DPDK".to_owned(),
         direction: Direction::Outbound,
         ip_version: if options.ipv6 { Family::V6 } else { Family::V4 },
         traffic: traffic.map_or_else(|| "profile".to_owned(), Traffic::name),
         inner_bytes,
         key_bits: 256,
         sas: options.flows,
+        flows: options.flows,
         workers: 1,
         trial_ms: u64::try_from(length.as_millis())?,
         mpps,
@@ -307,6 +252,7 @@ impl Row for NdrRow {
         "IP",
         "inner bytes",
         "SAs",
+        "flows",
         "zero-loss Mpps",
         "Gbit/s",
         "p50 us",
@@ -317,11 +263,12 @@ impl Row for NdrRow {
 
     fn cells(&self) -> Vec<String> {
         let mut cells = vec![
-            self.generator.to_owned(),
+            self.generator.clone(),
             self.direction.as_str().to_owned(),
             self.ip_version.number().to_string(),
             self.traffic.clone(),
             self.sas.to_string(),
+            self.flows.to_string(),
             format!("{:.2}", self.mpps),
             format!("{:.2}", self.gbit_per_s),
         ];

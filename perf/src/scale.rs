@@ -3,10 +3,11 @@
 //! - Packets of 256 bytes over 1 to 100,000 SAs each way in random order, through a stepped worker (`scale/many.rs`): cycles, against one SA.
 //! - Memory of an SA, from what the process occupies; time to install all SAs in a worker that runs on its own core; time to rekey all of them while
 //!   traffic flows, and what was lost meanwhile (`scale/lifecycle.rs`).
-//! - One tunnel's packets through two workers against one (`scale/workers.rs`).
+//! - One tunnel's packets through two workers against one (`scale/workers.rs`), and what the two share costs (`scale/sharing.rs`).
 
 mod lifecycle;
 mod many;
+mod sharing;
 mod workers;
 
 use anyhow::Result;
@@ -18,6 +19,7 @@ use crate::machine;
 use crate::report::{Report, Row};
 use crate::spread::Spread;
 use lifecycle::Lifecycle;
+use sharing::SharingRow;
 
 /// Bytes of the inner packets.
 const INNER_BYTES: u16 = 256;
@@ -28,9 +30,17 @@ const QUICK_SAS: [u32; 3] = [1, 100, 10_000];
 /// From so many SAs on, memory and times say something.
 const LIFECYCLE_SAS: u32 = 10_000;
 
+/// A row of either kind.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum ScaleRow {
+    Throughput(ThroughputRow),
+    Sharing(SharingRow),
+}
+
 /// One direction of one number of SAs or workers.
 #[derive(Serialize)]
-pub(crate) struct ScaleRow {
+pub(crate) struct ThroughputRow {
     program: &'static str,
     direction: Direction,
     inner_bytes: u16,
@@ -77,6 +87,10 @@ pub(crate) fn run(quick: bool) -> Result<Report<ScaleRow>> {
             }
         }
     }
+    match bed.other_core().and_then(|other| sharing::measure([bed.worker_core, other], quick)) {
+        Ok(operations) => rows.extend(operations.into_iter().map(ScaleRow::Sharing)),
+        Err(reason) => notes.push(format!("what sharing costs: {reason:#}")),
+    }
     Ok(Report::new(rows)?.with_notes(notes))
 }
 
@@ -89,7 +103,7 @@ fn row(
     lifecycle: Option<Lifecycle>,
 ) -> ScaleRow {
     let (mpps, gbit_per_s) = net.rates(machine::tsc_hz(), INNER_BYTES);
-    ScaleRow {
+    ScaleRow::Throughput(ThroughputRow {
         program: "crossgate",
         direction,
         inner_bytes: INNER_BYTES,
@@ -101,7 +115,7 @@ fn row(
         gbit_per_s,
         throughput_ratio,
         lifecycle,
-    }
+    })
 }
 
 impl Row for ScaleRow {
@@ -123,6 +137,15 @@ impl Row for ScaleRow {
         "lost",
     ];
 
+    fn cells(&self) -> Vec<String> {
+        match self {
+            Self::Throughput(row) => row.cells(),
+            Self::Sharing(row) => row.cells(),
+        }
+    }
+}
+
+impl ThroughputRow {
     fn cells(&self) -> Vec<String> {
         let [min, median, spread] = self.net.cells();
         let mut cells = vec![

@@ -261,7 +261,7 @@ fn take(
     clippy::cast_sign_loss,
     reason = "cycles of some seconds, or packets of them"
 )]
-fn to_cycles(amount: f64) -> u64 {
+pub(crate) fn to_cycles(amount: f64) -> u64 {
     amount as u64
 }
 

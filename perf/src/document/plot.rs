@@ -133,7 +133,11 @@ fn ndr(rows: &Rows) -> (Axes, Vec<Series>) {
         logarithmic: false,
     };
     let chosen = rows.iter().filter(|row| word(row, "traffic") != "imix");
-    (axes, lines(chosen, |row| word(row, "direction"), "inner_bytes", "gbit_per_s"))
+    let name = |row: &_| match word(row, "generator").as_str() {
+        "own thread" => word(row, "direction"),
+        other => format!("{other}, IPv{}, {} flows", word(row, "ip_version"), word(row, "flows")),
+    };
+    (axes, lines(chosen, name, "inner_bytes", "gbit_per_s"))
 }
 
 /// One line for each name, in the order in which names come.

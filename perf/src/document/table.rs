@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Results, number, stages, word};
+use super::{Results, model, number, stages, word};
 
 /// Columns of a benchmark: key, heading, digits behind the point (none for words).
 type Columns = &'static [(&'static str, &'static str, Option<usize>)];
@@ -78,6 +78,7 @@ const NDR: Columns = &[
     ("ip_version", "IP", None),
     ("traffic", "inner bytes", None),
     ("sas", "SAs", None),
+    ("flows", "flows", None),
     ("mpps", "zero-loss Mpps", Some(2)),
     ("gbit_per_s", "Gbit/s", Some(2)),
     ("p50_us", "p50 us", Some(1)),
@@ -86,10 +87,18 @@ const NDR: Columns = &[
     ("max_us", "max us", Some(1)),
 ];
 const HANDSHAKES: Columns = &[
+    ("program", "program", None),
+    ("roles", "roles", None),
     ("authentication", "authentication", None),
     ("key_exchange", "key exchange", None),
+    ("ike_sas", "IKE SAs up at the end", None),
     ("handshakes_per_s", "handshakes/s, median", Some(0)),
     ("best_handshakes_per_s", "best", Some(0)),
+    ("handshakes_per_cpu_s", "handshakes a CPU second", Some(0)),
+    ("times_strongswan", "times strongSwan", Some(1)),
+    ("responder_busy_percent", "responder's core busy, %", Some(0)),
+    ("bytes_per_ike_sa", "bytes an IKE SA", Some(0)),
+    ("memory_below_strongswan", "times less than strongSwan", Some(1)),
 ];
 
 fn columns(benchmark: &str) -> (&'static str, Columns) {
@@ -133,6 +142,9 @@ pub(super) fn page(all: &[(&str, Results)], document: &Results) -> String {
         }
         page.push_str(&table(results, columns));
         page.push('\n');
+        if *name == "scale" {
+            let _ = writeln!(page, "{}", model::table(&results.rows));
+        }
         if *name == "worker" {
             let _ = writeln!(page, "{}", stages::table(&results.rows));
         }
@@ -144,7 +156,8 @@ fn table(results: &Results, columns: Columns) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut table = line(columns.iter().map(|(_, heading, _)| (*heading).to_owned()).collect());
     table.push_str(&line(columns.iter().map(|_| "---".to_owned()).collect()));
-    for row in &results.rows {
+    // Those have a table of their own.
+    for row in results.rows.iter().filter(|row| !row.contains_key("operation")) {
         table.push_str(&line(
             columns
                 .iter()

@@ -6,7 +6,7 @@ use crossgate_dataplane::gcm::TAG_BYTES;
 use super::{AAD, OFFSET, Packets, nonce, raw_key, timed};
 
 /// A library with its keys, one an SA.
-pub(crate) trait Library {
+pub(crate) trait Library: Send {
     /// The library's name in reports.
     fn name(&self) -> &'static str;
     /// Seals the burst; TSC cycles for all of it.
@@ -62,7 +62,7 @@ impl<K: Key> Library for Vec<K> {
 }
 
 /// A key of such a library.
-trait Key: Sized {
+trait Key: Sized + Send {
     /// The library's name in reports.
     const LIBRARY: &'static str;
     /// `None`: not a key of 128 or 256 bits.

@@ -26,7 +26,7 @@ const COMMANDS: usize = 256;
 /// Packets under way: fewer than a port holds.
 const PACKETS: u64 = 1024;
 /// Longest that rekeying may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What all SAs of a gateway take.
 #[derive(Clone, Copy, Serialize)]
