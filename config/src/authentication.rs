@@ -239,11 +239,11 @@ fn credential(
     None
 }
 
-fn certificates_of(file: &Located<String>, report: &mut Report<'_>) -> Option<Vec<Certificate>> {
+pub(crate) fn certificates_of(file: &Located<String>, report: &mut Report<'_>) -> Option<Vec<Certificate>> {
     read_public(file, CERTIFICATES_MAX_BYTES, read_certificates, report)
 }
 
-fn lists_of(file: &Located<String>, report: &mut Report<'_>) -> Option<Vec<RevocationList>> {
+pub(crate) fn lists_of(file: &Located<String>, report: &mut Report<'_>) -> Option<Vec<RevocationList>> {
     read_public(file, LISTS_MAX_BYTES, read_revocation_lists, report)
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::authentication::Authentication;
 use crate::export::{Kind, Resource, Setting};
-use crate::{Config, Name, VpnClientConfiguration};
+use crate::{Config, Name, RadiusServer, VpnClientConfiguration};
 
 /// A resource that is not the same in two configurations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,8 +133,27 @@ fn kept_secret_differs(old: &Config, new: &Config, resource: &Resource) -> Optio
 
 /// The same of what clients log in by.
 fn kept_login_differs(old: &VpnClientConfiguration, new: &VpnClientConfiguration) -> Option<&'static str> {
-    if old.users != new.users && old.users.reference() == new.users.reference() {
+    if let (Some(before), Some(after)) = (&old.users, &new.users)
+        && before != after
+        && before.reference() == after.reference()
+    {
         return Some("vpn_client_configuration.users");
+    }
+    if let (Some(before), Some(after)) = (&old.radius, &new.radius) {
+        let is_alike = |(before, after): (&RadiusServer, &RadiusServer)| {
+            before.address == after.address
+                && before.secret != after.secret
+                && before.secret.reference() == after.secret.reference()
+        };
+        if before.iter().zip(after).any(is_alike) {
+            return Some("vpn_client_configuration.radius_servers");
+        }
+    }
+    if let (Some(before), Some(after)) = (&old.certificates, &new.certificates)
+        && before.trust != after.trust
+        && (&before.roots, &before.revoked, &before.crls) == (&after.roots, &after.revoked, &after.crls)
+    {
+        return Some("vpn_client_configuration.vpn_client_root_certificates");
     }
     let is_same_place = (&old.certificate, &old.private_key) == (&new.certificate, &new.private_key);
     (old.credential != new.credential && is_same_place).then_some("vpn_client_configuration.certificate")

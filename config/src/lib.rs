@@ -71,7 +71,10 @@ pub use prefix::{InterfaceAddress, StaticRoute, prefix_flaw};
 pub use secret::{SecretReference, SharedKey};
 pub use selectors::TrafficSelectors;
 pub use sku::{Generation, Limits, Sku};
-pub use vpn_client::{Users, VpnAuthenticationType, VpnClientConfiguration, VpnClientProtocol};
+pub use vpn_client::{
+    ClientCertificates, RadiusServer, RevokedCertificate, RootCertificate, RootSource, Users,
+    VpnAuthenticationType, VpnClientConfiguration, VpnClientProtocol,
+};
 
 /// A configuration in which everything fits together. Made by [`Config::read`] and [`Config::parse`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,19 +153,19 @@ impl Config {
         let gateways = gateway::read(&mut root, &ports, &networks, environment, report);
         let nat_rules = nat_rule::read(&mut root, &gateways, &networks, report);
         let mut peers = local_network_gateway::read(&mut root, report);
+        let max_tunnels =
+            appliance.as_ref().map_or(appliance::MAX_TUNNELS_DEFAULT, |appliance| appliance.max_tunnels);
         let around = connection::Around {
             ports: &ports,
             networks: &networks,
             gateways: &gateways,
             peers: &peers,
             nat_rules: &nat_rules,
-            max_tunnels: appliance
-                .as_ref()
-                .map_or(appliance::MAX_TUNNELS_DEFAULT, |appliance| appliance.max_tunnels),
+            max_tunnels,
             environment,
         };
         let mut connections = connection::read(&mut root, &around, report);
-        vpn_client::stand_in(&gateways, &networks, &mut peers, &mut connections, report);
+        vpn_client::stand_in(&gateways, &networks, max_tunnels, (&mut peers, &mut connections), report);
         let around = peering::Around {
             networks: &networks,
             gateways: &gateways,

@@ -96,6 +96,16 @@ pub(crate) fn read_ppk(
     Some(key)
 }
 
+/// Reads the secret of a RADIUS server that `key` of `section` refers to.
+pub(crate) fn read_radius(
+    section: &mut Section<'_>,
+    key: &'static str,
+    environment: &Environment<'_>,
+    report: &mut Report<'_>,
+) -> Option<SharedKey> {
+    checked(referenced(section, key, &RADIUS, environment, report)?, report)
+}
+
 /// A private key, where it is kept, and what says so.
 pub(crate) struct KeptPrivateKey {
     pub(crate) key: PrivateKey,
@@ -251,6 +261,12 @@ const SHARED_KEY: Kind = Kind {
 };
 const PPK: Kind = Kind {
     write_reference: "write secret = { file = \"/etc/crossgate/peer.ppk\" }, or { env = \"NAME\" }",
+    move_secret: "take it out and treat it as known to others: make a new one with \
+         (umask 077; openssl rand -base64 32 > FILE), and write secret = { file = \"FILE\" }",
+    ..SHARED_KEY
+};
+const RADIUS: Kind = Kind {
+    write_reference: "write secret = { file = \"/etc/crossgate/radius.secret\" }, or { env = \"NAME\" }",
     move_secret: "take it out and treat it as known to others: make a new one with \
          (umask 077; openssl rand -base64 32 > FILE), and write secret = { file = \"FILE\" }",
     ..SHARED_KEY

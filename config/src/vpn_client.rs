@@ -1,9 +1,8 @@
-//! Point-to-site of a gateway, as far as it is IKEv2: clients log in with a name and a password and get an address out of a pool. In the cloud's words
+//! Point-to-site of a gateway, as far as it is IKEv2: clients log in with a password or a certificate and get an address out of a pool. In the cloud's words
 //! (`vpnClientConfiguration`), with a proof of the gateway's own.
 //!
 //! A gateway with clients has one more connection, which the file does not name: to a peer that calls from anywhere, behind which the pool is.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +10,6 @@ use std::time::Duration;
 
 use crossgate_pki::{Credential, Subject};
 use ipnet::IpNet;
-use zeroize::Zeroizing;
 
 use crate::authentication::{self, Authentication};
 use crate::choice::Choice;
@@ -26,10 +24,18 @@ use crate::network::VirtualNetwork;
 use crate::policy::Policy;
 use crate::prefix::{overlap, taken_by, without_overlaps};
 use crate::report::{Located, Place, Report};
-use crate::secret::{self, SecretReference};
+use crate::secret::SecretReference;
 use crate::selectors::TrafficSelectors;
 use crate::shelf::Shelf;
 use crate::sku::Sku;
+
+mod certificates;
+mod radius;
+mod users;
+
+pub use certificates::{ClientCertificates, RevokedCertificate, RootCertificate, RootSource};
+pub use radius::RadiusServer;
+pub use users::Users;
 
 /// What clients speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,23 +57,20 @@ impl Choice for VpnClientProtocol {
 pub enum VpnAuthenticationType {
     /// By name and password (EAP-MSCHAPv2).
     Password,
+    /// By a certificate (EAP-TLS, or in IKEv2 itself).
+    Certificate,
+    /// As a RADIUS server says (any method of EAP that makes a key).
+    Radius,
 }
 
 impl Choice for VpnAuthenticationType {
-    const WORDS: &'static [(&'static str, Self)] = &[("Password", Self::Password)];
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        (
-            "Certificate",
-            "certificates of clients are not supported by this version",
-            "take \"Password\" with a file of users",
-        ),
-        ("Radius", "RADIUS is not supported by this version", "take \"Password\" with a file of users"),
-        (
-            "AAD",
-            "logging in at a cloud's directory is not supported",
-            "take \"Password\" with a file of users",
-        ),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("Certificate", Self::Certificate), ("Password", Self::Password), ("Radius", Self::Radius)];
+    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
+        "AAD",
+        "logging in at a cloud's directory is not supported",
+        "take \"Certificate\", \"Radius\", or \"Password\" with a file of users",
+    )];
 }
 
 /// A gateway's point-to-site.
@@ -79,8 +82,12 @@ pub struct VpnClientConfiguration {
     pub credential: Arc<Credential>,
     /// Who the gateway says it is: a name of that certificate.
     pub server_name: Identity,
-    /// Who may log in.
-    pub users: Arc<Users>,
+    /// Who may log in by password; `None` if nobody may.
+    pub users: Option<Arc<Users>>,
+    /// Whose certificates may log in; `None` if nobody's may.
+    pub certificates: Option<ClientCertificates>,
+    /// The servers that know the clients, the one that is asked first before the others; `None` if none is asked.
+    pub radius: Option<Vec<RadiusServer>>,
     /// Name servers that clients are told.
     pub dns_servers: Vec<IpAddr>,
     /// Most clients at once, by the gateway's size.
@@ -89,32 +96,6 @@ pub struct VpnClientConfiguration {
     pub certificate: PathBuf,
     /// Where its private key is kept.
     pub private_key: SecretReference,
-}
-
-/// Names and passwords. Wiped when dropped, shown to nobody.
-#[derive(PartialEq, Eq)]
-pub struct Users {
-    entries: Vec<(String, Zeroizing<String>)>,
-    reference: SecretReference,
-}
-
-impl std::fmt::Debug for Users {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Users({})", self.entries.len())
-    }
-}
-
-impl Users {
-    /// Each name with its password.
-    pub fn expose(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|(name, password)| (name.as_str(), password.as_str()))
-    }
-
-    /// Where they were read from.
-    #[must_use]
-    pub fn reference(&self) -> &SecretReference {
-        &self.reference
-    }
 }
 
 /// Reads `vpn_client_configuration` of a gateway.
@@ -141,10 +122,24 @@ pub(crate) fn read(
     let pool = section.required_list::<IpNet>("vpn_client_address_pool", "[\"172.16.201.0/24\"]", report);
     let pool_place = section.place_of("vpn_client_address_pool");
     section.list::<VpnClientProtocol>("vpn_client_protocols", report);
-    section.list::<VpnAuthenticationType>("vpn_authentication_types", report);
+    let types = authentication_types(&mut section, report);
     let own = authentication::own_certificate(&mut section, environment, report);
     let server_name = section.optional::<Identity>("server_name", report);
-    let users = users(&mut section, environment, report);
+    let users = if types.contains(&VpnAuthenticationType::Password) {
+        Some(users::read(&mut section, environment, report))
+    } else {
+        unused(&mut section, &["users"], "\"Password\"", report)
+    };
+    let certificates = if types.contains(&VpnAuthenticationType::Certificate) {
+        Some(certificates::read(&mut section, report))
+    } else {
+        unused(&mut section, &certificates::KEYS, "\"Certificate\"", report)
+    };
+    let radius = if types.contains(&VpnAuthenticationType::Radius) {
+        Some(radius::read(&mut section, environment, report))
+    } else {
+        unused(&mut section, &[radius::KEY], "\"Radius\"", report)
+    };
     let dns_servers: Vec<Located<IpAddr>> = section.list("dns_servers", report).unwrap_or_default();
     let name_place = section.place.clone();
     section.finish(report);
@@ -160,12 +155,56 @@ pub(crate) fn read(
         address_pool,
         credential: own.credential,
         server_name: server_name?,
-        users: Arc::new(users?),
+        users: read_if_named(users)?.map(Arc::new),
+        certificates: read_if_named(certificates)?,
+        radius: read_if_named(radius)?,
         dns_servers: dns_servers.into_iter().map(|server| server.value).collect(),
         sessions_max,
         certificate: own.certificate,
         private_key: own.private_key,
     })
+}
+
+/// How clients may prove themselves; without a word, by password.
+fn authentication_types(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<VpnAuthenticationType> {
+    if !section.has("vpn_authentication_types") {
+        return vec![VpnAuthenticationType::Password];
+    }
+    let example = "[\"Certificate\"]";
+    let place = section.place_of("vpn_authentication_types");
+    let types = section.required_list::<VpnAuthenticationType>("vpn_authentication_types", example, report);
+    let types: Vec<_> = types.unwrap_or_default().into_iter().map(|found| found.value).collect();
+    if types.contains(&VpnAuthenticationType::Radius) && types.contains(&VpnAuthenticationType::Password) {
+        let problem = "passwords are either for the RADIUS server to judge or for this gateway";
+        report.error(&place, problem, "leave \"Password\" or \"Radius\" out");
+    }
+    types
+}
+
+/// Keys that mean nothing without a kind of authentication.
+fn unused<T>(
+    section: &mut Section<'_>,
+    keys: &[&'static str],
+    kind: &str,
+    report: &mut Report<'_>,
+) -> Option<T> {
+    for &key in keys {
+        if section.has(key) {
+            let problem = format!("{key} means nothing where clients do not log in by {kind}");
+            let remedy = format!("add {kind} to vpn_authentication_types, or take {key} out");
+            report.error(&section.place_of(key), problem, remedy);
+        }
+        section.skip(key);
+    }
+    None
+}
+
+/// What was not to be read is not there; what could not be read was reported.
+fn read_if_named<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        Some(read) => read.map(Some),
+        None => Some(None),
+    }
 }
 
 /// What clients know a gateway by: the first DNS name of its certificate that is one host's.
@@ -199,59 +238,16 @@ fn check_pool(pool: &[IpNet], network: &VirtualNetwork, place: &Place, report: &
     }
 }
 
-/// A private file with a line `NAME:PASSWORD` for each user; empty lines and those that begin with # do not count.
-fn users(section: &mut Section<'_>, environment: &Environment<'_>, report: &mut Report<'_>) -> Option<Users> {
-    let found = secret::read_users(section, "users", environment, report)?;
-    let Ok(text) = std::str::from_utf8(&found.value) else {
-        report.error(&found.place, "the file of users is not UTF-8 text", "save it as UTF-8");
-        return None;
-    };
-    let mut entries: Vec<(String, Zeroizing<String>)> = Vec::new();
-    let mut names = BTreeSet::new();
-    for (number, line) in text.lines().enumerate() {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let line_number = number + 1;
-        let parts = line.split_once(':').filter(|(name, _)| !name.is_empty() && !name.contains(['\\', ' ']));
-        let Some((name, password)) = parts else {
-            let problem = format!("line {line_number} of the file of users is no NAME:PASSWORD");
-            report.error(
-                &found.place,
-                problem,
-                "write one user on each line, the name without blanks and backslashes",
-            );
-            return None;
-        };
-        if !names.insert(name) {
-            let problem = format!("line {line_number} of the file of users names {name:?} again");
-            report.error(&found.place, problem, "leave one of the two out");
-            return None;
-        }
-        if password.chars().count() < PASSWORD_MIN {
-            let problem = format!(
-                "the password on line {line_number} of the file of users has fewer than {PASSWORD_MIN} characters"
-            );
-            report.error(
-                &found.place,
-                problem,
-                "take a longer one: whoever records a log-in may try passwords against it",
-            );
-            return None;
-        }
-        entries.push((name.to_owned(), Zeroizing::new(password.to_owned())));
-    }
-    Some(Users { entries, reference: found.reference })
-}
-
 /// Puts what stands for the clients of each gateway among peers and connections.
 pub(crate) fn stand_in(
     gateways: &Shelf<VirtualNetworkGateway>,
     networks: &Shelf<VirtualNetwork>,
-    peers: &mut Shelf<LocalNetworkGateway>,
-    connections: &mut Shelf<Connection>,
+    max_tunnels: u32,
+    (peers, connections): (&mut Shelf<LocalNetworkGateway>, &mut Shelf<Connection>),
     report: &mut Report<'_>,
 ) {
+    let of_sites: u32 = connections.sound().values().map(Connection::tunnels).sum();
+    let mut left = max_tunnels.saturating_sub(of_sites);
     for (gateway, line) in gateways.declared() {
         let Some(gateway) = gateways.sound().get(gateway) else { continue };
         let (Some(clients), Some(network), Some(address)) = (
@@ -274,6 +270,15 @@ pub(crate) fn stand_in(
             continue;
         };
         check_sites(clients, gateway, gateways, peers, connections, &place, report);
+        let most = most(clients);
+        if most > left {
+            let problem = format!(
+                "its {most} clients are too many for this appliance, made for max_tunnels = {max_tunnels}, of which {left} are left"
+            );
+            let remedy = "raise max_tunnels of [appliance], or take a smaller vpn_client_address_pool or sku";
+            report.error(&place, problem, remedy);
+        }
+        left = left.saturating_sub(most);
         let name = Located { value: name, place };
         peers.declare(&name, report);
         connections.declare(&name, report);
@@ -287,6 +292,17 @@ pub(crate) fn stand_in(
         peers.put(Some(name.clone()), Some(peer));
         connections.put(Some(name), Some(connection));
     }
+}
+
+/// Most clients at once: each has a tunnel, whether it has an address of one family or of both.
+fn most(clients: &VpnClientConfiguration) -> u32 {
+    let size = |prefix: &IpNet| 1_u32.checked_shl(u32::from(prefix.max_prefix_len() - prefix.prefix_len()));
+    let all = |is_ipv4: bool| {
+        let of_family =
+            clients.address_pool.iter().filter(|prefix| matches!(prefix, IpNet::V4(_)) == is_ipv4);
+        of_family.fold(0_u32, |all, prefix| all.saturating_add(size(prefix).unwrap_or(u32::MAX)))
+    };
+    all(true).max(all(false)).min(clients.sessions_max)
 }
 
 /// The clients are at no site that the network reaches; a default route leads to no site of its own.
@@ -366,7 +382,5 @@ fn connection(
     }
 }
 
-/// Shorter passwords are found by trying.
-const PASSWORD_MIN: usize = 8;
 /// As for other connections.
 const DPD_TIMEOUT_S: u64 = 45;

@@ -41,6 +41,18 @@ impl Files {
         files
     }
 
+    /// Reads the example with these lines in the place of what is said about passwords.
+    fn read_with(&self, lines: &str) -> Result<Config, Vec<Finding>> {
+        let password = "vpn_authentication_types = [\"Password\"]";
+        self.read(&[(password, lines), ("users = { file = \"users\" }\n", "")])
+    }
+
+    /// What is said of them.
+    fn said_of(&self, lines: &str) -> String {
+        let findings = self.read_with(lines).unwrap_err();
+        findings.iter().map(|found| format!("{}: {}; {}\n", found.key, found.problem, found.remedy)).collect()
+    }
+
     fn write(&self, name: &str, text: &str) {
         let path = self.0.path().join(name);
         fs::write(&path, text).unwrap();
@@ -84,7 +96,7 @@ fn clients_are_one_more_connection_that_reaches_the_network_and_the_other_client
     assert_eq!(texts(&connection.traffic_selectors.local), ["10.1.0.0/16", "172.16.201.0/24"]);
     assert_eq!(texts(&connection.traffic_selectors.remote), ["172.16.201.0/24"]);
     let Authentication::Login(clients) = &connection.authentication else { panic!("a log-in") };
-    let users: Vec<_> = clients.users.expose().collect();
+    let users: Vec<_> = clients.users.as_ref().unwrap().expose().collect();
     assert_eq!(users, [("anna", "secret of anna"), ("bert", "with: a colon")]);
     assert_eq!((clients.server_name.to_string().as_str(), clients.sessions_max), ("vpn.example.net", 250));
     assert!(!format!("{config:?}").contains("secret of anna"));
@@ -103,8 +115,17 @@ fn what_does_not_fit_is_told_with_what_to_do() {
         ),
         (pool, &with_pool("10.2.8.0/24"), "10.2.8.0/24 overlap 10.2.0.0/16 behind the connection \"a-to-b\""),
         (pool, "", "vpn_client_address_pool"),
+        ("[appliance]", "[appliance]\nmax_tunnels = 250", "its 250 clients are too many for this appliance"),
         ("\"IkeV2\"", "\"SSTP\"", "clients over SSTP are not supported"),
-        ("\"Password\"", "\"Radius\"", "RADIUS is not supported"),
+        ("\"Password\"", "\"AAD\"", "logging in at a cloud's directory is not supported"),
+        ("\"Password\"", "\"Radius\"", "clients log in by RADIUS, and there are 0 servers"),
+        ("\"Password\"", "\"Certificate\"", "clients log in by certificate, but no authority issues any"),
+        (
+            "\"Password\"",
+            "\"Certificate\"",
+            "users means nothing where clients do not log in by \"Password\"",
+        ),
+        ("\"Password\"", "\"Password\", \"Radius\"", "passwords are either for the RADIUS server to judge"),
         ("sku = \"VpnGw1\"", "sku = \"Basic\"", "have no clients over IKEv2"),
         (
             "routes = []",
@@ -154,4 +175,96 @@ fn other_users_at_the_same_place_are_a_difference_and_what_is_exported_is_read_a
     let told: Vec<String> = one.differences(&other).iter().map(ToString::to_string).collect();
     let key = "virtual_network_gateway[gw].vpn_client_configuration.users";
     assert_eq!(told, [format!("{key}: (what was there) -> (other contents)")]);
+}
+
+/// What a client's configuration comes to.
+fn clients(config: &Config) -> &crossgate_config::VpnClientConfiguration {
+    config.gateways()["gw"].vpn_client.as_ref().unwrap()
+}
+
+#[test]
+fn certificates_of_clients_are_believed_by_their_authorities_but_for_the_revoked() {
+    let files = Files::new();
+    let root = Issued::root(&Template::authority("Clients"), &key_pem(KeyKind::P256, 5));
+    let end = root.issue(&Template::peer("anna"), &key_pem(KeyKind::P256, 6));
+    files.write("clients.pem", &root.pem());
+    let body: String = root.pem().lines().filter(|line| !line.starts_with('-')).collect();
+    let lines = |roots: &str, revoked: &str| {
+        format!(
+            "vpn_authentication_types = [\"Certificate\"]
+vpn_client_root_certificates = [{roots}]
+vpn_client_revoked_certificates = [{revoked}]"
+        )
+    };
+    let by_file = "{ name = \"Clients\", file = \"clients.pem\" }";
+    let by_data = format!("{{ name = \"Clients\", public_cert_data = \"{body}\" }}");
+    for roots in [by_file, &by_data] {
+        let config = files.read_with(&lines(roots, "")).unwrap();
+        let certificates = clients(&config).certificates.as_ref().unwrap();
+        let verdict = certificates.trust.verify(&end.certificate(), &[], crossgate_pki::testing::NOW);
+        assert_eq!(verdict, Ok(()));
+        assert!(clients(&config).users.is_none());
+        assert_eq!(files.parse(&config.to_toml()).unwrap(), config, "{}", config.to_toml());
+    }
+    let thumbprint: Vec<String> =
+        end.certificate().thumbprint().iter().map(|byte| format!("{byte:02x}")).collect();
+    for written in [thumbprint.concat(), thumbprint.join(":").to_uppercase()] {
+        let revoked = format!("{{ name = \"lost\", thumbprint = \"{written}\" }}");
+        let config = files.read_with(&lines(by_file, &revoked)).unwrap();
+        let certificates = clients(&config).certificates.as_ref().unwrap();
+        let verdict = certificates.trust.verify(&end.certificate(), &[], crossgate_pki::testing::NOW);
+        assert!(verdict.unwrap_err().to_string().contains("by its thumbprint"));
+        assert_eq!(files.parse(&config.to_toml()).unwrap(), config, "{}", config.to_toml());
+    }
+    files.write("end.pem", &end.pem());
+    for (roots, revoked, expected) in [
+        ("{ name = \"a\", file = \"end.pem\" }", "", "is no authority's"),
+        ("{ name = \"a\" }", "", "has either public_cert_data or a file"),
+        ("{ name = \"a\", public_cert_data = \"MIIB\" }", "", "public_cert_data is no certificate"),
+        (by_file, "{ name = \"lost\", thumbprint = \"12\" }", "is no thumbprint"),
+    ] {
+        let said = files.said_of(&lines(roots, revoked));
+        assert!(said.contains(expected), "{said}");
+    }
+    // Another authority in the same file is a difference.
+    let one = files.read_with(&lines(by_file, "")).unwrap();
+    files.write(
+        "clients.pem",
+        &Issued::root(&Template::authority("Others"), &key_pem(KeyKind::P256, 7)).pem(),
+    );
+    let other = files.read_with(&lines(by_file, "")).unwrap();
+    let told: Vec<String> = one.differences(&other).iter().map(ToString::to_string).collect();
+    assert!(told.concat().contains("vpn_client_root_certificates: (what was there)"), "{told:?}");
+}
+
+#[test]
+fn radius_servers_stand_in_the_order_of_their_scores() {
+    let files = Files::new();
+    files.write("radius.secret", "q3G8vN1xZk0TtYw2bLr5HfPjC7sD9mA");
+    let lines =
+        |servers: &str| format!("vpn_authentication_types = [\"Radius\"]\nradius_servers = [{servers}]");
+    let secret = "secret = { file = \"radius.secret\" }";
+    let two = format!(
+        "{{ address = \"10.1.0.5\", score = 5, {secret} }}, {{ address = \"fd00::5\", port = 1645, {secret} }}"
+    );
+    let config = files.read_with(&lines(&two)).unwrap();
+    let servers: Vec<String> =
+        clients(&config).radius.iter().flatten().map(|server| server.address.to_string()).collect();
+    assert_eq!(servers, ["[fd00::5]:1645", "10.1.0.5:1812"]);
+    let exported = config.to_toml();
+    assert!(!exported.contains("q3G8vN1xZk0"), "{exported}");
+    assert_eq!(files.parse(&exported).unwrap(), config, "{exported}");
+    let same = format!("{{ address = \"10.1.0.5\", {secret} }}, {{ address = \"10.1.0.5\", {secret} }}");
+    for (servers, expected) in [
+        (same.as_str(), "is there twice"),
+        (
+            "{ address = \"10.1.0.5\", secret = \"q3G8vN1xZk0\" }",
+            "a secret stands in the configuration itself",
+        ),
+        ("{ address = \"10.1.0.5\" }", "the key secret is missing"),
+        ("{ address = \"radius\", secret = { env = \"PSK\" } }", "address"),
+    ] {
+        let said = files.said_of(&lines(servers));
+        assert!(said.contains(expected) && !said.contains("q3G8vN1xZk0"), "{said}");
+    }
 }

@@ -4,7 +4,7 @@
 //! The life of an IKE message: a worker punts the datagram (`gateway/worker_event.rs`), the core handles it, its outputs are carried out in their
 //! order (`gateway/ike_output.rs`): SAs to the workers first, then, when those are acknowledged, the answer to the peer (`gateway/outbox.rs`).
 
-mod environment;
+pub(crate) mod environment;
 mod ike_output;
 mod outbox;
 mod stages;
@@ -32,6 +32,7 @@ use crate::fleet::Fleet;
 use crate::identifiers::Identifiers;
 use crate::meters::Meters;
 use crate::pool::Pool;
+use crate::radius::RadiusPort;
 use crate::reconcile::{PortFacts, forwarding};
 use crate::resolver::Resolver;
 use crate::sad::Sad;
@@ -107,6 +108,7 @@ pub struct Gateway {
     outbox: Outbox,
     pool: Pool,
     resolver: Resolver,
+    radius: RadiusPort,
     activity_at: Instant,
     stages_until: Option<Instant>,
     last_barrier: Option<Ticket>,
@@ -145,6 +147,7 @@ impl Gateway {
             outbox: Outbox::default(),
             pool: parts.pool,
             resolver: parts.resolver,
+            radius: RadiusPort::default(),
             activity_at: now + ACTIVITY_EVERY,
             stages_until: None,
             last_barrier: None,
@@ -169,6 +172,10 @@ impl Gateway {
             self.tell_core(Input::Resolved(resolution));
         }
         let now = self.clock.now();
+        while let Some(result) = self.radius.poll(now.since_epoch()) {
+            busy = true;
+            self.tell_core(Input::Computed(result));
+        }
         if self.endpoint.poll_timeout().is_some_and(|at| at <= now) {
             self.tell_core(Input::Timeout);
         }

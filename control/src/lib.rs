@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod identifiers;
 pub mod meters;
 pub mod pool;
+pub mod radius;
 pub mod reactor;
 pub mod reconcile;
 pub mod resolver;

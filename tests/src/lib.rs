@@ -4,7 +4,7 @@
 //!
 //! - [`gateway`]: ours, as an operator runs it; [`sites`]: the standard network around it
 //! - [`namespace`]: hosts and cables; [`guest`]: a Linux of its own under QEMU
-//! - [`strongswan`]: the peers
+//! - [`strongswan`]: the peers; [`radius`]: who knows a gateway's clients
 //! - [`traffic`]: pings, a stream and bulk transfers that know what was lost or changed; [`capture`]: the wire;
 //!   [`garbage`]: what a gateway must bear, from a seed ([`random`])
 //! - [`process`], [`wait`], [`failure`]: how programs run, how one waits, and what is said when it was in vain
@@ -21,6 +21,7 @@ pub mod gateway;
 pub mod guest;
 pub mod namespace;
 pub mod process;
+pub mod radius;
 pub mod random;
 pub mod sites;
 pub mod strongswan;

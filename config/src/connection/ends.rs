@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Connection, ConnectionType, Found, Remote, RemoteGateway};
+use super::{Connection, ConnectionType, Found, Remote, RemoteGateway, rules};
 use crate::authentication::{self, Authentication};
 use crate::document::Section;
 use crate::identity::Identity;
@@ -21,6 +21,12 @@ pub struct LocalEnd {
 }
 
 impl Connection {
+    /// Tunnels that it takes of the appliance's.
+    pub(crate) fn tunnels(&self) -> u32 {
+        let ways = 1 + u32::from(self.second_address.is_some());
+        ways * rules::tunnels_each(self.protocol, Some(&self.traffic_selectors))
+    }
+
     /// Our ends: one, or two at an active-active gateway. Whoever calls himself by his address does so at each, if no certificate binds him to one.
     pub fn local_ends(&self) -> impl Iterator<Item = LocalEnd> {
         let may_change = matches!(self.authentication, Authentication::SharedKey(_));

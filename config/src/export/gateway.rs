@@ -5,7 +5,7 @@ use toml::Value;
 use super::{Kind, Resource, Settings, reference, text, texts};
 use crate::choice::Choice as _;
 use crate::vpn_client::{VpnAuthenticationType, VpnClientConfiguration, VpnClientProtocol};
-use crate::{Sku, VirtualNetworkGateway};
+use crate::{RadiusServer, RootCertificate, RootSource, Sku, VirtualNetworkGateway};
 
 pub(super) fn resource(gateway: &VirtualNetworkGateway) -> Resource {
     let mut settings = Settings(Vec::new());
@@ -40,12 +40,58 @@ fn clients(clients: &VpnClientConfiguration, settings: &mut Settings) {
     let mut put = |key, value: Value| settings.put_in("vpn_client_configuration", key, value);
     put("vpn_client_address_pool", texts(&clients.address_pool).into());
     put("vpn_client_protocols", vec![Value::from(VpnClientProtocol::IkeV2.word())].into());
-    put("vpn_authentication_types", vec![Value::from(VpnAuthenticationType::Password.word())].into());
+    let types = [
+        clients.certificates.as_ref().map(|_| VpnAuthenticationType::Certificate),
+        clients.users.as_ref().map(|_| VpnAuthenticationType::Password),
+        clients.radius.as_ref().map(|_| VpnAuthenticationType::Radius),
+    ];
+    let types = types.into_iter().flatten().map(|kind| Value::from(kind.word()));
+    put("vpn_authentication_types", types.collect::<Vec<_>>().into());
     put("certificate", text(clients.certificate.display()));
     put("private_key", reference(&clients.private_key));
     put("server_name", text(&clients.server_name));
-    put("users", reference(clients.users.reference()));
+    if let Some(users) = &clients.users {
+        put("users", reference(users.reference()));
+    }
+    if let Some(servers) = &clients.radius {
+        put("radius_servers", servers.iter().map(radius_server).collect::<Vec<_>>().into());
+    }
+    if let Some(certificates) = &clients.certificates {
+        put("vpn_client_root_certificates", certificates.roots.iter().map(root).collect::<Vec<_>>().into());
+        if !certificates.revoked.is_empty() {
+            let revoked = certificates.revoked.iter().map(|revoked| {
+                table([("name", revoked.name.as_str()), ("thumbprint", revoked.thumbprint.as_str())])
+            });
+            put("vpn_client_revoked_certificates", revoked.collect::<Vec<_>>().into());
+        }
+        if !certificates.crls.is_empty() {
+            let paths: Vec<_> = certificates.crls.iter().map(|path| path.display()).collect();
+            put("crls", texts(&paths).into());
+        }
+    }
     if !clients.dns_servers.is_empty() {
         put("dns_servers", texts(&clients.dns_servers).into());
     }
+}
+
+fn radius_server(server: &RadiusServer) -> Value {
+    let entries = [
+        ("address", text(server.address.ip())),
+        ("port", Value::from(i64::from(server.address.port()))),
+        ("score", Value::from(i64::from(server.score))),
+        ("secret", reference(server.secret.reference())),
+    ];
+    Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+fn root(root: &RootCertificate) -> Value {
+    let (key, source) = match &root.source {
+        RootSource::Data(data) => ("public_cert_data", data.clone()),
+        RootSource::File(path) => ("file", path.display().to_string()),
+    };
+    table([("name", root.name.as_str()), (key, source.as_str())])
+}
+
+fn table<const N: usize>(entries: [(&str, &str); N]) -> Value {
+    Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect())
 }

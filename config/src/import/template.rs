@@ -309,8 +309,8 @@ const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
     ("enableBgp", "BGP is not supported by this version", "list the peers' prefixes"),
     (
         "vpnClientConfiguration",
-        "its certificates and RADIUS servers have no counterpart",
-        "write [virtual_network_gateway.vpn_client_configuration] with a file of users, or keep serving clients elsewhere",
+        "its clients are not taken over",
+        "write [virtual_network_gateway.vpn_client_configuration], which has its words for certificates and RADIUS servers",
     ),
     ("gatewayDefaultSite", NOT_YET, "add 0.0.0.0/0 to the prefixes of that local network gateway"),
     ("customRoutes", NOT_YET, "clients reach the network and each other, and are told of nothing else"),

@@ -12,6 +12,8 @@ impl Kind {
     pub const IDENTITY: Self = Self(1);
     /// The client would rather take another method.
     pub const NAK: Self = Self(3);
+    /// EAP-TLS.
+    pub const TLS: Self = Self(13);
     /// EAP-MSCHAPv2.
     pub const MSCHAPV2: Self = Self(26);
 }
@@ -36,6 +38,23 @@ impl<'a> Response<'a> {
         let (kind, data) = packet.get(HEADER_BYTES..length)?.split_first()?;
         (head[0] == RESPONSE).then_some(Self { identifier: head[1], kind: Kind(*kind), data })
     }
+}
+
+/// The length that a packet says it has.
+pub(crate) fn length(packet: &[u8]) -> Option<usize> {
+    let (head, _) = packet.split_first_chunk::<HEADER_BYTES>()?;
+    Some(usize::from(u16::from_be_bytes([head[2], head[3]])))
+}
+
+/// The identifier of a packet of a server, if it is a request and complete.
+pub(crate) fn request_identifier(packet: &[u8]) -> Option<u8> {
+    let is_whole = packet.len() > HEADER_BYTES && length(packet) == Some(packet.len());
+    (is_whole && packet[0] == REQUEST).then(|| packet[1])
+}
+
+/// Whether a packet of a server tells of success.
+pub(crate) fn is_success(packet: &[u8]) -> bool {
+    packet.len() == HEADER_BYTES && length(packet) == Some(HEADER_BYTES) && packet[0] == SUCCESS
 }
 
 /// Writes a request.

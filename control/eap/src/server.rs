@@ -1,13 +1,21 @@
-//! One conversation with one client: identity, then EAP-MSCHAPv2 (draft-kamath-pppext-eap-mschapv2-02).
+//! One conversation with one client: its identity, then a method: EAP-TLS ([`crate::tls`]) or EAP-MSCHAPv2 (draft-kamath-pppext-eap-mschapv2-02), whichever is offered here
+//! and the client takes. Or all of it goes on to a RADIUS server, which asks and judges (RFC 3579, 2.2).
 
-use thiserror::Error;
+use std::sync::Arc;
+
+use crossgate_pki::{Certificate, UnixTime};
 use zeroize::Zeroizing;
 
+use crate::error::EapError;
 use crate::mschapv2::{CHALLENGE_BYTES, Exchange, MSK_BYTES, PROOF_BYTES, PasswordHash};
 use crate::packet::{self, Kind, Response};
+use crate::radius::{RadiusAnswer, RadiusError, Thread};
+use crate::tls::{Conversation, Proven, TlsDone, TlsSettings, TlsWork, Turn};
 
 /// Longest name of a client.
 const NAME_BYTES_MAX: usize = 253;
+/// Most packets of a client that go on to a RADIUS server in one log-in.
+const ROUNDS_MAX: u32 = 80;
 /// What we call ourselves in a challenge.
 const OWN_NAME: &[u8] = b"gateway";
 
@@ -17,11 +25,47 @@ pub trait Users {
     fn password(&self, user: &str) -> Option<PasswordHash>;
 }
 
+/// How clients may log in, and when it is.
+#[derive(Clone, Copy)]
+pub struct Methods<'a> {
+    /// By certificate; offered first.
+    pub tls: Option<&'a TlsSettings>,
+    /// By password.
+    pub users: Option<&'a dyn Users>,
+    /// As a RADIUS server says, whatever else there is.
+    pub relay: bool,
+    /// The time of day, which certificates are valid by.
+    pub now: UnixTime,
+}
+
+impl Methods<'_> {
+    fn has(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::TLS => self.tls.is_some(),
+            Kind::MSCHAPV2 => self.users.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Their names, for a client that takes none of them.
+    fn listed(&self) -> String {
+        let names = METHODS.iter().filter(|(kind, _)| self.has(*kind)).map(|(_, name)| *name);
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The methods, the most wanted first.
+const METHODS: [(Kind, &str); 2] = [(Kind::TLS, "EAP-TLS"), (Kind::MSCHAPV2, "EAP-MSCHAPv2")];
+
 /// The key that a log-in leaves to both sides (MSK, RFC 3748, 7.10): wiped in the end, never shown.
 #[derive(Clone)]
 pub struct Msk(Zeroizing<[u8; MSK_BYTES]>);
 
 impl Msk {
+    pub(crate) const fn new(bytes: Zeroizing<[u8; MSK_BYTES]>) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
@@ -35,17 +79,41 @@ impl std::fmt::Debug for Msk {
     }
 }
 
+/// What a client proved itself with.
+#[derive(Clone, Debug)]
+pub enum Means {
+    /// The password of a user.
+    Password,
+    /// A certificate, with what came with it.
+    Certificate(Arc<[Certificate]>),
+    /// Whatever a RADIUS server asked for.
+    Radius,
+}
+
 /// What to do next.
 #[derive(Debug)]
 pub enum Step {
     /// Send this to the client and wait for its answer.
     Send(Vec<u8>),
+    /// Have this done beside the loop, and hand the result to [`Server::on_computed`].
+    Compute(Box<TlsWork>),
+    /// Ask a RADIUS server, and hand its answer to [`Server::on_relayed`].
+    Relay {
+        /// Who the client says it is.
+        identity: String,
+        /// The client's packet.
+        packet: Vec<u8>,
+        /// What goes with it; none at the beginning.
+        thread: Option<Thread>,
+    },
     /// The client has proven that it is `user`: send `packet`, and go on with the key.
     Success {
         /// EAP-Success.
         packet: Vec<u8>,
         /// Who it is.
         user: String,
+        /// By what.
+        by: Means,
         /// The key that both sides have now.
         msk: Msk,
     },
@@ -56,32 +124,6 @@ pub enum Step {
         /// Why.
         error: EapError,
     },
-}
-
-/// Why a client did not log in.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum EapError {
-    /// The packet cannot be read, or is not the one that is due.
-    #[error("the client sent an EAP packet that does not belong here")]
-    Unexpected,
-    /// The name is no text, or too long.
-    #[error("the client's name cannot be read")]
-    BadName,
-    /// The name is nobody's.
-    #[error("there is no user {0:?}")]
-    UnknownUser(String),
-    /// The password is wrong.
-    #[error("the password of the user {0:?} is wrong")]
-    WrongPassword(String),
-    /// The client takes none of our methods.
-    #[error("the client takes no method that is offered here (EAP-MSCHAPv2)")]
-    NoCommonMethod,
-    /// The client went away instead of proving that it knows a password.
-    #[error("the client ended the log-in before it proved that it knows a password")]
-    GivenUp,
-    /// The client did not accept our proof.
-    #[error("the client does not accept this gateway's proof that it knows the password of the user {0:?}")]
-    RefusedByClient(String),
 }
 
 /// One conversation.
@@ -96,9 +138,15 @@ enum State {
     /// Asked who the client is.
     Identity,
     /// Sent a challenge.
-    Challenged([u8; CHALLENGE_BYTES]),
+    Challenged { challenge: [u8; CHALLENGE_BYTES], identity: String, is_first: bool },
     /// Sent our own proof.
     Proven { user: String, msk: Msk },
+    /// In the middle of TLS; `is_first` until the client has taken the method.
+    Tls { conversation: Box<Conversation>, identity: String, is_first: bool },
+    /// A RADIUS server was asked, so many times.
+    Asking { identity: String, rounds: u32 },
+    /// Its question is with the client.
+    Asked { identity: String, thread: Thread, rounds: u32 },
     /// Told the client that it failed; its confirmation is due.
     Failed(EapError),
     /// Nothing is due.
@@ -118,20 +166,92 @@ impl Server {
     pub fn on_response(
         &mut self,
         packet: &[u8],
-        users: &dyn Users,
+        methods: &Methods<'_>,
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Step {
         let response = Response::parse(packet).filter(|response| response.identifier == self.identifier);
         let Some(Response { kind, data, .. }) = response else { return self.fail(EapError::Unexpected) };
         match (std::mem::replace(&mut self.state, State::Over), kind) {
-            (State::Identity, Kind::IDENTITY) => self.challenge(random),
-            (State::Challenged(challenge), Kind::MSCHAPV2) => self.on_proof(&challenge, data, users),
-            (State::Challenged(_), Kind::NAK) => self.fail(EapError::NoCommonMethod),
+            (State::Identity, Kind::IDENTITY) => match std::str::from_utf8(data) {
+                Ok(identity) if data.len() <= NAME_BYTES_MAX && methods.relay => {
+                    self.relay(identity.to_owned(), packet, None, 1)
+                }
+                Ok(identity) if data.len() <= NAME_BYTES_MAX => {
+                    self.offer(identity.to_owned(), None, methods, random)
+                }
+                _ => self.fail(EapError::BadName),
+            },
+            (
+                State::Challenged { identity, is_first: true, .. }
+                | State::Tls { identity, is_first: true, .. },
+                Kind::NAK,
+            ) => self.offer(identity, Some(data), methods, random),
+            (State::Challenged { challenge, .. }, Kind::MSCHAPV2) => match methods.users {
+                Some(users) => self.on_proof(&challenge, data, users),
+                None => self.fail(EapError::Unexpected),
+            },
+            (State::Challenged { .. } | State::Tls { .. }, Kind::NAK) => {
+                self.fail(EapError::NoCommonMethod(methods.listed()))
+            }
+            (State::Tls { mut conversation, identity, .. }, Kind::TLS) => {
+                let turn = conversation.on_data(data);
+                self.take_turn(turn, conversation, identity)
+            }
             (State::Proven { user, msk }, Kind::MSCHAPV2) => match data.first() {
-                Some(&SUCCESS) => Step::Success { packet: packet::success(self.identifier), user, msk },
+                Some(&SUCCESS) => {
+                    Step::Success { packet: packet::success(self.identifier), user, by: Means::Password, msk }
+                }
                 _ => self.fail(EapError::RefusedByClient(user)),
             },
+            (State::Asked { identity, thread, rounds }, _) if rounds < ROUNDS_MAX => {
+                self.relay(identity, packet, Some(thread), rounds + 1)
+            }
             (State::Failed(error), _) => self.fail(error),
+            _ => self.fail(EapError::Unexpected),
+        }
+    }
+
+    /// What came of a [`Step::Relay`].
+    pub fn on_relayed(&mut self, answer: Result<RadiusAnswer, RadiusError>) -> Step {
+        let State::Asking { identity, rounds } = std::mem::replace(&mut self.state, State::Over) else {
+            return self.fail(EapError::Unexpected);
+        };
+        match answer {
+            Ok(RadiusAnswer::Challenge { packet, thread }) => match packet::request_identifier(&packet) {
+                Some(identifier) => {
+                    self.identifier = identifier;
+                    self.state = State::Asked { identity, thread, rounds };
+                    Step::Send(packet)
+                }
+                None => self.fail(EapError::BadRelay),
+            },
+            Ok(RadiusAnswer::Accept { packet, user, msk }) if packet::is_success(&packet) => {
+                // A client may have kept its name from us (RFC 7542, 2.4), but not from the server.
+                let user = user.filter(|user| !user.is_empty()).unwrap_or(identity);
+                Step::Success { packet, user, by: Means::Radius, msk }
+            }
+            Ok(RadiusAnswer::Accept { .. }) => self.fail(EapError::BadRelay),
+            Ok(RadiusAnswer::Reject { message, .. }) => {
+                self.fail(EapError::RefusedByServer { identity, message })
+            }
+            Err(error) => self.fail(EapError::Radius(error)),
+        }
+    }
+
+    fn relay(&mut self, identity: String, packet: &[u8], thread: Option<Thread>, rounds: u32) -> Step {
+        self.state = State::Asking { identity: identity.clone(), rounds };
+        // Padding of the layer below does not go on.
+        let length = packet::length(packet).unwrap_or(packet.len());
+        Step::Relay { identity, packet: packet.get(..length).unwrap_or(packet).to_vec(), thread }
+    }
+
+    /// What came of a [`Step::Compute`].
+    pub fn on_computed(&mut self, done: TlsDone) -> Step {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Tls { mut conversation, identity, .. } => {
+                let turn = conversation.on_done(done);
+                self.take_turn(turn, conversation, identity)
+            }
             _ => self.fail(EapError::Unexpected),
         }
     }
@@ -141,16 +261,59 @@ impl Server {
     pub fn abandoned(&self) -> Option<EapError> {
         match &self.state {
             State::Identity | State::Over => None,
-            State::Challenged(_) => Some(EapError::GivenUp),
+            State::Challenged { .. } | State::Asking { .. } | State::Asked { .. } => Some(EapError::GivenUp),
             State::Proven { user, .. } => Some(EapError::RefusedByClient(user.clone())),
+            State::Tls { conversation, .. } => Some(conversation.abandoned()),
             State::Failed(error) => Some(error.clone()),
         }
     }
 
-    fn challenge(&mut self, random: &mut dyn FnMut(&mut [u8])) -> Step {
+    /// Begins the most wanted of the methods that are offered here and that the client takes; a client that was offered one already names those that it takes, once.
+    fn offer(
+        &mut self,
+        identity: String,
+        taken: Option<&[u8]>,
+        methods: &Methods<'_>,
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Step {
+        let is_first = taken.is_none();
+        let is_taken = |kind: Kind| taken.is_none_or(|taken| taken.contains(&kind.0));
+        let fits = |(kind, _): &&(Kind, &str)| methods.has(*kind) && is_taken(*kind);
+        match (METHODS.iter().find(fits).map(|(kind, _)| *kind), methods.tls) {
+            (Some(Kind::TLS), Some(tls)) => match Conversation::begin(tls, identity.clone(), methods.now) {
+                Ok((conversation, start)) => {
+                    self.state = State::Tls { conversation: Box::new(conversation), identity, is_first };
+                    self.request(Kind::TLS, &start)
+                }
+                Err(error) => self.fail(error),
+            },
+            (Some(_), _) => self.challenge(identity, is_first, random),
+            (None, _) => self.fail(EapError::NoCommonMethod(methods.listed())),
+        }
+    }
+
+    fn take_turn(&mut self, turn: Turn, conversation: Box<Conversation>, identity: String) -> Step {
+        match turn {
+            Turn::Send(data) => {
+                self.state = State::Tls { conversation, identity, is_first: false };
+                self.request(Kind::TLS, &data)
+            }
+            Turn::Compute(work) => {
+                self.state = State::Tls { conversation, identity, is_first: false };
+                Step::Compute(work)
+            }
+            Turn::End(Ok(Proven { user, msk, chain })) => {
+                let by = Means::Certificate(chain);
+                Step::Success { packet: packet::success(self.identifier), user, by, msk }
+            }
+            Turn::End(Err(error)) => self.fail(error),
+        }
+    }
+
+    fn challenge(&mut self, identity: String, is_first: bool, random: &mut dyn FnMut(&mut [u8])) -> Step {
         let mut challenge = [0; CHALLENGE_BYTES];
         random(&mut challenge);
-        self.state = State::Challenged(challenge);
+        self.state = State::Challenged { challenge, identity, is_first };
         let value = [&[CHALLENGE_LENGTH][..], &challenge, OWN_NAME].concat();
         self.send(CHALLENGE, &value)
     }
@@ -186,7 +349,7 @@ impl Server {
             return self.refuse(EapError::WrongPassword(user));
         }
         let message = format!("{} M=welcome", exchange.own_proof(&password));
-        let msk = Msk(exchange.msk(&password));
+        let msk = Msk::new(exchange.msk(&password));
         self.state = State::Proven { user, msk };
         self.send(SUCCESS, message.as_bytes())
     }
@@ -205,6 +368,11 @@ impl Server {
         Step::Send(packet::request(self.identifier, Kind::MSCHAPV2, &data))
     }
 
+    fn request(&mut self, kind: Kind, data: &[u8]) -> Step {
+        self.identifier = self.identifier.wrapping_add(1);
+        Step::Send(packet::request(self.identifier, kind, data))
+    }
+
     fn fail(&mut self, error: EapError) -> Step {
         self.state = State::Over;
         Step::Failure { packet: packet::failure(self.identifier), error }
@@ -219,142 +387,4 @@ const CHALLENGE_LENGTH: u8 = 16;
 const VALUE_BYTES: usize = 49;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    struct One;
-
-    impl Users for One {
-        fn password(&self, user: &str) -> Option<PasswordHash> {
-            (user == "anna").then(|| PasswordHash::of("secret of anna"))
-        }
-    }
-
-    /// A client that answers by the book.
-    struct Client<'a> {
-        user: &'a str,
-        password: &'a str,
-    }
-
-    impl Client<'_> {
-        fn respond(identifier: u8, kind: Kind, data: &[u8]) -> Vec<u8> {
-            let mut packet = packet::request(identifier, kind, data);
-            packet[0] = 2;
-            packet
-        }
-
-        fn answer(&self, request: &[u8]) -> Vec<u8> {
-            let (identifier, kind, data) = (request[1], Kind(request[4]), &request[5..]);
-            if kind == Kind::IDENTITY {
-                return Self::respond(identifier, kind, self.user.as_bytes());
-            }
-            if data[0] != CHALLENGE {
-                return Self::respond(identifier, kind, &data[..1]);
-            }
-            let challenge: &[u8; 16] = data[5..].first_chunk().unwrap();
-            let exchange =
-                Exchange { challenge, peer_challenge: &[7; 16], user: self.user.as_bytes(), proof: &[0; 24] };
-            let proof = exchange.client_proof(&PasswordHash::of(self.password));
-            let value = [&[7; 16][..], &[0; 8], proof.as_slice(), &[0], self.user.as_bytes()].concat();
-            let head = [RESPONSE, data[1], 0, 0, 49];
-            Self::respond(identifier, kind, &[&head[..], &value].concat())
-        }
-    }
-
-    fn talk(client: &Client<'_>) -> Step {
-        let (mut server, mut request) = Server::begin(&mut |out| out.fill(9));
-        for _ in 0..10 {
-            match server.on_response(&client.answer(&request), &One, &mut |out| out.fill(5)) {
-                Step::Send(packet) => request = packet,
-                other => return other,
-            }
-        }
-        panic!("it does not come to an end")
-    }
-
-    #[test]
-    fn right_password_succeeds_with_a_domain_too() {
-        for user in ["anna", "OFFICE\\anna"] {
-            match talk(&Client { user, password: "secret of anna" }) {
-                Step::Success { packet, user, msk } => {
-                    assert_eq!(format!("{msk:?}"), "Msk");
-                    assert_eq!((packet[0], user.as_str(), msk.expose().len()), (3, "anna", 64));
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn wrong_password_and_unknown_user_fail_alike() {
-        let outcome = |user, password| match talk(&Client { user, password }) {
-            Step::Failure { packet, error } => (packet[0], error),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(outcome("anna", "guess"), (4, EapError::WrongPassword("anna".to_owned())));
-        assert_eq!(outcome("bert", "secret of anna"), (4, EapError::UnknownUser("bert".to_owned())));
-        assert_eq!(outcome("", "x"), (4, EapError::BadName));
-    }
-
-    #[test]
-    fn client_that_leaves_it_is_told_of_by_how_far_it_was() {
-        let left_after = |answers: usize, password| {
-            let client = Client { user: "anna", password };
-            let (mut server, mut request) = Server::begin(&mut |out| out.fill(9));
-            for _ in 0..answers {
-                match server.on_response(&client.answer(&request), &One, &mut |out| out.fill(5)) {
-                    Step::Send(packet) => request = packet,
-                    other => panic!("{other:?}"),
-                }
-            }
-            server.abandoned()
-        };
-        let anna = || "anna".to_owned();
-        assert_eq!(left_after(0, ""), None);
-        assert_eq!(left_after(1, ""), Some(EapError::GivenUp));
-        assert_eq!(left_after(2, "guess"), Some(EapError::WrongPassword(anna())));
-        assert_eq!(left_after(2, "secret of anna"), Some(EapError::RefusedByClient(anna())));
-    }
-
-    #[test]
-    fn success_is_not_to_be_had_out_of_turn() {
-        let (mut server, request) = Server::begin(&mut |out| out.fill(9));
-        let early = Client::respond(request[1], Kind::MSCHAPV2, &[SUCCESS]);
-        let failed = server.on_response(&early, &One, &mut |_| {});
-        assert!(matches!(failed, Step::Failure { error: EapError::Unexpected, .. }), "{failed:?}");
-        let (mut server, request) = Server::begin(&mut |out| out.fill(9));
-        let Step::Send(challenge) =
-            server.on_response(&Client::respond(request[1], Kind::IDENTITY, b"anna"), &One, &mut |_| {})
-        else {
-            panic!("a challenge")
-        };
-        let early = Client::respond(challenge[1], Kind::MSCHAPV2, &[SUCCESS]);
-        let failed = server.on_response(&early, &One, &mut |_| {});
-        assert!(matches!(failed, Step::Failure { error: EapError::Unexpected, .. }), "{failed:?}");
-        // Nothing after the end.
-        let again = server.on_response(&early, &One, &mut |_| {});
-        assert!(matches!(again, Step::Failure { .. }), "{again:?}");
-        let (mut server, request) = Server::begin(&mut |out| out.fill(9));
-        let Step::Send(challenge) =
-            server.on_response(&Client::respond(request[1], Kind::IDENTITY, b"anna"), &One, &mut |_| {})
-        else {
-            panic!("a challenge")
-        };
-        let nak = Client::respond(challenge[1], Kind::NAK, &[13]);
-        let failed = server.on_response(&nak, &One, &mut |_| {});
-        assert!(matches!(failed, Step::Failure { error: EapError::NoCommonMethod, .. }), "{failed:?}");
-    }
-
-    proptest! {
-        #[test]
-        fn no_answer_panics_or_succeeds(answers in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..90), 1..6)) {
-            let (mut server, _) = Server::begin(&mut |out| out.fill(2));
-            for answer in answers {
-                let step = server.on_response(&answer, &One, &mut |out| out.fill(1));
-                let succeeded = matches!(step, Step::Success { .. });
-                prop_assert!(!succeeded);
-            }
-        }
-    }
-}
+mod tests;

@@ -18,14 +18,14 @@ pub use certificate::CertificateAuthentication;
 pub use eap::{EapAuthentication, UserTable};
 pub use ppk::{Ppk, PpkError};
 
-/// How the two sides of a connection prove themselves: both in the same way, or a client by EAP.
+/// How the two sides of a connection prove themselves: both in the same way, or clients in one of theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// By a pre-shared key, never empty (RFC 7296, 2.15).
     SharedKey(Arc<Secret<Vec<u8>>>),
     /// By signature, with X.509 certificates.
     Certificate(Arc<CertificateAuthentication>),
-    /// We by a certificate, the peer by EAP; it begins.
+    /// We by a certificate, the peer by EAP or a certificate; it begins.
     Eap(Arc<EapAuthentication>),
 }
 
@@ -47,11 +47,12 @@ impl Authentication {
         }
     }
 
-    /// The certificates, if it is by them.
-    pub(crate) const fn certificate(&self) -> Option<&Arc<CertificateAuthentication>> {
+    /// The certificates, if the peer may prove itself by one in AUTH.
+    pub(crate) fn certificate(&self) -> Option<&Arc<CertificateAuthentication>> {
         match self {
             Self::Certificate(by) => Some(by),
-            Self::SharedKey(_) | Self::Eap(_) => None,
+            Self::Eap(by) => by.tls.as_ref().map(|_| &by.own),
+            Self::SharedKey(_) => None,
         }
     }
 }

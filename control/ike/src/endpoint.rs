@@ -17,6 +17,7 @@ use crate::event::{ChildId, ConnectionId, Event, IkeId, Input, Output, RemoveRea
 use crate::exchange::{init, resume};
 use crate::half_open::HalfOpen;
 use crate::job::JobResult;
+use crate::lockout::Lockout;
 use crate::notice::What;
 use crate::place::Known;
 use crate::sa::{Arrived, Cx, IkeSa};
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) leases: Leases,
     /// What peers may take their IKE SAs up again with.
     pub(crate) tickets: Tickets,
+    /// Who has tried too many passwords.
+    pub(crate) lockout: Lockout,
 }
 
 impl Shared {

@@ -242,8 +242,11 @@ pub enum IkeError {
     #[error("a client did not log in: {0}")]
     Login(#[from] EapError),
     /// A client does not log in by EAP.
-    #[error("the client proves itself by another method than EAP")]
+    #[error("the client proves itself by a method that clients have not here")]
     NotByEap,
+    /// Somebody tries passwords.
+    #[error("too many wrong passwords for the user {0:?} from that address: log-ins wait for some minutes")]
+    LoginLocked(String),
     /// Somebody else logged in in the place of a client.
     #[error("the user {0:?} logged in, but the proof by the log-in's key is wrong: somebody is between")]
     WrongLoginKey(String),
@@ -312,6 +315,7 @@ impl IkeError {
             | Self::Reconfigured
             | Self::Login(_)
             | Self::NotByEap
+            | Self::LoginLocked(_)
             | Self::WrongLoginKey(_)
             | Self::NoAddressAsked => Blame::Misconfigured,
             Self::NoResult(_)
@@ -355,6 +359,7 @@ impl IkeError {
             | Self::Ppk(_)
             | Self::Login(_)
             | Self::NotByEap
+            | Self::LoginLocked(_)
             | Self::WrongLoginKey(_) => NotifyType::AUTHENTICATION_FAILED,
             Self::NoAddressAsked => NotifyType::FAILED_CP_REQUIRED,
             Self::NoFreeAddress => NotifyType::INTERNAL_ADDRESS_FAILURE,

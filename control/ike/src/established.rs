@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossgate_eap::Means;
+
 use crate::child::Child;
 use crate::client::Leased;
 pub(crate) use crate::closing::Closing;
@@ -38,6 +40,8 @@ pub(crate) struct Established {
     pub(crate) secured: Secured,
     pub(crate) config: Arc<ConnectionConfig>,
     pub(crate) peer: Identity,
+    /// What a client proved itself with; none for a peer that is no client.
+    pub(crate) login: Option<Means>,
     pub(crate) children: Vec<Child>,
     pub(crate) since: Instant,
     pub(crate) rekey_at: Instant,
@@ -92,6 +96,7 @@ impl Established {
         Self {
             secured,
             peer,
+            login: None,
             children: Vec::new(),
             since: cx.now,
             rekey_at: cx.now + soft,

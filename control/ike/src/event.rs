@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crossgate_eap::RadiusQuestion;
+
 use crate::config::{ConnectionConfig, Version};
 use crate::crypto::kex::Group;
 use crate::crypto::suite::{Esn, EspSuite, IkeSuite};
@@ -169,6 +171,15 @@ pub enum Event {
         ticket: u64,
         /// The name.
         name: Arc<str>,
+    },
+    /// Ask a RADIUS server about a client that logs in, and hand what it says back as [`Input::Computed`] with [`JobResult::relayed`].
+    AskRadius {
+        /// The client's IKE SA.
+        ike: IkeId,
+        /// To be given back; never used again.
+        serial: u64,
+        /// What to ask.
+        question: Box<RadiusQuestion>,
     },
     /// Install both SAs of this pair on the workers, then let later transmits go.
     InstallChild(Box<ChildSa>),

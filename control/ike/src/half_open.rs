@@ -62,7 +62,7 @@ impl HalfOpen {
 }
 
 /// What counts as one source: an IPv4 address, or the /64 of an IPv6 address, all of which one host may use.
-fn source(address: IpAddr) -> IpAddr {
+pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),

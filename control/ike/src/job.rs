@@ -1,6 +1,8 @@
 //! Slow maths, packed so that a pool can do it: a [`Job`] leaves as [`crate::Event::Compute`], its [`JobResult`] comes back as
 //! [`crate::Input::Computed`]. A job holds all it needs; running it has no effect but its result.
 
+use crossgate_eap::{RadiusAnswer, RadiusError, TlsDone, TlsWork};
+
 use crate::auth::certificate;
 use crate::crypto::kex::{KexError, PrivateValue};
 use crate::event::IkeId;
@@ -26,6 +28,8 @@ pub(crate) enum Work {
     Answer(PrivateValue, Vec<u8>),
     /// Proofs by certificate, the peer's and ours.
     Prove(Box<certificate::Work>),
+    /// A step of TLS in a client's log-in (EAP-TLS).
+    Tls(Box<TlsWork>),
 }
 
 /// What came of a [`Job`]; meaningful to the endpoint that made the job only.
@@ -47,6 +51,18 @@ pub(crate) enum Outcome {
     Answered(Result<(Vec<u8>, Secret<Vec<u8>>), KexError>),
     /// What was found of the peer's proof, and our own.
     Proven(certificate::Done),
+    /// What came of the step of TLS.
+    Tls(Box<TlsDone>),
+    /// What a RADIUS server says.
+    Relayed(Result<RadiusAnswer, RadiusError>),
+}
+
+impl JobResult {
+    /// What came of the question that left with this number as [`crate::Event::AskRadius`].
+    #[must_use]
+    pub const fn relayed(ike: IkeId, serial: u64, answer: Result<RadiusAnswer, RadiusError>) -> Self {
+        Self { ike, serial, outcome: Outcome::Relayed(answer) }
+    }
 }
 
 impl Job {
@@ -67,6 +83,7 @@ impl Job {
             Work::Agree(private, peer) => Outcome::Agreed(private.agree(&peer)),
             Work::Answer(private, peer) => Outcome::Answered(private.answer(&peer)),
             Work::Prove(work) => Outcome::Proven(work.run()),
+            Work::Tls(work) => Outcome::Tls(Box::new(work.run())),
         };
         JobResult { ike: self.ike, serial: self.serial, outcome }
     }

@@ -55,6 +55,7 @@ mod endpoint;
 mod established;
 mod exchange;
 mod half_open;
+mod lockout;
 mod mobility;
 mod redirect;
 mod rekey;

@@ -108,6 +108,10 @@ catalogue! {
     Childless Info "the peer authenticated without asking for a Child SA (RFC 6023)";
     /// A client has an address.
     AddressLeased Info "a client logged in and got its address";
+    /// A client did not prove who it is.
+    LoginFailed Warn "a client did not log in";
+    /// Somebody tries passwords.
+    LoginLocked Warn "refused a log-in: too many wrong passwords for that user from that address";
     /// A Child SA is up.
     ChildUp Info "a Child SA is installed";
     /// A Child SA's successor is in use.

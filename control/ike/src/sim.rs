@@ -6,13 +6,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossgate_eap::RadiusQuestion;
+
 use crate::auth::Authentication;
 use crate::config::{ChildConfig, ConnectionConfig, Dpd, EndpointConfig, EsnPolicy, Lifetime, Mode, Version};
 use crate::crypto::kex::Group;
 use crate::crypto::suite::{EspSuite, IkeCipher, IkeSuite, KeyBits, Prf};
 use crate::endpoint::Endpoint;
 use crate::environment::Instant;
-use crate::event::{Command, ConnectionId, Event, Input, Output, Resolution};
+use crate::event::{Command, ConnectionId, Event, IkeId, Input, Output, Resolution};
 use crate::identity::Identity;
 use crate::place::Place;
 use crate::secret::Secret;
@@ -75,6 +77,8 @@ pub struct Pair {
     pub names: BTreeMap<String, Result<Vec<IpAddr>, String>>,
     /// Every question for a name, with its ticket, in order.
     pub asked: Vec<(ConnectionId, u64)>,
+    /// Every question for a RADIUS server that is not answered, in order.
+    pub radius: VecDeque<(IkeId, u64, RadiusQuestion)>,
     /// How many datagrams were sent to each address.
     pub called: BTreeMap<IpAddr, u64>,
     /// Public port of the NAT; changing it is a rebinding.
@@ -173,6 +177,7 @@ impl Pair {
             probes_left: 0,
             names: BTreeMap::new(),
             asked: Vec::new(),
+            radius: VecDeque::new(),
             called: BTreeMap::new(),
             nat_shift: 0,
             random: Random::new(seed ^ 0xface),
@@ -274,6 +279,7 @@ impl Pair {
                         .expect("an address is no configuration");
                 }
             }
+            Event::AskRadius { ike, serial, question } => self.radius.push_back((ike, serial, *question)),
             Event::Notice(notice) => self.log(format!("{index} {} {:?}", notice.what.name(), notice.ike)),
             mut event => {
                 side.plane.apply(&mut event);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use der::{Decode as _, Encode as _, Reader as _, SliceReader};
 
-use crate::algorithm::{SignatureAlgorithm, UnknownAlgorithm};
+use crate::algorithm::{Digest, SignatureAlgorithm, UnknownAlgorithm};
 use crate::error::CertificateError;
 use crate::extension::Extensions;
 use crate::name::DistinguishedName;
@@ -92,6 +92,15 @@ impl Certificate {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// The SHA-1 hash of its bytes, by which operators call it.
+    ///
+    /// # Panics
+    /// Never: the hash is that long.
+    #[must_use]
+    pub fn thumbprint(&self) -> [u8; 20] {
+        Digest::Sha1.of(&self.der).try_into().expect("SHA-1 has 20 bytes")
     }
 
     /// Whom it is for.

@@ -50,6 +50,12 @@ pub enum CertificateError {
         /// Since when.
         at: UnixTime,
     },
+    /// An operator does not trust it any more.
+    #[error("the certificate of {subject} was revoked here, by its thumbprint")]
+    Withdrawn {
+        /// Whose.
+        subject: DistinguishedName,
+    },
     /// No path leads to a trust anchor.
     #[error(
         "the certificate of {subject} was issued by {issuer}, which is an unknown CA: no path leads to a trust anchor"
@@ -211,6 +217,9 @@ impl CertificateError {
             }
             (Self::Revoked { .. }, Side::Ours) => {
                 "the CA has withdrawn this gateway's certificate: have a new one issued"
+            }
+            (Self::Withdrawn { .. }, _) => {
+                "have a new certificate issued, or take the thumbprint out of vpn_client_revoked_certificates here if it is trusted again"
             }
             (Self::UnknownIssuer { .. }, Side::Peer) => {
                 "add that CA's certificate to trust_anchors here if you trust it, let the peer send its intermediate certificates, or give the peer a certificate of a CA that is trusted here"

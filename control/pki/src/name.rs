@@ -15,7 +15,7 @@ use x509_cert::name::Name;
 
 /// Attribute types with a name: the first name of a type is the one that is printed.
 const TYPES: &[(&str, ObjectIdentifier)] = &[
-    ("CN", ObjectIdentifier::new_unwrap("2.5.4.3")),
+    ("CN", COMMON_NAME),
     ("C", ObjectIdentifier::new_unwrap("2.5.4.6")),
     ("L", ObjectIdentifier::new_unwrap("2.5.4.7")),
     ("ST", ObjectIdentifier::new_unwrap("2.5.4.8")),
@@ -34,6 +34,7 @@ const TYPES: &[(&str, ObjectIdentifier)] = &[
     ("EMAILADDRESS", EMAIL),
     ("EMAIL", EMAIL),
 ];
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
 const DOMAIN_COMPONENT: ObjectIdentifier = ObjectIdentifier::new_unwrap("0.9.2342.19200300.100.1.25");
 const EMAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
@@ -107,6 +108,12 @@ impl DistinguishedName {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.0.der
+    }
+
+    /// The values of its common names (CN), in order.
+    pub fn common_names(&self) -> impl Iterator<Item = &str> {
+        let attributes = self.0.parts.iter().flatten();
+        attributes.filter(|(kind, _)| *kind == COMMON_NAME).map(|(_, value)| value.as_str())
     }
 
     /// Whether it names nothing.

@@ -4,6 +4,8 @@
 //! (`path/search.rs`); [`Paths::verify`] checks signatures and revocation lists along them, from the anchor down (`path/proof.rs`): what no anchor signed is
 //! where it ends. Between the two, a caller asks whether the peer holds the key at all.
 
+use std::collections::BTreeSet;
+
 use crate::certificate::Certificate;
 use crate::error::CertificateError;
 use crate::ocsp::OcspPolicy;
@@ -27,6 +29,8 @@ pub struct TrustStore {
     /// Of the anchors that are authorities; worked out once, for they go into every request.
     key_hashes: Vec<[u8; 20]>,
     ocsp: OcspPolicy,
+    /// Certificates that an operator does not trust any more, whoever issued them, by their SHA-1 hashes.
+    withdrawn: BTreeSet<[u8; 20]>,
 }
 
 impl TrustStore {
@@ -36,7 +40,7 @@ impl TrustStore {
         let authorities = anchors.iter().filter(|anchor| anchor.is_authority());
         let keys = authorities.filter_map(|authority| authority.public_key().ok());
         let key_hashes = keys.map(PublicKey::key_hash).collect();
-        Self { anchors, revocations, key_hashes, ocsp: OcspPolicy::Off }
+        Self { anchors, revocations, key_hashes, ocsp: OcspPolicy::Off, withdrawn: BTreeSet::new() }
     }
 
     /// The same, with OCSP responses that come with a peer's certificate.
@@ -50,6 +54,13 @@ impl TrustStore {
     #[must_use]
     pub const fn ocsp(&self) -> OcspPolicy {
         self.ocsp
+    }
+
+    /// The same without the certificates of these thumbprints ([`Certificate::thumbprint`]), wherever they stand in a path.
+    #[must_use]
+    pub fn without(mut self, thumbprints: BTreeSet<[u8; 20]>) -> Self {
+        self.withdrawn = thumbprints;
+        self
     }
 
     /// The anchors.
@@ -90,7 +101,29 @@ impl TrustStore {
         } else {
             search::ways(self, end, intermediates, now)?
         };
+        let found = self.without_withdrawn(found)?;
         Ok(Paths { store: self, found, now })
+    }
+
+    /// The ways that lead over no certificate that an operator has withdrawn.
+    fn without_withdrawn<'a>(
+        &self,
+        mut found: Vec<Vec<&'a Certificate>>,
+    ) -> Result<Vec<Vec<&'a Certificate>>, CertificateError> {
+        if self.withdrawn.is_empty() {
+            return Ok(found);
+        }
+        let mut reason = None;
+        found.retain(|path| {
+            let withdrawn =
+                path.iter().find(|certificate| self.withdrawn.contains(&certificate.thumbprint()));
+            reason = reason.take().or(withdrawn.map(|certificate| certificate.subject().clone()));
+            withdrawn.is_none()
+        });
+        match reason {
+            Some(subject) if found.is_empty() => Err(CertificateError::Withdrawn { subject }),
+            _ => Ok(found),
+        }
     }
 
     /// Whether a path leads from `end` over some of `intermediates` to an anchor, signatures and revocation lists included.

@@ -84,6 +84,6 @@ pub(super) fn endpoint_settings(store: &Result<Store, StoreError>) -> EndpointCo
 }
 
 /// Keys made without randomness would be worse than no gateway.
-fn fill(out: &mut [u8]) {
+pub(crate) fn fill(out: &mut [u8]) {
     getrandom::fill(out).expect("the operating system gives randomness");
 }

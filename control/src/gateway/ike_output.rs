@@ -32,6 +32,9 @@ impl Gateway {
         match event {
             Event::Compute(job) => self.pool.submit(job),
             Event::Resolve { connection, ticket, name } => self.resolver.ask(connection, ticket, name),
+            Event::AskRadius { ike, serial, question } => {
+                self.radius.ask(ike, serial, *question, self.clock.now().since_epoch());
+            }
             Event::InstallChild(child) => self.install_child(&child),
             Event::ActivateOutbound(child) => self.sad.activate(child, &mut self.workers),
             Event::RetireChild(child) => self.sad.retire(child, &mut self.workers),

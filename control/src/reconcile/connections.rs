@@ -9,9 +9,10 @@ use crossgate_config::policy::algorithm::{
 use crossgate_config::policy::{AdditionalKeyExchange, Esn as ConfigEsn, IkeProposal, IpsecProposal, Policy};
 use crossgate_config::{
     Authentication as ConfigAuthentication, Config, Connection, ConnectionMode, Identity as ConfigIdentity,
-    LocalEnd, PeerAddress, Protocol, RsaSignature,
+    LocalEnd, PeerAddress, Protocol, RadiusServer, RsaSignature, Users, VpnClientConfiguration,
 };
 use crossgate_eap::mschapv2::PasswordHash;
+use crossgate_eap::{RadiusSecret, RadiusServer as EapRadiusServer, TlsSettings};
 use crossgate_ike::auth::certificate::RsaPadding;
 use crossgate_ike::auth::{Authentication, CertificateAuthentication, EapAuthentication, Ppk, UserTable};
 use crossgate_ike::client::{Clients, Pool};
@@ -124,13 +125,15 @@ fn authentication(configured: &ConfigAuthentication) -> Authentication {
         ConfigAuthentication::Login(clients) => Authentication::Eap(Arc::new(EapAuthentication {
             own: Arc::new(CertificateAuthentication {
                 credential: Arc::clone(&clients.credential),
-                trust: Arc::new(TrustStore::new(Vec::new(), Vec::new())),
+                trust: trusted(clients),
                 rsa_padding: RsaPadding::Pss,
                 allow_sha1: false,
             }),
-            users: Arc::new(UserTable::new(
-                clients.users.expose().map(|(name, password)| (name.to_owned(), PasswordHash::of(password))),
-            )),
+            users: clients.users.as_ref().map(|users| Arc::new(user_table(users))),
+            tls: clients.certificates.as_ref().map(|certificates| {
+                Arc::new(TlsSettings::new(Arc::clone(&clients.credential), Arc::clone(&certificates.trust)))
+            }),
+            radius: clients.radius.as_ref().map(|servers| servers.iter().map(radius_server).collect()),
         })),
         ConfigAuthentication::Certificate(certificates) => {
             Authentication::Certificate(Arc::new(CertificateAuthentication {
@@ -144,6 +147,19 @@ fn authentication(configured: &ConfigAuthentication) -> Authentication {
             }))
         }
     }
+}
+
+/// Whose certificates clients may have.
+fn trusted(clients: &VpnClientConfiguration) -> Arc<TrustStore> {
+    clients.certificates.as_ref().map_or_else(Arc::default, |certificates| Arc::clone(&certificates.trust))
+}
+
+fn radius_server(server: &RadiusServer) -> EapRadiusServer {
+    EapRadiusServer { address: server.address, secret: RadiusSecret::new(server.secret.expose()) }
+}
+
+fn user_table(users: &Users) -> UserTable {
+    UserTable::new(users.expose().map(|(name, password)| (name.to_owned(), PasswordHash::of(password))))
 }
 
 /// Who begins. Of a tunnel whose two ends are here one begins and the other answers: two calls at once would make two tunnels. Where neither says who,

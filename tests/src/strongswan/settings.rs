@@ -177,7 +177,7 @@ fn daemon(folder: &Path, esp: Esp, extra: &str) -> String {
 }}
 charon {{
     {extra}
-    load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey constraints revocation aes sha1 sha2 hmac kdf gcm curve25519 {kernel} socket-default vici updown counters eap-identity eap-mschapv2
+    load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey constraints revocation aes sha1 sha2 hmac kdf gcm curve25519 {kernel} socket-default vici updown counters eap-identity eap-mschapv2 eap-tls
     install_routes = yes
     replay_window = 1024
     retransmit_timeout = 1.0

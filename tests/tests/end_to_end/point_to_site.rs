@@ -13,6 +13,9 @@ use crossgate_tests::traffic::{Host, MARK, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+mod certificates;
+mod radius;
+
 const PATIENCE: Duration = Duration::from_secs(40);
 const FRAMES_MAX: u32 = 10_000;
 const OURS: &str = "gw.example.org";
@@ -59,9 +62,9 @@ dns_servers = [\"10.1.0.53\"]
     plan
 }
 
-/// A client of this name with this password.
-fn client<'a>(place: &'a Namespace, root: &Issued, user: &str, password: &str) -> Result<StrongSwan<'a>> {
-    let text = format!(
+/// A client's configuration, with what its part and its secrets say.
+fn connection(local: &str, secrets: &str) -> String {
+    format!(
         "connections {{
     peer {{
         version = 2
@@ -70,9 +73,7 @@ fn client<'a>(place: &'a Namespace, root: &Issued, user: &str, password: &str) -
         vips = 0.0.0.0
         proposals = aes256gcm16-prfsha384-ecp384
         local {{
-            auth = eap-mschapv2
-            id = {user}@laptop.example
-            eap_id = {user}
+            {local}
         }}
         remote {{
             auth = pubkey
@@ -87,12 +88,17 @@ fn client<'a>(place: &'a Namespace, root: &Issued, user: &str, password: &str) -
     }}
 }}
 secrets {{
-    eap-user {{
-        id = {user}
-        secret = \"{password}\"
-    }}
+    {secrets}
 }}
 "
+    )
+}
+
+/// A client of this name with this password.
+fn client<'a>(place: &'a Namespace, root: &Issued, user: &str, password: &str) -> Result<StrongSwan<'a>> {
+    let text = connection(
+        &format!("auth = eap-mschapv2\nid = {user}@laptop.example\neap_id = {user}"),
+        &format!("eap-user {{\nid = {user}\nsecret = \"{password}\"\n}}"),
     );
     // It has no certificate of its own to show; whom it trusts is what counts.
     let certificates = Certificates {

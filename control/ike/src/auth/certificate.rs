@@ -149,6 +149,16 @@ pub(crate) fn chain<'a>(
     certificates.chain(ocsp::responses(by, offer.wants_responses, now))
 }
 
+/// The certificates that a peer sent.
+pub(crate) fn sent(message: &Message) -> impl Iterator<Item = &[u8]> {
+    message.payloads.iter().filter_map(|payload| match payload {
+        Payload::Certificate(certificate) if certificate.encoding == CertEncoding::X509_SIGNATURE => {
+            Some(certificate.data.as_slice())
+        }
+        _ => None,
+    })
+}
+
 /// Whether a peer that asked for certificates of `authorities` may trust ours, as far as can be seen here.
 pub(crate) fn may_be_trusted(by: &CertificateAuthentication, authorities: &[u8]) -> bool {
     let mut known =
@@ -306,13 +316,8 @@ impl Verify {
         if !is_signature(proof.method) {
             return Err(IkeError::NotByCertificate);
         }
-        let certificates = message.payloads.iter().filter_map(|payload| match payload {
-            Payload::Certificate(certificate) if certificate.encoding == CertEncoding::X509_SIGNATURE => {
-                Some(certificate.data.clone())
-            }
-            _ => None,
-        });
-        let (certificates, responses) = (certificates.collect(), ocsp::of(message));
+        let certificates = sent(message).map(<[u8]>::to_vec).collect();
+        let responses = ocsp::of(message);
         let proof = proof.clone();
         Ok(Self { by: Arc::clone(by), certificates, responses, claimed, proof, octets, is_bare: false, now })
     }

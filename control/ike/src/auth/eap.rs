@@ -1,11 +1,12 @@
-//! Log-in by EAP (RFC 7296, 2.16): the gateway proves itself by a certificate, the client by a method of `crossgate-eap`. What both have in the end, a key, takes the place of
-//! a shared key in AUTH.
+//! Log-in of clients: the gateway proves itself by a certificate, the client by a method of `crossgate-eap` (RFC 7296, 2.16), whose key takes the place of a shared key in AUTH,
+//! or by a certificate in AUTH as any peer does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crossgate_eap::Users;
 use crossgate_eap::mschapv2::PasswordHash;
+use crossgate_eap::{Means, RadiusServer, TlsSettings, Users};
+use crossgate_pki::UnixTime;
 
 use super::CertificateAuthentication;
 use crate::identity::Identity;
@@ -13,10 +14,33 @@ use crate::identity::Identity;
 /// How a gateway lets clients log in.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EapAuthentication {
-    /// Our own proof. What it trusts does not count: clients have no certificates here.
+    /// Our own proof, and whom we believe of those that prove themselves by certificate in AUTH.
     pub own: Arc<CertificateAuthentication>,
-    /// Who may log in.
-    pub users: Arc<UserTable>,
+    /// Who may log in by password; `None`: nobody.
+    pub users: Option<Arc<UserTable>>,
+    /// How certificates are taken by EAP-TLS, and whether they are taken at all.
+    pub tls: Option<Arc<TlsSettings>>,
+    /// The servers that ask and judge who logs in by EAP, the most wanted first; `None`: this gateway does.
+    pub radius: Option<Arc<[RadiusServer]>>,
+}
+
+impl EapAuthentication {
+    /// Whether who proved itself under `before` may stay: it may still log in, by the same password or by the same certificate.
+    pub(crate) fn keeps(&self, before: &Self, user: &Identity, by: Option<&Means>, now: UnixTime) -> bool {
+        match (by, &self.users, &before.users) {
+            (Some(Means::Certificate(chain)), ..) => {
+                let trust = &self.own.trust;
+                let is_alike = Arc::ptr_eq(trust, &before.own.trust) || *trust == before.own.trust;
+                let still_trusted = || {
+                    chain.split_first().is_some_and(|(end, others)| trust.verify(end, others, now).is_ok())
+                };
+                self.tls.is_some() && (is_alike || still_trusted())
+            }
+            (Some(Means::Radius), ..) => self.radius.is_some(),
+            (Some(Means::Password) | None, Some(users), Some(old)) => users.has_as_in(old, user),
+            (Some(Means::Password) | None, ..) => false,
+        }
+    }
 }
 
 /// Users by name, with what is kept of their passwords.

@@ -1,7 +1,7 @@
 //! What an operator does about an error: one line each, which says which side must change what.
 
-use crossgate_eap::EapError;
-use crossgate_pki::Side;
+use crossgate_eap::{EapError, RadiusError};
+use crossgate_pki::{CertificateError, Side};
 
 use super::{IkeError, Stage};
 use crate::v1::wire::NotifyType as NotifyV1;
@@ -120,8 +120,22 @@ impl IkeError {
             Self::Login(EapError::WrongPassword(_) | EapError::RefusedByClient(_)) => {
                 "correct the password at the client, or in the file of users here"
             }
+            Self::Login(EapError::ClientCertificate { error, .. }) => client_certificate(error),
+            Self::Login(EapError::TlsRefused(_)) => {
+                "give the client the CA of this gateway's certificate, and let it expect server_name; the client's log tells which"
+            }
+            Self::Login(EapError::Tls(_)) => {
+                "let the client speak TLS 1.2 or 1.3 with ECDHE and AES-GCM or ChaCha20, and check that its private key belongs to its certificate"
+            }
+            Self::Login(EapError::RefusedByServer { .. }) => {
+                "look into the RADIUS server's log for why it refuses the client"
+            }
+            Self::Login(EapError::Radius(error)) => radius(error),
             Self::Login(_) | Self::NotByEap => {
-                "let the client log in by EAP-MSCHAPv2 (user name and password)"
+                "let the client log in as vpn_authentication_types says: EAP-MSCHAPv2 (user name and password) for Password, EAP-TLS or IKEv2 with a certificate for Certificate"
+            }
+            Self::LoginLocked(_) => {
+                "correct the password at the client and wait five minutes; if nobody knows of it, somebody tries passwords from there"
             }
             Self::WrongLoginKey(_) => {
                 "check that the client checks this gateway's certificate and name: its log-in was passed on by somebody"
@@ -129,5 +143,35 @@ impl IkeError {
             Self::NoAddressAsked => "let the client ask for an address (a virtual IP, mode config)",
             Self::NoFreeAddress => "enlarge vpn_client_address_pool, or take a larger sku",
         }
+    }
+}
+
+/// The same of RADIUS.
+const fn radius(error: &RadiusError) -> &'static str {
+    match error {
+        RadiusError::Silent(_) => {
+            "check the server's address and that it runs, that it knows this gateway's address as a client (it answers nobody else), and that the secret is the same on both sides (it says nothing to a wrong one)"
+        }
+        RadiusError::WrongSecret(_) => {
+            "set the same secret here and for this gateway at the RADIUS server, and let it sign its answers (Message-Authenticator)"
+        }
+        RadiusError::Incomplete { .. } => {
+            "let the RADIUS server log clients in by an EAP method that makes keys: EAP-TLS or EAP-MSCHAPv2"
+        }
+        RadiusError::Busy(_) => "give the gateway a faster RADIUS server, or one more",
+        RadiusError::None => "name a server in radius_servers",
+    }
+}
+
+/// The same of a client's certificate, in the words of the settings for clients.
+const fn client_certificate(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::UnknownIssuer { .. } => {
+            "add that CA's certificate to vpn_client_root_certificates if you trust it, let the client send its intermediate certificates, or give the client a certificate of a CA that is named there"
+        }
+        CertificateError::WrongName { .. } => {
+            "let the client call itself as its certificate does (common name, e-mail address or DNS name), or have one issued with that name"
+        }
+        other => other.remedy(Side::Peer),
     }
 }

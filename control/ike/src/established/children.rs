@@ -85,7 +85,7 @@ impl Established {
         let old = std::mem::replace(&mut self.config, Arc::clone(config));
         if let (Authentication::Eap(before), Authentication::Eap(after)) =
             (&old.authentication, &config.authentication)
-            && !after.users.has_as_in(&before.users, &self.peer)
+            && !after.keeps(before, &self.peer, self.login.as_ref(), cx.env.unix_time())
         {
             return self.close(DownReason::DeletedByUs, cx);
         }

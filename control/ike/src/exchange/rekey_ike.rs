@@ -329,6 +329,7 @@ fn successor(
 /// An IKE SA that replaces this one, with what is known of the peer.
 fn heir(state: &Established, fresh: Secured, cx: &mut Cx<'_>) -> Established {
     let mut next = Established::new(fresh, Arc::clone(&state.config), state.peer.clone(), cx);
+    next.login.clone_from(&state.login);
     next.is_redirectable = state.is_redirectable;
     next.mobility = state.mobility.as_ref().map(Mobility::of_heir);
     next

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use crossgate_eap::RadiusQuestion;
 use zeroize::Zeroizing;
 
 use crate::auth::certificate::{self, Sign, Verify};
@@ -112,6 +113,14 @@ impl Cx<'_> {
         let serial = self.shared.next_id();
         let (ike, is_stranger) = (self.ike_id(), self.is_stranger);
         self.event(Event::Compute(Job { ike, serial, is_stranger, work }));
+        serial
+    }
+
+    /// Hands a question for a RADIUS server to the caller; the serial number comes back with the answer.
+    pub(crate) fn ask_radius(&mut self, question: RadiusQuestion) -> u64 {
+        let serial = self.shared.next_id();
+        let ike = self.ike_id();
+        self.event(Event::AskRadius { ike, serial, question: Box::new(question) });
         serial
     }
 

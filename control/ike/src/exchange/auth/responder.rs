@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossgate_eap::Means;
+
+use super::eap::{is_for_client, sent_chain};
 use super::first_child::{agree_as_responder, is_asked_later};
 use super::{eap, establish, in_force, install, octets, selectors};
 use crate::auth::certificate::{self, Offer, Sign, Verify};
@@ -75,6 +78,8 @@ pub(super) struct Login {
     pub(super) auth: crate::wire::Authentication,
     /// Who logged in by EAP.
     pub(super) user: Option<String>,
+    /// What a client proved itself with.
+    pub(super) by: Option<Means>,
 }
 
 impl AuthProving {
@@ -104,7 +109,8 @@ impl AuthProving {
             .filter(|current| current.mode.responds() && current.authentication == config.authentication);
         match current {
             Some(current) => {
-                let login = Login { proof, auth, user: None };
+                let by = current.clients.is_some().then(|| Means::Certificate(sent_chain(&message)));
+                let login = Login { proof, auth, user: None, by };
                 Box::new(awaited).establish(login, current, &message, cx)
             }
             None => {
@@ -159,7 +165,7 @@ impl AuthAwaited {
         self.secured.path.remote = arrived.remote;
         match result {
             Ok(((Checked::Proven(proof, auth), config), message)) => {
-                self.establish(Login { proof, auth, user: None }, config, &message, cx)
+                self.establish(Login { proof, auth, user: None, by: None }, config, &message, cx)
             }
             Ok(((Checked::Login(sign), config), message)) => {
                 let serial = cx.prove(None, Some(*sign));
@@ -226,10 +232,9 @@ impl AuthAwaited {
             Authentication::Certificate(_) => IkeError::NotByCertificate,
             Authentication::Eap(_) => IkeError::NotByEap,
         };
-        if let Authentication::Eap(by) = &config.authentication {
-            if message.auth().is_some() {
-                return Err(not_so);
-            }
+        if let Authentication::Eap(by) = &config.authentication
+            && message.auth().is_none()
+        {
             let own_id = config.local_id.to_wire();
             let to_sign = octets(&self.secured, &self.transcript, Role::Responder, &own_id, None);
             let offer = Offer::of_bytes(&self.transcript.request);
@@ -259,9 +264,11 @@ impl AuthAwaited {
                     .ok_or_else(|| ppk::explained(IkeError::WrongKey, ppk.is_some()))?;
                 Checked::Proven(proof, psk::authenticate(prf, key, &to_sign))
             }
-            // Handled above.
-            Authentication::Eap(_) => return Err(IkeError::NotByEap),
-            Authentication::Certificate(by) => {
+            Authentication::Eap(_) if !certificate::is_signature(auth.method) => {
+                return Err(IkeError::NotByEap);
+            }
+            Authentication::Eap(_) | Authentication::Certificate(_) => {
+                let by = config.authentication.certificate().ok_or(IkeError::NotByEap)?;
                 let (now, seed) = (cx.env.unix_time(), cx.seed());
                 let verify = Verify::prepare(by, message, &auth, peer, signed, now)?;
                 let offer = Offer::of_bytes(&self.transcript.request);
@@ -288,6 +295,11 @@ impl AuthAwaited {
         let asked = message.id_responder().map(Identity::from_wire);
         let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
         let way = message.auth().map(|auth| certificate::is_signature(auth.method));
+        let is_alone = self
+            .candidates
+            .iter()
+            .filter_map(|candidate| cx.connections.get(candidate))
+            .all(|connection| connection.config.clients.is_some());
         let fitting = self
             .candidates
             .iter()
@@ -295,11 +307,15 @@ impl AuthAwaited {
             .filter(|connection| connection.may_answer(local, remote))
             .map(|connection| &connection.config)
             .filter(|config| config.remote_id.as_ref().is_none_or(|expected| expected == peer))
+            // Not every site with a name that nobody knows is a client.
+            .filter(|config| {
+                is_alone || way.is_none() || config.clients.is_none() || is_for_client(config, way)
+            })
             .filter(|config| asked.as_ref().is_none_or(|asked| *asked == config.local_id));
         let other_way = |config: &ConnectionConfig| match config.authentication {
             Authentication::SharedKey(_) => way != Some(false),
             Authentication::Certificate(_) => way != Some(true),
-            Authentication::Eap(_) => way.is_some(),
+            Authentication::Eap(_) => way.is_some() && !is_for_client(config, way),
         };
         // All had what was agreed on when the peer began.
         let Secured { suite, additional, .. } = &self.secured;
@@ -325,7 +341,7 @@ impl AuthAwaited {
             secured.mix_ppk(&ppk.secret);
         }
         let Some(id) = message.id_initiator() else { return State::Gone };
-        let Login { proof, auth, user } = login;
+        let Login { proof, auth, user, by } = login;
         let logged_in = user.is_some();
         // Who logged in, whatever the client says besides.
         let peer = user.map_or_else(|| Identity::from_wire(id), |user| Identity::KeyId(user.into_bytes()));
@@ -333,6 +349,7 @@ impl AuthAwaited {
         // A client has nothing before it has an address.
         let own = client::narrowed(&config, &[]);
         let mut state = establish(secured, own, peer, proof, initial_contact, cx);
+        state.login = by;
         state.token = Token::of(message);
         if resumed.is_some() {
             cx.note(What::Resumed);
@@ -348,7 +365,8 @@ impl AuthAwaited {
         if !logged_in {
             payloads.push(Payload::IdResponder(state.config.local_id.to_wire()));
         }
-        if let Some(by) = state.config.authentication.certificate().filter(|_| resumed.is_none()) {
+        let is_by_certificate = !logged_in && resumed.is_none();
+        if let Some(by) = state.config.authentication.certificate().filter(|_| is_by_certificate) {
             payloads.extend(certificate::chain(by, &Offer::of(message), cx.env.unix_time()));
         }
         payloads.push(Payload::Authentication(auth));
@@ -360,16 +378,6 @@ impl AuthAwaited {
         if state.mobility.is_some() {
             payloads.extend(mobility::announcement(&state.config, state.secured.path.local.ip()));
         }
-        if is_asked_later(message) {
-            // The peer asks for its Child SAs by CREATE_CHILD_SA, the first one, too; should it not, we do.
-            cx.note(What::Childless);
-            let missing = if state.config.mode.initiates() { state.config.children.len() } else { 0 };
-            for policy in 0..missing {
-                state.want_later(Task::NewChild { policy }, CHILDLESS_WAIT, cx);
-            }
-            state.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
-            return Box::new(state).settle(cx);
-        }
         if let Some(clients) = &config.clients {
             match configuration::lease(&mut state, (&config, clients), message, cx) {
                 Ok(reply) => payloads.push(reply),
@@ -380,6 +388,16 @@ impl AuthAwaited {
                     return Box::new(state).settle(cx);
                 }
             }
+        }
+        if is_asked_later(message) {
+            // The peer asks for its Child SAs by CREATE_CHILD_SA, the first one, too; should it not, we do.
+            cx.note(What::Childless);
+            let missing = if state.config.mode.initiates() { state.config.children.len() } else { 0 };
+            for policy in 0..missing {
+                state.want_later(Task::NewChild { policy }, CHILDLESS_WAIT, cx);
+            }
+            state.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
+            return Box::new(state).settle(cx);
         }
         match agree_as_responder(&state, message, cx) {
             Ok((agreed, proposal)) => {

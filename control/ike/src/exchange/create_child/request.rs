@@ -175,7 +175,11 @@ pub(crate) fn on_computed(
                 complete(state, request, &choice, &message, Some(&shared), cx);
             }
         }
-        Outcome::Agreed(Err(_)) | Outcome::Answered(_) | Outcome::Proven(_) => {
+        Outcome::Agreed(Err(_))
+        | Outcome::Answered(_)
+        | Outcome::Proven(_)
+        | Outcome::Tls(_)
+        | Outcome::Relayed(_) => {
             let error = IkeError::BadPublicKey(request.stage());
             reject(state, &request, error, cx);
         }

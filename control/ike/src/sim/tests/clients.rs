@@ -15,6 +15,7 @@ use crate::wire::{
 use client::Client;
 
 mod client;
+mod proofs;
 
 const GATEWAY: &str = "192.0.2.2:500";
 
@@ -42,8 +43,9 @@ fn config(addresses: u8) -> ConnectionConfig {
         panic!("certificates")
     };
     let mut config = connection(1);
-    let users = users(&["anna", "bert", "carl"]);
-    config.authentication = Authentication::Eap(Arc::new(EapAuthentication { own, users }));
+    let users = Some(users(&["anna", "bert", "carl"]));
+    config.authentication =
+        Authentication::Eap(Arc::new(EapAuthentication { own, users, tls: None, radius: None }));
     config.local_id = Identity::Fqdn(name(1));
     config.remote_id = None;
     config.places = Vec::new();
@@ -206,7 +208,9 @@ fn who_is_taken_out_of_the_users_or_gets_another_password_is_cut_off_and_the_oth
     let mut config = config(9);
     let Authentication::Eap(by) = &config.authentication else { panic!("by EAP") };
     let (own, fewer) = (Arc::clone(&by.own), users(&["bert", "carl"]));
-    config.authentication = Authentication::Eap(Arc::new(EapAuthentication { own, users: fewer }));
+    let users = Some(fewer);
+    config.authentication =
+        Authentication::Eap(Arc::new(EapAuthentication { own, users, tls: None, radius: None }));
     pair.command(1, Command::Configure(Box::new(config)));
     pair.run_for(Duration::from_secs(60));
     assert_eq!(

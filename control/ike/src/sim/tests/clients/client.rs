@@ -5,7 +5,8 @@ use crossgate_eap::mschapv2::{Exchange, PasswordHash};
 use super::super::certificates::name;
 use super::super::*;
 use super::{GATEWAY, wants_address};
-use crate::auth::{psk, signed_octets};
+use crate::auth::certificate::{self, Offer, Sign};
+use crate::auth::{CertificateAuthentication, psk, signed_octets};
 use crate::crypto::kex::PrivateValue;
 use crate::crypto::keys::{IkeKeys, IkeSpis, Nonces};
 use crate::crypto::suite::{Esn, esp_proposals, offer_ike};
@@ -86,6 +87,21 @@ impl Client {
 
     /// One request and its answer.
     pub(super) fn ask(&mut self, pair: &mut Pair, exchange: ExchangeType, payloads: Vec<Payload>) -> Message {
+        self.send(pair, exchange, payloads);
+        let answer = replies(pair).remove(0);
+        let header = Header::parse(&answer).unwrap();
+        let arrived = Arrived { local: self.at, remote: GATEWAY.parse().unwrap(), bytes: &answer };
+        let side = &mut pair.sides[0];
+        let mut cx = side.endpoint.cx(pair.now, &mut side.plane);
+        let Received::Message(message) = self.secured.receive(&arrived, &header, &mut cx) else {
+            panic!("an answer\n{}", pair.trace())
+        };
+        self.secured.window.answered();
+        message
+    }
+
+    /// One request, whose answer comes later.
+    fn send(&mut self, pair: &mut Pair, exchange: ExchangeType, payloads: Vec<Payload>) {
         let side = &mut pair.sides[0];
         let mut cx = side.endpoint.cx(pair.now, &mut side.plane);
         self.secured.request(exchange, payloads, &mut cx);
@@ -101,16 +117,6 @@ impl Client {
                 Input::Datagram { local: GATEWAY.parse().unwrap(), remote: self.at, bytes: &bytes },
             );
         }
-        let answer = replies(pair).remove(0);
-        let header = Header::parse(&answer).unwrap();
-        let arrived = Arrived { local: self.at, remote: GATEWAY.parse().unwrap(), bytes: &answer };
-        let side = &mut pair.sides[0];
-        let mut cx = side.endpoint.cx(pair.now, &mut side.plane);
-        let Received::Message(message) = self.secured.receive(&arrived, &header, &mut cx) else {
-            panic!("an answer\n{}", pair.trace())
-        };
-        self.secured.window.answered();
-        message
     }
 
     /// The first request of IKE_AUTH; returns the first question.
@@ -193,6 +199,41 @@ impl Client {
         message
     }
 
+    /// The first request of IKE_AUTH with a proof by certificate, and the gateway's answer.
+    pub(super) fn prove_by(
+        &mut self,
+        pair: &mut Pair,
+        by: &Arc<CertificateAuthentication>,
+        more: Vec<Payload>,
+    ) -> Message {
+        let (prf, sk_p) = (self.secured.prf(), self.secured.keys.prove(Role::Initiator));
+        let signed = signed_octets(prf, &self.request, &self.nonce_of_gateway, sk_p, &self.id, &[]);
+        let offer = Offer::of_bytes(&self.answer);
+        let sign = Sign::prepare(by, &offer, signed, crossgate_pki::testing::NOW, [3; 32].into()).unwrap();
+        let (_, proof) = certificate::Work { verify: None, sign: Some(sign) }.run().unwrap();
+        let mut payloads: Vec<Payload> =
+            certificate::chain(by, &Offer::default(), crossgate_pki::testing::NOW).collect();
+        payloads.push(Payload::Authentication(proof.unwrap().auth));
+        payloads.extend(more);
+        self.ask_to_log_in(pair, payloads)
+    }
+
+    /// One answer to a question of EAP.
+    pub(super) fn answer(&mut self, pair: &mut Pair, question: &Message, data: &[u8]) -> Message {
+        self.ask(pair, ExchangeType::IKE_AUTH, vec![answered(question, data)])
+    }
+
+    /// The same, where the gateway has nothing to say yet.
+    pub(super) fn send_answer(&mut self, pair: &mut Pair, question: &Message, data: &[u8]) {
+        self.send(pair, ExchangeType::IKE_AUTH, vec![answered(question, data)]);
+    }
+
+    /// The first request of IKE_AUTH of a client that asks for its Child SA later (RFC 6023).
+    pub(super) fn ask_without_child(&mut self, pair: &mut Pair, more: Vec<Payload>) -> Message {
+        let id = Payload::IdInitiator(self.id.clone());
+        self.ask(pair, ExchangeType::IKE_AUTH, std::iter::once(id).chain(more).collect())
+    }
+
     /// All of it.
     pub(super) fn connect(pair: &mut Pair, number: u8, user: &str) -> (Self, Message) {
         let mut client = Self::begin(pair, number);
@@ -203,4 +244,11 @@ impl Client {
         let message = client.prove(pair, &key);
         (client, message)
     }
+}
+
+/// What a client says to a question of EAP.
+fn answered(question: &Message, data: &[u8]) -> Payload {
+    let packet = question.eap().unwrap();
+    let length = u16::try_from(data.len() + 5).unwrap().to_be_bytes();
+    Payload::Eap([&[2, packet[1], length[0], length[1], packet[4]][..], data].concat())
 }
