@@ -9,6 +9,8 @@ use std::ops::RangeInclusive;
 use crate::forwarding::is_link_local;
 use crate::header::Protocol;
 
+pub(crate) mod index;
+
 /// A range of addresses of one family, both ends included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressRange {

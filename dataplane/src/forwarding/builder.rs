@@ -7,10 +7,11 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::group::{GROUP_MAX, Group, GroupId, Member};
-use super::tunnel::Placed;
+use super::tunnel::{Order, Placed};
 use super::{Forwarding, Interface, InterfaceId, NextHop, Route, Tunnel, TunnelId, Vrf, VrfId};
 use crate::meter::Share;
 use crate::route::{Prefix, Trie};
+use crate::selector::index::Sides;
 
 /// Why a snapshot would contradict itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +144,9 @@ impl Builder {
         let policies = self.policies();
         let mut tunnels = Vec::new();
         for (id, tunnel) in &self.tunnels {
-            put(&mut tunnels, id.0 as usize, Placed { tunnel: tunnel.clone(), policy: policies[id] });
+            let (sides, order) = (Sides::of(&tunnel.selectors), self.order(*id, policies[id]));
+            let placed = Placed { tunnel: tunnel.clone(), policy: policies[id], sides, order };
+            put(&mut tunnels, id.0 as usize, placed);
         }
         let mut groups = Vec::new();
         for (id, members) in &self.groups {
@@ -158,6 +161,17 @@ impl Builder {
         let translates = self.tunnels.values().any(|tunnel| !tunnel.nat.is_empty());
         let vrfs = self.vrfs(&policies);
         Ok(Forwarding { interfaces, ports, vrfs, tunnels, groups, shares, transits, translates })
+    }
+
+    /// How the tunnels of a policy are found, kept by its first one.
+    fn order(&self, id: TunnelId, policy: TunnelId) -> Option<Box<Order>> {
+        if id != policy {
+            return None;
+        }
+        let tunnel = |id| self.tunnels.get(&id).map(|tunnel| (id, tunnel));
+        let all = std::iter::successors(tunnel(id), |(_, last)| tunnel(last.alternative?));
+        let all: Vec<_> = all.map(|(id, tunnel)| (id, &tunnel.selectors)).collect();
+        Order::of(&all)
     }
 
     /// The policy of each tunnel: the first of those that lead to it as their alternative.

@@ -10,6 +10,7 @@ use super::{Forwarding, NextHop, TunnelId, VrfId};
 use crate::counter::Counter;
 use crate::nat::Nat;
 use crate::sa::Direction;
+use crate::selector::index::{AddressIndex, MANY, Sides, common};
 use crate::selector::{Flow, Selectors};
 
 /// What happens with the "don't fragment" bit of the outer IPv4 header (RFC 4301, 8.1).
@@ -60,6 +61,51 @@ pub(super) struct Placed {
     pub(super) tunnel: Tunnel,
     /// The first tunnel of the ordered policy that it belongs to; its own number if it stands alone.
     pub(super) policy: TunnelId,
+    /// Where it has many selectors.
+    pub(super) sides: Option<Box<Sides>>,
+    /// Where it is the first of many.
+    pub(super) order: Option<Box<Order>>,
+}
+
+impl Placed {
+    fn takes(&self, flow: &Flow) -> bool {
+        match &self.sides {
+            Some(sides) => sides.matches_outbound(&self.tunnel.selectors, flow),
+            None => self.tunnel.selectors.matches_outbound(flow),
+        }
+    }
+}
+
+/// The tunnels of a long ordered policy, found by the addresses of a packet as it is in the tunnel.
+#[derive(Debug)]
+pub(super) struct Order {
+    tunnels: Vec<TunnelId>,
+    local: AddressIndex,
+    remote: AddressIndex,
+}
+
+impl Order {
+    /// `None`: there are so few tunnels that each can be asked.
+    pub(super) fn of(tunnels: &[(TunnelId, &Selectors)]) -> Option<Box<Self>> {
+        if tunnels.len() < MANY {
+            return None;
+        }
+        let all = || tunnels.iter().enumerate();
+        let local = all()
+            .flat_map(|(at, (_, selectors))| selectors.local.iter().map(move |one| (at, &one.addresses)));
+        let remote = all()
+            .flat_map(|(at, (_, selectors))| selectors.remote.iter().map(move |one| (at, &one.addresses)));
+        Some(Box::new(Self {
+            tunnels: tunnels.iter().map(|(id, _)| *id).collect(),
+            local: AddressIndex::new(tunnels.len(), local),
+            remote: AddressIndex::new(tunnels.len(), remote),
+        }))
+    }
+
+    /// Those that have both addresses, in the policy's order.
+    fn of_flow<'o>(&'o self, flow: &Flow) -> impl Iterator<Item = TunnelId> + use<'o> {
+        common(self.local.of(flow.source), self.remote.of(flow.destination)).map(|at| self.tunnels[at])
+    }
 }
 
 /// The tunnel that takes a packet.
@@ -103,17 +149,30 @@ impl Forwarding {
     }
 
     /// The tunnels that a route into tunnels leads to, in the order in which a flow tries them: of a group the member first that the flow prefers, each with
-    /// its alternatives after it.
+    /// its alternatives after it. Of a long policy only those that have the flow's addresses.
     pub fn candidates(&self, routed: NextHop, flow: &Flow) -> impl Iterator<Item = (TunnelId, &Tunnel)> {
         let firsts = match routed {
             NextHop::Tunnel(id) => Preference::from_iter([id]),
             NextHop::Group(id) => self.group(id).map_or_else(Preference::new, |group| group.preference(flow)),
             _ => Preference::new(),
         };
-        let placed = |id| Some((id, self.tunnel(id)?));
+        let numbered = |id| Some((id, self.tunnel(id)?));
         firsts.into_iter().flat_map(move |first| {
-            std::iter::successors(placed(first), move |(_, tunnel)| placed(tunnel.alternative?))
+            let order = self.placed(first).and_then(|placed| {
+                // The rules are those of the connection: what one of its tunnels cannot translate, none can, and the first tells.
+                let in_tunnel = placed.tunnel.nat.flow(Direction::Outbound, flow).ok()?;
+                Some(placed.order.as_ref()?.of_flow(&in_tunnel))
+            });
+            let chain = if order.is_none() { numbered(first) } else { None };
+            let chain = std::iter::successors(chain, move |(_, tunnel)| numbered(tunnel.alternative?));
+            chain.chain(order.into_iter().flatten().filter_map(numbered))
         })
+    }
+
+    /// Whether a tunnel's selectors take an outbound packet, described as it is in the tunnel.
+    #[must_use]
+    pub fn takes(&self, id: TunnelId, flow: &Flow) -> bool {
+        self.placed(id).is_some_and(|placed| placed.takes(flow))
     }
 
     /// The first of the [candidates](Self::candidates) whose selectors take an outbound packet and that is up. Where
@@ -134,7 +193,7 @@ impl Forwarding {
         let mut first = None;
         for (id, tunnel) in self.candidates(routed, flow) {
             let flow = tunnel.nat.flow(Direction::Outbound, flow)?;
-            if tunnel.selectors.matches_outbound(&flow) {
+            if self.takes(id, &flow) {
                 let entrance = Entrance { id, tunnel, flow };
                 if is_up(id) {
                     return Ok(entrance);
@@ -157,10 +216,12 @@ impl Forwarding {
     /// # Errors
     /// The drop reason: `EspSelectorMismatch`, `EspWrongSource`, `NatNoMapping`.
     pub fn tunnel_of_inbound(&self, id: TunnelId, flow: &Flow) -> Result<(&Tunnel, Flow), Counter> {
-        let Placed { tunnel, policy } = self.placed(id).ok_or(Counter::EspSelectorMismatch)?;
-        let Some(selector) = tunnel.selectors.match_inbound(flow) else {
-            return Err(Counter::EspSelectorMismatch);
+        let Placed { tunnel, policy, sides, .. } = self.placed(id).ok_or(Counter::EspSelectorMismatch)?;
+        let selector = match sides {
+            Some(sides) => sides.match_inbound(&tunnel.selectors, flow),
+            None => tunnel.selectors.match_inbound(flow),
         };
+        let Some(selector) = selector else { return Err(Counter::EspSelectorMismatch) };
         let flow = tunnel.nat.flow(Direction::Inbound, flow)?;
         let (next_hop, policies) = match self.longest(tunnel.vrf, flow.source) {
             Some(route) => (route.next_hop, route.policies.as_slice()),

@@ -107,3 +107,41 @@ proptest! {
         );
     }
 }
+
+fn any_selector() -> impl Strategy<Value = TrafficSelector> {
+    let protocol = prop::sample::select(vec![None, Some(Protocol::TCP), Some(Protocol::UDP)]);
+    let ports = prop::sample::select(vec![Ports::Any, Ports::Opaque, Ports::Range(80..=90)]);
+    (any::<(u8, u8)>(), protocol, ports).prop_map(|((one, other), protocol, ports)| TrafficSelector {
+        addresses: range(one.min(other), one.max(other)),
+        protocol,
+        ports,
+    })
+}
+
+proptest! {
+    #[test]
+    fn many_selectors_found_by_address_decide_as_asking_each_of_them(
+        local in prop::collection::vec(any_selector(), 0..90),
+        remote in prop::collection::vec(any_selector(), 9..90),
+        flows in prop::collection::vec((any::<u8>(), any::<u8>(), 79..92_u16, any::<bool>()), 1..40),
+    ) {
+        let selectors = Selectors { local, remote };
+        let sides = index::Sides::of(&selectors).expect("many");
+        for (source, destination, port, is_tcp) in flows {
+            let protocol = if is_tcp { Protocol::TCP } else { Protocol::UDP };
+            let flow = flow(source, destination, protocol, (port != 79).then_some((port, port)));
+            prop_assert_eq!(sides.matches_outbound(&selectors, &flow), selectors.matches_outbound(&flow));
+            prop_assert_eq!(sides.match_inbound(&selectors, &flow), selectors.match_inbound(&flow));
+        }
+    }
+}
+
+#[test]
+fn ranges_that_reach_the_last_address_of_a_family_are_found() {
+    let any = |prefix: &str| AddressRange::from(prefix.parse::<ipnet::IpNet>().unwrap());
+    let ranges = [any("0.0.0.0/0"), any("::/0"), any("ffff::/16"), any("255.255.255.255/32")];
+    let index = index::AddressIndex::new(ranges.len(), ranges.iter().enumerate());
+    let of = |address: &str| index.of(address.parse().unwrap())[0];
+    assert_eq!((of("0.0.0.0"), of("255.255.255.255")), (1, 1 | 8));
+    assert_eq!((of("::"), of("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")), (2, 2 | 4));
+}

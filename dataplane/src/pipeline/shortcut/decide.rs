@@ -77,7 +77,7 @@ fn enter(
             return Decision::General;
         }
         let Ok(in_tunnel) = tunnel.nat.flow(Direction::Outbound, flow) else { return Decision::General };
-        if tunnel.selectors.matches_outbound(&in_tunnel) && is_up(id) {
+        if forwarding.takes(id, &in_tunnel) && is_up(id) {
             return if forwarding.may_enter(vrf, tunnel) { Decision::Enter(id) } else { Decision::General };
         }
     }
