@@ -41,9 +41,9 @@ pub(super) fn measure(quick: bool, namespace: &str) -> Result<(Vec<HandshakeRow>
     for (case, peers) in cases {
         let ours = Some(run(Program::Crossgate, case, peers, place)?);
         let theirs = match &version {
-            Ok(version) if charon::knows(version, case) => {
-                Some(run(Program::StrongSwan, case, peers, place)?)
-            }
+            Ok(version) if charon::knows(version, case) => run(Program::StrongSwan, case, peers, place)
+                .inspect_err(|error| notes.push(format!("{error:#}")))
+                .ok(),
             Ok(version) => {
                 notes.push(format!("strongswan {version} has no {}: n/a", case.key_exchange()));
                 None
