@@ -66,7 +66,7 @@ fn limits_of_an_outbound_sa_can_be_read_off_its_counts() {
 
 #[test]
 fn threads_that_reserve_at_once_never_get_a_number_twice_nor_one_beyond_the_end() {
-    const NUMBERS: u64 = 400_000;
+    const NUMBERS: u64 = 2_000_000;
     for (esn, last) in [(Esn::Off, u64::from(u32::MAX)), (Esn::On, 1 << 63)] {
         let sa = outbound(esn, last - NUMBERS + 1, Lifetime::UNLIMITED);
         let together = std::sync::Barrier::new(2);
@@ -83,10 +83,9 @@ fn threads_that_reserve_at_once_never_get_a_number_twice_nor_one_beyond_the_end(
             taken
         };
         let (mut all, other) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| reserve(32));
+            let other = scope.spawn(|| reserve(2));
             (reserve(3), other.join().expect("it does not die"))
         });
-        assert!(!all.is_empty() && !other.is_empty());
         for taken in [&all, &other] {
             assert!(taken.is_sorted(), "what one thread got grows");
         }
