@@ -81,7 +81,7 @@ pub(crate) struct Agreed {
 }
 
 /// The traffic selectors that we ask for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub(crate) local: Vec<TrafficSelector>,
     pub(crate) remote: Vec<TrafficSelector>,
@@ -104,9 +104,29 @@ impl Offer {
         Self { local: vec![local], remote: vec![remote] }
     }
 
+    /// Whether a policy allows all of it.
+    pub(crate) fn is_within(&self, policy: &ChildConfig) -> bool {
+        is_narrowing(&self.local, &policy.local_selectors)
+            && is_narrowing(&self.remote, &policy.remote_selectors)
+    }
+
     /// Exactly what a pair carries already.
     pub(crate) fn same_as(child: &Child) -> Self {
         Self { local: child.local.clone(), remote: child.remote.clone() }
+    }
+
+    /// Each pair of selectors of one family in this offer of which none of `children` carries anything: what a peer left out that takes fewer
+    /// pairs into one Child SA than it was offered (RFC 7296, 2.9), as Libreswan does, which takes one.
+    pub(crate) fn left_out<'c>(&self, children: impl Iterator<Item = &'c Child> + Clone) -> Vec<Self> {
+        let pairs =
+            self.local.iter().flat_map(|local| self.remote.iter().map(move |remote| (*local, *remote)));
+        pairs
+            .filter(|(local, remote)| {
+                local.addresses().first().is_ipv4() == remote.addresses().first().is_ipv4()
+            })
+            .map(|(local, remote)| Self { local: vec![local], remote: vec![remote] })
+            .filter(|pair| !children.clone().any(|child| child.carries_some_of(pair)))
+            .collect()
     }
 }
 
@@ -271,6 +291,14 @@ impl Child {
     /// Whether it is for the same traffic under the same policy as another.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.policy == other.policy && self.local == other.local && self.remote == other.remote
+    }
+
+    /// Whether it is in use for any of what an offer of the same policy asks for.
+    pub(crate) fn carries_some_of(&self, offer: &Offer) -> bool {
+        let meet = |own: &[TrafficSelector], asked: &[TrafficSelector]| {
+            own.iter().any(|own| asked.iter().any(|asked| own.intersect(asked).is_some()))
+        };
+        self.is_live() && meet(&self.local, &offer.local) && meet(&self.remote, &offer.remote)
     }
 
     /// Whether it is for exactly this traffic.

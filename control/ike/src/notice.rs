@@ -126,6 +126,8 @@ catalogue! {
     TryAgain Info "the peer is busy (TEMPORARY_FAILURE): trying again later";
     /// The peer takes a single pair of addresses.
     SinglePair Info "the peer takes a single pair of traffic selectors (SINGLE_PAIR_REQUIRED): asking for one pair";
+    /// The peer took some pairs of traffic selectors into a Child SA and left this one out (RFC 7296, 2.9).
+    PairLeftOut Info "the peer left a pair of traffic selectors out of the Child SA: asking for it apart";
     /// A request is sent again.
     Retransmit Debug "no answer yet: sent the request again";
     /// The answer to a repeated request is sent again.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::{Established, Task};
 use crate::auth::Authentication;
-use crate::child::{Child, Phase};
+use crate::child::{Child, Offer, Phase};
 use crate::client::{self, Leased};
 use crate::config::ConnectionConfig;
 use crate::effect::Effect;
 use crate::error::IkeError;
 use crate::event::{ChildId, DownReason, Event, IkeId, RemoveReason};
 use crate::exchange::rekey_ike;
+use crate::notice::What;
 use crate::sa::Cx;
 use crate::status::ChildStatus;
 
@@ -25,6 +26,19 @@ impl Established {
             self.config.mode.initiates() && policy < self.config.children.len() && !self.has_live(policy);
         let retry_at = again.then(|| self.want_later(Task::NewChild { policy }, CHILD_WAIT, cx));
         cx.child_failed(self.config.id, error, retry_at);
+    }
+
+    /// We asked for all of a policy: what the peer's answer left out is asked for pair by pair. A peer that wants none of it says so, and that is all.
+    pub(crate) fn want_left_out(&mut self, policy: usize, cx: &mut Cx<'_>) {
+        let Some(config) = self.config.children.get(policy).filter(|_| !self.single_pairs.contains(&policy))
+        else {
+            return;
+        };
+        let children = self.children.iter().filter(|child| child.policy == policy);
+        for offer in Offer::whole(config).left_out(children) {
+            cx.note(What::PairLeftOut);
+            self.want(Task::LeftOut { policy, offer });
+        }
     }
 
     pub(crate) fn want_child_rekey(&mut self, id: ChildId) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Established;
+use crate::child::Offer;
 use crate::connection::jittered;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
@@ -22,6 +23,11 @@ const BUSY_WAIT: Duration = Duration::from_secs(2);
 pub(crate) enum Task {
     NewChild {
         policy: usize,
+    },
+    /// Ask for what the peer left out of a Child SA.
+    LeftOut {
+        policy: usize,
+        offer: Offer,
     },
     RekeyChild(ChildId),
     DeleteChild(ChildId, RemoveReason),
@@ -79,6 +85,7 @@ impl Established {
     pub(super) fn begin(&mut self, task: Task, cx: &mut Cx<'_>) {
         match task {
             Task::NewChild { policy } => create_child::begin_new(self, policy, cx),
+            Task::LeftOut { policy, offer } => create_child::begin_left_out(self, policy, offer, cx),
             Task::RekeyChild(child) => create_child::begin_rekey(self, child, cx),
             Task::DeleteChild(child, reason) => informational::delete_child(self, child, reason, cx),
             Task::Disown(spi) => informational::disown(self, spi, cx),

@@ -21,7 +21,10 @@ pub(super) fn begin_child(
     cx: &mut Cx<'_>,
 ) {
     match agree_as_initiator(&state.config, spi, message) {
-        Ok(agreed) => install(state, agreed, transcript, cx),
+        Ok(agreed) => {
+            install(state, agreed, transcript, cx);
+            state.want_left_out(0, cx);
+        }
         Err(error) => {
             // Without an SA payload the peer made no pair.
             if message.sa().is_some() {

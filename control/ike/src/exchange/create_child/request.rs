@@ -30,6 +30,8 @@ const AGAIN_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct ChildRequest {
     pub(super) policy: usize,
     pub(super) replaces: Option<ChildId>,
+    /// Whether it is for what the peer left out of another Child SA of the policy.
+    is_left_out: bool,
     offer: Offer,
     pub(crate) spi: Spi,
     nonce: Vec<u8>,
@@ -57,15 +59,33 @@ impl ChildRequest {
     }
 
     fn task(&self) -> Task {
-        self.replaces.map_or(Task::NewChild { policy: self.policy }, Task::RekeyChild)
+        let policy = self.policy;
+        match self.replaces {
+            Some(old) => Task::RekeyChild(old),
+            None if self.is_left_out => Task::LeftOut { policy, offer: self.offer.clone() },
+            None => Task::NewChild { policy },
+        }
     }
 }
 
 /// Asks for a Child SA of a policy that has none.
 pub(crate) fn begin_new(state: &mut Established, policy: usize, cx: &mut Cx<'_>) {
     if policy < state.config.children.len() && !is_served(state, policy, cx) {
-        begin(state, policy, None, cx);
+        begin(state, policy, None, None, cx);
     }
+}
+
+/// Asks for a pair of selectors that the peer left out of a Child SA of the policy.
+pub(crate) fn begin_left_out(state: &mut Established, policy: usize, offer: Offer, cx: &mut Cx<'_>) {
+    let is_allowed = state.config.children.get(policy).is_some_and(|config| offer.is_within(config));
+    if is_allowed && !is_carried(state, policy, &offer) {
+        begin(state, policy, None, Some(offer), cx);
+    }
+}
+
+/// Whether a Child SA of the policy carries some of what is asked for.
+fn is_carried(state: &Established, policy: usize, offer: &Offer) -> bool {
+    state.children.iter().any(|child| child.policy == policy && child.carries_some_of(offer))
 }
 
 /// Whether a policy has its Child SA, or the peer asked for it first and its answer is being computed. Should that come to nothing, ours is looked at again.
@@ -84,11 +104,17 @@ pub(crate) fn begin_rekey(state: &mut Established, id: ChildId, cx: &mut Cx<'_>)
     if let Some(policy) = state.child(id).filter(|child| child.is_live()).map(|child| child.policy)
         && policy < policies
     {
-        begin(state, policy, Some(id), cx);
+        begin(state, policy, Some(id), None, cx);
     }
 }
 
-fn begin(state: &mut Established, policy: usize, replaces: Option<ChildId>, cx: &mut Cx<'_>) {
+fn begin(
+    state: &mut Established,
+    policy: usize,
+    replaces: Option<ChildId>,
+    left_out: Option<Offer>,
+    cx: &mut Cx<'_>,
+) {
     let spi = match cx.esp_spi(state.config.id) {
         Ok(spi) => spi,
         Err(error) => return state.child_failed(policy, error, cx),
@@ -97,7 +123,8 @@ fn begin(state: &mut Established, policy: usize, replaces: Option<ChildId>, cx: 
     let request = ChildRequest {
         policy,
         replaces,
-        offer: offer(state, policy, replaces, cx),
+        is_left_out: left_out.is_some(),
+        offer: left_out.unwrap_or_else(|| offer(state, policy, replaces, cx)),
         spi,
         nonce,
         private: None,
@@ -113,15 +140,19 @@ fn begin(state: &mut Established, policy: usize, replaces: Option<ChildId>, cx: 
     }
 }
 
-/// What to ask for: all that the policy allows, unless the peer said that it takes a single pair.
+/// What to ask for: all that the policy allows, unless the peer said that it takes a single pair. Where several Child SAs share the policy, each
+/// is replaced by its like.
 fn offer(state: &Established, policy: usize, replaces: Option<ChildId>, cx: &Cx<'_>) -> Offer {
     let config = &state.config.children[policy];
-    if !state.single_pairs.contains(&policy) {
-        return Offer::whole(config);
+    let is_single = state.single_pairs.contains(&policy);
+    if let Some(old) = replaces.and_then(|id| state.child(id)) {
+        let is_other = |child: &&Child| child.policy == policy && child.is_live() && !child.is_like(old);
+        if is_single || state.children.iter().any(|child| is_other(&child)) {
+            return Offer::same_as(old);
+        }
     }
     let trigger = cx.connections.get(&state.config.id).and_then(|connection| connection.trigger);
-    let old = replaces.and_then(|id| state.child(id));
-    old.map_or_else(|| Offer::single(config, trigger), Offer::same_as)
+    if is_single { Offer::single(config, trigger) } else { Offer::whole(config) }
 }
 
 fn prepare(state: &mut Established, mut request: ChildRequest, group: Group, cx: &mut Cx<'_>) {
@@ -161,6 +192,7 @@ pub(crate) fn on_computed(
             // The pair may be gone by now, or its policy; or the peer made one first.
             let stale = match request.replaces {
                 Some(id) => state.child(id).is_none_or(|child| !child.is_live()),
+                None if request.is_left_out => is_carried(state, request.policy, &request.offer),
                 None => is_served(state, request.policy, cx),
             };
             if stale || request.policy >= state.config.children.len() {
@@ -200,7 +232,8 @@ fn reject(state: &mut Established, request: &ChildRequest, error: IkeError, cx: 
 
 fn failed(state: &mut Established, request: &ChildRequest, error: IkeError, cx: &mut Cx<'_>) {
     cx.note_stage(What::ExchangeFailed, request.stage());
-    if request.rival.is_none() {
+    // What a peer left out it may not want at all.
+    if request.rival.is_none() && !request.is_left_out {
         if let Some(id) = request.replaces.filter(|id| state.child(*id).is_some()) {
             state.want_later(Task::RekeyChild(id), AGAIN_WAIT, cx);
         }
@@ -331,6 +364,9 @@ fn complete(
         cx.note_child(What::Collision, id);
     }
     delete_replaced(state, &request);
+    if !request.is_left_out && request.replaces.is_none() {
+        state.want_left_out(request.policy, cx);
+    }
 }
 
 fn delete_replaced(state: &mut Established, request: &ChildRequest) {

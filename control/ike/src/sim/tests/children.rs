@@ -52,6 +52,44 @@ fn a_peer_asks_pair_by_pair_for_all_pairs_of_our_policy_and_replaces_each() {
 }
 
 #[test]
+fn what_a_peer_leaves_out_of_a_child_is_asked_for_pair_by_pair_and_each_is_replaced_by_its_like() {
+    const PAIRS: usize = 3;
+    let prefix = |second: u8, third| {
+        TrafficSelector::from_prefix(IpAddr::V4(Ipv4Addr::new(10, second, third, 0)), 24).unwrap()
+    };
+    // One side has a policy for each pair and takes one into a Child SA, as Libreswan does; it lacks the last one.
+    let mut pair = Pair::connected(1, Link::LAN, |index, config| {
+        let child = config.children[0].clone();
+        if index == 0 {
+            config.mode = Mode::ResponderOnly;
+            config.children = vec![child; PAIRS];
+            for (third, child) in (0..).zip(&mut config.children) {
+                child.local_selectors = vec![prefix(1, third)];
+            }
+        } else {
+            config.mode = Mode::InitiatorOnly;
+            config.children[0].remote_selectors = (0..4).map(|third| prefix(1, third)).collect();
+        }
+    });
+    settle(&mut pair);
+    assert_eq!(pair.live_children(), [PAIRS, PAIRS], "{}", pair.trace());
+    assert!(status(&pair, 1).failure.is_none(), "what the peer lacks is no failure");
+    let ids = |pair: &Pair| -> Vec<crate::event::ChildId> {
+        status(pair, 1).ike_sas.iter().flat_map(|ike| &ike.children).map(|child| child.id).collect()
+    };
+    let before = ids(&pair);
+    for id in &before {
+        pair.command(1, Command::RekeyChild(*id));
+    }
+    settle(&mut pair);
+    assert_eq!(pair.live_children(), [PAIRS, PAIRS], "replaced\n{}", pair.trace());
+    assert!(ids(&pair).iter().all(|id| !before.contains(id)), "{}", pair.trace());
+    for policy in 0..PAIRS {
+        assert!(pair.sides[0].plane.sends_on(CONNECTION, policy).is_some(), "{policy}\n{}", pair.trace());
+    }
+}
+
+#[test]
 fn the_reason_why_a_peer_is_refused_a_child_is_told() {
     let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
     for index in [1, 0] {
