@@ -5,10 +5,13 @@
 
 mod cisco_ios;
 mod crossgate;
+mod error;
 mod juniper_srx;
 mod libreswan;
 mod strongswan;
 mod vyos;
+
+pub use error::PeerConfigError;
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -16,8 +19,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::choice::Choice;
-use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity};
-use crate::{Config, Connection, ConnectionMode, Identity, LocalEnd, Name, Policy, Ppk, Protocol};
+use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity, PfsGroup};
+use crate::{Config, Connection, ConnectionMode, Identity, LocalEnd, Policy, Ppk, Protocol};
 
 /// A system that can be the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,77 +59,6 @@ pub enum KeyText {
     Written,
 }
 
-/// Why there is no such configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PeerConfigError {
-    /// The system lacks what the policy demands.
-    #[error("{system} has none of the {what} of this connection: add {remedy} to its policy")]
-    NoCommonGround {
-        /// The system's word.
-        system: &'static str,
-        /// Groups, ciphers.
-        what: &'static str,
-        /// A setting that it has.
-        remedy: &'static str,
-    },
-    /// The system has no word for the identity.
-    #[error("{system} has no identity like {identity}: give the connection another one")]
-    Identity {
-        /// The system's word.
-        system: &'static str,
-        /// The identity.
-        identity: Identity,
-    },
-    /// The system cannot be given the key.
-    #[error("{system} cannot take a key with {character:?}: give both sides a key without it")]
-    Key {
-        /// The system's word.
-        system: &'static str,
-        /// What the key holds.
-        character: char,
-    },
-    /// The other side needs a certificate and a private key of its own.
-    #[error("the connection proves itself by certificates: those of the other side are its own to make")]
-    Certificates,
-    /// There are no words for the post-quantum pre-shared key.
-    #[error(
-        "the connection has a post-quantum pre-shared key (PPK), which is written for strongswan and crossgate only, not for {system}"
-    )]
-    Ppk {
-        /// The system's word.
-        system: &'static str,
-    },
-    /// The system takes what lies between two pairs of prefixes into one tunnel.
-    #[error(
-        "{system} has one tunnel for each pair of prefixes, and an active-active gateway asks for two: {remedy}"
-    )]
-    SecondTunnel {
-        /// The system's word.
-        system: &'static str,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// There are no words for IKEv1.
-    #[error(
-        "the connection speaks IKEv1, which is written for crossgate only, not for {system}: set that side by hand, as docs/peers.md shows"
-    )]
-    IkeV1 {
-        /// The system's word.
-        system: &'static str,
-    },
-    /// The other side is a gateway of another network on another appliance.
-    #[error(
-        "the connection leads to a gateway of another network (Vnet2Vnet), which is a crossgate, not {system}: write it for crossgate, or make it an IPsec connection"
-    )]
-    Vnet2Vnet {
-        /// The system's word.
-        system: &'static str,
-    },
-    /// The other side is a gateway of the same file.
-    #[error("the connection leads to the gateway {0} of this appliance: its other end is in the same file")]
-    SameAppliance(Name),
-}
-
 impl Config {
     /// The configuration of the other side of `connection`, one of this configuration.
     ///
@@ -151,7 +83,8 @@ impl Config {
         if connection.ppk.is_some() && !matches!(system, System::StrongSwan | System::Crossgate) {
             return Err(PeerConfigError::Ppk { system: system.word() });
         }
-        if connection.protocol == Protocol::IkeV1 && system != System::Crossgate {
+        let speaks_both = matches!(system, System::StrongSwan | System::Libreswan | System::Crossgate);
+        if connection.protocol == Protocol::IkeV1 && !speaks_both {
             return Err(PeerConfigError::IkeV1 { system: system.word() });
         }
         let key = (key_text == KeyText::Written).then(|| key.expose());
@@ -325,6 +258,25 @@ impl<'a> Far<'a> {
         ciphers.map(|cipher| (*cipher, best.filter(|_| !cipher.is_combined_mode()))).collect()
     }
 
+    fn is_ikev1(&self) -> bool {
+        self.connection.protocol == Protocol::IkeV1
+    }
+
+    /// Refuses a connection that asks by IKEv1 for everything: there a selector is taken as it is, or not at all.
+    fn names_pairs(&self, system: &'static str) -> Result<(), PeerConfigError> {
+        let asks = self.connection.mode != ConnectionMode::ResponderOnly;
+        let is_refused = self.is_ikev1() && asks && self.is_any_to_any();
+        if is_refused { Err(PeerConfigError::AnyToAny { system }) } else { Ok(()) }
+    }
+
+    /// The group of quick mode, in which there is one for all proposals: the first that the system has.
+    fn quick_mode_group(&self, is_known: impl Fn(DhGroup) -> bool) -> Option<DhGroup> {
+        self.policy.ipsec.pfs_groups.iter().find_map(|pfs| match pfs {
+            PfsGroup::Group(group) if is_known(*group) => Some(*group),
+            PfsGroup::Group(_) | PfsGroup::None => None,
+        })
+    }
+
     /// Refuses a gateway that has a tunnel from each of two addresses, for systems that find the tunnel of a packet by its prefixes alone.
     fn one_tunnel(&self, system: &'static str, remedy: &'static str) -> Result<(), PeerConfigError> {
         let has_second = self.connection.second_address.is_some();
@@ -377,6 +329,16 @@ fn named(selectors: &[IpNet], prefixes: &[IpNet]) -> Vec<IpNet> {
         }
     }
     named
+}
+
+/// A proposal for each choice of one word from each list, for IKEv1, where a proposal has one algorithm of each kind. Empty lists have no place in it.
+fn each_choice(lists: &[Vec<&str>]) -> Vec<String> {
+    lists.iter().filter(|list| !list.is_empty()).fold(Vec::new(), |begun: Vec<String>, list| {
+        if begun.is_empty() {
+            return list.iter().map(ToString::to_string).collect();
+        }
+        begun.iter().flat_map(|begun| list.iter().map(move |word| format!("{begun}-{word}"))).collect()
+    })
 }
 
 fn joined(prefixes: &[IpNet], separator: &str) -> String {

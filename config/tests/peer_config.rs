@@ -83,6 +83,15 @@ fn translated() -> String {
         + &rule("b-v6", "IngressSnat", "fd00:1::/48", "2001:db8:66::/48")
 }
 
+/// Two pairs of prefixes in a version with a Child SA for each, old groups beside others, and a cipher that not everybody has.
+fn by_ikev1() -> String {
+    BASE.replace("[\"10.2.0.0/16\", \"fd00:2::/48\"]", "[\"10.2.0.0/16\", \"10.22.0.0/16\"]")
+        + "protocol = \"IKEv1\"\nuse_policy_based_traffic_selectors = true\n[connection.policy]\nike_encryption = [\"AES256\", \"AES128\"]\n\
+           ike_integrity = [\"SHA256\", \"SHA1\"]\ndh_group = [\"DHGroup2\", \"DHGroup14\", \"ECP256\"]\n\
+           ipsec_encryption = [\"GCMAES256\", \"AES256\", \"AES128\"]\nipsec_integrity = [\"SHA256\", \"SHA1\"]\n\
+           pfs_group = [\"ECP256\", \"PFS14\", \"None\"]\n"
+}
+
 /// A gateway with two addresses, each of which the other side has a tunnel to.
 fn active_active() -> String {
     routed()
@@ -103,6 +112,7 @@ fn every_system_gets_its_words() {
         ("separate-integrity", separate_integrity()),
         ("translated", translated()),
         ("active-active", active_active()),
+        ("ikev1", by_ikev1()),
     ];
     for (case, text) in cases {
         let config = config(&text);
@@ -218,6 +228,41 @@ fn what_a_system_cannot_be_is_refused_with_the_way_out() {
     for system in [System::StrongSwan, System::Libreswan] {
         let said = written(&quoted, system, KeyText::Written).unwrap();
         assert!(said.contains(" 0x7133473876") && !said.contains("\"0x"), "{said}");
+    }
+}
+
+#[test]
+fn libreswan_is_told_to_take_its_own_pair_of_everything_or_the_connection_to_name_pairs() {
+    let narrows = |text: &str| -> Result<bool, PeerConfigError> {
+        let said = written(&config(text), System::Libreswan, KeyText::Written)?;
+        Ok(said.contains("    narrowing=yes\n"))
+    };
+    let mode = |mode: &str| format!("{BASE}mode = {mode:?}\n");
+    let refused = Err(PeerConfigError::AnyToAny { system: "libreswan" });
+    let one = |text: &str| text.replace("[\"10.2.0.0/16\", \"fd00:2::/48\"]", "[\"10.2.0.0/16\"]");
+    assert_eq!(narrows(BASE), Ok(true));
+    assert_eq!(narrows(&one(&mode("InitiatorOnly"))), Ok(true));
+    assert_eq!(narrows(&mode("InitiatorOnly")), refused);
+    assert_eq!(narrows(&mode("ResponderOnly")), Ok(false));
+    let pairs = mode("InitiatorOnly") + "use_policy_based_traffic_selectors = true\n";
+    assert_eq!(narrows(&pairs), Ok(false));
+    for system in [System::Libreswan, System::StrongSwan] {
+        let first = |mode: &str| format!("{BASE}mode = {mode:?}\nprotocol = \"IKEv1\"\n");
+        let error = written(&config(&first("Default")), system, KeyText::Written).unwrap_err();
+        assert!(error.to_string().contains("add use_policy_based_traffic_selectors = true"), "{error}");
+        written(&config(&first("ResponderOnly")), system, KeyText::Written).unwrap();
+    }
+}
+
+#[test]
+fn libreswan_gets_no_algorithm_that_it_would_refuse_the_connection_for() {
+    let old = routed().replace("dh_group = \"ECP384\"", "dh_group = [\"DHGroup2\", \"DHGroup14\"]");
+    let said = written(&config(&old), System::Libreswan, KeyText::Written).unwrap();
+    assert!(said.contains("-dh14\n") && !said.contains("dh2"), "{said}");
+    for (key, line) in [("dh_group", "dh_group = \"DHGroup24\""), ("pfs_group", "pfs_group = \"PFS24\"")] {
+        let text = routed().replace(&format!("{key} = \"ECP384\""), line);
+        let error = written(&config(&text), System::Libreswan, KeyText::Written).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Far, PeerConfigError, Stop};
+use super::{Far, PeerConfigError, Stop, each_choice};
 use crate::policy::algorithm::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf,
 };
@@ -11,21 +11,40 @@ use crate::{ConnectionMode, Identity};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     far.one_tunnel("libreswan", "leave active_active out, or take another system")?;
+    far.names_pairs("libreswan")?;
+    let narrows = narrows(far)?;
     far.head("#", out)?;
     let (name, policy) = (&far.name, far.policy);
+    if narrows && far.pairs().len() > 1 {
+        writeln!(
+            out,
+            "# Where {} begins, one pair of prefixes comes up and the others when this side begins.",
+            far.remote
+        )?;
+        writeln!(out, "# With use_policy_based_traffic_selectors = true there, all come up whoever begins.")?;
+    }
     writeln!(out, "# Save this part as /etc/ipsec.d/{name}.conf:")?;
     let local = far.local.map_or_else(|| "%defaultroute".to_owned(), |address| address.to_string());
     let auto = match far.mode() {
         ConnectionMode::ResponderOnly => "add",
         ConnectionMode::Default | ConnectionMode::InitiatorOnly => "start",
     };
-    let ike: Vec<String> = policy.ike.iter().map(ike_proposal).collect();
+    let ike: Vec<String> = policy.ike.iter().flat_map(|proposal| ike_proposals(far, proposal)).collect();
+    if ike.is_empty() {
+        return Err(no_common_ground("ike_encryption or dh_group", "AES256 and DHGroup14").into());
+    }
     let (left_id, right_id) = (identity(far.local_id)?, identity(&far.remote_id)?);
     let dpd = far.connection.dpd_timeout.as_secs();
+    if far.is_ikev1() {
+        writeln!(
+            out,
+            "# Libreswan drops IKEv1 unless it is told otherwise.\nconfig setup\n    ikev1-policy=accept"
+        )?;
+    }
     writeln!(out, "conn {name}")?;
     for (key, value) in [
         ("authby", "secret".to_owned()),
-        ("ikev2", "insist".to_owned()),
+        ("ikev2", if far.is_ikev1() { "never" } else { "insist" }.to_owned()),
         ("left", local),
         ("leftid", left_id.clone()),
         ("right", far.remote.to_string()),
@@ -33,7 +52,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         ("ike", ike.join(",")),
         ("esp", esp(far)?),
         ("pfs", if pfs(far).is_empty() { "no" } else { "yes" }.to_owned()),
-        ("esn", esn(policy.ipsec.esn).to_owned()),
+        ("esn", if far.is_ikev1() { "no" } else { esn(policy.ipsec.esn) }.to_owned()),
         ("ikelifetime", format!("{}s", policy.ike_lifetime.as_secs())),
         ("salifetime", format!("{}s", policy.sa_lifetime.as_secs())),
         ("replay-window", policy.replay_window_packets.to_string()),
@@ -44,6 +63,10 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         ("retransmit-timeout", format!("{RETRANSMIT_S}s")),
     ] {
         writeln!(out, "    {key}={value}")?;
+    }
+    if narrows {
+        // The other side may begin by asking for everything: without this word that is refused.
+        writeln!(out, "    narrowing=yes")?;
     }
     for (index, pair) in far.pairs().iter().enumerate() {
         writeln!(out, "conn {name}-{}\n    also={name}", index + 1)?;
@@ -74,18 +97,21 @@ fn secret(far: &Far<'_>) -> String {
     })
 }
 
-/// Ciphers and hashes joined by `+`: Libreswan takes any of each.
-fn ike_proposal(proposal: &IkeProposal) -> String {
-    let ciphers = proposal.encryption.iter().map(|cipher| match cipher {
-        IkeEncryption::GcmAes128 => "aes_gcm128",
-        IkeEncryption::TripleDes => "3des",
-        IkeEncryption::Des => "des",
-        IkeEncryption::GcmAes192 => "aes_gcm192",
-        IkeEncryption::GcmAes256 => "aes_gcm256",
-        IkeEncryption::Aes128 => "aes128",
-        IkeEncryption::Aes192 => "aes192",
-        IkeEncryption::Aes256 => "aes256",
-    });
+/// Whether the other side takes its own pair of what we ask for: one, of the others it would hear nothing.
+fn narrows(far: &Far<'_>) -> Result<bool, PeerConfigError> {
+    let ours = far.connection.mode;
+    if far.is_ikev1() || !far.is_any_to_any() || ours == ConnectionMode::ResponderOnly {
+        return Ok(false);
+    }
+    if ours == ConnectionMode::InitiatorOnly && far.pairs().len() > 1 {
+        return Err(PeerConfigError::AnyToAny { system: "libreswan" });
+    }
+    Ok(true)
+}
+
+/// Ciphers, hashes and groups joined by `+`: Libreswan takes any of each. In IKEv1 it takes one of each. What it lacks is left out.
+fn ike_proposals(far: &Far<'_>, proposal: &IkeProposal) -> Vec<String> {
+    let ciphers: Vec<&str> = proposal.encryption.iter().filter_map(|cipher| ike_cipher(*cipher)).collect();
     let hash = |integrity: &IkeIntegrity| match integrity {
         IkeIntegrity::Sha256 => "sha2_256",
         IkeIntegrity::Sha384 => "sha2_384",
@@ -93,15 +119,77 @@ fn ike_proposal(proposal: &IkeProposal) -> String {
         IkeIntegrity::Sha1 => "sha1",
         IkeIntegrity::Md5 => "md5",
     };
-    let hashes = proposal.prf.iter().map(|prf: &Prf| hash(&prf.integrity()));
-    let groups = proposal.dh_groups.iter().map(|dh| group(*dh));
-    let plus = |words: Vec<&str>| words.join("+");
-    format!("{}-{}-{}", plus(ciphers.collect()), plus(hashes.collect()), plus(groups.collect()))
+    let hashes = proposal.prf.iter().map(|prf: &Prf| hash(&prf.integrity())).collect();
+    let groups: Vec<&str> = proposal.dh_groups.iter().filter_map(|dh| group(*dh)).collect();
+    if ciphers.is_empty() || groups.is_empty() {
+        return Vec::new();
+    }
+    proposals(far, &[ciphers, hashes, groups])
 }
 
-/// A proposal for ciphers with their own integrity and one for others. DES it has forgotten.
+/// One proposal with all algorithms of each kind, in IKEv1 one for each choice.
+fn proposals(far: &Far<'_>, lists: &[Vec<&str>]) -> Vec<String> {
+    if far.is_ikev1() {
+        return each_choice(lists);
+    }
+    let kinds = lists.iter().filter(|list| !list.is_empty()).map(|list| list.join("+"));
+    vec![kinds.collect::<Vec<_>>().join("-")]
+}
+
+/// DES it has forgotten.
+fn ike_cipher(cipher: IkeEncryption) -> Option<&'static str> {
+    match cipher {
+        IkeEncryption::GcmAes128 => Some("aes_gcm128"),
+        IkeEncryption::GcmAes192 => Some("aes_gcm192"),
+        IkeEncryption::GcmAes256 => Some("aes_gcm256"),
+        IkeEncryption::Aes128 => Some("aes128"),
+        IkeEncryption::Aes192 => Some("aes192"),
+        IkeEncryption::Aes256 => Some("aes256"),
+        IkeEncryption::TripleDes => Some("3des"),
+        IkeEncryption::Des => None,
+    }
+}
+
+/// Proposals for ciphers with their own integrity and for others.
 fn esp(far: &Far<'_>) -> Result<String, PeerConfigError> {
-    let cipher = |cipher: &IpsecEncryption| match cipher {
+    let hash = |integrity: &IpsecIntegrity| match integrity {
+        IpsecIntegrity::Sha256 => "sha2_256",
+        IpsecIntegrity::Sha384 => "sha2_384",
+        IpsecIntegrity::Sha512 => "sha2_512",
+        IpsecIntegrity::Sha1 => "sha1",
+        IpsecIntegrity::Md5 => "md5",
+    };
+    let groups = pfs(far);
+    let does_without = far.policy.ipsec.pfs_groups.contains(&PfsGroup::None);
+    if groups.is_empty() && !does_without {
+        return Err(no_common_ground("pfs_group", "PFS14"));
+    }
+    let mut all = Vec::new();
+    for (ciphers, integrity) in far.esp_kinds() {
+        let is_known = |cipher: &IpsecEncryption| {
+            // ChaCha20-Poly1305 it has in IKEv2 only.
+            !far.is_ikev1() || *cipher != IpsecEncryption::ChaCha20Poly1305
+        };
+        let ciphers = ciphers.iter().filter(|cipher| is_known(cipher));
+        let ciphers: Vec<&str> = ciphers.filter_map(|cipher| esp_cipher(*cipher)).collect();
+        if ciphers.is_empty() {
+            continue;
+        }
+        let mut hashes: Vec<&str> = integrity.iter().map(hash).collect();
+        if hashes.is_empty() && !groups.is_empty() {
+            // The integrity algorithm has its place even where there is none: the group would be taken for it.
+            hashes.push("none");
+        }
+        all.extend(proposals(far, &[ciphers, hashes, groups.clone()]));
+    }
+    if all.is_empty() {
+        return Err(no_common_ground("ipsec_encryption", "GCMAES256"));
+    }
+    Ok(all.join(","))
+}
+
+fn esp_cipher(cipher: IpsecEncryption) -> Option<&'static str> {
+    match cipher {
         IpsecEncryption::GcmAes128 => Some("aes_gcm128"),
         IpsecEncryption::GcmAes192 => Some("aes_gcm192"),
         IpsecEncryption::GcmAes256 => Some("aes_gcm256"),
@@ -112,55 +200,37 @@ fn esp(far: &Far<'_>) -> Result<String, PeerConfigError> {
         IpsecEncryption::TripleDes => Some("3des"),
         IpsecEncryption::Des => None,
         IpsecEncryption::Null => Some("null"),
-    };
-    let hash = |integrity: &IpsecIntegrity| match integrity {
-        IpsecIntegrity::Sha256 => "sha2_256",
-        IpsecIntegrity::Sha384 => "sha2_384",
-        IpsecIntegrity::Sha512 => "sha2_512",
-        IpsecIntegrity::Sha1 => "sha1",
-        IpsecIntegrity::Md5 => "md5",
-    };
-    let groups = pfs(far).join("+");
-    let mut proposals = Vec::new();
-    for (ciphers, integrity) in far.esp_kinds() {
-        let ciphers = ciphers.iter().filter_map(cipher).collect::<Vec<_>>().join("+");
-        if ciphers.is_empty() {
-            continue;
-        }
-        let hashes = integrity.iter().map(hash).collect::<Vec<_>>().join("+");
-        // The integrity algorithm has its place even where there is none: the group would be taken for it.
-        proposals.push(match (hashes.is_empty(), groups.is_empty()) {
-            (true, true) => ciphers,
-            (true, false) => format!("{ciphers}-none-{groups}"),
-            (false, true) => format!("{ciphers}-{hashes}"),
-            (false, false) => format!("{ciphers}-{hashes}-{groups}"),
-        });
     }
-    if proposals.is_empty() {
-        let what = "ipsec_encryption";
-        return Err(PeerConfigError::NoCommonGround { system: "libreswan", what, remedy: "GCMAES256" });
-    }
-    Ok(proposals.join(","))
 }
 
+/// The groups of Child SAs; in IKEv1 one, and of integers modulo a prime.
 fn pfs(far: &Far<'_>) -> Vec<&'static str> {
+    if far.is_ikev1() {
+        let is_elliptic =
+            |dh| matches!(dh, DhGroup::Ecp256 | DhGroup::Ecp384 | DhGroup::Ecp521 | DhGroup::Curve25519);
+        let found = far.quick_mode_group(|dh| !is_elliptic(dh) && group(dh).is_some());
+        return found.and_then(group).into_iter().collect();
+    }
     let groups = far.policy.ipsec.pfs_groups.iter();
-    groups.filter_map(|pfs| if let PfsGroup::Group(dh) = pfs { Some(group(*dh)) } else { None }).collect()
+    groups.filter_map(|pfs| if let PfsGroup::Group(dh) = pfs { group(*dh) } else { None }).collect()
 }
 
-fn group(group: DhGroup) -> &'static str {
+fn no_common_ground(what: &'static str, remedy: &'static str) -> PeerConfigError {
+    PeerConfigError::NoCommonGround { system: "libreswan", what, remedy }
+}
+
+/// Groups 1, 2 and 24 are left out of Libreswan since version 4.
+fn group(group: DhGroup) -> Option<&'static str> {
     match group {
-        DhGroup::Modp768 => "dh1",
-        DhGroup::Modp1024 => "dh2",
-        DhGroup::Modp1536 => "dh5",
-        DhGroup::Modp2048Subgroup256 => "dh24",
-        DhGroup::Modp2048 => "dh14",
-        DhGroup::Modp3072 => "dh15",
-        DhGroup::Modp4096 => "dh16",
-        DhGroup::Ecp256 => "dh19",
-        DhGroup::Ecp384 => "dh20",
-        DhGroup::Ecp521 => "dh21",
-        DhGroup::Curve25519 => "dh31",
+        DhGroup::Modp768 | DhGroup::Modp1024 | DhGroup::Modp2048Subgroup256 => None,
+        DhGroup::Modp1536 => Some("dh5"),
+        DhGroup::Modp2048 => Some("dh14"),
+        DhGroup::Modp3072 => Some("dh15"),
+        DhGroup::Modp4096 => Some("dh16"),
+        DhGroup::Ecp256 => Some("dh19"),
+        DhGroup::Ecp384 => Some("dh20"),
+        DhGroup::Ecp521 => Some("dh21"),
+        DhGroup::Curve25519 => Some("dh31"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Far, Stop, joined};
+use super::{Far, Stop, each_choice, joined};
 use crate::policy::algorithm::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf,
 };
@@ -10,6 +10,7 @@ use crate::policy::{Esn, IkeProposal};
 use crate::{ConnectionMode, Identity};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
+    far.names_pairs("strongswan")?;
     far.head("#", out)?;
     writeln!(out, "# Save it as /etc/swanctl/conf.d/{}.conf (mode 600), then: swanctl --load-all", far.name)?;
     if far.connection.second_address.is_some() {
@@ -17,15 +18,14 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     }
     let (name, policy) = (&far.name, far.policy);
     let local = far.local.map_or_else(|| "%any".to_owned(), |address| address.to_string());
-    let ike: Vec<String> = policy.ike.iter().map(ike_proposal).collect();
+    let ike: Vec<String> = policy.ike.iter().flat_map(|proposal| ike_proposals(far, proposal)).collect();
     let start = match far.mode() {
         ConnectionMode::ResponderOnly => "none",
         ConnectionMode::Default | ConnectionMode::InitiatorOnly => "start",
     };
-    let dead = if start == "none" { "clear" } else { "restart" };
     writeln!(out, "connections {{\n    {name} {{")?;
     for (key, value) in [
-        ("version", "2".to_owned()),
+        ("version", if far.is_ikev1() { "1" } else { "2" }.to_owned()),
         ("mobike", "no".to_owned()),
         ("local_addrs", local),
         ("remote_addrs", far.remote.to_string()),
@@ -47,25 +47,9 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
             identity(id)
         )?;
     }
-    writeln!(out, "        children {{\n            net {{")?;
-    for (key, value) in [
-        ("local_ts", joined(&far.local_selectors(), ",")),
-        ("remote_ts", joined(&far.remote_selectors(), ",")),
-        ("esp_proposals", esp_proposals(far)),
-        ("rekey_time", format!("{}s", policy.sa_lifetime.as_secs())),
-        ("rekey_bytes", policy.sa_data_size_kib.saturating_mul(1024).to_string()),
-        ("replay_window", policy.replay_window_packets.to_string()),
-        ("start_action", start.to_owned()),
-        ("dpd_action", dead.to_owned()),
-        ("close_action", start.to_owned()),
-    ] {
-        writeln!(out, "                {key} = {value}")?;
-    }
-    if far.connection.second_address.is_some() {
-        let number = far.number;
-        writeln!(out, "                if_id_in = {number}\n                if_id_out = {number}")?;
-    }
-    writeln!(out, "            }}\n        }}\n    }}\n}}\nsecrets {{\n    ike-{name} {{")?;
+    writeln!(out, "        children {{")?;
+    children(far, start, out)?;
+    writeln!(out, "        }}\n    }}\n}}\nsecrets {{\n    ike-{name} {{")?;
     writeln!(out, "        id-1 = {}\n        id-2 = {}", identity(far.local_id), identity(&far.remote_id))?;
     writeln!(out, "        secret = {}\n    }}", secret(&far.key()))?;
     if let Some((ppk, key)) = far.ppk() {
@@ -80,7 +64,49 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Algorithms of each kind one after the other: strongSwan takes any of each.
+/// All pairs of prefixes in one child; in IKEv1, where a Child SA has one, a child for each.
+fn children(far: &Far<'_>, start: &str, out: &mut String) -> fmt::Result {
+    if !far.is_ikev1() {
+        let (local, remote) = (joined(&far.local_selectors(), ","), joined(&far.remote_selectors(), ","));
+        return child(far, "net", (&local, &remote), start, out);
+    }
+    for (number, pair) in (1..).zip(far.pairs()) {
+        let name = if number == 1 { "net".to_owned() } else { format!("net-{number}") };
+        child(far, &name, (&pair.local.to_string(), &pair.remote.to_string()), start, out)?;
+    }
+    Ok(())
+}
+
+fn child(
+    far: &Far<'_>,
+    name: &str,
+    (local, remote): (&str, &str),
+    start: &str,
+    out: &mut String,
+) -> fmt::Result {
+    let policy = far.policy;
+    let dead = if start == "none" { "clear" } else { "restart" };
+    writeln!(out, "            {name} {{")?;
+    for (key, value) in [
+        ("local_ts", local.to_owned()),
+        ("remote_ts", remote.to_owned()),
+        ("esp_proposals", esp_proposals(far)),
+        ("rekey_time", format!("{}s", policy.sa_lifetime.as_secs())),
+        ("rekey_bytes", policy.sa_data_size_kib.saturating_mul(1024).to_string()),
+        ("replay_window", policy.replay_window_packets.to_string()),
+        ("start_action", start.to_owned()),
+        ("dpd_action", dead.to_owned()),
+        ("close_action", start.to_owned()),
+    ] {
+        writeln!(out, "                {key} = {value}")?;
+    }
+    if far.connection.second_address.is_some() {
+        let number = far.number;
+        writeln!(out, "                if_id_in = {number}\n                if_id_out = {number}")?;
+    }
+    writeln!(out, "            }}")
+}
+
 /// How to make the interface of one of two tunnels: of two policies for the same prefixes the kernel would look at the first alone.
 fn interface(far: &Far<'_>, out: &mut String) -> fmt::Result {
     let number = far.number;
@@ -102,7 +128,8 @@ fn interface(far: &Far<'_>, out: &mut String) -> fmt::Result {
     Ok(())
 }
 
-fn ike_proposal(proposal: &IkeProposal) -> String {
+/// Algorithms of each kind one after the other: strongSwan takes any of each. In IKEv1 it takes the first of each, and the hash is the pseudorandom function.
+fn ike_proposals(far: &Far<'_>, proposal: &IkeProposal) -> Vec<String> {
     let ciphers = proposal.encryption.iter().map(|cipher| match cipher {
         IkeEncryption::GcmAes128 => "aes128gcm16",
         IkeEncryption::TripleDes => "3des",
@@ -128,7 +155,10 @@ fn ike_proposal(proposal: &IkeProposal) -> String {
         Prf::HmacMd5 => "prfmd5",
     });
     let groups = proposal.dh_groups.iter().map(|dh| group(*dh));
-    ciphers.chain(integrity).chain(prfs).chain(groups).collect::<Vec<_>>().join("-")
+    if far.is_ikev1() {
+        return each_choice(&[ciphers.collect(), integrity.collect(), groups.collect()]);
+    }
+    vec![ciphers.chain(integrity).chain(prfs).chain(groups).collect::<Vec<_>>().join("-")]
 }
 
 /// Ciphers with their own integrity apart from others; with the groups, and without where the policy does without.
@@ -143,6 +173,9 @@ fn esp_proposals(far: &Far<'_>) -> String {
             PfsGroup::None => None,
         })
         .collect();
+    if far.is_ikev1() {
+        return quick_mode_proposals(far);
+    }
     let esn = if far.policy.ipsec.esn == Esn::Require { "-esn" } else { "" };
     let mut proposals = Vec::new();
     for (ciphers, integrity) in far.esp_kinds() {
@@ -157,6 +190,17 @@ fn esp_proposals(far: &Far<'_>) -> String {
         }
     }
     proposals.join(",")
+}
+
+/// One algorithm of each kind, and one group for all; without any where the policy has none.
+fn quick_mode_proposals(far: &Far<'_>) -> String {
+    let groups: Vec<&str> = far.quick_mode_group(|_| true).map(group).into_iter().collect();
+    let kinds = far.esp_kinds().into_iter().flat_map(|(ciphers, integrity)| {
+        let ciphers = ciphers.iter().map(|cipher| esp_cipher(*cipher)).collect();
+        let integrity = integrity.iter().map(|integrity| esp_integrity(*integrity)).collect();
+        each_choice(&[ciphers, integrity, groups.clone()])
+    });
+    kinds.collect::<Vec<_>>().join(",")
 }
 
 fn esp_cipher(cipher: IpsecEncryption) -> &'static str {
