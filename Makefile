@@ -22,7 +22,7 @@ PEER_TESTS := $(call test_names,tests)
 # cargo shows its progress to people; to a log it says what failed only.
 CARGO_VERBOSITY := $(shell test -t 2 || echo --quiet)
 
-.PHONY: help run test bench fuzz lint lint-arm install-deps
+.PHONY: help run test interop bench fuzz lint lint-arm install-deps
 
 help: ## this list
 	@echo 'usage: make TARGET, as root where it says so'
@@ -47,6 +47,12 @@ test: ## root: install what is missing, then every test: units, simulation, work
 	echo 'end-to-end, three at a time: strongSwan and a guest are peers'; \
 	HUGEPAGES=1024 tests/setup/with-hugepages cargo test --workspace --no-fail-fast $(addprefix --test ,$(PEER_TESTS)) -- --test-threads=3 || failed=1; \
 	exit $$failed
+
+interop: ## root: run the end-to-end tests with every peer and write docs/interop.md, who was met and what came of it (8 minutes)
+	@tests/setup/install test
+	@echo 'building (a few minutes the first time)'
+	@cargo test --workspace --no-run --quiet
+	@HUGEPAGES=1024 tests/setup/with-hugepages $(TARGET)/debug/crossgate-interop
 
 bench: ## root: install what is missing, then measure everything beside its peers and write docs/benchmarks (15 minutes)
 	@tests/setup/install bench

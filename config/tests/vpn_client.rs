@@ -115,7 +115,7 @@ fn what_does_not_fit_is_told_with_what_to_do() {
         ),
         (pool, &with_pool("10.2.8.0/24"), "10.2.8.0/24 overlap 10.2.0.0/16 behind the connection \"a-to-b\""),
         (pool, "", "vpn_client_address_pool"),
-        ("[appliance]", "[appliance]\nmax_tunnels = 250", "its 250 clients are too many for this appliance"),
+        ("max_tunnels = 8192", "max_tunnels = 250", "its 250 clients are too many for this appliance"),
         ("\"IkeV2\"", "\"SSTP\"", "clients over SSTP are not supported"),
         ("\"Password\"", "\"AAD\"", "logging in at a cloud's directory is not supported"),
         ("\"Password\"", "\"Radius\"", "clients log in by RADIUS, and there are 0 servers"),

@@ -6,6 +6,7 @@ mod plan;
 pub use plan::{Connection, Driver, Plan, Ppk, SHARED_KEY, example_key, many};
 
 use crate::failure::{Failure, Result, Tried, ensure};
+use crate::met;
 use crate::namespace::Namespace;
 use crate::process::{self, Ended, Process};
 use crate::strongswan::tail;
@@ -37,6 +38,9 @@ impl<'a> Gateway<'a> {
         let process = Self::daemon(namespace, &plan, &folder)?;
         let mut gateway = Self { namespace, plan, folder, process };
         gateway.answers()?;
+        met::peer(&format!("Crossgate in {}", namespace.name()), || {
+            process::run(Command::new(program("crossgate")?).arg("--version"))
+        })?;
         Ok(gateway)
     }
 

@@ -65,6 +65,16 @@ impl Guest {
 
     /// The same with a choice of cards.
     pub fn boot_with(namespace: &Namespace, cards: &[(&str, Card)]) -> Result<Self> {
+        Self::start(namespace, cards, None)
+    }
+
+    /// Boots one as [`Guest::boot`] does whose root has what is in the folder `layer` over what the host has.
+    pub fn boot_with_layer(namespace: &Namespace, taps: &[&str], layer: &Path) -> Result<Self> {
+        let cards: Vec<(&str, Card)> = taps.iter().map(|tap| (*tap, Card::Virtio)).collect();
+        Self::start(namespace, &cards, Some(layer))
+    }
+
+    fn start(namespace: &Namespace, cards: &[(&str, Card)], layer: Option<&Path>) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("guest").tempdir().tried(|| "a folder for a guest".into())?;
         let kernel = Kernel::cached()?;
@@ -77,7 +87,7 @@ impl Guest {
             namespace.ip(&format!("link set {tap} up"))?;
         }
         let mut command = namespace.command("qemu-system-x86_64");
-        command.args(arguments(&kernel, &initrd, &share, cards));
+        command.args(arguments(&kernel, &initrd, &share, cards, layer));
         let process = Process::start("QEMU", &command, &folder.path().join("qemu"))?;
         let guest = Self { process: std::cell::RefCell::new(process), folder, count: AtomicU32::new(0) };
         until("the guest to be up", BOOT, || {
@@ -126,7 +136,13 @@ impl Guest {
     }
 }
 
-fn arguments(kernel: &Kernel, initrd: &Path, share: &Path, cards: &[(&str, Card)]) -> Vec<String> {
+fn arguments(
+    kernel: &Kernel,
+    initrd: &Path,
+    share: &Path,
+    cards: &[(&str, Card)],
+    layer: Option<&Path>,
+) -> Vec<String> {
     let console = share.with_file_name("console");
     let for_dpdk = cards.iter().any(|(_, card)| *card != Card::Virtio);
     let mut arguments: Vec<String> = format!(
@@ -152,7 +168,7 @@ fn arguments(kernel: &Kernel, initrd: &Path, share: &Path, cards: &[(&str, Card)
         ("share", share, ""),
         ("mods", kernel.modules(), ",readonly=on"),
     ];
-    for (tag, path, how) in folders {
+    for (tag, path, how) in folders.into_iter().chain(layer.map(|path| ("layer", path, ",readonly=on"))) {
         let path = path.display();
         arguments.push("-fsdev".to_owned());
         arguments.push(format!("local,id={tag},path={path},security_model=none,multidevs=remap{how}"));
@@ -179,7 +195,7 @@ fn arguments(kernel: &Kernel, initrd: &Path, share: &Path, cards: &[(&str, Card)
 /// In the initramfs: mounts the host's root under an overlay and goes there.
 const FIRST_STAGE: &str = r"#!/bin/busybox sh
 /bin/busybox --install -s /bin
-mkdir -p /proc /sys /dev /host /top /new
+mkdir -p /proc /sys /dev /host /layer /top /new
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -188,9 +204,11 @@ while read module; do
 done < /order
 p9=trans=virtio,version=9p2000.L,msize=512000
 mount -t 9p -o ro,cache=loose,$p9 root /host || exec sh
+lower=/host
+mount -t 9p -o ro,cache=loose,$p9 layer /layer 2> /dev/null && lower=/layer:/host
 mount -t tmpfs top /top
 mkdir /top/upper /top/work
-mount -t overlay -o lowerdir=/host,upperdir=/top/upper,workdir=/top/work root /new || exec sh
+mount -t overlay -o lowerdir=$lower,upperdir=/top/upper,workdir=/top/work root /new || exec sh
 mkdir -p /new/share /new/lib/modules
 for place in proc sys dev; do mount --move /$place /new/$place; done
 mkdir -p /new/dev/pts /new/dev/shm

@@ -8,6 +8,7 @@ pub use settings::Settings;
 
 use crate::failure::{Failure, Result, Tried, ensure};
 use crate::guest::Guest;
+use crate::met;
 use crate::namespace::Namespace;
 use crate::process::{self, Process};
 use crate::wait::{Look, until};
@@ -47,6 +48,7 @@ impl<'a> StrongSwan<'a> {
         let process = charon(namespace, folder.path())?;
         let mut peer = Self { place: Place::Namespace { namespace, folder, process } };
         peer.load()?;
+        met::peer("strongSwan, ESP of its own", version)?;
         Ok(peer)
     }
 
@@ -60,6 +62,9 @@ impl<'a> StrongSwan<'a> {
         ))?;
         let mut peer = Self { place: Place::Guest { guest } };
         peer.load()?;
+        met::peer("strongSwan, ESP of the Linux kernel", || {
+            Ok(format!("{}, Linux {}", version()?.trim(), guest.run("uname -r")?.trim()))
+        })?;
         Ok(peer)
     }
 
@@ -130,6 +135,14 @@ impl<'a> StrongSwan<'a> {
         until("one IKE SA with one Child SA at strongSwan", PATIENCE, || {
             let sas = self.sas()?;
             Ok(Look::when(ike_names(&sas).len() == 1 && child_names(&sas).len() == 1, || sas))
+        })
+    }
+
+    /// Waits until its list of SAs holds `text`.
+    pub fn has(&self, text: &str) -> Result<()> {
+        until(&format!("strongSwan to list {text:?}"), PATIENCE, || {
+            let sas = self.sas()?;
+            Ok(Look::when(sas.contains(text), || sas))
         })
     }
 
@@ -236,6 +249,13 @@ impl Drop for StrongSwan<'_> {
 pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// What the guest has is the same program. It tells its version, and then that no daemon is at the usual place.
+fn version() -> Result<String> {
+    let told = process::finish(Command::new("swanctl").arg("--version"), PATIENCE)?.output;
+    let version = told.lines().find_map(|line| line.strip_prefix("strongSwan swanctl "));
+    version.map(str::to_owned).ok_or_else(|| Failure::Untrue(format!("no version in {told:?}")))
 }
 
 fn charon(namespace: &Namespace, folder: &Path) -> Result<Process> {

@@ -3,6 +3,7 @@
 
 use crate::failure::{Failure, Result, Tried};
 use crate::process;
+use crate::store;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +23,7 @@ pub(super) struct Kernel {
 impl Kernel {
     /// The kernel in the cache, fetched if it is not there.
     pub(super) fn cached() -> Result<Self> {
-        let folder = cache()?.join("kernel");
+        let folder = store::folder()?.join("kernel");
         if !folder.exists() {
             fetch(&folder)?;
         }
@@ -90,16 +91,6 @@ fn module(file: &Path) -> Result<(String, Vec<u8>)> {
     }
 }
 
-/// The folder for what the lab fetches once: in the build's target folder.
-fn cache() -> Result<PathBuf> {
-    let program = std::env::current_exe().tried(|| "the path of this program".to_owned())?;
-    let target = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    let folder =
-        target.map_or_else(|| std::env::temp_dir().join("crossgate-lab"), |target| target.join("lab"));
-    fs::create_dir_all(&folder).tried(|| folder.display().to_string())?;
-    Ok(folder)
-}
-
 /// Fetches the package that linux-image-amd64 stands for and unpacks it as `folder`, all or nothing.
 fn fetch(folder: &Path) -> Result<()> {
     let depends = process::run(Command::new("apt-cache").args(["depends", "linux-image-amd64"]))?;
@@ -108,12 +99,7 @@ fn fetch(folder: &Path) -> Result<()> {
         .filter_map(|line| line.trim().strip_prefix("Depends: "))
         .find(|package| package.starts_with("linux-image-"))
         .ok_or_else(|| Failure::Untrue("apt knows no linux-image-amd64: run 'apt-get update'".to_owned()))?;
-    let parent = folder.parent().unwrap_or(folder);
-    let place = tempfile::Builder::new()
-        .prefix("kernel-")
-        .tempdir_in(parent)
-        .tried(|| parent.display().to_string())?;
-    let new = place.path().join("new");
+    let (place, new) = store::draft(folder)?;
     // apt fetches as the user _apt, who may not write here; it says so and fetches as root.
     process::run(Command::new("apt-get").args(["-qq", "download", package]).current_dir(place.path()))?;
     shell(&format!("dpkg -x {}/{package}_*.deb {}", place.path().display(), new.display()))?;
@@ -123,11 +109,7 @@ fn fetch(folder: &Path) -> Result<()> {
     }
     let version = only_entry(&new.join("lib/modules"))?;
     process::run(Command::new("depmod").arg("-b").arg(&new).arg(version))?;
-    match fs::rename(&new, folder) {
-        // Another test was first.
-        Err(_) if folder.exists() => Ok(()),
-        renamed => renamed.tried(|| folder.display().to_string()),
-    }
+    store::keep(&new, folder)
 }
 
 fn only_entry(folder: &Path) -> Result<String> {

@@ -2,6 +2,7 @@
 
 mod esp_transforms;
 mod kernel_esp;
+mod libreswan;
 mod pci_ports;
 
 use crossgate_tests::failure::Result;
@@ -20,10 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn site_and_guest() -> Result<(Site, Guest)> {
     let site = Site::new(1)?;
     let guest = Guest::boot(&site.gateway, &["wan"])?;
-    guest.run(
-        "ip address add 192.0.2.2/24 dev eth0
-         ip address add 10.2.0.1/32 dev lo
-         ip -6 address add fd00:2::1/128 dev lo nodad",
-    )?;
+    set_up(&guest)?;
     Ok((site, guest))
+}
+
+/// Gives a guest the addresses of site 2.
+fn set_up(guest: &Guest) -> Result<()> {
+    let script = "ip address add 192.0.2.2/24 dev eth0
+         ip address add 10.2.0.1/32 dev lo
+         ip -6 address add fd00:2::1/128 dev lo nodad";
+    guest.run(script).map(drop)
 }

@@ -258,3 +258,33 @@ fn aggressive_mode_and_another_version_are_refused_by_name() {
     let v2 = Settings { version: 2, ..settings() };
     fails(v1(plan("ResponderOnly")), &v2, "the peer speaks IKEv2, but this connection does not").unwrap();
 }
+
+#[test]
+fn a_connection_that_is_up_turns_from_ikev2_to_ikev1_and_back_by_apply() {
+    let work = || -> Result<()> {
+        let (site, peer) = sites::with_peer()?;
+        // No version in particular: it follows the side that begins.
+        let either = Settings {
+            version: 0,
+            ike: "aes256-sha256-ecp384,aes256-sha256-prfsha256-ecp384".to_owned(),
+            ..settings()
+        };
+        let plan = || {
+            plan("InitiatorOnly")
+                .with_policy("ike_encryption", "\"AES256\"")
+                .with_policy("ike_integrity", "\"SHA256\"")
+                .with_policy("dh_group", "\"ECP384\"")
+        };
+        let (strongswan, mut gateway) = sites::tunnel_with(&site, &peer, plan(), &either)?;
+        for (next, version) in [(v1(plan()), "IKEv1"), (plan(), "IKEv2")] {
+            gateway.reload(next)?;
+            strongswan.has(&format!("ESTABLISHED, {version}"))?;
+            gateway.is("peer", "up")?;
+            strongswan.is_up()?;
+            ping_until_answered(site.ipv4(), peer.ipv4().address, ANSWERED)?;
+            assert_eq!(gateway.sas()?.len(), 1, "{}", gateway.state());
+        }
+        gateway.stop()
+    };
+    work().unwrap();
+}

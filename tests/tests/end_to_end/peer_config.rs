@@ -30,8 +30,10 @@ fn connects_with(plan: Plan, hosts: &[&str]) -> Result<()> {
     }
     let gateway = Gateway::start(&site.gateway, plan)?;
     let written = other_side(&gateway, "strongswan");
-    let strongswan =
-        StrongSwan::start(&peer.gateway, &Settings { instead: Some(written), ..Settings::default() })?;
+    let strongswan = StrongSwan::start(
+        &peer.gateway,
+        &Settings { instead: Some(written.clone()), ..Settings::default() },
+    )?;
     for host in hosts {
         let far = Host::new(&peer.gateway, host);
         let near = if far.address.is_ipv4() { site.ipv4() } else { site.ipv6() };
@@ -39,6 +41,9 @@ fn connects_with(plan: Plan, hosts: &[&str]) -> Result<()> {
         ping(far, near.address, 10, 500, false)?.all_answered()?;
     }
     gateway.is("peer", "up")?;
+    if written.contains("version = 1") {
+        return gateway.stop();
+    }
     strongswan.rekey_child()?;
     ping(site.ipv4(), peer.ipv4().address, 10, 500, false)?.all_answered()?;
     gateway.stop()
@@ -96,6 +101,15 @@ fn strongswan_connects_with_two_prefixes_a_side_by_policy() {
     let flag = "type = \"IPsec\"\nuse_policy_based_traffic_selectors = true";
     let plan = changed(two_a_side(), &[("type = \"IPsec\"", flag)]);
     connects_with(plan, &["10.2.0.1", "10.2.8.1"]).unwrap();
+}
+
+#[test]
+fn strongswan_connects_by_ikev1_with_a_child_for_each_pair() {
+    let flags = "type = \"IPsec\"\nprotocol = \"IKEv1\"\nuse_policy_based_traffic_selectors = true";
+    for mode in ["ResponderOnly", "InitiatorOnly"] {
+        let plan = changed(two_a_side().with_mode(mode), &[("type = \"IPsec\"", flags)]);
+        connects_with(plan, &["10.2.0.1", "10.2.8.1"]).unwrap_or_else(|failure| panic!("{mode}: {failure}"));
+    }
 }
 
 #[test]

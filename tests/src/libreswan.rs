@@ -1,0 +1,141 @@
+//! Libreswan as the peer, in a guest: it needs the kernel's ESP, and its package would drive strongSwan's out of this machine, so that it is fetched, unpacked
+//! and laid over the guest's root.
+
+use crate::failure::{Failure, Result, Tried, ensure};
+use crate::guest::Guest;
+use crate::namespace::Namespace;
+use crate::strongswan::tail;
+use crate::{met, process, store};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A guest in which Libreswan can run.
+pub struct Libreswan {
+    guest: Guest,
+}
+
+impl Libreswan {
+    /// Boots the guest; see [`Guest::boot`].
+    pub fn boot(namespace: &Namespace, taps: &[&str]) -> Result<Self> {
+        let guest = Guest::boot_with_layer(namespace, taps, &unpacked()?)?;
+        // Its script for routes takes an emulated processor seconds for each Child SA. The guest has them already, as sites do whose default route leads there.
+        guest.run(
+            "set -e
+             modprobe -a esp4 esp6 xfrm_user
+             printf 'conn %%default\n    leftupdown=%%disabled\ninclude /etc/ipsec.d/*.conf\n' > /etc/ipsec.conf
+             ipsec checknss",
+        )?;
+        Ok(Self { guest })
+    }
+
+    /// The guest.
+    #[must_use]
+    pub fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    /// Starts it anew with the files that `written`, the output of `crossgate peer-config`, names; returns when it has taken each connection and listens.
+    pub fn start(&self, written: &str) -> Result<()> {
+        met::peer("Libreswan, ESP of the Linux kernel", || self.version())?;
+        let folder = self.guest.share().join("ipsec.d");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).tried(|| folder.display().to_string())?;
+        let files = files(written);
+        ensure(files.len() >= 2, || format!("no files are named in\n{written}"))?;
+        for (name, text) in &files {
+            fs::write(folder.join(name), text).tried(|| folder.join(name).display().to_string())?;
+        }
+        let started = self.guest.run(
+            "set -e
+             ! pidof pluto > /dev/null || ipsec whack --shutdown > /dev/null
+             while pidof pluto > /dev/null; do sleep 0.05; done
+             rm -f /etc/ipsec.d/*.conf /etc/ipsec.d/*.secrets /tmp/pluto.log
+             cp /share/ipsec.d/* /etc/ipsec.d/
+             chmod 600 /etc/ipsec.d/*.secrets
+             mkdir -p /run/pluto
+             ipsec pluto --config /etc/ipsec.conf --logfile /tmp/pluto.log
+             until grep -q 'loading secrets from' /tmp/pluto.log; do sleep 0.05; done
+             ! grep -A1 -i 'error\\|cannot\\|failed to add' /tmp/pluto.log",
+        );
+        started.map_err(|failure| Failure::Untrue(format!("{failure}\n{}", self.log())))?;
+        let connections = files.iter().flat_map(|(_, text)| text.lines());
+        let connections = connections.filter(|line| line.trim_start().starts_with("leftsubnet=")).count();
+        let added = self.log().lines().filter(|line| line.contains(": added IKEv")).count();
+        ensure(added == connections, || {
+            format!("Libreswan took {added} of {connections} connections:\n{}", self.log())
+        })
+    }
+
+    /// Its log of this start.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let log = self.guest.run("cat /tmp/pluto.log");
+        log.map_or_else(|error| error.to_string(), |log| tail(&log, 60))
+    }
+
+    fn version(&self) -> Result<String> {
+        let told = self.guest.run("ipsec --version; uname -r")?;
+        let words: Vec<&str> = told.split_whitespace().collect();
+        match words.as_slice() {
+            [.., version, kernel] => Ok(format!("{version}, Linux {kernel}")),
+            _ => Err(Failure::Untrue(format!("no version in {told:?}"))),
+        }
+    }
+}
+
+/// The files that a text for pasting names, with what is to be in each.
+fn files(written: &str) -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = Vec::new();
+    for line in written.lines() {
+        let name = line.strip_prefix("# Save this ").and_then(|rest| rest.split_once("/etc/ipsec.d/"));
+        let name = name.and_then(|(_, name)| name.split([' ', ':']).next());
+        if let Some(name) = name {
+            files.push((name.to_owned(), String::new()));
+        } else if let Some((_, text)) = files.last_mut() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    files
+}
+
+/// Its package and those that it needs and this machine lacks, fetched if they are not there.
+fn unpacked() -> Result<PathBuf> {
+    let folder = store::folder()?.join("libreswan");
+    if !folder.exists() {
+        fetch(&folder)?;
+    }
+    Ok(folder)
+}
+
+fn fetch(folder: &Path) -> Result<()> {
+    let (place, new) = store::draft(folder)?;
+    let archives = place.path().join("archives");
+    fs::create_dir_all(archives.join("partial")).tried(|| archives.display().to_string())?;
+    let mut apt = Command::new("apt-get");
+    apt.args(["-qq", "-y", "--download-only", "--no-install-recommends", "-o"]);
+    apt.arg(format!("Dir::Cache::archives={}", archives.display())).args(["install", "libreswan"]);
+    process::run(&mut apt)?;
+    // Where /lib leads to /usr/lib, a folder of that name would hide it.
+    let script = r#"set -eu
+        for package in "$1"/*.deb; do dpkg -x "$package" "$2"; done
+        for place in bin sbin lib; do
+            [ ! -d "$2/$place" ] || { mkdir -p "$2/usr/$place"; cp -r "$2/$place/." "$2/usr/$place/"; rm -r "${2:?}/$place"; }
+        done"#;
+    process::run(Command::new("sh").args(["-c", script, "sh"]).arg(&archives).arg(&new))?;
+    store::keep(&new, folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_has_what_follows_its_name() {
+        let written = "# The other side.\n# Save this part as /etc/ipsec.d/a.conf:\nconn a\n\
+                       # Save this line as /etc/ipsec.d/a.secrets (mode 600):\n: PSK \"x\"\n";
+        let expected = [("a.conf", "conn a\n"), ("a.secrets", ": PSK \"x\"\n")];
+        assert_eq!(files(written), expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+}

@@ -1,0 +1,156 @@
+//! Libreswan with what `crossgate peer-config` writes for it, as it stands: both versions of IKE, whoever begins, pairs one by one, names and keys that need quoting,
+//! rekeys from our side.
+
+use crossgate_tests::failure::Result;
+use crossgate_tests::gateway::{Gateway, Plan, example_key};
+use crossgate_tests::libreswan::Libreswan;
+use crossgate_tests::met;
+use crossgate_tests::sites::Site;
+use crossgate_tests::traffic::{ping, ping_until_answered};
+use crossgate_tests::wait::{Look, until};
+use std::net::IpAddr;
+
+use super::{FAR, FAR_IPV6, PATIENCE, set_up};
+
+/// What is tried, and how many Child SAs it makes.
+struct Case {
+    what: &'static str,
+    plan: Plan,
+    hosts: Vec<IpAddr>,
+    children: usize,
+}
+
+fn case(what: &'static str, plan: Plan, hosts: &[IpAddr], children: usize) -> Case {
+    Case { what, plan, hosts: hosts.to_vec(), children }
+}
+
+/// Lines of the connection.
+fn with(mut plan: Plan, lines: &str) -> Plan {
+    lines.clone_into(&mut plan.connections[0].extra);
+    plan
+}
+
+/// Three pairs of prefixes, as the example of a policy-based gateway has them.
+fn policy_based(lines: &str) -> Plan {
+    let text = include_str!("../../../../config/examples/policy-based.toml")
+        .replace("iface=wan0", "iface=wan")
+        .replace("iface=lan0", "iface=lan")
+        .replace("type = \"IPsec\"", &format!("type = \"IPsec\"\n{lines}"));
+    let mut plan = Plan::example(&text, &["peer"]);
+    plan.connections[0].shared_key = example_key("peer");
+    plan
+}
+
+fn cases() -> Vec<Case> {
+    let both = &[FAR, FAR_IPV6];
+    let three = [[10, 2, 0, 1], [10, 2, 1, 1], [10, 2, 2, 1]].map(IpAddr::from);
+    let custom = Plan::site(1)
+        .with_mode("ResponderOnly")
+        .with_policy("ike_encryption", "[\"AES256\", \"AES128\"]")
+        .with_policy("ike_integrity", "\"SHA256\"")
+        .with_policy("dh_group", "[\"DHGroup2\", \"DHGroup14\"]")
+        .with_policy("ipsec_encryption", "[\"AES256\", \"AES128\"]")
+        .with_policy("ipsec_integrity", "[\"SHA512\", \"SHA256\"]")
+        .with_policy("pfs_group", "[\"PFS14\", \"None\"]");
+    let pairs = "use_policy_based_traffic_selectors = true";
+    let mut named = with(Plan::site(1).with_mode("InitiatorOnly"), pairs);
+    named.connections[0].identities = Some(("gw.example.org".to_owned(), "keyid:branch-7".to_owned()));
+    "0x#\"Rk4\\tZ8{wLp2}XsVb$Q9".clone_into(&mut named.connections[0].shared_key);
+    let first = |mode: &str, pfs: &str| {
+        let mut plan = Plan::site(1).with_mode(mode).with_policy("pfs_group", pfs);
+        plan.connections[0].selectors =
+            Some((vec!["10.1.0.0/16".to_owned()], vec!["10.2.0.0/16".to_owned()]));
+        with(plan, "protocol = \"IKEv1\"")
+    };
+    vec![
+        case("every default, Libreswan begins", Plan::site(1).with_mode("ResponderOnly"), both, 2),
+        case("names and a key that need quoting, Crossgate begins", named, both, 2),
+        case("a policy with AES-CBC and an old group, Libreswan begins", custom, both, 2),
+        case(
+            "IKEv1 with perfect forward secrecy, Libreswan begins",
+            first("ResponderOnly", "\"PFS14\""),
+            &[FAR],
+            1,
+        ),
+        case(
+            "IKEv1 without perfect forward secrecy, Crossgate begins",
+            first("InitiatorOnly", "\"None\""),
+            &[FAR],
+            1,
+        ),
+        case(
+            "IKEv1, a policy-based gateway with three pairs, Libreswan begins",
+            policy_based("protocol = \"IKEv1\"\nmode = \"ResponderOnly\""),
+            &three,
+            3,
+        ),
+        case(
+            "a policy-based gateway with three pairs, Crossgate begins",
+            policy_based("mode = \"InitiatorOnly\""),
+            &three,
+            3,
+        ),
+    ]
+}
+
+#[test]
+fn libreswan_connects_with_every_configuration_that_is_written_for_it() {
+    let site = Site::new(1).unwrap();
+    let libreswan = Libreswan::boot(&site.gateway, &["wan"]).unwrap();
+    set_up(libreswan.guest()).unwrap();
+    libreswan
+        .guest()
+        .run(
+            "ip address add 10.2.1.1/32 dev lo; ip address add 10.2.2.1/32 dev lo
+             ip route add default via 192.0.2.1; ip -6 route add fd00:1::/48 dev eth0",
+        )
+        .unwrap();
+    for case in cases() {
+        met::case(case.what);
+        connects(&site, &libreswan, &case).unwrap_or_else(|failure| panic!("{}: {failure}", case.what));
+    }
+}
+
+fn connects(site: &Site, libreswan: &Libreswan, case: &Case) -> Result<()> {
+    let gateway = Gateway::start(&site.gateway, case.plan.clone())?;
+    let written = gateway.client(&["peer-config", "peer", "--for", "libreswan", "--with-key"])?;
+    assert!(written.status.success(), "{}", written.output);
+    libreswan.start(&written.output)?;
+    if case.what.ends_with("Crossgate begins") {
+        // It was called while it was not there yet, and is waited for longer each time.
+        gateway.ask(&["reset", "peer"])?;
+    }
+    let carried = carries(site, &gateway, case);
+    if carried.is_err() {
+        eprintln!("{}\n{}\n{}", written.output, gateway.state(), libreswan.log());
+    }
+    carried?;
+    gateway.stop()
+}
+
+fn carries(site: &Site, gateway: &Gateway<'_>, case: &Case) -> Result<()> {
+    let pass = || {
+        case.hosts.iter().try_for_each(|far| {
+            let near = if far.is_ipv4() { site.ipv4() } else { site.ipv6() };
+            ping_until_answered(near, *far, PATIENCE)?;
+            ping(near, *far, 5, 1000, false)?.all_answered()
+        })
+    };
+    pass()?;
+    let before = sending(gateway, case.children, &[])?;
+    gateway.ask(&["rekey", "peer", "--child"])?;
+    sending(gateway, case.children, &before)?;
+    pass()
+}
+
+/// Waits until there are `count` Child SAs, all of which send and none of which is among `old`; their SPIs.
+fn sending(gateway: &Gateway<'_>, count: usize, old: &[String]) -> Result<Vec<String>> {
+    until(&format!("{count} Child SAs that send"), PATIENCE, || {
+        let sas = gateway.sas()?;
+        let spis: Vec<String> = sas.iter().map(|sa| sa["inbound_spi"].to_string()).collect();
+        let is_done = sas.len() == count
+            && sas.iter().all(|sa| sa["state"] == "sends")
+            && !spis.iter().any(|spi| old.contains(spi));
+        Ok(if is_done { Look::Holds(spis) } else { Look::NotYet(format!("{sas:?}")) })
+    })
+}
