@@ -217,7 +217,7 @@ fn sweep(now: Instant) {
     });
 }
 
-/// Makes something of DPDK's memory. If that is short (ENOMEM), or the places for its zones are (ENOSPC: a pool takes several), while retired pools are about to
+/// Makes something of DPDK's memory. If that is short (ENOMEM), or the places for its zones are (ENOSPC, or ENOBUFS where it has some of them: a pool takes several), while retired pools are about to
 /// be freed, it waits for them.
 pub(crate) fn once_there_is_memory<T>(make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
@@ -225,7 +225,7 @@ pub(crate) fn once_there_is_memory<T>(make: impl Fn() -> Result<T, Errno>) -> Re
             Ok(made) => return Ok(made),
             Err(errno) => errno,
         };
-        let is_short = matches!(errno.code(), libc::ENOMEM | libc::ENOSPC);
+        let is_short = matches!(errno.code(), libc::ENOMEM | libc::ENOSPC | libc::ENOBUFS);
         let pause = is_short.then(|| next_release(Instant::now())).flatten();
         std::thread::sleep(pause.ok_or(errno)?);
         sweep(Instant::now());
