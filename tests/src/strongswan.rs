@@ -254,7 +254,7 @@ pub(crate) fn tail(text: &str, lines: usize) -> String {
 /// What the guest has is the same program. It tells its version, and then that no daemon is at the usual place.
 fn version() -> Result<String> {
     let told = process::finish(Command::new("swanctl").arg("--version"), PATIENCE)?.output;
-    let version = told.lines().find_map(|line| line.strip_prefix("strongSwan swanctl "));
+    let version = told.lines().find_map(|line| line.strip_prefix("strongSwan ")?.strip_suffix(" swanctl"));
     version.map(str::to_owned).ok_or_else(|| Failure::Untrue(format!("no version in {told:?}")))
 }
 
