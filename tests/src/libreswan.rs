@@ -19,10 +19,21 @@ impl Libreswan {
     /// Boots the guest; see [`Guest::boot`].
     pub fn boot(namespace: &Namespace, taps: &[&str]) -> Result<Self> {
         let guest = Guest::boot_with_layer(namespace, taps, &unpacked()?)?;
-        // Its script for routes takes an emulated processor seconds for each Child SA. The guest has them already, as sites do whose default route leads there.
+        // The kernel loads and tests a cipher with the first SA that wants it. On a busy machine that takes an emulated processor longer than an SPI is kept that
+        // Libreswan has reserved, so it comes before. Libreswan's script for routes takes it seconds for each Child SA; the guest has routes already, as sites do
+        // whose default route leads there.
         guest.run(
             "set -e
              modprobe -a esp4 esp6 xfrm_user
+             warm() {
+                 state='src 192.0.2.2 dst 192.0.2.1 proto esp spi 0x100'
+                 ip xfrm state add $state mode tunnel \"$@\"
+                 ip xfrm state delete $state
+             }
+             key() { printf 0x; head -c $1 /dev/zero | od -An -v -tx1 | tr -d ' \\n'; }
+             warm aead 'rfc4106(gcm(aes))' $(key 36) 128
+             warm auth-trunc 'hmac(sha256)' $(key 32) 128 enc 'cbc(aes)' $(key 32)
+             warm auth-trunc 'hmac(sha512)' $(key 64) 256 enc 'cbc(aes)' $(key 32)
              printf 'conn %%default\n    leftupdown=%%disabled\ninclude /etc/ipsec.d/*.conf\n' > /etc/ipsec.conf
              ipsec checknss",
         )?;

@@ -14,6 +14,8 @@ use crate::tls::{Conversation, Proven, TlsDone, TlsSettings, TlsWork, Turn};
 
 /// Longest name of a client.
 const NAME_BYTES_MAX: usize = 253;
+/// Longest packet of a client that fits a RADIUS packet of 4096 bytes beside its other attributes: a server drops a longer one without a word, and would pass for dead.
+const RELAYED_BYTES_MAX: usize = 3000;
 /// Most packets of a client that go on to a RADIUS server in one log-in.
 const ROUNDS_MAX: u32 = 80;
 /// What we call ourselves in a challenge.
@@ -173,10 +175,10 @@ impl Server {
         let Some(Response { kind, data, .. }) = response else { return self.fail(EapError::Unexpected) };
         match (std::mem::replace(&mut self.state, State::Over), kind) {
             (State::Identity, Kind::IDENTITY) => match std::str::from_utf8(data) {
-                Ok(identity) if data.len() <= NAME_BYTES_MAX && methods.relay => {
+                Ok(identity) if (1..=NAME_BYTES_MAX).contains(&data.len()) && methods.relay => {
                     self.relay(identity.to_owned(), packet, None, 1)
                 }
-                Ok(identity) if data.len() <= NAME_BYTES_MAX => {
+                Ok(identity) if data.len() <= NAME_BYTES_MAX && !methods.relay => {
                     self.offer(identity.to_owned(), None, methods, random)
                 }
                 _ => self.fail(EapError::BadName),
@@ -239,9 +241,12 @@ impl Server {
     }
 
     fn relay(&mut self, identity: String, packet: &[u8], thread: Option<Thread>, rounds: u32) -> Step {
-        self.state = State::Asking { identity: identity.clone(), rounds };
         // Padding of the layer below does not go on.
         let length = packet::length(packet).unwrap_or(packet.len());
+        if length > RELAYED_BYTES_MAX {
+            return self.fail(EapError::Unexpected);
+        }
+        self.state = State::Asking { identity: identity.clone(), rounds };
         Step::Relay { identity, packet: packet.get(..length).unwrap_or(packet).to_vec(), thread }
     }
 

@@ -151,8 +151,10 @@ impl Conversation {
         }
         match (self.end.take(), message.is_empty(), self.connection.take()) {
             (Some(end), true, _) | (Some(end @ Err(_)), false, _) => Turn::End(end),
-            (None, true, _) | (_, false, None) => Turn::End(Err(EapError::Unexpected)),
-            (_, false, Some(connection)) => {
+            (None, true, _) | (None, false, None) | (Some(Ok(_)), false, _) => {
+                Turn::End(Err(EapError::Unexpected))
+            }
+            (None, false, Some(connection)) => {
                 let identity = self.identity.clone();
                 Turn::Compute(Box::new(TlsWork { connection, input: message, identity }))
             }
@@ -223,7 +225,10 @@ impl TlsWork {
         let mut input = self.input.as_slice();
         while !input.is_empty() {
             let full = |_| rustls::Error::General("its message is too long".to_owned());
-            self.connection.read_tls(&mut input).map_err(full)?;
+            // Nothing is read of what follows the client's close_notify.
+            if self.connection.read_tls(&mut input).map_err(full)? == 0 {
+                return Err(rustls::Error::General("something follows its end".to_owned()));
+            }
             self.connection.process_new_packets()?;
         }
         Ok(())

@@ -118,7 +118,9 @@ impl Endpoint {
                     self.on_redirected(connection, to, from, now, env);
                 }
                 Effect::Ticket(connection, held) => {
-                    if let Some(connection) = self.connections.get_mut(&connection) {
+                    if let Some(connection) = self.connections.get_mut(&connection)
+                        && connection.epoch == held.epoch
+                    {
                         connection.ticket = Some(held);
                     }
                 }

@@ -81,6 +81,11 @@ pub(crate) struct Established {
     pub(crate) doubted_at: Option<Instant>,
     /// When to ask for another ticket of session resumption, if there is one.
     pub(crate) ticket_at: Option<Instant>,
+    /// The configuration under which the peer proved itself ([`crate::connection::Connection::epoch`]): a ticket stands for that proof, so under another
+    /// one there is none.
+    pub(crate) proven_epoch: u64,
+    /// The end of the ticket that this IKE SA came from: none that it gives outlives it, or one proof would do for ever (RFC 5723, 6.2).
+    pub(crate) tickets_until: Option<Instant>,
     /// Set by an exchange that ends it; [`Established::settle`] carries it out.
     pub(crate) fate: Option<Fate>,
 }
@@ -124,6 +129,8 @@ impl Established {
                 .get(&config.id)
                 .and_then(|connection| connection.ticket.as_ref())
                 .map(|held| held.refresh_at),
+            proven_epoch: cx.connections.get(&config.id).map_or(0, |connection| connection.epoch),
+            tickets_until: None,
             fate: None,
             config,
         }

@@ -82,6 +82,8 @@ pub(crate) struct Held {
     pub(crate) additional: Option<Group>,
     pub(crate) ppk: bool,
     pub(crate) peer: Identity,
+    /// The configuration under which it was got ([`crate::connection::Connection::epoch`]).
+    pub(crate) epoch: u64,
     pub(crate) sk_d: Secret<Vec<u8>>,
 }
 
@@ -156,6 +158,7 @@ impl Tickets {
         self.current = Some(Key { keys, since: now });
         self.version = self.version.wrapping_add(1);
         self.sealed = 0;
+        self.used.retain(|_, until| *until > now);
     }
 
     /// Tickets that are remembered as used.

@@ -11,6 +11,7 @@ use crate::name::DistinguishedName;
 use crate::public_key::{KeyError, PublicKey};
 use crate::subject::Subject;
 use crate::time::UnixTime;
+use crate::twin;
 
 /// A certificate.
 pub struct Certificate {
@@ -101,6 +102,12 @@ impl Certificate {
     #[must_use]
     pub fn thumbprint(&self) -> [u8; 20] {
         Digest::Sha1.of(&self.der).try_into().expect("SHA-1 has 20 bytes")
+    }
+
+    /// Its thumbprint, and those of the other forms that its holder can give it (`twin.rs`).
+    pub(crate) fn thumbprints(&self) -> impl Iterator<Item = [u8; 20]> {
+        let others = twin::of(&self.der).into_iter().filter_map(|der| Digest::Sha1.of(&der).try_into().ok());
+        std::iter::once(self.thumbprint()).chain(others)
     }
 
     /// Whom it is for.

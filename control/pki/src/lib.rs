@@ -27,6 +27,7 @@ mod subject;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;
+mod twin;
 
 pub use algorithm::{Digest, SignatureAlgorithm, UnknownAlgorithm};
 pub use certificate::Certificate;

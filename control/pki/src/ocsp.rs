@@ -313,7 +313,7 @@ fn unknown_critical(rest: &[AnyRef<'_>], number: u32) -> der::Result<Option<Stri
 }
 
 /// The elements of a SEQUENCE.
-fn parts(any: AnyRef<'_>) -> der::Result<Vec<AnyRef<'_>>> {
+pub(crate) fn parts(any: AnyRef<'_>) -> der::Result<Vec<AnyRef<'_>>> {
     any.tag().assert_eq(Tag::Sequence)?;
     let mut reader = SliceReader::new(any.value())?;
     let mut parts = Vec::new();

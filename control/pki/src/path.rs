@@ -115,8 +115,9 @@ impl TrustStore {
         }
         let mut reason = None;
         found.retain(|path| {
-            let withdrawn =
-                path.iter().find(|certificate| self.withdrawn.contains(&certificate.thumbprint()));
+            let withdrawn = path
+                .iter()
+                .find(|certificate| certificate.thumbprints().any(|one| self.withdrawn.contains(&one)));
             reason = reason.take().or(withdrawn.map(|certificate| certificate.subject().clone()));
             withdrawn.is_none()
         });

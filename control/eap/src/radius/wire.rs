@@ -163,7 +163,7 @@ impl Answer {
             user: values(kind::USER_NAME).next().and_then(|name| String::from_utf8(name.to_vec()).ok()),
             message: message.chars().filter(|character| !character.is_control()).collect(),
             msk: match keys {
-                [Some(receives), Some(sends)] => Some(joined(&receives, &sends)),
+                [Some(receives), Some(sends)] => joined(&receives, &sends),
                 _ => None,
             },
         })
@@ -267,13 +267,17 @@ fn key(value: &[u8], asked_by: &[u8; AUTHENTICATOR_BYTES], secret: &[u8]) -> Opt
     Some(Zeroizing::new(key.to_vec()))
 }
 
-/// The key of EAP: what the client sends with, then what it receives with (RFC 2548, 2.4; RFC 3748, 7.10); short ones are followed by zeros, as in EAP-MSCHAPv2.
-fn joined(receives: &[u8], sends: &[u8]) -> Msk {
+/// The key of EAP: what the client sends with, then what it receives with (RFC 2548, 2.4; RFC 3748, 7.10); the halves of EAP-MSCHAPv2 are followed by zeros. `None` for
+/// keys of other lengths: a short one would bind nobody to the log-in.
+fn joined(receives: &[u8], sends: &[u8]) -> Option<Msk> {
+    if !matches!((receives.len(), sends.len()), (16, 16) | (32, 32)) {
+        return None;
+    }
     let mut msk = Zeroizing::new([0; MSK_BYTES]);
     for (to, from) in msk.iter_mut().zip(receives.iter().chain(sends)) {
         *to = *from;
     }
-    Msk::new(msk)
+    Some(Msk::new(msk))
 }
 
 #[cfg(test)]

@@ -81,6 +81,8 @@ struct Client {
     pieces: Pieces,
     /// Whether the gateway's data of TLS 1.3 came that tells of success.
     was_told: bool,
+    /// Whether it says goodbye as soon as it may, and goes on talking.
+    goes_on: bool,
 }
 
 impl Client {
@@ -103,7 +105,7 @@ impl Client {
         let name = "vpn.example.net".try_into().unwrap();
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
         let (assembly, pieces) = (Assembly::default(), Pieces::default());
-        Self { connection, identity, assembly, pieces, was_told: false }
+        Self { connection, identity, assembly, pieces, was_told: false, goes_on: false }
     }
 
     fn answer(&mut self, request: &[u8]) -> Vec<u8> {
@@ -131,9 +133,14 @@ impl Client {
             }
         }
         let mut output = Vec::new();
+        let ends = self.goes_on && !self.connection.is_handshaking();
+        if ends {
+            self.connection.send_close_notify();
+        }
         while self.connection.wants_write() {
             self.connection.write_tls(&mut output).unwrap();
         }
+        output.resize(output.len() + if ends { 10_000 } else { 0 }, 0);
         self.pieces = Pieces::of(output);
         self.pieces.next().unwrap_or_else(|| vec![0])
     }
@@ -225,6 +232,18 @@ fn what_is_wrong_with_a_certificate_is_told() {
             let EapError::ClientCertificate { identity, error } = error else { panic!("{error}") };
             assert!(identity == "anna" && error.to_string().contains(expected), "{error}");
         }
+    }
+}
+
+#[test]
+fn whoever_goes_on_after_its_end_keeps_no_thread() {
+    let root = root("Clients", 1);
+    let settings = settings(TrustStore::new(vec![root.certificate()], Vec::new()), KeyKind::P256);
+    for version in VERSIONS {
+        let mut client = Client::new(version, "anna", Some(&anna(&root, |_| ())));
+        client.goes_on = true;
+        let step = talk(&mut client, &settings);
+        assert!(matches!(step, Step::Failure { .. }), "{version:?}: {step:?}");
     }
 }
 

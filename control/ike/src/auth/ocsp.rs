@@ -1,7 +1,7 @@
 //! OCSP responses in IKE_AUTH (RFC 4806): asked for by a CERTREQ payload, and sent as CERT payloads beside the certificates that they are about. What they say is the
 //! business of `crossgate-pki`.
 
-use crossgate_pki::{CHAIN_MAX, CertificateError, OcspPolicy, OcspResponse, TrustStore, UnixTime};
+use crossgate_pki::{CHAIN_MAX, OcspPolicy, OcspResponse, TrustStore, UnixTime};
 
 use super::CertificateAuthentication;
 use crate::wire::{CertEncoding, Certificate, CertificateRequest, Message, Payload};
@@ -44,16 +44,11 @@ pub(crate) fn of(message: &Message) -> Vec<Vec<u8>> {
     found.collect()
 }
 
-/// Reads what a peer sent.
-///
-/// # Errors
-/// [`CertificateError::TooMany`], [`CertificateError::Malformed`].
-pub(crate) fn read(trust: &TrustStore, sent: &[Vec<u8>]) -> Result<Vec<OcspResponse>, CertificateError> {
+/// Reads what a peer sent. What is no answer (it cannot be read, the responder said "try later", there are too many) is left out, as if it had not come: where
+/// a response is required, there is none then, else the lists decide.
+pub(crate) fn read(trust: &TrustStore, sent: &[Vec<u8>]) -> Vec<OcspResponse> {
     if trust.ocsp() == OcspPolicy::Off {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    if sent.len() > CHAIN_MAX {
-        return Err(CertificateError::TooMany);
-    }
-    sent.iter().map(|der| OcspResponse::from_der(der)).collect()
+    sent.iter().take(CHAIN_MAX).filter_map(|der| OcspResponse::from_der(der).ok()).collect()
 }

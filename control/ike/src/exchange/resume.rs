@@ -149,7 +149,9 @@ impl Resuming {
             }
             return State::Resuming(self);
         }
-        if message.error().is_some() || message.notify(NotifyType::TICKET_NACK).is_some() {
+        let connection = cx.connections.get(&self.config.id);
+        let is_outdated = connection.is_none_or(|connection| connection.epoch != self.held.epoch);
+        if is_outdated || message.error().is_some() || message.notify(NotifyType::TICKET_NACK).is_some() {
             cx.note_from(What::TicketRefused, arrived.remote);
             return init::begin_anew(self.config, self.path, self.spi, cx);
         }
@@ -243,6 +245,7 @@ pub(crate) fn accept(
         candidates: vec![config.id],
         mixing: Mixing::Done,
         expires_at: now + cx.settings.half_open_timeout,
+        called_from: remote.ip(),
         resumed: Some(resumed),
     }));
     let sa = IkeSa::new(id, spis.1, Some((remote, spis.0)), state, &cx);
@@ -279,12 +282,23 @@ pub(crate) fn request(config: &ConnectionConfig) -> Option<Payload> {
     wants.then(|| Payload::Notify(Notify::new(NotifyType::TICKET_REQUEST, Vec::new())))
 }
 
+/// Whether the peer proved itself under the connection's present configuration.
+fn is_proven(state: &Established, cx: &Cx<'_>) -> bool {
+    cx.connections.get(&state.config.id).is_some_and(|connection| connection.epoch == state.proven_epoch)
+}
+
 /// A ticket for the peer, if it asks for one.
 pub(crate) fn issue(state: &Established, message: &Message, cx: &mut Cx<'_>) -> Option<Payload> {
     message.notify(NotifyType::TICKET_REQUEST)?;
     let connection = cx.connections.get(&state.config.id)?;
     let (config, epoch) = (&connection.config, connection.epoch);
-    if !is_spoken(config) || !config.mode.responds() || state.is_leaving() {
+    let is_proven = state.proven_epoch == epoch;
+    if !is_spoken(config) || !config.mode.responds() || state.is_leaving() || !is_proven {
+        return None;
+    }
+    let until = cx.now + LIFE;
+    let expires_at = state.tickets_until.map_or(until, |end| end.min(until));
+    if expires_at <= cx.now {
         return None;
     }
     let place = |index: Option<usize>| index.and_then(|index| u8::try_from(index).ok());
@@ -293,7 +307,7 @@ pub(crate) fn issue(state: &Established, message: &Message, cx: &mut Cx<'_>) -> 
     let what = Resumable {
         connection: config.id,
         epoch,
-        expires_at: cx.now + LIFE,
+        expires_at,
         suite,
         additional,
         ppk: state.secured.ppk,
@@ -307,7 +321,8 @@ pub(crate) fn issue(state: &Established, message: &Message, cx: &mut Cx<'_>) -> 
 /// Keeps the ticket that the peer gave us.
 pub(crate) fn keep(state: &mut Established, message: &Message, cx: &mut Cx<'_>) {
     let Some(notify) = message.notify(NotifyType::TICKET_LT_OPAQUE) else { return };
-    let Some((life, opaque)) = ticket::read(&notify.data).filter(|_| request(&state.config).is_some()) else {
+    let is_wanted = request(&state.config).is_some() && is_proven(state, cx);
+    let Some((life, opaque)) = ticket::read(&notify.data).filter(|_| is_wanted) else {
         return;
     };
     let refresh_at = cx.now + life / 2;
@@ -320,6 +335,7 @@ pub(crate) fn keep(state: &mut Established, message: &Message, cx: &mut Cx<'_>) 
         additional: state.secured.additional,
         ppk: state.secured.ppk,
         peer: state.peer.clone(),
+        epoch: state.proven_epoch,
         sk_d: Secret::from(state.secured.sk_d().expose().as_slice()),
     };
     cx.effect(Effect::Ticket(state.config.id, Box::new(held)));
@@ -327,7 +343,7 @@ pub(crate) fn keep(state: &mut Established, message: &Message, cx: &mut Cx<'_>) 
 
 /// Asks for another ticket: the one that we have is half over.
 pub(crate) fn ask(state: &mut Established, cx: &mut Cx<'_>) {
-    if let Some(request) = request(&state.config) {
+    if let Some(request) = request(&state.config).filter(|_| is_proven(state, cx)) {
         state.pending = Some(Pending::Ticket);
         state.secured.request(ExchangeType::INFORMATIONAL, vec![request], cx);
     }

@@ -97,7 +97,7 @@ impl<'a> Proofs<'a> {
         if let Some((_, _, outcome)) = known {
             return outcome.clone();
         }
-        if self.signatures == SIGNATURES_MAX || self.wrong == WRONG_MAX {
+        if self.signatures >= SIGNATURES_MAX || self.wrong >= WRONG_MAX {
             return Err(CertificateError::PathTooLong { subject: issuer.subject.clone() });
         }
         let outcome = self.check(certificate, issuer);
@@ -134,6 +134,9 @@ impl<'a> Proofs<'a> {
     ) -> Option<Result<(), CertificateError>> {
         let mut all = None;
         for response in self.responses {
+            if self.signatures >= SIGNATURES_MAX {
+                return Some(Err(CertificateError::PathTooLong { subject: issuer.subject.clone() }));
+            }
             let mut signatures = 0;
             let is_revoked = |responder: &Certificate| self.by_lists(responder, issuer).unwrap_or(Ok(()));
             let said = response.check(certificate, issuer, self.now, &mut signatures, is_revoked);

@@ -215,7 +215,7 @@ impl AuthLogin {
             let error = IkeError::Missing { stage: Stage::Auth, payload: PayloadType::EAP };
             return Box::new(self.awaited).refuse(error, cx);
         };
-        let (by, from) = (Arc::clone(&self.by), self.awaited.secured.path.remote.ip());
+        let (by, from) = (Arc::clone(&self.by), self.awaited.called_from);
         let (now, lockout) = (cx.now, &cx.shared.lockout);
         let users = by.users.as_deref();
         let users = users.map(|users| Unlocked { users, lockout, from, now, is_locked: Cell::new(false) });
@@ -268,8 +268,7 @@ impl AuthLogin {
                 return State::AuthLogin(self);
             }
             EapStep::Success { packet, user, by, msk } => {
-                let from = self.awaited.secured.path.remote.ip();
-                cx.shared.lockout.succeeded(from, &user);
+                cx.shared.lockout.succeeded(self.awaited.called_from, &user);
                 self.step = Step::Proven(Proven { user, by, msk: Secret::from(msk.expose()) });
                 packet
             }

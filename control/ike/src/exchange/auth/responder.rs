@@ -1,5 +1,6 @@
 //! The responder of IKE_AUTH: finds the connection that the peer is of, checks it, then proves itself (RFC 7296, 1.2, 2.15, 2.21.2).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) struct AuthAwaited {
     /// Whether an additional key exchange comes before.
     pub(crate) mixing: Mixing,
     pub(crate) expires_at: Instant,
+    /// Where the peer began: it has got our answer there, which of the source of a later message nobody knows.
+    pub(crate) called_from: IpAddr,
     /// The ticket that it began with, if any.
     pub(crate) resumed: Option<Resumed>,
 }
@@ -351,7 +354,8 @@ impl AuthAwaited {
         let mut state = establish(secured, own, peer, proof, initial_contact, cx);
         state.login = by;
         state.token = Token::of(message);
-        if resumed.is_some() {
+        if let Some(resumed) = &resumed {
+            state.tickets_until = Some(resumed.expires_at);
             cx.note(What::Resumed);
         }
         state.is_redirectable = redirect::is_followed(&transcript.request);

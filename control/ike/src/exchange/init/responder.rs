@@ -273,6 +273,7 @@ impl InitAnswering {
             candidates: self.candidates,
             mixing: self.additional.map_or(Mixing::Done, Mixing::Awaited),
             expires_at: self.expires_at,
+            called_from: self.path.remote.ip(),
             resumed: None,
         }))
     }

@@ -145,6 +145,45 @@ fn what_was_configured_anew_is_not_resumed() {
 }
 
 #[test]
+fn an_ike_sa_that_was_proven_under_another_configuration_gives_and_keeps_no_ticket() {
+    for side in [0, 1] {
+        let mut pair = connected(1, Link::LAN, |_, config| {
+            config.ike_lifetime = Lifetime::of(Duration::from_secs(8 * 3600));
+        });
+        let changed =
+            config(side, |config| config.ike_lifetime = Lifetime::of(Duration::from_secs(8 * 3600)));
+        pair.command(side, Command::Configure(changed));
+        // Long enough to ask for another ticket, and for the IKE SA to be rekeyed.
+        pair.run_for(Duration::from_secs(20 * 3600));
+        pair.assert_up("as before");
+        assert_eq!(pair.count(0, What::Established), 1, "the proof is the old one\n{}", pair.trace());
+        outlived(&mut pair);
+        pair.assert_up("back");
+        assert_eq!(resumed(&pair), [0, 0], "side {side}\n{}", pair.trace());
+        // What came of a full handshake is as good as any.
+        outlived(&mut pair);
+        pair.assert_up("back again");
+        assert_eq!(resumed(&pair), [1, 1], "side {side}\n{}", pair.trace());
+    }
+}
+
+#[test]
+fn tickets_of_a_resumed_ike_sa_end_with_the_one_that_it_came_from() {
+    let mut pair = connected(1, Link::LAN, |_, config| {
+        config.ike_lifetime = Lifetime::of(Duration::from_secs(8 * 3600));
+    });
+    for times in [1, 2] {
+        outlived(&mut pair);
+        assert_eq!(resumed(&pair), [times, times], "{}", pair.trace());
+        pair.run_for(Duration::from_secs(4 * 3600));
+    }
+    pair.run_for(Duration::from_secs(8 * 3600));
+    outlived(&mut pair);
+    pair.assert_up("back");
+    assert_eq!(resumed(&pair), [2, 2], "the third time is after more than 12 hours\n{}", pair.trace());
+}
+
+#[test]
 fn a_peer_that_was_removed_is_not_resumed() {
     let mut pair = connected(1, Link::LAN, |_, _| {});
     pair.link.loss = 1.0;
