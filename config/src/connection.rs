@@ -22,6 +22,7 @@ pub use protocol::Protocol;
 use rules::Rules;
 use sites::Way;
 use toml::de::DeValue;
+pub(crate) use vnet::NAME_WHAT_IS_THERE;
 pub use vnet::{Remote, RemoteGateway};
 
 use crate::authentication::{self, Authentication, Trusts};
@@ -306,7 +307,7 @@ fn one<'a>(
     let (local_address, remote_id) = (local_address?, remote_id?);
     let locals: Vec<IpAddr> = std::iter::once(local_address).chain(second_address).collect();
     rules.peers(name, &locals, peer, &remote_id, &section.place, report);
-    Some(Connection {
+    let connection = Connection {
         name: name.clone(),
         connection_type,
         gateway: gateway.name.clone(),
@@ -330,7 +331,11 @@ fn one<'a>(
         routing_weight,
         traffic_selectors: traffic_selectors?,
         nat,
-    })
+    };
+    if let Some((network, place)) = network.zip(place) {
+        vnet::check_learning(network, &connection, &place, report);
+    }
+    Some(connection)
 }
 
 /// Where peers are sent. Not "any": they have to call somebody.

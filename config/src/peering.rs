@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::connection::{Connection, Remote};
+use crate::connection::{Connection, NAME_WHAT_IS_THERE, Remote};
 use crate::document::Section;
 use crate::gateway::VirtualNetworkGateway;
 use crate::local_network_gateway::LocalNetworkGateway;
@@ -273,6 +273,18 @@ fn check_routes(
             near.name
         );
         report.error(place, problem, "take the route out of the network, or the peering out");
+    }
+    let mut learning = peers_of(&far.name, around).map(|(connection, _)| connection);
+    if peering.use_remote_gateways
+        && let Some((route, name)) = learning.find_map(|connection| {
+            Some((connection.taken_before_learnt(&near.routes)?, &connection.name))
+        })
+    {
+        let problem = format!(
+            "until \"{name}\" is up and says what is behind it, packets for that would take the route to {route} of the network \"{}\", in clear",
+            near.name
+        );
+        report.error(place, problem, NAME_WHAT_IS_THERE);
     }
 }
 

@@ -289,7 +289,12 @@ impl Compared {
         if let Some(peer) = &self.peer {
             match peer.testpmd(from, self.windows.count) {
                 Ok(rates) => return Ok(rates.iter().map(|rate| tsc_hz / rate).collect()),
-                Err(reason) => notes.push(format!("floor by a loop of our own, no testpmd: {reason:#}")),
+                Err(reason) => {
+                    let note = format!("floor by a loop of our own, no testpmd: {reason:#}");
+                    if !notes.contains(&note) {
+                        notes.push(note);
+                    }
+                }
             }
         }
         let _pin = Pin::to(self.core)?;

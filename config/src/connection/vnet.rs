@@ -13,8 +13,9 @@ use crate::document::Section;
 use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
+use crate::network::VirtualNetwork;
 use crate::policy::agreement;
-use crate::prefix::overlap;
+use crate::prefix::{StaticRoute, overlap};
 use crate::report::{Located, Place, Report};
 use crate::shelf::Shelf;
 use crate::value::{Value, Wrong};
@@ -80,6 +81,16 @@ impl Connection {
     #[must_use]
     pub fn learns_prefixes(&self) -> bool {
         matches!(&self.remote, Remote::Gateway { reference: RemoteGateway::At(_), .. })
+    }
+
+    /// The first of `routes` that is a default route and takes what this connection has yet to learn that it leads to; `None` where our own selectors say what that is.
+    pub(crate) fn taken_before_learnt(&self, routes: &[StaticRoute]) -> Option<IpNet> {
+        let may_be_anywhere = |route: &IpNet| {
+            let of_family = |prefix: &IpNet| prefix.addr().is_ipv4() == route.addr().is_ipv4();
+            self.traffic_selectors.remote.iter().any(|prefix| prefix.prefix_len() == 0 && of_family(prefix))
+        };
+        let defaults = routes.iter().map(|route| route.prefix).filter(|prefix| prefix.prefix_len() == 0);
+        defaults.filter(|_| self.learns_prefixes()).find(may_be_anywhere)
     }
 
     /// Whether `other` is the same tunnel seen from its other end, on this appliance.
@@ -188,6 +199,25 @@ fn named(
         prefixes: network.address_space.clone(),
     })
 }
+
+/// Reports a default route beside a connection that may lead anywhere and learns where to: what it has not learned yet would leave by that route, in clear.
+pub(super) fn check_learning(
+    network: &VirtualNetwork,
+    connection: &Connection,
+    place: &Place,
+    report: &mut Report<'_>,
+) {
+    if let Some(route) = connection.taken_before_learnt(&network.routes) {
+        let problem = format!(
+            "what is behind the peer is known when the tunnel is up; until then packets for it would take the route to {route} of the network \"{}\", in clear",
+            network.name
+        );
+        report.error(place, problem, NAME_WHAT_IS_THERE);
+    }
+}
+
+/// How a default route gets along with prefixes that are learned.
+pub(crate) const NAME_WHAT_IS_THERE: &str = "name the other network's prefixes in remote of the connection's traffic_selectors (nothing else may then travel), or take the route out";
 
 /// Reports connections between networks of this file of which only one end is there, and ends that cannot agree: who begins, and how they prove
 /// themselves.

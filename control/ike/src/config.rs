@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossgate_pki::KeyKind;
 
 use crate::auth::{Authentication, Ppk};
-use crate::client::Clients;
+use crate::client::{Clients, Pool};
 use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::endpoint::IKE_PORT;
 use crate::event::{ConnectionId, Encapsulation, Path};
@@ -358,8 +358,13 @@ impl ConnectionConfig {
         })
     }
 
+    /// The addresses of clients, if it is for clients.
+    fn pools(&self) -> Option<&[Pool]> {
+        self.clients.as_ref().map(|clients| clients.pools.as_slice())
+    }
+
     /// Whether an IKE SA negotiated under `self` still stands under `other`: same peer, proof, algorithms. Child policies are compared one by one, and
-    /// where the peer may be is for its connection to judge.
+    /// where the peer may be is for its connection to judge. Of clients, the pools count: how many there may be and what they are told is for those to come.
     #[must_use]
     pub(crate) fn same_ike(&self, other: &Self) -> bool {
         self.version == other.version
@@ -370,7 +375,7 @@ impl ConnectionConfig {
             && self.ppk == other.ppk
             && self.ike_suites == other.ike_suites
             && self.additional == other.additional
-            && self.clients == other.clients
+            && self.pools() == other.pools()
             && self.force_encapsulation == other.force_encapsulation
     }
 }

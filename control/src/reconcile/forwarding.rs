@@ -232,9 +232,10 @@ fn nat(connection: &Connection) -> Nat {
     Nat { egress: mappings(&connection.nat.egress), ingress: mappings(&connection.nat.ingress) }
 }
 
-/// What is behind the gateway of another appliance, by what was negotiated: its side of the selectors, but for what is ours or known to be
-/// elsewhere: by configuration, or because another such gateway, whose connection's name comes first, says so too (`earlier`). The peer has proved
-/// who it is; what it may not do is to take the traffic of what is configured.
+/// What is behind the gateway of another appliance, by what was negotiated and by what our own selectors name: its side of them, but for what is ours or
+/// known to be elsewhere: by configuration, or because another such gateway, whose connection's name comes first, says so too (`earlier`). The peer has
+/// proved who it is; what it may not do is to take the traffic of what is configured. What our selectors name leads here whatever it made of them, since
+/// it would leave by a shorter route otherwise.
 fn learned(
     config: &Config,
     connection: &Connection,
@@ -254,11 +255,24 @@ fn learned(
     let elsewhere = sites.iter().chain(routed).filter(|prefix| prefix.prefix_len() > 0);
     let taken: Vec<&IpNet> =
         network.address_space.iter().chain(elsewhere).chain(peered).chain(earlier).collect();
-    let overlaps = |one: &IpNet| taken.iter().any(|other| one.contains(*other) || other.contains(one));
     let ranges = policy.iter().flat_map(|(_, selectors)| &selectors.remote);
-    let prefixes = ranges.flat_map(|selector| prefixes_of(&selector.addresses));
+    let negotiated = ranges.flat_map(|selector| prefixes_of(&selector.addresses));
+    let prefixes: BTreeSet<IpNet> = negotiated.chain(connection.traffic_selectors.remote.iter().copied()).collect();
     let is_sound = |prefix: &IpNet| prefix.prefix_len() > 0 && prefix_flaw(*prefix).is_none();
-    prefixes.filter(|prefix| is_sound(prefix) && !overlaps(prefix)).collect()
+    prefixes.into_iter().filter(is_sound).flat_map(|prefix| without(prefix, &taken)).collect()
+}
+
+/// The parts of a prefix in which none of the others is.
+fn without(prefix: IpNet, others: &[&IpNet]) -> Vec<IpNet> {
+    if others.iter().any(|other| other.contains(&prefix)) {
+        return Vec::new();
+    }
+    let inside: Vec<&IpNet> = others.iter().copied().filter(|other| prefix.contains(*other)).collect();
+    if inside.is_empty() {
+        return vec![prefix];
+    }
+    let halves = prefix.subnets(prefix.prefix_len() + 1).expect("what has another inside is no single address");
+    halves.flat_map(|half| without(half, &inside)).collect()
 }
 
 fn prefixes_of(range: &AddressRange) -> Vec<IpNet> {

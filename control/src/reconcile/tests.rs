@@ -299,6 +299,42 @@ fn what_a_gateway_elsewhere_says_takes_nobody_s_traffic() {
 }
 
 #[test]
+fn what_own_selectors_name_behind_a_gateway_elsewhere_leads_there_whatever_is_negotiated() {
+    use crossgate_dataplane::forwarding::NextHop;
+    use crossgate_dataplane::header::ethernet::Mac;
+    use crossgate_dataplane::selector::{Selectors, TrafficSelector};
+    let there = "[[connection]]\nname = \"there\"\ntype = \"Vnet2Vnet\"\ngateway = \"gw\"\nremote_gateway = \"192.0.2.8\"\nshared_key = { env = \"KEY\" }\n\
+        traffic_selectors = { local = [\"10.1.0.0/16\"], remote = [\"10.0.0.0/8\"] }\n";
+    let routed =
+        "addresses = [\"10.1.0.1/24\"]\nroutes = [{ prefix = \"0.0.0.0/0\", next_hop = \"10.1.0.254\" }]";
+    let config = config(&(FILE.replace("addresses = [\"10.1.0.1/24\"]", routed) + there));
+    let numbers = Identifiers::default().extended(&config, &BTreeSet::new());
+    let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
+    let vrf = numbers.vrf(&name("net")).unwrap();
+    let mut tunnels = Tunnels::default();
+    let id = numbers.connection("there").unwrap();
+    tunnels.add(id);
+    let side = |prefix: &str| vec![TrafficSelector::of_prefix(prefix.parse().unwrap())];
+    let idle = tunnels.policy(id, &Selectors::default())[0].0;
+    let check = |tunnels: &Tunnels| {
+        let built = forwarding::build(&config, &numbers, tunnels, &Meters::default(), &[fact, fact]).unwrap();
+        let way = |address: [u8; 4]| built.route(vrf, address.into());
+        for address in [[10, 9, 5, 1], [10, 255, 0, 1], [10, 0, 0, 1]] {
+            assert_eq!(way(address), NextHop::Tunnel(idle), "{address:?}");
+        }
+        // What is ours or a site's stays so, and the Internet is where it was.
+        for address in [[10, 1, 4, 1], [10, 2, 7, 1], [198, 51, 100, 1]] {
+            assert_ne!(way(address), NextHop::Tunnel(idle), "{address:?}");
+        }
+    };
+    check(&tunnels);
+    tunnels.enter(id, None, Selectors { local: side("10.1.0.0/16"), remote: side("10.9.0.0/16") });
+    check(&tunnels);
+    tunnels.leave(id, idle);
+    check(&tunnels);
+}
+
+#[test]
 fn two_ends_name_each_other_in_whatever_order_their_gateways_list_addresses() {
     let text = two_networks()
         .replace("\"192.0.2.7/24\"]", "\"192.0.2.7/24\", \"2001:db8::1/64\", \"2001:db8::7/64\"]")

@@ -26,6 +26,8 @@ pub(super) const PEERS: &str = "10.200.0.0/16";
 pub(super) const PEERS_ROUTER: &str = "10.201.0.2";
 /// The networks behind responder and peers, in strongSwan's words; each peer has one address of them.
 pub(super) const RESPONDER_NETWORK: &str = "192.168.0.0/24";
+/// The responder's own address in there.
+pub(super) const RESPONDER_INSIDE: &str = "192.168.0.1";
 pub(super) const PEER_NETWORKS: &str = "172.16.0.0/12";
 pub(super) const SHARED_KEY: &str = "a shared key of the benchmark";
 /// Names in certificates.

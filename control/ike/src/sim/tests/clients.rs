@@ -230,3 +230,26 @@ fn a_client_that_does_not_believe_the_gateway_says_so() {
     assert_eq!(status(&pair, 1).failure.unwrap().error, IkeError::CertificateRefused { trusted: true });
     assert_eq!(pair.sides[1].endpoint.half_open(), 0);
 }
+
+#[test]
+fn clients_stay_when_their_number_or_name_servers_change_and_go_when_the_pool_does() {
+    let mut pair = gateway(9);
+    let _anna = Client::connect(&mut pair, 1, "anna");
+    let change = |pair: &mut Pair, edit: fn(&mut Clients)| {
+        let mut changed = config(9);
+        edit(changed.clients.as_mut().unwrap());
+        pair.command(1, Command::Configure(Box::new(changed)));
+        pair.run_for(Duration::from_secs(30));
+    };
+    change(&mut pair, |clients| clients.sessions_max = 1);
+    change(&mut pair, |clients| {
+        clients.sessions_max = 1;
+        clients.dns.clear();
+    });
+    assert_eq!((leases(&pair), sessions(&pair, "anna")), (1, 1), "{}", pair.trace());
+    // The new number holds for those to come.
+    let (_bert, message) = Client::connect(&mut pair, 2, "bert");
+    assert_eq!(address(&message), None, "{message:?}");
+    change(&mut pair, |clients| clients.pools[0].first = "10.9.0.2".parse().unwrap());
+    assert_eq!((leases(&pair), sessions(&pair, "anna")), (0, 0), "{}", pair.trace());
+}
