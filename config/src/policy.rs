@@ -56,6 +56,19 @@ pub enum AdditionalKeyExchange {
     MlKem1024,
     /// The group alone, with peers that can nothing else.
     None,
+    /// ML-KEM-768 with another Crossgate, and with whoever offers it; offered to nobody else, since some peers refuse a message that has what they do not know.
+    Auto,
+}
+
+impl AdditionalKeyExchange {
+    /// What it comes to, in order of preference.
+    #[must_use]
+    pub const fn methods(&self) -> &[Self] {
+        match self {
+            Self::Auto => &[Self::MlKem768, Self::None],
+            one => std::slice::from_ref(one),
+        }
+    }
 }
 
 impl Choice for AdditionalKeyExchange {
@@ -64,6 +77,7 @@ impl Choice for AdditionalKeyExchange {
         ("MLKEM1024", Self::MlKem1024),
         ("MLKEM512", Self::MlKem512),
         ("None", Self::None),
+        ("Auto", Self::Auto),
     ];
 }
 
@@ -89,7 +103,7 @@ pub struct Policy {
     /// Proposals for the IKE SA in order of preference; one or two.
     pub ike: Vec<IkeProposal>,
     /// What is mixed into the IKE SA's keys besides, in order of preference, at least one entry; without [`AdditionalKeyExchange::None`] no peer is
-    /// accepted that cannot.
+    /// accepted that cannot. [`AdditionalKeyExchange::Auto`] stands alone; in IKEv1 it is none.
     pub additional_key_exchanges: Vec<AdditionalKeyExchange>,
     /// The proposal for Child SAs.
     pub ipsec: IpsecProposal,
@@ -143,10 +157,7 @@ pub(crate) fn read(mut section: Section<'_>, protocol: Protocol, report: &mut Re
     check_ike(&named, &section.place, report);
     let (ike, mut ipsec) = proposals(named, protocol);
     ipsec.esn = section.optional("esn", report).map_or(Esn::Prefer, |esn| esn.value);
-    let mut additional_key_exchanges = words(&mut section, "additional_key_exchange", report);
-    if additional_key_exchanges.is_empty() {
-        additional_key_exchanges = ADDITIONAL_KEY_EXCHANGES.to_vec();
-    }
+    let additional_key_exchanges = additional_key_exchanges(&mut section, report);
     let pfs_from_start = section.optional("pfs_from_start", report).is_some_and(|word| word.value);
     let sa_lifetime_s = section.integer("sa_lifetime_s", LIFETIME_S, SA_LIFETIME_S_DEFAULT, report);
     let ike_lifetime_s = section.integer("ike_lifetime_s", LIFETIME_S, IKE_LIFETIME_S_DEFAULT, report);
@@ -198,6 +209,18 @@ fn words<T: Choice>(section: &mut Section<'_>, key: &'static str, report: &mut R
         }
     }
     sound
+}
+
+/// `additional_key_exchange`; the word for all peers stands alone.
+fn additional_key_exchanges(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<AdditionalKeyExchange> {
+    let key = "additional_key_exchange";
+    let place = section.place_of(key);
+    let methods: Vec<AdditionalKeyExchange> = words(section, key, report);
+    if methods.len() > 1 && methods.contains(&AdditionalKeyExchange::Auto) {
+        let problem = "Auto chooses by the peer, so it stands alone";
+        report.error(&place, problem, "leave Auto out, or the others");
+    }
+    if methods.is_empty() { ADDITIONAL_KEY_EXCHANGES.to_vec() } else { methods }
 }
 
 /// `ipsec_encryption` with `ipsec_integrity`: integrity algorithms for the ciphers that need one, and for the others their own names again, or nothing.
@@ -381,8 +404,8 @@ const IPSEC_ENCRYPTION: &[IpsecEncryption] = &[
 const IPSEC_INTEGRITY: &[IpsecIntegrity] =
     &[IpsecIntegrity::Sha256, IpsecIntegrity::Sha384, IpsecIntegrity::Sha512];
 
-/// Off: a peer that knows nothing of RFC 9370 should pass over the proposals with it (RFC 7296, 3.3.6), but some refuse the whole message.
-const ADDITIONAL_KEY_EXCHANGES: &[AdditionalKeyExchange] = &[AdditionalKeyExchange::None];
+/// A peer that knows nothing of RFC 9370 should pass over the proposals with it (RFC 7296, 3.3.6), but some refuse the whole message.
+const ADDITIONAL_KEY_EXCHANGES: &[AdditionalKeyExchange] = &[AdditionalKeyExchange::Auto];
 /// Azure's bounds of saLifeTimeSeconds.
 const LIFETIME_S: RangeInclusive<u32> = 300..=172_799;
 const SA_LIFETIME_S_DEFAULT: u32 = 27_000;

@@ -90,8 +90,10 @@ fn lacks(
     let has_curve =
         policy.ike.iter().flat_map(|proposal| &proposal.dh_groups).any(|group| *group == DhGroup::Curve25519)
             || policy.ipsec.pfs_groups.contains(&PfsGroup::Group(DhGroup::Curve25519));
-    let has_additional =
-        policy.additional_key_exchanges.iter().any(|one| *one != AdditionalKeyExchange::None);
+    let is_none = |one: &AdditionalKeyExchange| {
+        matches!(one, AdditionalKeyExchange::None | AdditionalKeyExchange::Auto)
+    };
+    let has_additional = !policy.additional_key_exchanges.iter().all(is_none);
     let is_rsa = |by: &Authentication| match by {
         Authentication::SharedKey(_) => true,
         Authentication::Certificate(by) => {

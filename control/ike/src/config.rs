@@ -43,6 +43,8 @@ pub struct ConnectionConfig {
     pub ike_suites: Vec<IkeSuite>,
     /// Additional key exchanges for the IKE SA (RFC 9370), the most wanted first, at least one entry; `None` does without.
     pub additional: Vec<Option<Group>>,
+    /// Whether they are offered to peers alone that ask for them, as Crossgate does: others may refuse a message that has them. Accepted from any peer.
+    pub additional_on_request: bool,
     /// Policies for Child SAs, at least one; the first is negotiated within IKE_AUTH.
     pub children: Vec<ChildConfig>,
     /// Who begins.
@@ -358,6 +360,11 @@ impl ConnectionConfig {
         })
     }
 
+    /// The additional key exchanges that are offered to a peer that `can` do them for certain, or else may not know what they are.
+    pub(crate) fn offered_additional(&self, can: bool) -> &[Option<Group>] {
+        if self.additional_on_request && !can { &[None] } else { &self.additional }
+    }
+
     /// The addresses of clients, if it is for clients.
     fn pools(&self) -> Option<&[Pool]> {
         self.clients.as_ref().map(|clients| clients.pools.as_slice())
@@ -375,6 +382,7 @@ impl ConnectionConfig {
             && self.ppk == other.ppk
             && self.ike_suites == other.ike_suites
             && self.additional == other.additional
+            && self.additional_on_request == other.additional_on_request
             && self.pools() == other.pools()
             && self.force_encapsulation == other.force_encapsulation
     }

@@ -124,6 +124,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
         }],
         ppk: None,
         additional: vec![None],
+        additional_on_request: false,
         children: vec![ChildConfig {
             name: Arc::from("any"),
             esp_suites: vec![EspSuite::AesGcm16(KeyBits::B256)],

@@ -56,7 +56,8 @@ pub fn translate(
             required: ppk.required,
         }),
         ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
-        additional: policy.additional_key_exchanges.iter().map(additional).collect(),
+        additional: additional(connection),
+        additional_on_request: policy.additional_key_exchanges.contains(&AdditionalKeyExchange::Auto),
         children: children(connection),
         mode: mode(config, connection),
         ike_lifetime: Lifetime::of(policy.ike_lifetime),
@@ -233,12 +234,18 @@ fn selectors(prefixes: &[IpNet]) -> Vec<TrafficSelector> {
     prefixes.iter().map(all_of).collect()
 }
 
-const fn additional(method: &AdditionalKeyExchange) -> Option<Group> {
-    match method {
+/// IKEv1 has none.
+fn additional(connection: &Connection) -> Vec<Option<Group>> {
+    let group = |method: &AdditionalKeyExchange| match method {
         AdditionalKeyExchange::MlKem512 => Some(Group::MlKem512),
         AdditionalKeyExchange::MlKem768 => Some(Group::MlKem768),
         AdditionalKeyExchange::MlKem1024 => Some(Group::MlKem1024),
-        AdditionalKeyExchange::None => None,
+        AdditionalKeyExchange::None | AdditionalKeyExchange::Auto => None,
+    };
+    let methods = connection.policy.additional_key_exchanges.iter().flat_map(AdditionalKeyExchange::methods);
+    match connection.protocol {
+        Protocol::IkeV1 => vec![None],
+        Protocol::IkeV2 => methods.map(group).collect(),
     }
 }
 

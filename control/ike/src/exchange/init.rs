@@ -1,7 +1,7 @@
 //! IKE_SA_INIT (RFC 7296, 1.2, 2.6, 2.7, 2.23): algorithms, keys, NATs. Initiator: prepare, send, share. Responder: cookies and refusals without state, then answer.
 //!
 //! Nothing here is authenticated. An initiator takes an answer that fits its request, believes no error (it is remembered for the operator), and follows
-//! COOKIE and INVALID_KE_PAYLOAD a few times only.
+//! COOKIE, INVALID_KE_PAYLOAD and OFFER_ADDITIONAL_KEY_EXCHANGES a few times only.
 
 use std::net::SocketAddr;
 
@@ -38,6 +38,11 @@ impl Transcript {
         Nonces { initiator: &self.nonce_initiator, responder: &self.nonce_responder }
     }
 }
+
+/// MD5 of "Crossgate IKEv2: offers additional key exchanges on request". A responder that wants one answers OFFER_ADDITIONAL_KEY_EXCHANGES and keeps no state; the initiator
+/// begins again with the offer. So two Crossgates mix by default, and no other peer sees transforms that it may not know. Whoever can change messages on their
+/// way can suppress this, as he can anything unauthenticated here; whoever just records them cannot.
+const MIXES_ON_REQUEST: [u8; 16] = u128::to_be_bytes(0xae5b_d04f_31e3_036e_c8d0_fbe8_bc75_9123);
 
 fn header(spis: (IkeSpi, IkeSpi), sender: Role, kind: MessageKind) -> Header {
     let exchange = ExchangeType::IKE_SA_INIT;

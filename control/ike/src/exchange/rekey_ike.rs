@@ -102,6 +102,11 @@ pub(crate) fn begin(state: &mut Established, cx: &mut Cx<'_>) {
     }
 }
 
+/// What was mixed in once can be mixed in again.
+fn offered_additional(state: &Established) -> &[Option<Group>] {
+    state.config.offered_additional(state.secured.additional.is_some())
+}
+
 fn prepare(
     state: &mut Established,
     (spi, nonce, tries): (IkeSpi, Vec<u8>, u32),
@@ -125,7 +130,7 @@ pub(crate) fn on_computed(
             if state.is_leaving() {
                 return; // the peer's rekey was through first
             }
-            let (suites, additional) = (&state.config.ike_suites, &state.config.additional);
+            let (suites, additional) = (&state.config.ike_suites, offered_additional(state));
             let payloads = vec![
                 Payload::SecurityAssociation(offer_ike(suites, additional, Some(request.spi))),
                 Payload::Nonce(request.nonce.clone()),
@@ -216,7 +221,7 @@ fn on_answer(
     let (Some(sa), Some(nonce), Some(ke)) = (message.sa(), message.nonce(), message.ke()) else {
         return reject(state, IkeError::Misbehaved { stage, what: "answered without SA, KE or nonce" }, cx);
     };
-    let choice = accept_ike_mixed(&state.config.ike_suites, &state.config.additional, sa).ok();
+    let choice = accept_ike_mixed(&state.config.ike_suites, offered_additional(state), sa).ok();
     let fits = |choice: &IkeChoice| choice.suite.group == private.group() && ke.group == private.group().id();
     let Some((choice, spi)) = choice.filter(fits).and_then(|choice| Some((choice.clone(), choice.spi?)))
     else {

@@ -191,6 +191,9 @@ names! { NotifyType:
     USE_PPK = 16435, PPK_IDENTITY = 16436, NO_PPK_AUTH = 16437, INTERMEDIATE_EXCHANGE_SUPPORTED = 16438,
     IP4_ALLOWED = 16439, IP6_ALLOWED = 16440, ADDITIONAL_KEY_EXCHANGE = 16441, USE_AGGFRAG = 16442,
     SUPPORTED_AUTH_METHODS = 16443, SA_RESOURCE_INFO = 16444,
+
+    // For private use: Crossgate's own, sent to those alone who say by a vendor ID that they know it.
+    OFFER_ADDITIONAL_KEY_EXCHANGES = 41_370,
 }
 
 impl NotifyType {

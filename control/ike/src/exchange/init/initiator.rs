@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
+use super::{MIXES_ON_REQUEST, Transcript, detect_nat, header, nat_payloads, spi_pair};
 use crate::auth::certificate;
 use crate::config::ConnectionConfig;
 use crate::crypto::kex::{Group, PrivateValue};
@@ -44,6 +44,8 @@ pub(crate) struct Attempt {
     path: Path,
     /// Who sent us to this peer (RFC 5685).
     sent_by: Option<IpAddr>,
+    /// Whether the peer asked for additional key exchanges.
+    mixes: bool,
 }
 
 /// Initiator: the public value is being computed.
@@ -103,7 +105,7 @@ pub(crate) fn begin(
     cx.ike = Some(id);
     cx.note_from(What::Initiating, path.remote);
     let spi = cx.ike_spi();
-    let attempt = Attempt { spi, nonce: cx.nonce(), cookie: None, rounds: 0, hint: None, path, sent_by };
+    let attempt = Attempt::new(spi, path, sent_by, cx);
     let group = config.ike_suites[0].group;
     let state = prepare(config, attempt, group, cx);
     IkeSa::new(id, spi, None, state, cx)
@@ -111,8 +113,7 @@ pub(crate) fn begin(
 
 /// Begins under an SPI that a ticket was refused for (RFC 5723, 4.3.3), with the peer at the end of `path`.
 pub(crate) fn begin_anew(config: Arc<ConnectionConfig>, path: Path, spi: IkeSpi, cx: &mut Cx<'_>) -> State {
-    let attempt =
-        Attempt { spi, nonce: cx.nonce(), cookie: None, rounds: 0, hint: None, path, sent_by: None };
+    let attempt = Attempt::new(spi, path, None, cx);
     let group = config.ike_suites[0].group;
     prepare(config, attempt, group, cx)
 }
@@ -124,6 +125,10 @@ fn prepare(config: Arc<ConnectionConfig>, attempt: Attempt, group: Group, cx: &m
 }
 
 impl Attempt {
+    fn new(spi: IkeSpi, path: Path, sent_by: Option<IpAddr>, cx: &mut Cx<'_>) -> Self {
+        Self { spi, nonce: cx.nonce(), cookie: None, rounds: 0, hint: None, path, sent_by, mixes: false }
+    }
+
     /// Where it is made.
     pub(crate) const fn path(&self) -> Path {
         self.path
@@ -153,8 +158,9 @@ fn send(
     if let Some(cookie) = &attempt.cookie {
         payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
     }
-    let proposals = offer_ike(&config.ike_suites, &config.additional, None);
-    if config.additional.iter().any(Option::is_some) {
+    let additional = config.offered_additional(attempt.mixes);
+    let proposals = offer_ike(&config.ike_suites, additional, None);
+    if additional.iter().any(Option::is_some) {
         payloads.push(Payload::Notify(Notify::new(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, Vec::new())));
     }
     payloads.push(Payload::SecurityAssociation(proposals));
@@ -168,6 +174,9 @@ fn send(
     payloads.extend(config.authentication.certificate().map(|_| certificate::announcement()));
     if config.follow_redirects {
         payloads.push(attempt.sent_by.map_or_else(redirect::announcement, redirect::from));
+    }
+    if config.additional_on_request && !attempt.mixes {
+        payloads.push(Payload::VendorId(MIXES_ON_REQUEST.to_vec()));
     }
     let header = header(spis, Role::Initiator, MessageKind::Request);
     let request = Message { header, payloads }.build().expect("our own IKE_SA_INIT fits a datagram");
@@ -216,6 +225,9 @@ impl InitSent {
         if let Some(cookie) = message.notify(NotifyType::COOKIE) {
             return self.on_cookie(&cookie.data, cx);
         }
+        if message.notify(NotifyType::OFFER_ADDITIONAL_KEY_EXCHANGES).is_some() {
+            return self.on_wish_to_mix(cx);
+        }
         if let Some(redirect) = Redirect::of(&message).filter(|_| self.config.follow_redirects) {
             return self.on_redirect(redirect, arrived, cx);
         }
@@ -261,6 +273,17 @@ impl InitSent {
         send(config, attempt, private, public, cx)
     }
 
+    /// The peer is one of ours and can mix. Nobody vouches for that; an offer that it then passes over costs nothing but the round.
+    fn on_wish_to_mix(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
+        if !self.config.additional_on_request || self.attempt.mixes {
+            cx.note(What::DropUnexpected);
+            return State::InitSent(self);
+        }
+        self.attempt.mixes = true;
+        let Self { config, attempt, private, public, .. } = *self;
+        send(config, attempt, private, public, cx)
+    }
+
     fn on_other_group(mut self: Box<Self>, data: &[u8], cx: &mut Cx<'_>) -> State {
         let wanted =
             <[u8; 2]>::try_from(data).ok().and_then(|id| Group::from_id(GroupId(u16::from_be_bytes(id))));
@@ -284,7 +307,8 @@ impl InitSent {
             return State::InitSent(self);
         };
         let can_mix = message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
-        let choice = accept_ike_mixed(&self.config.ike_suites, &self.config.additional, sa).ok();
+        let offered = self.config.offered_additional(self.attempt.mixes);
+        let choice = accept_ike_mixed(&self.config.ike_suites, offered, sa).ok();
         let choice = choice
             .filter(|choice| choice.additional.is_none() || can_mix)
             .filter(|choice| choice.suite.group.id() == ke.group && ke.group == self.private.group().id());

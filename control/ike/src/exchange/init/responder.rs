@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Transcript, detect_nat, header, nat_payloads, spi_pair};
+use super::{MIXES_ON_REQUEST, Transcript, detect_nat, header, nat_payloads, spi_pair};
 use crate::auth::{certificate, ocsp};
 use crate::config::{ConnectionConfig, Version};
 use crate::connection::Connection;
@@ -87,6 +87,9 @@ pub(crate) fn accept(
         return answer_without_state(arrived, &message, payload, &mut cx);
     }
     let can_mix = message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
+    if wants_to_mix(&candidates, &message) {
+        return refuse(arrived, &message, NotifyType::OFFER_ADDITIONAL_KEY_EXCHANGES, Vec::new(), &mut cx);
+    }
     for candidate in &candidates {
         let ConnectionConfig { ike_suites, additional, .. } = candidate.config.as_ref();
         let wanted: Vec<_> =
@@ -152,6 +155,13 @@ pub(crate) fn accept(
     let first_message = Some((arrived.remote, message.header.initiator_spi));
     let sa = IkeSa::new(id, spis.1, first_message, State::InitAnswering(Box::new(state)), &cx);
     endpoint.register(sa);
+}
+
+/// Whether the peer is to offer additional key exchanges, which it does when it is asked to: whoever it is of those known here, they are wanted first.
+fn wants_to_mix(candidates: &[&Connection], message: &Message) -> bool {
+    let offers = |payload: &Payload| matches!(payload, Payload::VendorId(id) if *id == MIXES_ON_REQUEST);
+    let wanted = |candidate: &&Connection| candidate.config.additional.first().is_some_and(Option::is_some);
+    !candidates.is_empty() && candidates.iter().all(wanted) && message.payloads.iter().any(offers)
 }
 
 /// Where a peer is sent that follows redirects, if all connections that it may be of say the same (RFC 5685, 3).

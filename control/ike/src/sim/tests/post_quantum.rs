@@ -30,6 +30,81 @@ fn two_sides_that_can_mix_ml_kem_into_their_keys_and_others_do_without() {
 }
 
 #[test]
+fn on_request_two_of_ours_mix_and_nobody_else_is_offered_what_he_may_not_know() {
+    let ml_kem = Some(Group::MlKem768);
+    let auto = |config: &mut ConnectionConfig| {
+        (config.additional, config.additional_on_request) = (vec![ml_kem, None], true);
+    };
+    let responders: [(&[Option<Group>], bool, u64); 5] = [
+        (&[ml_kem, None], true, 1),
+        (&[ml_kem, None], false, 1),
+        (&[ml_kem], false, 1),
+        (&[None], false, 0),
+        (&[None, ml_kem], false, 0),
+    ];
+    for (additional, on_request, expected) in responders {
+        let mut pair = Pair::connected(1, Link::LAN, |index, config| match index {
+            0 => auto(config),
+            _ => {
+                (config.additional, config.additional_on_request) = (additional.to_vec(), on_request);
+                config.mode = Mode::ResponderOnly;
+            }
+        });
+        let what = format!("{additional:?}, {on_request}");
+        pair.assert_up(&what);
+        let mixed = |pair: &Pair| [0, 1].map(|index| pair.count(index, What::KeysMixed));
+        assert_eq!(mixed(&pair), [expected; 2], "{what}\n{}", pair.trace());
+        for index in [0, 1] {
+            pair.command(index, Command::RekeyIke(CONNECTION));
+            settle(&mut pair);
+            pair.assert_up(&format!("{what}, rekeyed by {index}"));
+        }
+        // A peer that asks by itself is answered.
+        let rekeyed_by_responder = u64::from(expected == 1 || !on_request && additional.contains(&ml_kem));
+        assert_eq!(mixed(&pair), [2 * expected + rekeyed_by_responder; 2], "{what}\n{}", pair.trace());
+    }
+}
+
+#[test]
+fn whoever_asks_again_and_again_for_an_offer_is_answered_once() {
+    use crate::wire::{Header, IkeSpi, Message, MessageKind, Notify, NotifyType, Payload, Role, TransformType};
+    for (on_request, answers) in [(true, 1), (false, 0)] {
+        let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+        let mut config = connection(0);
+        (config.additional, config.additional_on_request) = (vec![Some(Group::MlKem768), None], on_request);
+        pair.command(0, Command::Configure(Box::new(config)));
+        let requests = |pair: &Pair| -> Vec<Message> {
+            let ike = pair.flying.values().filter_map(|packet| match &packet.carried {
+                Carried::Ike(bytes) if packet.to == 1 => Some(Message::parse(bytes).unwrap()),
+                _ => None,
+            });
+            ike.collect()
+        };
+        let offers = |message: &Message| {
+            let mut transforms = message.sa().unwrap().iter().flat_map(|proposal| &proposal.transforms);
+            transforms.any(|transform| transform.kind == TransformType::ADDKE1)
+        };
+        let first = requests(&pair).remove(0);
+        assert_eq!(offers(&first), !on_request);
+        let (local, remote) = pair.flying.values().map(|packet| (packet.remote, packet.local)).next().unwrap();
+        let header = Header {
+            responder_spi: IkeSpi::NONE,
+            sender: Role::Responder,
+            kind: MessageKind::Response,
+            ..first.header
+        };
+        let wish = Payload::Notify(Notify::new(NotifyType::OFFER_ADDITIONAL_KEY_EXCHANGES, Vec::new()));
+        let bytes = Message { header, payloads: vec![wish] }.build().unwrap();
+        for _ in 0..5 {
+            pair.input(0, Input::Datagram { local, remote, bytes: &bytes });
+        }
+        let sent = requests(&pair);
+        assert_eq!(sent.len(), 1 + answers, "{}", pair.trace());
+        assert!(sent.last().is_some_and(offers), "{}", pair.trace());
+    }
+}
+
+#[test]
 fn mixing_survives_loss_reordering_duplicates_fragments_and_slow_maths() {
     for seed in seeds(60) {
         let settings = EndpointConfig { fragment_bytes: 600, ..EndpointConfig::default() };
