@@ -203,6 +203,9 @@ vpn_client_revoked_certificates = [{revoked}]"
         let certificates = clients(&config).certificates.as_ref().unwrap();
         let verdict = certificates.trust.verify(&end.certificate(), &[], crossgate_pki::testing::NOW);
         assert_eq!(verdict, Ok(()));
+        let server = root.issue(&Template::peer("intranet").for_servers(), &key_pem(KeyKind::P256, 6));
+        let verdict = certificates.trust.verify(&server.certificate(), &[], crossgate_pki::testing::NOW);
+        assert!(verdict.unwrap_err().to_string().contains("clientAuth"), "a server's is no client's");
         assert!(clients(&config).users.is_none());
         assert_eq!(files.parse(&config.to_toml()).unwrap(), config, "{}", config.to_toml());
     }

@@ -69,7 +69,7 @@ pub(super) fn read(section: &mut Section<'_>, report: &mut Report<'_>) -> Option
     let crls = lists.iter().map(|file| secret::path(&file.value, report.source.file)).collect();
     let lists = lists.iter().map(|file| lists_of(file, report)).collect::<Vec<_>>();
     let lists = lists.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
-    let trust = Arc::new(TrustStore::new(anchors, lists).without(thumbprints));
+    let trust = Arc::new(TrustStore::new(anchors, lists).without(thumbprints).of_clients());
     Some(ClientCertificates { trust, roots, revoked, crls })
 }
 

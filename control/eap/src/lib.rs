@@ -11,13 +11,15 @@ pub mod mschapv2;
 pub mod packet;
 
 mod error;
+mod outcome;
 mod radius;
 mod server;
 mod tls;
 
 pub use error::EapError;
+pub use outcome::{Means, Msk, User};
 pub use radius::{
     Radius, RadiusAnswer, RadiusError, RadiusOutput, RadiusQuestion, RadiusSecret, RadiusServer, Thread,
 };
-pub use server::{Means, Methods, Msk, Server, Step, Users};
-pub use tls::{TlsDone, TlsSettings, TlsWork};
+pub use server::{Methods, Server, Step, Users};
+pub use tls::{TlsDone, TlsSettings, TlsWork, user_of};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::server::Msk;
+use crate::outcome::Msk;
 use wire::{AUTHENTICATOR_BYTES, AccessRequest, Answer, Code, Unanswerable};
 
 mod wire;
@@ -175,6 +175,8 @@ pub struct Radius {
     open: HashMap<(SocketAddr, u8), Open>,
     /// Servers that kept silent, and until when they are asked after the others.
     shunned: HashMap<SocketAddr, Duration>,
+    /// How often each server has answered, no matter what.
+    answers: HashMap<SocketAddr, u64>,
     next_id: u8,
     out: VecDeque<RadiusOutput>,
 }
@@ -191,6 +193,8 @@ struct Open {
     authenticator: [u8; AUTHENTICATOR_BYTES],
     tries: u32,
     due: Duration,
+    /// What the server had answered when it was asked.
+    answers_before: u64,
     /// Whether something came that was not made with the secret.
     was_forged: bool,
 }
@@ -217,6 +221,7 @@ impl Radius {
                 let ticket = open.ticket;
                 self.open.remove(&(from, id));
                 self.shunned.remove(&from);
+                *self.answers.entry(from).or_default() += 1;
                 self.out.push_back(RadiusOutput::Answered { ticket, answer: said(answer, from) });
             }
             Err(Unanswerable::Forged) => open.was_forged = true,
@@ -236,11 +241,15 @@ impl Radius {
                 self.out.push_back(RadiusOutput::Transmit { to, bytes });
                 continue;
             }
-            let Some(Open { ticket, question, server, others, was_forged, .. }) = self.open.remove(&key)
+            let Some(Open { ticket, question, server, others, was_forged, answers_before, .. }) =
+                self.open.remove(&key)
             else {
                 continue;
             };
-            self.shunned.insert(server.address, now + SHUNNED);
+            // A server that answers others is there: it, or the way to it, lost this question alone.
+            if self.answered(server.address) == answers_before {
+                self.shunned.insert(server.address, now + SHUNNED);
+            }
             let why = if was_forged { RadiusError::WrongSecret } else { RadiusError::Silent };
             self.begin(ticket, question, others, why(server.address), now, random);
         }
@@ -303,10 +312,24 @@ impl Radius {
         let request = request.seal(id, &authenticator, server.secret.expose());
         self.out.push_back(RadiusOutput::Transmit { to: server.address, bytes: request.clone() });
         let (due, key) = (now + WAIT, (server.address, id));
-        let (others, was_forged) = (servers, false);
-        let open =
-            Open { ticket, question, server, others, request, authenticator, tries: 1, due, was_forged };
+        let (others, was_forged, answers_before) = (servers, false, self.answered(server.address));
+        let open = Open {
+            ticket,
+            question,
+            server,
+            others,
+            request,
+            authenticator,
+            tries: 1,
+            due,
+            answers_before,
+            was_forged,
+        };
         self.open.insert(key, open);
+    }
+
+    fn answered(&self, server: SocketAddr) -> u64 {
+        self.answers.get(&server).copied().unwrap_or(0)
     }
 
     /// An identifier that no question to this server has; not the one that was used last, so that a late answer finds nobody.

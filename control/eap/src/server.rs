@@ -1,13 +1,11 @@
 //! One conversation with one client: its identity, then a method: EAP-TLS ([`crate::tls`]) or EAP-MSCHAPv2 (draft-kamath-pppext-eap-mschapv2-02), whichever is offered here
 //! and the client takes. Or all of it goes on to a RADIUS server, which asks and judges (RFC 3579, 2.2).
 
-use std::sync::Arc;
-
-use crossgate_pki::{Certificate, UnixTime};
-use zeroize::Zeroizing;
+use crossgate_pki::UnixTime;
 
 use crate::error::EapError;
-use crate::mschapv2::{CHALLENGE_BYTES, Exchange, MSK_BYTES, PROOF_BYTES, PasswordHash};
+use crate::mschapv2::{CHALLENGE_BYTES, Exchange, PROOF_BYTES, PasswordHash};
+use crate::outcome::{Means, Msk, User};
 use crate::packet::{self, Kind, Response};
 use crate::radius::{RadiusAnswer, RadiusError, Thread};
 use crate::tls::{Conversation, Proven, TlsDone, TlsSettings, TlsWork, Turn};
@@ -59,39 +57,6 @@ impl Methods<'_> {
 /// The methods, the most wanted first.
 const METHODS: [(Kind, &str); 2] = [(Kind::TLS, "EAP-TLS"), (Kind::MSCHAPV2, "EAP-MSCHAPv2")];
 
-/// The key that a log-in leaves to both sides (MSK, RFC 3748, 7.10): wiped in the end, never shown.
-#[derive(Clone)]
-pub struct Msk(Zeroizing<[u8; MSK_BYTES]>);
-
-impl Msk {
-    pub(crate) const fn new(bytes: Zeroizing<[u8; MSK_BYTES]>) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        self.0.as_slice()
-    }
-}
-
-impl std::fmt::Debug for Msk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Msk")
-    }
-}
-
-/// What a client proved itself with.
-#[derive(Clone, Debug)]
-pub enum Means {
-    /// The password of a user.
-    Password,
-    /// A certificate, with what came with it.
-    Certificate(Arc<[Certificate]>),
-    /// Whatever a RADIUS server asked for.
-    Radius,
-}
-
 /// What to do next.
 #[derive(Debug)]
 pub enum Step {
@@ -108,12 +73,12 @@ pub enum Step {
         /// What goes with it; none at the beginning.
         thread: Option<Thread>,
     },
-    /// The client has proven that it is `user`: send `packet`, and go on with the key.
+    /// The client may log in, as `user`: send `packet`, and go on with the key.
     Success {
         /// EAP-Success.
         packet: Vec<u8>,
         /// Who it is.
-        user: String,
+        user: User,
         /// By what.
         by: Means,
         /// The key that both sides have now.
@@ -201,7 +166,8 @@ impl Server {
             }
             (State::Proven { user, msk }, Kind::MSCHAPV2) => match data.first() {
                 Some(&SUCCESS) => {
-                    Step::Success { packet: packet::success(self.identifier), user, by: Means::Password, msk }
+                    let (packet, user) = (packet::success(self.identifier), User::Known(user));
+                    Step::Success { packet, user, by: Means::Password, msk }
                 }
                 _ => self.fail(EapError::RefusedByClient(user)),
             },
@@ -228,8 +194,8 @@ impl Server {
                 None => self.fail(EapError::BadRelay),
             },
             Ok(RadiusAnswer::Accept { packet, user, msk }) if packet::is_success(&packet) => {
-                // A client may have kept its name from us (RFC 7542, 2.4), but not from the server.
-                let user = user.filter(|user| !user.is_empty()).unwrap_or(identity);
+                // The identity is what a client says outside of the tunnel that its proof may be in (PEAP, TTLS): it may be anybody's name.
+                let user = user.filter(|user| !user.is_empty()).map_or(User::Claimed(identity), User::Known);
                 Step::Success { packet, user, by: Means::Radius, msk }
             }
             Ok(RadiusAnswer::Accept { .. }) => self.fail(EapError::BadRelay),
@@ -307,8 +273,8 @@ impl Server {
                 self.state = State::Tls { conversation, identity, is_first: false };
                 Step::Compute(work)
             }
-            Turn::End(Ok(Proven { user, msk, chain })) => {
-                let by = Means::Certificate(chain);
+            Turn::End(Ok(Proven { user, msk, path })) => {
+                let (user, by) = (User::Known(user), Means::Certificate(path));
                 Step::Success { packet: packet::success(self.identifier), user, by, msk }
             }
             Turn::End(Err(error)) => self.fail(error),

@@ -4,25 +4,27 @@
 //! its loop. Sessions are not resumed: each log-in is checked anew.
 
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crossgate_pki::{Certificate, CertificateError, Credential, TrustStore, UnixTime};
-use rustls::crypto::ring;
+use crossgate_pki::{CertificateError, Credential, ProvenPath, TrustStore, UnixTime};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, ServerConnection};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ProtocolVersion, ServerConfig};
+use rustls::{DistinguishedName, ProtocolVersion, ServerConfig};
 use zeroize::Zeroizing;
 
 use crate::error::EapError;
 use crate::mschapv2::MSK_BYTES;
+use crate::outcome::Msk;
 use crate::packet::Kind;
-use crate::server::Msk;
 use fragment::{Assembly, Pieces, START, Taken};
 
 mod client;
 mod fragment;
 mod signature;
+
+pub use client::user_of;
 
 /// Most packets of a client in one log-in.
 const ROUNDS_MAX: u32 = 80;
@@ -32,7 +34,10 @@ const ROUNDS_MAX: u32 = 80;
 pub struct TlsSettings {
     credential: Arc<Credential>,
     trust: Arc<TrustStore>,
-    config: Arc<ServerConfig>,
+    provider: Arc<CryptoProvider>,
+    own: Arc<SingleCertAndKey>,
+    /// The names of the authorities, so that a client with several certificates takes the right one.
+    authorities: Arc<[DistinguishedName]>,
 }
 
 impl PartialEq for TlsSettings {
@@ -46,23 +51,17 @@ impl Eq for TlsSettings {}
 impl TlsSettings {
     /// Of the gateway's certificate, and whom it believes.
     ///
-    /// # Panics
-    /// Never: `ring` has what TLS 1.2 and 1.3 need.
     #[must_use]
     pub fn new(credential: Arc<Credential>, trust: Arc<TrustStore>) -> Self {
         let provider = Arc::new(ring::default_provider());
         let key = signature::OwnKey { credential: Arc::clone(&credential), provider: Arc::clone(&provider) };
         let chain = credential.chain_for(&[]).into_iter();
         let chain = chain.map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
-        let own = CertifiedKey::new(chain, Arc::new(key));
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has suites of both versions")
-            .with_client_cert_verifier(Arc::new(client::Verifier::new(Arc::clone(&trust))))
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Self { credential, trust, config: Arc::new(config) }
+        let own = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, Arc::new(key))));
+        let authorities = trust.anchors().iter().filter(|anchor| anchor.is_authority());
+        let authorities = authorities.map(|anchor| DistinguishedName::from(anchor.subject().der().to_vec()));
+        let authorities = authorities.collect();
+        Self { credential, trust, provider, own, authorities }
     }
 
     /// Whom it believes.
@@ -71,13 +70,25 @@ impl TlsSettings {
         &self.trust
     }
 
-    fn connection(&self, now: UnixTime) -> Result<Box<ServerConnection>, EapError> {
-        let mut config = ServerConfig::clone(&self.config);
-        config.time_provider = Arc::new(At(now));
+    /// A connection, and where the path of the client's certificate will be found.
+    fn connection(&self, now: UnixTime) -> Result<(Box<ServerConnection>, ClientPath), EapError> {
+        let path = ClientPath::default();
+        let verifier =
+            client::Verifier::new(Arc::clone(&self.trust), Arc::clone(&self.authorities), Arc::clone(&path));
+        let mut config = ServerConfig::builder_with_details(Arc::clone(&self.provider), Arc::new(At(now)))
+            .with_safe_default_protocol_versions()
+            .expect("ring has suites of both versions")
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::<SingleCertAndKey>::clone(&self.own));
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         let failed = |error: rustls::Error| EapError::Tls(error.to_string());
-        Ok(Box::new(ServerConnection::new(Arc::new(config)).map_err(failed)?))
+        Ok((Box::new(ServerConnection::new(Arc::new(config)).map_err(failed)?), path))
     }
 }
+
+/// The path of a client's certificate, once it is proven.
+type ClientPath = Arc<OnceLock<ProvenPath>>;
 
 /// The time that certificates are valid by.
 #[derive(Debug)]
@@ -96,6 +107,7 @@ pub(crate) struct Conversation {
     identity: String,
     /// Lent to a [`TlsWork`] while that runs.
     connection: Option<Box<ServerConnection>>,
+    path: ClientPath,
     assembly: Assembly,
     pieces: Pieces,
     rounds: u32,
@@ -108,8 +120,8 @@ pub(crate) struct Conversation {
 pub(crate) struct Proven {
     pub(crate) user: String,
     pub(crate) msk: Msk,
-    /// Its certificate, and what it sent with it.
-    pub(crate) chain: Arc<[Certificate]>,
+    /// From its certificate to the authority that is trusted.
+    pub(crate) path: ProvenPath,
 }
 
 /// What a packet of the client leads to.
@@ -127,9 +139,9 @@ impl Conversation {
         identity: String,
         now: UnixTime,
     ) -> Result<(Self, Vec<u8>), EapError> {
-        let connection = Some(settings.connection(now)?);
-        let (assembly, pieces) = (Assembly::default(), Pieces::default());
-        Ok((Self { identity, connection, assembly, pieces, rounds: 0, end: None }, vec![START]))
+        let (connection, path) = settings.connection(now)?;
+        let (connection, assembly, pieces) = (Some(connection), Assembly::default(), Pieces::default());
+        Ok((Self { identity, connection, path, assembly, pieces, rounds: 0, end: None }, vec![START]))
     }
 
     pub(crate) fn on_data(&mut self, data: &[u8]) -> Turn {
@@ -155,8 +167,8 @@ impl Conversation {
                 Turn::End(Err(EapError::Unexpected))
             }
             (None, false, Some(connection)) => {
-                let identity = self.identity.clone();
-                Turn::Compute(Box::new(TlsWork { connection, input: message, identity }))
+                let (path, identity) = (Arc::clone(&self.path), self.identity.clone());
+                Turn::Compute(Box::new(TlsWork { connection, path, input: message, identity }))
             }
         }
     }
@@ -190,6 +202,7 @@ impl Conversation {
 #[derive(Debug)]
 pub struct TlsWork {
     connection: Box<ServerConnection>,
+    path: ClientPath,
     input: Vec<u8>,
     identity: String,
 }
@@ -236,18 +249,16 @@ impl TlsWork {
 
     /// The handshake is through, and with it the check of the certificate.
     fn prove(&mut self) -> Result<Proven, EapError> {
-        let chain = self.connection.peer_certificates().unwrap_or_default();
-        let chain = chain.iter().map(|der| Certificate::from_der(der)).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|error| self.refused(error))?;
-        let own = chain.first().ok_or_else(|| self.refused(CertificateError::None))?;
+        let path = self.path.get().cloned().ok_or_else(|| self.refused(CertificateError::None))?;
+        let own = path.end();
         if !client::is_named(own, &self.identity) {
             let (claimed, mut names) = (self.identity.clone(), own.names());
             names.truncate(8);
             return Err(self.refused(CertificateError::WrongName { claimed, names }));
         }
-        let user = client::user(own);
+        let user = user_of(own);
         let msk = self.export().map_err(|error| EapError::Tls(error.to_string()))?;
-        Ok(Proven { user, msk, chain: chain.into() })
+        Ok(Proven { user, msk, path })
     }
 
     /// The key (RFC 5216, 2.3; RFC 9190, 2.3), after what the client needs to know that it has succeeded (RFC 9190, 2.1.1).

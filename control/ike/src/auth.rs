@@ -69,7 +69,22 @@ pub(crate) struct Proof {
 /// Proof that a peer's AUTH payload was checked; only the check makes one, and an SA is not established without.
 #[derive(Debug)]
 #[must_use]
-pub struct AuthVerified(());
+pub struct AuthVerified {
+    /// The path of the certificate that a client proved itself with.
+    client: Option<crossgate_pki::ProvenPath>,
+}
+
+impl AuthVerified {
+    /// A proof without a client's certificate.
+    const fn plain() -> Self {
+        Self { client: None }
+    }
+
+    /// The path of the certificate that a client proved itself with.
+    pub(crate) const fn client(&self) -> Option<&crossgate_pki::ProvenPath> {
+        self.client.as_ref()
+    }
+}
 
 /// What one side signs: its own first message, the other's nonce, and prf(SK_p, its identification) (RFC 7296, 2.15).
 ///

@@ -42,6 +42,8 @@ pub(crate) struct Established {
     pub(crate) peer: Identity,
     /// What a client proved itself with; none for a peer that is no client.
     pub(crate) login: Option<Means>,
+    /// When to look at that again, where it comes to an end.
+    pub(crate) login_due: Option<Instant>,
     pub(crate) children: Vec<Child>,
     pub(crate) since: Instant,
     pub(crate) rekey_at: Instant,
@@ -102,6 +104,7 @@ impl Established {
             secured,
             peer,
             login: None,
+            login_due: None,
             children: Vec::new(),
             since: cx.now,
             rekey_at: cx.now + soft,

@@ -32,6 +32,13 @@ pub enum Identity {
     Name(DistinguishedName),
     /// `ID_KEY_ID`: opaque bytes.
     KeyId(Vec<u8>),
+    /// What a client called itself that may log in although nobody vouches for the name: the same as no other session's, whatever that one calls itself. Never on the wire.
+    Claimed {
+        /// The name.
+        name: Arc<str>,
+        /// The session's number.
+        session: u64,
+    },
     /// Any other kind, or bytes that do not fit their kind: equal only to the same kind with the same bytes.
     Other {
         /// The kind on the wire.
@@ -94,6 +101,8 @@ impl Identity {
             Self::Email(address) => (IdType::RFC822_ADDR, address.clone().into_bytes()),
             Self::Name(name) => (IdType::DER_ASN1_DN, name.der().to_vec()),
             Self::KeyId(data) => (IdType::KEY_ID, data.clone()),
+            // Reserved: read again, it is nobody.
+            Self::Claimed { name, .. } => (IdType(0), name.as_bytes().to_vec()),
             Self::Other { kind, data } => (*kind, data.to_vec()),
         };
         Identification { kind, reserved: [0; 3], data }
@@ -109,7 +118,7 @@ impl Identity {
             Self::Fqdn(name) => Some(Subject::Dns(name.clone())),
             Self::Email(address) => Some(Subject::Email(address.clone())),
             Self::Name(name) => Some(Subject::Name(name.clone())),
-            Self::KeyId(_) | Self::Other { .. } => None,
+            Self::KeyId(_) | Self::Claimed { .. } | Self::Other { .. } => None,
         }
     }
 }
@@ -163,6 +172,7 @@ impl fmt::Display for Identity {
                 Ok(text) if is_plain(text) && !text.starts_with("0x") => write!(f, "keyid:{text}"),
                 _ => write!(f, "keyid:0x{}", Hex(data)),
             },
+            Self::Claimed { name, session } => write!(f, "unproven:{:?}#{session}", &**name),
             Self::Other { kind, data } => write!(f, "{kind}:0x{}", Hex(data)),
         }
     }

@@ -33,6 +33,12 @@ pub(crate) struct Signed {
     pub(crate) signature: Vec<u8>,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Signatures that this thread checked, for tests of what something costs.
+    pub(crate) static CHECKED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 impl Signed {
     /// Reads the frame that certificates and CRLs share: content, algorithm, signature.
     pub(crate) fn read(der: &[u8]) -> der::Result<Self> {
@@ -52,6 +58,8 @@ impl Signed {
     }
 
     pub(crate) fn is_by(&self, key: &PublicKey) -> bool {
+        #[cfg(test)]
+        CHECKED.set(CHECKED.get() + 1);
         let Ok(algorithm) = self.algorithm else { return false };
         key.verify(algorithm, &self.content, &self.signature).is_ok()
     }
@@ -179,11 +187,11 @@ impl Certificate {
         Ok(())
     }
 
-    /// Whether its extensions let it speak for an IKE peer (RFC 4945, 5.1.3.2 and 5.1.3.12).
+    /// Whether its extensions let it speak for an IKE peer (RFC 4945, 5.1.3.2 and 5.1.3.12), or for a client that logs in: what is for servers alone is none of a client's.
     ///
     /// # Errors
     /// [`CertificateError::WrongUsage`].
-    pub fn check_usage(&self) -> Result<(), CertificateError> {
+    pub fn check_usage(&self, is_client: bool) -> Result<(), CertificateError> {
         let wrong = |extension, allows| CertificateError::WrongUsage {
             subject: self.subject.clone(),
             extension,
@@ -191,6 +199,9 @@ impl Certificate {
         };
         if !self.extensions.signs {
             return Err(wrong("keyUsage", "digitalSignature nor nonRepudiation"));
+        }
+        if is_client && !self.extensions.serves_clients {
+            return Err(wrong("extendedKeyUsage", "clientAuth nor ipsecIKE"));
         }
         if !self.extensions.serves_ike {
             return Err(wrong("extendedKeyUsage", "ipsecIKE nor serverAuth nor clientAuth"));

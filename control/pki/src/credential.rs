@@ -47,7 +47,7 @@ impl Credential {
         if own.public_key()? != key.public_key() {
             return Err(CredentialError::OtherKey(own.subject().to_string()));
         }
-        own.check_usage()?;
+        own.check_usage(false)?;
         Ok(Self { chain, key, responses: Vec::new() })
     }
 

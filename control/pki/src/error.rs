@@ -238,7 +238,7 @@ impl CertificateError {
                 "have the certificate issued by a CA that may issue it"
             }
             (Self::WrongUsage { .. }, _) => {
-                "have the certificate issued with keyUsage digitalSignature, and with no extendedKeyUsage or one of ipsecIKE, serverAuth, clientAuth"
+                "have the certificate issued with keyUsage digitalSignature, and with no extendedKeyUsage or one of ipsecIKE, clientAuth and, but for clients that log in, serverAuth"
             }
             (Self::NotUnderstood { .. }, _) => "have the certificate issued without that extension",
             (Self::StaleRevocations { .. }, _) => {

@@ -12,16 +12,15 @@ use x509_cert::ext::pkix::{
 
 use crate::subject::Subject;
 
-/// Extended key usages that let a certificate speak for an IKE peer: those of RFC 4945, 5.1.3.12 with their predecessors, and those of TLS, which most
-/// certificates of gateways have.
-const IKE_USAGES: &[ObjectIdentifier] = &[
+/// Extended key usages that let a certificate speak for a client that logs in by IKE: those of RFC 4945, 5.1.3.12 with their predecessors, and that of TLS. Other IKE peers have
+/// that of TLS servers, too, as most certificates of gateways do.
+const CLIENT_USAGES: &[ObjectIdentifier] = &[
     ObjectIdentifier::new_unwrap("2.5.29.37.0"), // anyExtendedKeyUsage
     ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.17"), // id-kp-ipsecIKE
     ObjectIdentifier::new_unwrap("1.3.6.1.5.5.8.2.2"), // iKEIntermediate
     ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.5"), // id-kp-ipsecEndSystem
     ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.6"), // id-kp-ipsecTunnel
     ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.7"), // id-kp-ipsecUser
-    rfc5280::ID_KP_SERVER_AUTH,
     rfc5280::ID_KP_CLIENT_AUTH,
 ];
 
@@ -40,6 +39,8 @@ pub(crate) struct Extensions {
     pub(crate) signs_revocations: bool,
     /// extendedKeyUsage allows IKE; true without the extension.
     pub(crate) serves_ike: bool,
+    /// extendedKeyUsage allows a client of IKE; true without the extension.
+    pub(crate) serves_clients: bool,
     /// extendedKeyUsage names it for OCSP responses; false without the extension.
     pub(crate) signs_ocsp: bool,
     pub(crate) alternative_names: Vec<Subject>,
@@ -57,6 +58,7 @@ impl Extensions {
             signs_certificates: true,
             signs_revocations: true,
             serves_ike: true,
+            serves_clients: true,
             ..Self::default()
         };
         for (index, extension) in extensions.iter().enumerate() {
@@ -83,7 +85,8 @@ impl Extensions {
             }
             ExtendedKeyUsage::OID => {
                 let usages = ExtendedKeyUsage::from_der(value)?;
-                self.serves_ike = usages.0.iter().any(|usage| IKE_USAGES.contains(usage));
+                self.serves_clients = usages.0.iter().any(|usage| CLIENT_USAGES.contains(usage));
+                self.serves_ike = self.serves_clients || usages.0.contains(&rfc5280::ID_KP_SERVER_AUTH);
                 self.signs_ocsp = usages.0.contains(&rfc5280::ID_KP_OCSP_SIGNING);
             }
             SubjectAltName::OID => {

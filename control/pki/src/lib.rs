@@ -35,7 +35,7 @@ pub use credential::{Credential, CredentialError};
 pub use error::{CertificateError, Side};
 pub use name::{DistinguishedName, NameError};
 pub use ocsp::{OcspPolicy, OcspResponse};
-pub use path::{CHAIN_MAX, Paths, TrustStore};
+pub use path::{CHAIN_MAX, Paths, ProvenPath, TrustStore};
 pub use pem::{ReadError, read_certificates, read_ocsp_responses, read_revocation_lists};
 pub use private_key::{PrivateKey, PrivateKeyError};
 pub use public_key::{KeyError, KeyKind, PublicKey, SignatureError};

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::algorithm::Digest;
 use crate::certificate::Certificate;
 use crate::error::CertificateError;
 use crate::ocsp::OcspPolicy;
@@ -14,23 +15,29 @@ use crate::revocation::RevocationList;
 use crate::time::UnixTime;
 
 mod proof;
+mod proven;
 mod search;
 
 pub use proof::Paths;
+pub use proven::ProvenPath;
 
 /// Most certificates that a peer may send.
 pub const CHAIN_MAX: usize = 10;
 
 /// Whom an operator trusts.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct TrustStore {
     anchors: Vec<Certificate>,
     revocations: Vec<RevocationList>,
+    /// A hash of both: lists are long, and stores are compared for each of many sessions.
+    contents: Vec<u8>,
     /// Of the anchors that are authorities; worked out once, for they go into every request.
     key_hashes: Vec<[u8; 20]>,
     ocsp: OcspPolicy,
     /// Certificates that an operator does not trust any more, whoever issued them, by their SHA-1 hashes.
     withdrawn: BTreeSet<[u8; 20]>,
+    /// Whether its peers are clients that log in.
+    is_of_clients: bool,
 }
 
 impl TrustStore {
@@ -40,7 +47,16 @@ impl TrustStore {
         let authorities = anchors.iter().filter(|anchor| anchor.is_authority());
         let keys = authorities.filter_map(|authority| authority.public_key().ok());
         let key_hashes = keys.map(PublicKey::key_hash).collect();
-        Self { anchors, revocations, key_hashes, ocsp: OcspPolicy::Off, withdrawn: BTreeSet::new() }
+        let contents = contents(&anchors, &revocations);
+        let (ocsp, withdrawn) = (OcspPolicy::Off, BTreeSet::new());
+        Self { anchors, revocations, contents, key_hashes, ocsp, withdrawn, is_of_clients: false }
+    }
+
+    /// The same for clients that log in: a certificate that is for servers alone (extendedKeyUsage serverAuth) is not good enough.
+    #[must_use]
+    pub const fn of_clients(mut self) -> Self {
+        self.is_of_clients = true;
+        self
     }
 
     /// The same, with OCSP responses that come with a peer's certificate.
@@ -61,6 +77,12 @@ impl TrustStore {
     pub fn without(mut self, thumbprints: BTreeSet<[u8; 20]>) -> Self {
         self.withdrawn = thumbprints;
         self
+    }
+
+    /// Whether its peers are clients that log in.
+    #[must_use]
+    pub const fn is_of_clients(&self) -> bool {
+        self.is_of_clients
     }
 
     /// The anchors.
@@ -94,7 +116,7 @@ impl TrustStore {
     ) -> Result<Paths<'a>, CertificateError> {
         end.check_time(now)?;
         search::check_form(end)?;
-        end.check_usage()?;
+        end.check_usage(self.is_of_clients)?;
         end.public_key()?;
         let found = if self.anchors.contains(end) {
             vec![vec![end]]
@@ -139,6 +161,49 @@ impl TrustStore {
     ) -> Result<(), CertificateError> {
         self.paths(end, intermediates, now)?.verify()
     }
+
+    /// The same, and the path is kept, to be looked at again.
+    ///
+    /// # Errors
+    /// The most telling of the reasons why none leads there.
+    pub fn prove(
+        &self,
+        end: &Certificate,
+        intermediates: &[Certificate],
+        now: UnixTime,
+    ) -> Result<ProvenPath, CertificateError> {
+        self.paths(end, intermediates, now)?.prove_with_ocsp(&[])
+    }
+}
+
+impl Default for TrustStore {
+    /// Trusts nobody.
+    fn default() -> Self {
+        Self::new(Vec::new(), Vec::new())
+    }
+}
+
+impl PartialEq for TrustStore {
+    fn eq(&self, other: &Self) -> bool {
+        self.contents == other.contents
+            && self.ocsp == other.ocsp
+            && self.withdrawn == other.withdrawn
+            && self.is_of_clients == other.is_of_clients
+    }
+}
+
+impl Eq for TrustStore {}
+
+/// A hash over the bytes of all, and over where each begins.
+fn contents(anchors: &[Certificate], lists: &[RevocationList]) -> Vec<u8> {
+    let anchors = anchors.iter().map(|anchor| (b'a', anchor.der()));
+    let lists = lists.iter().map(|list| (b'l', list.der()));
+    let mut hashes = Vec::new();
+    for (kind, der) in anchors.chain(lists) {
+        hashes.push(kind);
+        hashes.extend(Digest::Sha256.of(der));
+    }
+    Digest::Sha256.of(&hashes)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912;
@@ -11,6 +12,7 @@ use x509_cert::crl::CertificateList;
 use crate::certificate::{Certificate, Signed};
 use crate::error::CertificateError;
 use crate::name::DistinguishedName;
+use crate::public_key::PublicKey;
 use crate::time::UnixTime;
 
 /// Extensions of a list that change nothing for a complete one.
@@ -24,6 +26,8 @@ pub struct RevocationList {
     next_update: Option<UnixTime>,
     /// Serial numbers, and since when they are revoked.
     revoked: BTreeMap<Vec<u8>, UnixTime>,
+    /// Whether the key with this `SubjectPublicKeyInfo` signed it, of the first that was asked about: as a rule there is one.
+    signed_by: OnceLock<(Vec<u8>, bool)>,
 }
 
 impl RevocationList {
@@ -58,6 +62,7 @@ impl RevocationList {
             issuer,
             next_update: list.next_update.map(Into::into),
             revoked: entries.iter().map(entry).collect(),
+            signed_by: OnceLock::new(),
         })
     }
 
@@ -65,6 +70,17 @@ impl RevocationList {
     #[must_use]
     pub const fn issuer(&self) -> &DistinguishedName {
         &self.issuer
+    }
+
+    /// Its bytes.
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Whether this key signed it.
+    fn is_by(&self, key: &PublicKey) -> bool {
+        let (first, is_by) = self.signed_by.get_or_init(|| (key.info().to_vec(), self.signed.is_by(key)));
+        if first == key.info() { *is_by } else { self.signed.is_by(key) }
     }
 
     /// When the CA issues the next one: this one is of no use afterwards.
@@ -84,7 +100,7 @@ impl RevocationList {
             return Err(CertificateError::Revoked { subject: certificate.subject.clone(), at: *at });
         }
         let sound = self.signed.algorithm.as_ref().is_ok_and(|algorithm| !algorithm.is_weak());
-        if !issuer.extensions.signs_revocations || !sound || !self.signed.is_by(issuer.public_key()?) {
+        if !issuer.extensions.signs_revocations || !sound || !self.is_by(issuer.public_key()?) {
             return Err(CertificateError::ForgedRevocations { issuer: self.issuer.clone() });
         }
         match self.next_update {

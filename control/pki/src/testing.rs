@@ -110,6 +110,13 @@ impl Template {
         }
     }
 
+    /// The same, for servers of TLS alone.
+    #[must_use]
+    pub const fn for_servers(mut self) -> Self {
+        self.extended_key_usage = Some(const_oid::db::rfc5280::ID_KP_SERVER_AUTH);
+        self
+    }
+
     /// The same, valid from `from` to `to`.
     #[must_use]
     pub const fn valid(mut self, from: UnixTime, to: UnixTime) -> Self {

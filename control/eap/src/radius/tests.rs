@@ -122,6 +122,26 @@ fn a_silent_server_is_asked_three_times_then_the_next_which_is_asked_first_for_a
 }
 
 #[test]
+fn a_server_that_answered_others_meanwhile_is_asked_first_all_the_same() {
+    let mut lab = Lab::new();
+    lab.ask(1, question(&[1812, 1912], None));
+    lab.sent();
+    lab.wait();
+    lab.sent();
+    lab.ask(2, question(&[1812, 1912], None));
+    let (_, request) = lab.sent();
+    let attributes = eap(&[4, 1, 0, 4]);
+    lab.radius.on_datagram(at(1812), &Reply { code: 3, attributes, request: &request }.seal(SECRET));
+    assert_eq!(lab.answered().0, 2);
+    lab.wait();
+    lab.sent();
+    lab.wait();
+    assert_eq!(lab.sent().0, 1912, "the question goes elsewhere");
+    lab.ask(3, question(&[1812, 1912], None));
+    assert_eq!(lab.sent().0, 1812, "but the server is there");
+}
+
+#[test]
 fn nobody_answers_and_wrong_secrets_are_told_apart() {
     let mut lab = Lab::new();
     lab.ask(1, question(&[1812], None));

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::mschapv2::MSK_BYTES;
-use crate::server::Msk;
+use crate::outcome::Msk;
 
 pub(super) const AUTHENTICATOR_BYTES: usize = 16;
 const HEADER_BYTES: usize = 20;

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use zeroize::Zeroizing;
 
 const BY_PASSWORD: Methods<'_> = Methods { tls: None, users: Some(&One), relay: false, now: UnixTime(0) };
 
@@ -61,7 +62,8 @@ fn right_password_succeeds_with_a_domain_too() {
         match talk(&Client { user, password: "secret of anna" }) {
             Step::Success { packet, user, msk, .. } => {
                 assert_eq!(format!("{msk:?}"), "Msk");
-                assert_eq!((packet[0], user.as_str(), msk.expose().len()), (3, "anna", 64));
+                assert_eq!((packet[0], msk.expose().len()), (3, 64));
+                assert_eq!(user, User::Known("anna".to_owned()));
             }
             other => panic!("{other:?}"),
         }
@@ -177,9 +179,15 @@ fn a_radius_server_asks_and_judges() {
     };
     let step = server.on_relayed(Ok(accept(Some("anna@example.net"), packet::success(77))));
     let Step::Success { user, by: Means::Radius, .. } = step else { panic!("{step:?}") };
-    assert_eq!(user, "anna@example.net");
-    let step = asked().on_relayed(Ok(accept(None, packet::success(9))));
-    assert!(matches!(&step, Step::Success { user, .. } if user == "anna"), "{step:?}");
+    assert_eq!(user, User::Known("anna@example.net".to_owned()));
+    // Whoever the client says it is, the server has not said so.
+    for unnamed in [None, Some("")] {
+        let step = asked().on_relayed(Ok(accept(unnamed, packet::success(9))));
+        assert!(
+            matches!(&step, Step::Success { user: User::Claimed(user), .. } if user == "anna"),
+            "{step:?}"
+        );
+    }
     let step = asked().on_relayed(Ok(accept(None, packet::failure(9))));
     assert!(matches!(step, Step::Failure { error: EapError::BadRelay, .. }), "{step:?}");
 }

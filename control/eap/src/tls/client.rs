@@ -2,36 +2,41 @@
 
 use std::sync::Arc;
 
-use crossgate_pki::{CHAIN_MAX, Certificate, CertificateError, Subject, TrustStore, UnixTime};
+use crossgate_pki::{CHAIN_MAX, Certificate, CertificateError, ProvenPath, Subject, TrustStore, UnixTime};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved, SignatureScheme};
 
+use super::ClientPath;
 use super::signature::{SCHEMES, is_by};
 
-/// Checks clients' certificates.
+/// Checks the certificate of one client.
 #[derive(Debug)]
 pub(super) struct Verifier {
     trust: Arc<TrustStore>,
     /// The names of the authorities, so that a client with several certificates takes the right one.
-    authorities: Vec<DistinguishedName>,
+    authorities: Arc<[DistinguishedName]>,
+    /// Where the path of the certificate goes.
+    path: ClientPath,
 }
 
 impl Verifier {
-    pub(super) fn new(trust: Arc<TrustStore>) -> Self {
-        let authorities = trust.anchors().iter().filter(|anchor| anchor.is_authority());
-        let authorities = authorities.map(|anchor| DistinguishedName::from(anchor.subject().der().to_vec()));
-        Self { authorities: authorities.collect(), trust }
+    pub(super) const fn new(
+        trust: Arc<TrustStore>,
+        authorities: Arc<[DistinguishedName]>,
+        path: ClientPath,
+    ) -> Self {
+        Self { trust, authorities, path }
     }
 
-    fn check(&self, chain: &[&CertificateDer<'_>], now: UnixTime) -> Result<(), CertificateError> {
+    fn check(&self, chain: &[&CertificateDer<'_>], now: UnixTime) -> Result<ProvenPath, CertificateError> {
         if chain.len() > CHAIN_MAX {
             return Err(CertificateError::TooMany);
         }
         let chain = chain.iter().map(|der| Certificate::from_der(der)).collect::<Result<Vec<_>, _>>()?;
         let (end, intermediates) = chain.split_first().ok_or(CertificateError::None)?;
-        self.trust.verify(end, intermediates, now)
+        self.trust.prove(end, intermediates, now)
     }
 }
 
@@ -60,7 +65,9 @@ impl ClientCertVerifier for Verifier {
         let chain: Vec<_> = std::iter::once(end).chain(intermediates).collect();
         let refused =
             |error| Error::InvalidCertificate(rustls::CertificateError::Other(OtherError(Arc::new(error))));
-        self.check(&chain, UnixTime(now.as_secs())).map_err(refused)?;
+        let path = self.check(&chain, UnixTime(now.as_secs())).map_err(refused)?;
+        // TLS asks once in a handshake, and there is no other.
+        self.path.set(path).map_err(|_| Error::General("a second certificate".to_owned()))?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -104,12 +111,18 @@ impl ClientCertVerifier for Verifier {
 }
 
 /// Who a client is by its certificate: its first e-mail address, else its subject's common name, else its first DNS name, else its whole subject. One certificate, one name,
-/// whatever the client calls itself.
-pub(super) fn user(certificate: &Certificate) -> String {
+/// whatever the client calls itself and however it proves that the certificate is its own. What is compared without case is in lower case here.
+#[must_use]
+pub fn user_of(certificate: &Certificate) -> String {
     let names = certificate.names();
     let email = names.iter().find(|name| matches!(name, Subject::Email(_))).map(ToString::to_string);
+    let email = email.map(|email| match email.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
+        None => email,
+    });
     let common = || certificate.subject().common_names().next().map(ToOwned::to_owned);
     let dns = || names.iter().find(|name| matches!(name, Subject::Dns(_))).map(ToString::to_string);
+    let dns = || dns().map(|name| name.strip_suffix('.').unwrap_or(&name).to_ascii_lowercase());
     let user = email.or_else(common).or_else(dns);
     user.unwrap_or_else(|| certificate.subject().to_string())
 }

@@ -8,7 +8,7 @@ use rustls::{
 };
 
 use super::*;
-use crate::{Means, Methods, Server, Step, packet};
+use crate::{Means, Methods, Server, Step, User, packet};
 
 /// Believes each gateway: the tests are about clients.
 #[derive(Debug)]
@@ -173,11 +173,12 @@ fn a_certificate_of_a_trusted_authority_logs_in_and_both_sides_have_the_key() {
     {
         let settings = settings(TrustStore::new(vec![root.certificate()], Vec::new()), kind);
         let mut client = Client::new(version, "anna@example.net", Some(&anna(&root, |_| ())));
-        let Step::Success { user, msk, by: Means::Certificate(chain), .. } = talk(&mut client, &settings)
+        let Step::Success { user, msk, by: Means::Certificate(path), .. } = talk(&mut client, &settings)
         else {
             panic!("{version:?}")
         };
-        assert_eq!((user.as_str(), chain.len()), ("anna@example.net", 1));
+        assert_eq!(user, User::Known("anna@example.net".to_owned()));
+        assert!(path.end().subject().to_string().contains("anna"), "{path:?}");
         let is_new = version.version == ProtocolVersion::TLSv1_3;
         assert_eq!(client.was_told, is_new, "RFC 9190, 2.1.1");
         let mut key = [0; 128];
@@ -199,12 +200,17 @@ fn who_a_client_is_stands_in_its_certificate() {
     for identity in ["anna", "OFFICE\\anna", "anna@EXAMPLE.net", "O=Example, CN=anna", "@example.net", ""] {
         let mut client = Client::new(VERSIONS[1], identity, Some(&anna(&root, |_| ())));
         let Step::Success { user, .. } = talk(&mut client, &settings) else { panic!("{identity}") };
-        assert_eq!(user, "anna@example.net");
+        assert_eq!(user, User::Known("anna@example.net".to_owned()));
     }
     let unnamed = anna(&root, |template| template.names.clear());
     let mut client = Client::new(VERSIONS[1], "anna", Some(&unnamed));
     let Step::Success { user, .. } = talk(&mut client, &settings) else { panic!("the common name") };
-    assert_eq!(user, "anna");
+    assert_eq!(user, User::Known("anna".to_owned()));
+    let shouted =
+        anna(&root, |template| template.names = vec![Subject::Email("anna@EXAMPLE.Net".to_owned())]);
+    let mut client = Client::new(VERSIONS[1], "anna", Some(&shouted));
+    let Step::Success { user, .. } = talk(&mut client, &settings) else { panic!("a domain has no case") };
+    assert_eq!(user, User::Known("anna@example.net".to_owned()));
     let mut client = Client::new(VERSIONS[1], "bert", Some(&anna(&root, |_| ())));
     let Step::Failure { packet, error } = talk(&mut client, &settings) else { panic!("another's name") };
     let text = error.to_string();

@@ -355,18 +355,22 @@ impl Verify {
         // The cheapest first: whose certificate names none of our authorities costs no signature, who does not hold the key costs one, and who made the
         // certificate himself hardly more.
         let paths = self.by.trust.paths(end, &sent, self.now).map_err(refused)?;
-        let proof = self.check_proof(end.public_key().map_err(refused)?)?;
+        self.check_proof(end.public_key().map_err(refused)?)?;
         let responses = ocsp::read(&self.by.trust, &self.responses);
+        if self.by.trust.is_of_clients() {
+            let client = Some(paths.prove_with_ocsp(&responses).map_err(refused)?);
+            return Ok(AuthVerified { client });
+        }
         paths.verify_with_ocsp(&responses).map_err(refused)?;
-        Ok(proof)
+        Ok(AuthVerified::plain())
     }
 
-    fn check_proof(&self, key: &PublicKey) -> Result<AuthVerified, IkeError> {
+    fn check_proof(&self, key: &PublicKey) -> Result<(), IkeError> {
         let (data, octets) = (&self.proof.data, &self.octets);
         let wrong = |_| IkeError::WrongSignature;
         if self.is_bare {
             key.verify_bare_rsa(octets, data).map_err(wrong)?;
-            return Ok(AuthVerified(()));
+            return Ok(());
         }
         match self.proof.method {
             AuthMethod::DIGITAL_SIGNATURE => {
@@ -391,7 +395,7 @@ impl Verify {
                 key.verify_plain_ecdsa(digest, octets, data).map_err(wrong)?;
             }
         }
-        Ok(AuthVerified(()))
+        Ok(())
     }
 
     /// SHA-1 only where the operator allows it.

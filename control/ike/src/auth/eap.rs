@@ -25,16 +25,13 @@ pub struct EapAuthentication {
 }
 
 impl EapAuthentication {
-    /// Whether who proved itself under `before` may stay: it may still log in, by the same password or by the same certificate.
+    /// Whether who proved itself under `before` may stay: it may still log in, by the same password or by the same certificate. Asked of all sessions in a row when a configuration
+    /// is applied, so nothing here computes a certificate's signature.
     pub(crate) fn keeps(&self, before: &Self, user: &Identity, by: Option<&Means>, now: UnixTime) -> bool {
         match (by, &self.users, &before.users) {
-            (Some(Means::Certificate(chain)), ..) => {
+            (Some(Means::Certificate(path)), ..) => {
                 let trust = &self.own.trust;
-                let is_alike = Arc::ptr_eq(trust, &before.own.trust) || *trust == before.own.trust;
-                let still_trusted = || {
-                    chain.split_first().is_some_and(|(end, others)| trust.verify(end, others, now).is_ok())
-                };
-                self.tls.is_some() && (is_alike || still_trusted())
+                self.tls.is_some() && (*trust == before.own.trust || trust.check_again(path, now).is_ok())
             }
             (Some(Means::Radius), ..) => self.radius.is_some(),
             (Some(Means::Password) | None, Some(users), Some(old)) => users.has_as_in(old, user),

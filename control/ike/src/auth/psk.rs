@@ -22,7 +22,7 @@ pub fn verify(
     peer: &Authentication,
 ) -> Option<AuthVerified> {
     let same = mac(prf, shared_key, signed_octets).matches(&peer.data);
-    (peer.method == AuthMethod::SHARED_KEY_MIC && same).then_some(AuthVerified(()))
+    (peer.method == AuthMethod::SHARED_KEY_MIC && same).then_some(AuthVerified::plain())
 }
 
 /// Our AUTH payload after a resumption, by SK_pi or SK_pr instead of a shared key (RFC 5723, 5.1).
@@ -39,12 +39,12 @@ pub(crate) fn verify_resumption(
     peer: &Authentication,
 ) -> Option<AuthVerified> {
     let is_same = prf.compute(sk_p.expose(), &[signed_octets]).matches(&peer.data);
-    (peer.method == AuthMethod::SHARED_KEY_MIC && is_same).then_some(AuthVerified(()))
+    (peer.method == AuthMethod::SHARED_KEY_MIC && is_same).then_some(AuthVerified::plain())
 }
 
 /// Checks a HASH payload of IKEv1 (RFC 2409, 5), which only who has the shared key can make, in constant time.
 pub(crate) fn verify_hash(expected: &Secret<Vec<u8>>, peer: &[u8]) -> Option<AuthVerified> {
-    expected.matches(peer).then_some(AuthVerified(()))
+    expected.matches(peer).then_some(AuthVerified::plain())
 }
 
 fn mac(prf: Prf, shared_key: &Secret<Vec<u8>>, signed_octets: &[u8]) -> Secret<Vec<u8>> {

@@ -1,5 +1,9 @@
 //! Time in an authenticated IKE SA: retransmission, lifetimes, tasks that waited, liveness (RFC 7296, 2.4, 2.8). Called by the endpoint's timer.
 
+use std::time::Duration;
+
+use crossgate_eap::Means;
+
 use super::{Established, Fate, Task};
 use crate::effect::Effect;
 use crate::environment::Instant;
@@ -7,6 +11,9 @@ use crate::error::IkeError;
 use crate::event::{ChildId, DownReason};
 use crate::sa::{Cx, State};
 use crate::window::Due;
+
+/// How often the time of day is looked at.
+const CLOCK_LOOKED_AT: Duration = Duration::from_secs(3_600);
 
 impl Established {
     pub(crate) fn on_timeout(mut self: Box<Self>, cx: &mut Cx<'_>) -> State {
@@ -19,6 +26,12 @@ impl Established {
             Due::Nothing => {}
         }
         self.following.take_if(|following| following.until <= cx.now);
+        if self.login_due.is_some_and(|at| at <= cx.now) && self.fate.is_none() {
+            self.watch_login(cx);
+        }
+        if self.fate.is_some() {
+            return self.settle(cx);
+        }
         if self.leaving_at.is_some_and(|at| at <= cx.now) {
             self.fate = Some(Fate::Close(self.leaving_for.clone(), None));
         } else if self.expires_at <= cx.now {
@@ -27,6 +40,24 @@ impl Established {
             self.run_timers(cx);
         }
         self.settle(cx)
+    }
+
+    /// Ends it if the certificate that the client logged in by is not valid any more, else says when to look again: when it ends by the time of day, and each hour until then, since
+    /// that clock may be set.
+    pub(crate) fn watch_login(&mut self, cx: &mut Cx<'_>) {
+        let Some(Means::Certificate(path)) = &self.login else { return };
+        let now = cx.env.unix_time();
+        match path.check_time(now) {
+            Ok(()) => {
+                let left = path.not_after().0.saturating_sub(now.0).saturating_add(1);
+                self.login_due = Some(cx.now + Duration::from_secs(left).min(CLOCK_LOOKED_AT));
+            }
+            Err(error) => {
+                let error = IkeError::PeerCertificate(Box::new(error));
+                self.login_due = None;
+                self.fate = Some(Fate::Close(DownReason::Error(error.clone()), Some(error)));
+            }
+        }
     }
 
     fn run_timers(&mut self, cx: &mut Cx<'_>) {
@@ -93,6 +124,7 @@ impl Established {
             Some(self.expires_at),
             self.leaving_at,
             self.ticket_at,
+            self.login_due,
             self.following.as_ref().map(|following| following.until),
             self.secured.window.deadline(),
             liveness,

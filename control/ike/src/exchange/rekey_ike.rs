@@ -335,6 +335,7 @@ fn successor(
 fn heir(state: &Established, fresh: Secured, cx: &mut Cx<'_>) -> Established {
     let mut next = Established::new(fresh, Arc::clone(&state.config), state.peer.clone(), cx);
     next.login.clone_from(&state.login);
+    next.watch_login(cx);
     (next.proven_epoch, next.tickets_until) = (state.proven_epoch, state.tickets_until);
     next.is_redirectable = state.is_redirectable;
     next.mobility = state.mobility.as_ref().map(Mobility::of_heir);

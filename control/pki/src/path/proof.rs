@@ -1,7 +1,7 @@
 //! Signatures and revocation lists along the ways that `search.rs` found, from the anchor down: a certificate counts only once its issuer does, so that what a
 //! peer made itself costs one wrong signature.
 
-use super::TrustStore;
+use super::{ProvenPath, TrustStore};
 use crate::certificate::Certificate;
 use crate::error::CertificateError;
 use crate::ocsp::{OcspPolicy, OcspResponse};
@@ -49,20 +49,35 @@ impl<'a> Paths<'a> {
     /// # Errors
     /// What is wrong with the first way.
     pub fn verify_with_ocsp(&self, responses: &[OcspResponse]) -> Result<(), CertificateError> {
-        let mut proofs = Proofs::new(self);
-        proofs.responses = if self.store.ocsp == OcspPolicy::Off { &[] } else { responses };
-        self.verify_with(&mut proofs)
+        self.find(&mut self.proofs(responses)).map(drop)
     }
 
-    pub(super) fn verify_with<'b>(&'b self, proofs: &mut Proofs<'b>) -> Result<(), CertificateError> {
-        let mut reason = Ok(());
+    /// The same, and the way is kept, to be looked at again.
+    ///
+    /// # Errors
+    /// What is wrong with the first way.
+    pub fn prove_with_ocsp(&self, responses: &[OcspResponse]) -> Result<ProvenPath, CertificateError> {
+        self.find(&mut self.proofs(responses)).map(ProvenPath::of)
+    }
+
+    fn proofs<'b>(&'b self, responses: &'b [OcspResponse]) -> Proofs<'b> {
+        let mut proofs = Proofs::new(self);
+        proofs.responses = if self.store.ocsp == OcspPolicy::Off { &[] } else { responses };
+        proofs
+    }
+
+    pub(super) fn find<'b>(
+        &'b self,
+        proofs: &mut Proofs<'b>,
+    ) -> Result<&'b [&'b Certificate], CertificateError> {
+        let mut reason = None;
         for path in &self.found {
             match proofs.descend(path) {
-                Ok(()) => return Ok(()),
-                Err(error) => reason = reason.and(Err(error)),
+                Ok(()) => return Ok(path),
+                Err(error) => reason = reason.or(Some(error)),
             }
         }
-        reason
+        Err(reason.unwrap_or(CertificateError::None))
     }
 }
 
@@ -117,7 +132,7 @@ impl<'a> Proofs<'a> {
         }
         let responses = self.by_responses(certificate, issuer);
         self.said.extend(responses.clone().map(|said| (certificate, said)));
-        match (responses, self.by_lists(certificate, issuer)) {
+        match (responses, by_lists(self.store, certificate, issuer, self.now)) {
             (Some(Err(revoked @ CertificateError::Revoked { .. })), _)
             | (_, Some(Err(revoked @ CertificateError::Revoked { .. }))) => Err(revoked),
             // One that is good decides: a list may be older than a response, and a response may be none of the issuer's.
@@ -138,7 +153,8 @@ impl<'a> Proofs<'a> {
                 return Some(Err(CertificateError::PathTooLong { subject: issuer.subject.clone() }));
             }
             let mut signatures = 0;
-            let is_revoked = |responder: &Certificate| self.by_lists(responder, issuer).unwrap_or(Ok(()));
+            let is_revoked =
+                |responder: &Certificate| by_lists(self.store, responder, issuer, self.now).unwrap_or(Ok(()));
             let said = response.check(certificate, issuer, self.now, &mut signatures, is_revoked);
             self.signatures += signatures;
             let Some(said) = said else { continue };
@@ -151,22 +167,23 @@ impl<'a> Proofs<'a> {
         }
         all
     }
+}
 
-    /// What the lists of the issuer say; `None` without any. Of several lists of one CA (its key was changed, a file has an old one beside the new), one that is good
-    /// decides; a revocation in any does.
-    fn by_lists(
-        &self,
-        certificate: &Certificate,
-        issuer: &Certificate,
-    ) -> Option<Result<(), CertificateError>> {
-        let mut all = None;
-        for list in self.store.revocations.iter().filter(|list| *list.issuer() == issuer.subject) {
-            match list.check(certificate, issuer, self.now) {
-                Err(revoked @ CertificateError::Revoked { .. }) => return Some(Err(revoked)),
-                said if all.is_none() || said.is_ok() => all = Some(said),
-                Err(_) | Ok(()) => {}
-            }
+/// What the lists of the issuer say; `None` without any. Of several lists of one CA (its key was changed, a file has an old one beside the new), one that is good
+/// decides; a revocation in any does.
+pub(super) fn by_lists(
+    store: &TrustStore,
+    certificate: &Certificate,
+    issuer: &Certificate,
+    now: UnixTime,
+) -> Option<Result<(), CertificateError>> {
+    let mut all = None;
+    for list in store.revocations.iter().filter(|list| *list.issuer() == issuer.subject) {
+        match list.check(certificate, issuer, now) {
+            Err(revoked @ CertificateError::Revoked { .. }) => return Some(Err(revoked)),
+            said if all.is_none() || said.is_ok() => all = Some(said),
+            Err(_) | Ok(()) => {}
         }
-        all
     }
+    all
 }

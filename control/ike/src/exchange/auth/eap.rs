@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crossgate_eap::mschapv2::PasswordHash;
-use crossgate_eap::{EapError, Means, Methods, RadiusQuestion, Server, Step as EapStep, Users};
-use crossgate_pki::Certificate;
+use crossgate_eap::{EapError, Means, Methods, RadiusQuestion, Server, Step as EapStep, User, Users};
 
 use super::octets;
 use super::responder::{AuthAwaited, Login};
@@ -18,6 +17,7 @@ use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
 use crate::established::Closing;
 use crate::event::Role;
+use crate::identity::Identity;
 use crate::job::{JobResult, Outcome, Work};
 use crate::lockout::Lockout;
 use crate::notice::What;
@@ -60,7 +60,7 @@ enum Step {
 /// A client that has logged in.
 #[derive(Debug)]
 struct Proven {
-    user: String,
+    user: User,
     by: Means,
     msk: Secret<Vec<u8>>,
 }
@@ -268,7 +268,9 @@ impl AuthLogin {
                 return State::AuthLogin(self);
             }
             EapStep::Success { packet, user, by, msk } => {
-                cx.shared.lockout.succeeded(self.awaited.called_from, &user);
+                if let User::Known(name) = &user {
+                    cx.shared.lockout.succeeded(self.awaited.called_from, name);
+                }
                 self.step = Step::Proven(Proven { user, by, msk: Secret::from(msk.expose()) });
                 packet
             }
@@ -309,7 +311,7 @@ impl AuthLogin {
         let prf = awaited.secured.prf();
         let signed = octets(&awaited.secured, &awaited.transcript, Role::Initiator, id, None);
         let Some(proof) = psk::verify(prf, &msk, &signed, auth) else {
-            return Box::new(awaited).refuse(IkeError::WrongLoginKey(user), cx);
+            return Box::new(awaited).refuse(IkeError::WrongLoginKey(user.to_string()), cx);
         };
         let current = super::in_force(&config, cx)
             .filter(|current| current.mode.responds() && current.authentication == config.authentication);
@@ -318,8 +320,12 @@ impl AuthLogin {
         };
         let own_id = config.local_id.to_wire();
         let to_sign = octets(&awaited.secured, &awaited.transcript, Role::Responder, &own_id, None);
-        let login =
-            Login { proof, auth: psk::authenticate(prf, &msk, &to_sign), user: Some(user), by: Some(by) };
+        let auth = psk::authenticate(prf, &msk, &to_sign);
+        let user = match user {
+            User::Known(name) => Identity::KeyId(name.into_bytes()),
+            User::Claimed(name) => Identity::Claimed { name: name.into(), session: cx.ike_id().0 },
+        };
+        let login = Login { proof, auth, user: Some(user), by: Some(by), is_by_eap: true };
         Box::new(awaited).establish(login, config, &first, cx)
     }
 }
@@ -327,9 +333,4 @@ impl AuthLogin {
 /// Whether a connection takes clients that prove themselves in this way: by signature or not.
 pub(super) fn is_for_client(config: &ConnectionConfig, by_signature: Option<bool>) -> bool {
     config.clients.is_some() && by_signature == Some(true) && config.authentication.certificate().is_some()
-}
-
-/// The certificates of a client whose proof was checked with them: none of them is unreadable.
-pub(super) fn sent_chain(message: &Message) -> Arc<[Certificate]> {
-    certificate::sent(message).filter_map(|der| Certificate::from_der(der).ok()).collect()
 }

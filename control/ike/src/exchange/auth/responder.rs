@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossgate_eap::Means;
+use crossgate_eap::{Means, user_of};
 
-use super::eap::{is_for_client, sent_chain};
+use super::eap::is_for_client;
 use super::first_child::{agree_as_responder, is_asked_later};
 use super::{eap, establish, in_force, install, octets, selectors};
 use crate::auth::certificate::{self, Offer, Sign, Verify};
@@ -79,10 +79,12 @@ pub(super) struct Login {
     pub(super) proof: AuthVerified,
     /// Ours.
     pub(super) auth: crate::wire::Authentication,
-    /// Who logged in by EAP.
-    pub(super) user: Option<String>,
+    /// Which client it is; none for a peer that is what it calls itself.
+    pub(super) user: Option<Identity>,
     /// What a client proved itself with.
     pub(super) by: Option<Means>,
+    /// Whether EAP came before, so that both sides know us.
+    pub(super) is_by_eap: bool,
 }
 
 impl AuthProving {
@@ -112,8 +114,13 @@ impl AuthProving {
             .filter(|current| current.mode.responds() && current.authentication == config.authentication);
         match current {
             Some(current) => {
-                let by = current.clients.is_some().then(|| Means::Certificate(sent_chain(&message)));
-                let login = Login { proof, auth, user: None, by };
+                let path = proof.client().cloned();
+                if current.clients.is_some() && path.is_none() {
+                    return Box::new(awaited).refuse(IkeError::NotByEap, cx);
+                }
+                // A certificate is one client, whichever of its names it calls itself by and whether it comes by EAP.
+                let user = path.as_ref().map(|path| user_of(path.end()).into_bytes()).map(Identity::KeyId);
+                let login = Login { proof, auth, user, by: path.map(Means::Certificate), is_by_eap: false };
                 Box::new(awaited).establish(login, current, &message, cx)
             }
             None => {
@@ -168,7 +175,8 @@ impl AuthAwaited {
         self.secured.path.remote = arrived.remote;
         match result {
             Ok(((Checked::Proven(proof, auth), config), message)) => {
-                self.establish(Login { proof, auth, user: None, by: None }, config, &message, cx)
+                let login = Login { proof, auth, user: None, by: None, is_by_eap: false };
+                self.establish(login, config, &message, cx)
             }
             Ok(((Checked::Login(sign), config), message)) => {
                 let serial = cx.prove(None, Some(*sign));
@@ -344,15 +352,15 @@ impl AuthAwaited {
             secured.mix_ppk(&ppk.secret);
         }
         let Some(id) = message.id_initiator() else { return State::Gone };
-        let Login { proof, auth, user, by } = login;
-        let logged_in = user.is_some();
+        let Login { proof, auth, user, by, is_by_eap } = login;
         // Who logged in, whatever the client says besides.
-        let peer = user.map_or_else(|| Identity::from_wire(id), |user| Identity::KeyId(user.into_bytes()));
+        let peer = user.unwrap_or_else(|| Identity::from_wire(id));
         let initial_contact = message.notify(NotifyType::INITIAL_CONTACT).is_some();
         // A client has nothing before it has an address.
         let own = client::narrowed(&config, &[]);
         let mut state = establish(secured, own, peer, proof, initial_contact, cx);
         state.login = by;
+        state.watch_login(cx);
         state.token = Token::of(message);
         if let Some(resumed) = &resumed {
             state.tickets_until = Some(resumed.expires_at);
@@ -366,10 +374,10 @@ impl AuthAwaited {
         state.mobility = Mobility::of_peer(message, state.config.mobike, false, &state.secured.path);
         let mut payloads = Vec::new();
         // After a log-in the client knows who we are.
-        if !logged_in {
+        if !is_by_eap {
             payloads.push(Payload::IdResponder(state.config.local_id.to_wire()));
         }
-        let is_by_certificate = !logged_in && resumed.is_none();
+        let is_by_certificate = !is_by_eap && resumed.is_none();
         if let Some(by) = state.config.authentication.certificate().filter(|_| is_by_certificate) {
             payloads.extend(certificate::chain(by, &Offer::of(message), cx.env.unix_time()));
         }

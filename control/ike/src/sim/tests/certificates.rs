@@ -20,15 +20,19 @@ pub(super) struct Given {
     lists: Vec<RevocationList>,
     ocsp: OcspPolicy,
     responses: Vec<OcspResponse>,
+    /// Whether those that are believed are clients.
+    pub(super) is_of_clients: bool,
 }
 
 impl Given {
     pub(super) fn authentication(self) -> Authentication {
         let chain = std::iter::once(self.end.certificate()).chain(self.intermediates).collect();
         let key = PrivateKey::from_pem(self.end.key_pem.as_bytes()).unwrap();
+        let trust = TrustStore::new(self.anchors, self.lists).with_ocsp(self.ocsp);
+        let trust = if self.is_of_clients { trust.of_clients() } else { trust };
         Authentication::Certificate(Arc::new(CertificateAuthentication {
             credential: Arc::new(Credential::new(chain, key).unwrap().with_responses(self.responses)),
-            trust: Arc::new(TrustStore::new(self.anchors, self.lists).with_ocsp(self.ocsp)),
+            trust: Arc::new(trust),
             rsa_padding: RsaPadding::Pss,
             allow_sha1: false,
         }))
@@ -48,7 +52,8 @@ pub(super) fn given(index: usize, kind: KeyKind, template: Template) -> Given {
     let end = middle.issue(&template, &key_pem(kind, 4 + seed));
     let (intermediates, anchors) = (vec![middle.certificate()], vec![root.certificate()]);
     let (lists, responses) = (Vec::new(), Vec::new());
-    Given { end, intermediates, anchors, lists, ocsp: OcspPolicy::Off, responses }
+    let (ocsp, is_of_clients) = (OcspPolicy::Off, false);
+    Given { end, intermediates, anchors, lists, ocsp, responses, is_of_clients }
 }
 
 fn connected(

@@ -88,6 +88,11 @@ impl Client {
     /// One request and its answer.
     pub(super) fn ask(&mut self, pair: &mut Pair, exchange: ExchangeType, payloads: Vec<Payload>) -> Message {
         self.send(pair, exchange, payloads);
+        self.receive(pair)
+    }
+
+    /// The gateway's answer.
+    pub(super) fn receive(&mut self, pair: &mut Pair) -> Message {
         let answer = replies(pair).remove(0);
         let header = Header::parse(&answer).unwrap();
         let arrived = Arrived { local: self.at, remote: GATEWAY.parse().unwrap(), bytes: &answer };

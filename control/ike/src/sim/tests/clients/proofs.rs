@@ -1,6 +1,8 @@
 //! Other ways to prove who one is: certificates without EAP, a RADIUS server's word; and who has tried too many passwords.
 
-use crossgate_eap::{RadiusError, RadiusSecret, RadiusServer, TlsSettings};
+use crossgate_eap::{Msk, RadiusAnswer, RadiusError, RadiusSecret, RadiusServer, TlsSettings};
+use crossgate_pki::testing::NOW;
+use crossgate_pki::{Subject, UnixTime};
 
 use super::*;
 use crate::auth::CertificateAuthentication;
@@ -8,7 +10,8 @@ use crate::job::JobResult;
 use crate::wire::Identification;
 
 /// A gateway whose clients have certificates, or passwords.
-fn by_certificate(given: super::super::certificates::Given) -> ConnectionConfig {
+fn by_certificate(mut given: super::super::certificates::Given) -> ConnectionConfig {
+    given.is_of_clients = true;
     let Authentication::Certificate(own) = given.authentication() else { panic!("certificates") };
     let mut config = config(9);
     let tls = TlsSettings::new(Arc::clone(&own.credential), Arc::clone(&own.trust));
@@ -28,7 +31,11 @@ fn own() -> super::super::certificates::Given {
 
 /// What a client called so proves itself with.
 fn bearer(called: &str) -> Arc<CertificateAuthentication> {
-    match given(0, KeyKind::P256, Template::peer(called)).authentication() {
+    bearer_of(Template::peer(called))
+}
+
+fn bearer_of(template: Template) -> Arc<CertificateAuthentication> {
+    match given(0, KeyKind::P256, template).authentication() {
         Authentication::Certificate(by) => by,
         _ => panic!("certificates"),
     }
@@ -69,6 +76,37 @@ fn a_machine_proves_itself_by_its_certificate_without_a_log_in() {
     pair.command(1, Command::Configure(Box::new(by_certificate(strange))));
     pair.run_for(Duration::from_secs(60));
     assert_eq!((sessions(&pair, "laptop.example"), sessions(&pair, "anna")), (0, 1), "{}", pair.trace());
+}
+
+#[test]
+fn a_client_is_whom_its_certificate_names_whatever_it_calls_itself() {
+    let mut pair = unconfigured();
+    pair.command(1, Command::Configure(Box::new(by_certificate(own()))));
+    for (number, email) in [(1, "anna@Example.net"), (2, "anna@example.net")] {
+        let mut template = Template::peer("laptop.example");
+        template.serial = number;
+        template.names.push(Subject::Email(email.to_owned()));
+        let mut client = Client::begin(&mut pair, number);
+        let message = client.prove_by(&mut pair, &bearer_of(template), vec![wants_address()]);
+        assert_eq!(address(&message), Some("10.9.0.1".parse().unwrap()), "{}", pair.trace());
+    }
+    pair.run_for(Duration::from_secs(10));
+    assert_eq!((sessions(&pair, "anna@example.net"), sessions(&pair, "laptop")), (1, 0));
+}
+
+#[test]
+fn a_session_ends_with_the_certificate_that_it_came_by() {
+    let mut pair = unconfigured();
+    pair.command(1, Command::Configure(Box::new(by_certificate(own()))));
+    let template = Template::peer("laptop.example").valid(UnixTime(NOW.0 - 9), UnixTime(NOW.0 + 20));
+    let mut client = Client::begin(&mut pair, 1);
+    client.prove_by(&mut pair, &bearer_of(template), vec![wants_address()]);
+    pair.run_for(Duration::from_secs(15));
+    assert_eq!((sessions(&pair, "laptop.example"), leases(&pair)), (1, 1), "{}", pair.trace());
+    pair.sides[1].plane.unix_time = UnixTime(NOW.0 + 21);
+    pair.run_for(Duration::from_secs(10));
+    assert_eq!((sessions(&pair, "laptop.example"), leases(&pair)), (0, 0), "{}", pair.trace());
+    assert!(failure(&pair).to_string().contains("expired"), "{}", failure(&pair));
 }
 
 #[test]
@@ -185,4 +223,38 @@ fn a_radius_server_that_does_not_answer_in_time_leaves_nothing_behind() {
     client.send_answer(&mut pair, &first, b"anna");
     pair.run_for(Duration::from_secs(60));
     assert_eq!(pair.sides[1].endpoint.half_open(), 0, "{}", pair.trace());
+}
+
+/// A client that says it is anna; the server lets it in, and calls it `user`.
+fn let_in(pair: &mut Pair, number: u8, user: Option<&str>) -> (Client, Message) {
+    let mut client = Client::begin(pair, number);
+    let first = client.ask_to_log_in(pair, vec![wants_address()]);
+    let identifier = first.eap().unwrap()[1];
+    client.send_answer(pair, &first, b"anna");
+    let (ike, serial, _) = pair.radius.pop_front().expect("a question");
+    let accept = RadiusAnswer::Accept {
+        packet: vec![3, identifier, 0, 4],
+        user: user.map(ToOwned::to_owned),
+        msk: Msk::new([number; 64].into()),
+    };
+    pair.input(1, Input::Computed(JobResult::relayed(ike, serial, Ok(accept))));
+    client.receive(pair);
+    let message = client.prove(pair, &[number; 64]);
+    (client, message)
+}
+
+#[test]
+fn who_is_let_in_without_a_name_is_nobody_else() {
+    let mut pair = by_radius();
+    let given = |message: &Message| address(message).unwrap().to_string();
+    let (_anna, message) = let_in(&mut pair, 1, Some("anna"));
+    assert_eq!(given(&message), "10.9.0.1", "{}", pair.trace());
+    let (_first, message) = let_in(&mut pair, 2, None);
+    assert_eq!(given(&message), "10.9.0.2", "not anna's address");
+    let (_second, message) = let_in(&mut pair, 3, None);
+    assert_eq!(given(&message), "10.9.0.3", "nor that of another one without a name");
+    pair.run_for(Duration::from_secs(10));
+    assert_eq!((sessions(&pair, "keyid:anna"), sessions(&pair, "unproven:\"anna\"")), (1, 2));
+    let (_again, message) = let_in(&mut pair, 4, Some("anna"));
+    assert_eq!(given(&message), "10.9.0.1", "{}", pair.trace());
 }
