@@ -26,6 +26,7 @@ pub(crate) use vnet::NAME_WHAT_IS_THERE;
 pub use vnet::{Remote, RemoteGateway};
 
 use crate::authentication::{self, Authentication, Trusts};
+use crate::bgp;
 use crate::choice::Choice;
 use crate::document::Section;
 use crate::environment::Environment;
@@ -260,6 +261,10 @@ fn one<'a>(
     let (remote, described, place) = vnet::far_end(section, connection_type, name, gateway, around, report);
     let peer = described.as_deref();
     let found = Found { gateway, network, peer };
+    bgp::refuse(section, report);
+    if let (Some(gateway), Some(peer), Some(place)) = (gateway, peer, &place) {
+        bgp::check_pair(gateway, network, peer, place, report);
+    }
 
     let authentication = authentication::read(section, around.environment, trusts, report);
     let mode = mode(section, peer, report);

@@ -173,6 +173,9 @@ fn port(port: &Port) -> Resource {
 
 fn network(network: &VirtualNetwork) -> Resource {
     let mut settings = Settings(Vec::new());
+    if let Some(region) = &network.region {
+        settings.put("region", text(region));
+    }
     settings.put("address_space", texts(&network.address_space));
     if let Some(subnet) = network.gateway_subnet {
         settings.put("gateway_subnet", text(subnet));
@@ -203,6 +206,11 @@ fn peer(peer: &LocalNetworkGateway) -> Resource {
         settings.put("backup_addresses", texts(&peer.backup_addresses));
     }
     settings.put("prefixes", texts(&peer.prefixes));
+    if let Some(bgp) = &peer.bgp {
+        settings.put_in("bgp_settings", "asn", i64::from(bgp.asn));
+        settings.put_in("bgp_settings", "bgp_peering_address", text(bgp.peering_address));
+        settings.put_in("bgp_settings", "peer_weight", i64::from(bgp.peer_weight));
+    }
     settings.of(Kind::LocalNetworkGateway, &peer.name)
 }
 

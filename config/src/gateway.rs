@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::bgp::{self, BgpSettings};
 use crate::choice::Choice;
 use crate::document::Section;
 use crate::environment::Environment;
 use crate::name::Name;
 use crate::network::VirtualNetwork;
 use crate::port::Port;
+use crate::region::Region;
 use crate::report::{Located, Place, Report, alternatives};
 use crate::shelf::Shelf;
 use crate::sku::{self, Generation, Limits, Sku};
@@ -65,6 +67,8 @@ pub struct VirtualNetworkGateway {
     pub public_addresses: Vec<IpAddr>,
     /// Whether each connection has a tunnel from each of the first two addresses of a family, and not from the first alone.
     pub active_active: bool,
+    /// Its settings for BGP, which is not spoken.
+    pub bgp: Option<BgpSettings>,
     /// Its clients, if it has any.
     pub vpn_client: Option<VpnClientConfiguration>,
 }
@@ -110,6 +114,8 @@ pub(crate) fn read(
             }
         }
         let serves = network.as_ref().and_then(|network| networks.sound().get(&network.value));
+        region(&mut section, serves, report);
+        let bgp = bgp::of_gateway(&mut section, (vpn_type, size.sku, active_active), serves, report);
         let kind = (vpn_type, size.sku, size.limits.ikev2_sessions);
         let vpn_client = vpn_client::read(&mut section, kind, serves, environment, report);
         section.finish(report);
@@ -126,6 +132,7 @@ pub(crate) fn read(
                 limits,
                 public_addresses,
                 active_active,
+                bgp,
                 vpn_client,
             }
         });
@@ -281,6 +288,17 @@ fn public_addresses(section: &mut Section<'_>, ports: &Shelf<Port>, report: &mut
         sound.push(address);
     }
     sound
+}
+
+/// Reads `region`: a gateway is where its network is.
+fn region(section: &mut Section<'_>, network: Option<&VirtualNetwork>, report: &mut Report<'_>) {
+    let Some(found) = section.optional::<Region>("region", report) else { return };
+    if let Some(network) = network.filter(|network| network.region.as_ref() != Some(&found.value)) {
+        let other = network.region.as_ref().map_or_else(|| "has none".to_owned(), |own| format!("is {own}"));
+        let problem =
+            format!("a gateway is in the region of its network, and that of \"{}\" {other}", network.name);
+        report.error(&found.place, problem, "leave it out here, and write region at the network");
+    }
 }
 
 fn check_network(reference: &Located<Name>, networks: &Shelf<VirtualNetwork>, report: &mut Report<'_>) {

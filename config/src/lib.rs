@@ -11,6 +11,7 @@
 
 mod appliance;
 mod authentication;
+pub mod bgp;
 mod choice;
 mod connection;
 mod difference;
@@ -31,6 +32,7 @@ pub mod policy;
 mod port;
 mod ppk;
 mod prefix;
+mod region;
 mod report;
 mod secret;
 mod selectors;
@@ -49,6 +51,7 @@ use report::Report;
 
 pub use appliance::{AesGcm, Appliance, CoreId, Idle, Memory};
 pub use authentication::{Authentication, CertificateFiles, Certificates, RsaSignature};
+pub use bgp::{BgpSettings, PeerBgpSettings};
 pub use choice::Choice;
 pub use connection::{
     Connection, ConnectionMode, ConnectionType, LocalEnd, MssClamp, Nat, Protocol, Remote, RemoteGateway,
@@ -68,6 +71,7 @@ pub use policy::Policy;
 pub use port::{Device, Port};
 pub use ppk::Ppk;
 pub use prefix::{InterfaceAddress, StaticRoute, prefix_flaw};
+pub use region::{Cloud, Region};
 pub use secret::{SecretReference, SharedKey};
 pub use selectors::TrafficSelectors;
 pub use sku::{Generation, Limits, Sku};

@@ -1,11 +1,13 @@
 //! Local network gateways: the peers and the prefixes behind them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use toml::de::DeValue;
 
+use crate::bgp::{self, PeerBgpSettings};
 use crate::document::Section;
 use crate::identity::Identity;
 use crate::name::Name;
@@ -36,6 +38,8 @@ pub struct LocalNetworkGateway {
     pub backup_addresses: Vec<PeerAddress>,
     /// The prefixes behind it; at least one, and they do not overlap.
     pub prefixes: Vec<IpNet>,
+    /// Its settings for BGP, which is not spoken.
+    pub bgp: Option<PeerBgpSettings>,
 }
 
 impl LocalNetworkGateway {
@@ -101,6 +105,7 @@ impl Value for PeerAddress {
 /// Reads each `[[local_network_gateway]]`.
 pub(crate) fn read(root: &mut Section<'_>, report: &mut Report<'_>) -> Shelf<LocalNetworkGateway> {
     let mut peers = Shelf::new("local network gateway");
+    let mut speakers: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for section in root.sections("local_network_gateway", report) {
         let Some(mut section) = section else {
             peers.put(None, None);
@@ -119,10 +124,21 @@ pub(crate) fn read(root: &mut Section<'_>, report: &mut Report<'_>) -> Shelf<Loc
             report.error(&place, problem, "join prefixes that lie side by side");
         }
         let prefixes = without_overlaps(prefixes, report);
+        let bgp = bgp::of_peer(&mut section, address.as_ref().map(|found| &found.value), &prefixes, report);
+        let bgp = bgp.map(|Located { value, place }| {
+            if let Some(line) = speakers.insert(value.peering_address, place.line) {
+                let problem = format!(
+                    "{} is the BGP address of the peer on line {line} already",
+                    value.peering_address
+                );
+                report.error(&place, problem, "give each peer an address of its own for BGP");
+            }
+            value
+        });
         section.finish(report);
         let peer = name.as_ref().zip(address).map(|(name, address)| {
             let (name, address) = (name.value.clone(), address.value);
-            LocalNetworkGateway { name, address, backup_addresses, prefixes }
+            LocalNetworkGateway { name, address, backup_addresses, prefixes, bgp }
         });
         peers.put(name, peer);
     }

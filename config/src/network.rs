@@ -8,6 +8,7 @@ use crate::document::Section;
 use crate::name::Name;
 use crate::port::{self, Port};
 use crate::prefix::{InterfaceAddress, StaticRoute, within, without_overlaps};
+use crate::region::Region;
 use crate::report::{Located, Report};
 use crate::shelf::Shelf;
 
@@ -34,6 +35,8 @@ impl VlanId {
 pub struct VirtualNetwork {
     /// Name, unique among virtual networks.
     pub name: Name,
+    /// Where it is, if that is said.
+    pub region: Option<Region>,
     /// The prefixes of the network; they do not overlap.
     pub address_space: Vec<IpNet>,
     /// The part of the address space set aside for gateways (Azure's `GatewaySubnet`); always there if the network
@@ -66,6 +69,7 @@ pub(crate) fn read(
         if let Some(name) = &name {
             networks.declare(name, report);
         }
+        let region = section.optional("region", report).map(|region| region.value);
         let space = address_space(&mut section, report);
         let gateway_subnet = gateway_subnet(&mut section, &space, report);
         let attachment = attachment(&mut section, ports, &mut attachments, report);
@@ -75,7 +79,7 @@ pub(crate) fn read(
         section.finish(report);
         let network = name.as_ref().zip(attachment).map(|(name, (port, vlan))| {
             let (name, address_space) = (name.value.clone(), space);
-            VirtualNetwork { name, address_space, gateway_subnet, port, vlan, addresses, routes }
+            VirtualNetwork { name, region, address_space, gateway_subnet, port, vlan, addresses, routes }
         });
         networks.put(name, network);
     }

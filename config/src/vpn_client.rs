@@ -288,6 +288,7 @@ pub(crate) fn stand_in(
             address: PeerAddress::Any,
             backup_addresses: Vec::new(),
             prefixes: clients.address_pool.clone(),
+            bgp: None,
         };
         peers.put(Some(name.clone()), Some(peer));
         connections.put(Some(name), Some(connection));

@@ -116,6 +116,16 @@ fn flaws_of_the_appliance_are_found() {
 }
 
 #[test]
+fn flaws_of_bgp_settings_are_found() {
+    run("bgp.txt");
+}
+
+#[test]
+fn flaws_of_regions_are_found() {
+    run("region.txt");
+}
+
+#[test]
 fn flaws_of_ports_are_found() {
     run("port.txt");
 }

@@ -143,7 +143,8 @@ fn remote(
     let described = match &reference {
         RemoteGateway::At(address) => {
             let (name, address) = (name?.value.clone(), PeerAddress::At(*address));
-            LocalNetworkGateway { name, address, backup_addresses: Vec::new(), prefixes: Vec::new() }
+            let (backup_addresses, prefixes) = (Vec::new(), Vec::new());
+            LocalNetworkGateway { name, address, backup_addresses, prefixes, bgp: None }
         }
         RemoteGateway::Named(name) => {
             let found = Located { value: name.clone(), place: place.clone() };
@@ -192,11 +193,14 @@ fn named(
         return None;
     };
     let network = around.networks.sound().get(&other.virtual_network)?;
+    let near = around.networks.sound().get(&own.virtual_network);
+    check_clouds(near, network, place, report);
     Some(LocalNetworkGateway {
         name: other.name.clone(),
         address: PeerAddress::At(address),
         backup_addresses: Vec::new(),
         prefixes: network.address_space.clone(),
+        bgp: None,
     })
 }
 
@@ -218,6 +222,22 @@ pub(super) fn check_learning(
 
 /// How a default route gets along with prefixes that are learned.
 pub(crate) const NAME_WHAT_IS_THERE: &str = "name the other network's prefixes in remote of the connection's traffic_selectors (nothing else may then travel), or take the route out";
+
+/// Networks of the same region or of different ones are connected, but not of clouds that are kept apart.
+fn check_clouds(near: Option<&VirtualNetwork>, far: &VirtualNetwork, place: &Place, report: &mut Report<'_>) {
+    let Some(near) = near else { return };
+    let (Some(own), Some(other)) = (&near.region, &far.region) else { return };
+    if own.cloud() != other.cloud() {
+        let problem = format!(
+            "the network \"{}\" is in {} ({own}), and \"{}\" in {} ({other}): such clouds are not connected",
+            near.name,
+            own.cloud(),
+            far.name,
+            other.cloud()
+        );
+        report.error(place, problem, "connect networks of one cloud, or take type = \"IPsec\"");
+    }
+}
 
 /// Reports connections between networks of this file of which only one end is there, and ends that cannot agree: who begins, and how they prove
 /// themselves.

@@ -19,7 +19,7 @@ const CONNECTION: &str = "connection";
 const NETWORK: &str = "virtual_network";
 const PEERING: &str = "virtual_network_peering";
 
-const BGP: &str = "BGP is not supported by this version";
+const BGP: &str = "BGP is not spoken by this version";
 const LIST_PREFIXES: &str = "leave it out, and list what is behind each peer in its prefixes";
 const OTHER_NAME: &str = "the key has another name here";
 const CLIENTS: &str = "write [virtual_network_gateway.vpn_client_configuration]";
@@ -29,8 +29,14 @@ const ONLY_TUNNELS: &str = "leave it out, or take an \"IPsec\" connection throug
 /// Section, key without its underscores, problem, remedy.
 const KEYS: &[(&str, &str, &str, &str)] = &[
     (GATEWAY, "enablebgp", BGP, LIST_PREFIXES),
-    (GATEWAY, "bgpsettings", BGP, LIST_PREFIXES),
-    (GATEWAY, "asn", BGP, LIST_PREFIXES),
+    (GATEWAY, "bgpsettings", OTHER_NAME, "write [virtual_network_gateway.bgp_settings]"),
+    (
+        GATEWAY,
+        "asn",
+        "it stands in a table of its own",
+        "write asn in [virtual_network_gateway.bgp_settings]",
+    ),
+    (GATEWAY, "location", OTHER_NAME, "write region at the network"),
     (GATEWAY, "enablebgproutetranslationfornat", BGP, LIST_PREFIXES),
     (
         GATEWAY,
@@ -72,8 +78,8 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     ),
     (GATEWAY, "vpngatewaygeneration", "the key has another name here", "write generation = \"Generation1\""),
     (GATEWAY, "gatewaytype", "the key has another name here", "write type = \"Vpn\""),
-    (PEER, "bgpsettings", BGP, LIST_PREFIXES),
-    (PEER, "asn", BGP, LIST_PREFIXES),
+    (PEER, "bgpsettings", OTHER_NAME, "write [local_network_gateway.bgp_settings]"),
+    (PEER, "asn", "it stands in a table of its own", "write asn in [local_network_gateway.bgp_settings]"),
     (PEER, "gatewayipaddress", "the key has another name here", "write address = \"192.0.2.2\""),
     (PEER, "localnetworkaddressspace", "the key has another name here", "write prefixes = [\"10.2.0.0/16\"]"),
     (CONNECTION, "enablebgp", BGP, LIST_PREFIXES),
@@ -119,6 +125,7 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "the key has another name here",
         "write local_network_gateway = \"site-b\"",
     ),
+    (NETWORK, "location", OTHER_NAME, "write region = \"westeurope\""),
     (
         NETWORK,
         "subnets",

@@ -30,6 +30,16 @@ pub(super) fn resource(gateway: &VirtualNetworkGateway) -> Resource {
             put("bandwidth_mbit_per_s", bandwidth);
         }
     }
+    if let Some(bgp) = &gateway.bgp {
+        settings.put_in("bgp_settings", "asn", i64::from(bgp.asn));
+        if !bgp.peering_addresses.is_empty() {
+            settings.put_in("bgp_settings", "bgp_peering_addresses", texts(&bgp.peering_addresses));
+        }
+        if !bgp.custom_addresses.is_empty() {
+            settings.put_in("bgp_settings", "custom_bgp_ip_addresses", texts(&bgp.custom_addresses));
+        }
+        settings.put_in("bgp_settings", "peer_weight", i64::from(bgp.peer_weight));
+    }
     if let Some(clients) = &gateway.vpn_client {
         self::clients(clients, &mut settings);
     }

@@ -32,6 +32,27 @@ fn what_is_exported_reads_as_the_same_configuration() {
     assert!(!exported.contains("q3G8"), "no secret is exported: {exported}");
 }
 
+#[test]
+fn regions_and_bgp_settings_are_exported_and_differ() {
+    let changed = BASE
+        .replace("name = \"site-a\"\n", "name = \"site-a\"\nregion = \"West Europe\"\n")
+        .replace(
+            "public_addresses = [\"192.0.2.1\"]",
+            "public_addresses = [\"192.0.2.1\"]\n[virtual_network_gateway.bgp_settings]\nasn = 65010\nbgp_peering_addresses = [\"10.1.255.30\"]\ncustom_bgp_ip_addresses = [\"169.254.21.2\"]\npeer_weight = 5",
+        )
+        .replace(
+            "prefixes = [\"10.2.0.0/16\", \"fd00:2::/48\"]",
+            "prefixes = [\"10.2.0.0/16\", \"fd00:2::/48\"]\n[local_network_gateway.bgp_settings]\nasn = 65020\nbgp_peering_address = \"10.2.255.1\"",
+        );
+    let exported = config(&changed).to_toml();
+    assert_eq!(config(&exported), config(&changed), "{exported}");
+    let told = config(BASE).differences(&config(&changed));
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    for expected in ["region: (default) -> \"westeurope\"", "bgp_settings.asn: (default) -> 65020"] {
+        assert!(told.concat().contains(expected), "{told:?}");
+    }
+}
+
 /// Lines to append to the connection: each either nothing or a setting.
 fn settings() -> impl Strategy<Value = String> {
     let one = |options: &'static [&'static str]| proptest::sample::select(options);

@@ -4,7 +4,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::draft::{Connection, Draft, End, Gateway, Network, Peer, plain, shown};
 use super::{ImportError, Imported};
-use crate::PeerAddress;
+use crate::{PeerAddress, Region};
 
 pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
     // No DTD: entities that grow without bound cannot be declared.
@@ -28,6 +28,7 @@ pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
     if child(root, "Dns").is_some_and(|dns| dns.children().any(|node| node.is_element())) {
         draft.leave_out("Dns", "DNS servers are the hosts' affair here", "set them on the hosts");
     }
+    rest(root, "", "", &mut draft);
     if draft.is_empty() {
         return Err(ImportError::NothingThere("it holds neither VirtualNetworkSite nor LocalNetworkSite"));
     }
@@ -49,7 +50,7 @@ fn local_site(site: Node<'_, '_>, draft: &mut Draft) {
             "write it in, or \"any\" with the connection's remote_id",
         );
     }
-    draft.peers.push(Peer { name, address, prefixes });
+    draft.peers.push(Peer { name, address, prefixes, bgp: Vec::new() });
 }
 
 fn virtual_site(site: Node<'_, '_>, draft: &mut Draft) {
@@ -61,7 +62,19 @@ fn virtual_site(site: Node<'_, '_>, draft: &mut Draft) {
     let subnet = subnets.into_iter().find(|subnet| subnet.attribute("name") == Some("GatewaySubnet"));
     let text = subnet.and_then(|subnet| child(subnet, "AddressPrefix")).and_then(|prefix| prefix.text());
     let gateway_subnet = draft.prefixes(&place, text.into_iter()).pop();
-    draft.networks.push(Network { name: name.clone(), address_space, gateway_subnet });
+    let region = site.attribute("Location").and_then(|text| {
+        let region = Region::new(text);
+        if region.is_none() {
+            let problem = format!("{} is no name of a region", shown(text));
+            draft.leave_out(
+                format!("{place}@Location"),
+                problem,
+                "write region at the network, if it matters",
+            );
+        }
+        region
+    });
+    draft.networks.push(Network { name: name.clone(), region, address_space, gateway_subnet });
     if child(site, "DnsServersRef").is_some() {
         draft.leave_out(
             format!("{place}/DnsServersRef"),
@@ -78,6 +91,7 @@ fn virtual_site(site: Node<'_, '_>, draft: &mut Draft) {
         sku: None,
         generation: None,
         public_address: None,
+        bgp: Vec::new(),
     };
     draft.gateways.push(one);
     draft.leave_out(
@@ -113,6 +127,72 @@ fn connection(reference: Node<'_, '_>, place: &str, network: &str, gateway: &str
     let (gateway, end, settings, policy) = (gateway.to_owned(), End::Peer(peer), Vec::new(), Vec::new());
     draft.connections.push(Connection { name, gateway, end, settings, policy, selectors: None });
 }
+
+/// Tells every element and attribute that is not one of [`KNOWN`]; `path` is that of the parent by names alone, `place` as people read it.
+fn rest(parent: Node<'_, '_>, path: &str, place: &str, draft: &mut Draft) {
+    for node in parent.children().filter(Node::is_element) {
+        let own = node.tag_name().name();
+        let called = node.attribute("name").map(|name| format!("[{}]", shown(name))).unwrap_or_default();
+        let (path, place) = (format!("{path}/{own}"), format!("{place}/{own}{called}"));
+        let tell = |place: &str, draft: &mut Draft| {
+            draft.leave_out(
+                place.trim_start_matches('/'),
+                "nothing here is made of it",
+                "see whether the gateway needs it",
+            );
+        };
+        // The whole of what is told elsewhere, and one of the parts of a network that are not named here.
+        if TOLD.contains(&path.as_str()) {
+            continue;
+        }
+        if !KNOWN.iter().any(|(known, _)| *known == path) || is_other_subnet(node) {
+            tell(&place, draft);
+            continue;
+        }
+        let known = KNOWN.iter().filter(|(known, _)| *known == path).flat_map(|(_, attributes)| *attributes);
+        let known: Vec<&&str> = known.collect();
+        for attribute in node.attributes().filter(|attribute| !known.contains(&&attribute.name())) {
+            tell(&format!("{place}@{}", attribute.name()), draft);
+        }
+        rest(node, &path, &place, draft);
+    }
+}
+
+fn is_other_subnet(node: Node<'_, '_>) -> bool {
+    node.tag_name().name() == "Subnet" && node.attribute("name") != Some("GatewaySubnet")
+}
+
+/// Elements that are read, with their attributes that are.
+const KNOWN: &[(&str, &[&str])] = &[
+    ("/LocalNetworkSites", &[]),
+    ("/LocalNetworkSites/LocalNetworkSite", &["name"]),
+    ("/LocalNetworkSites/LocalNetworkSite/AddressSpace", &[]),
+    ("/LocalNetworkSites/LocalNetworkSite/AddressSpace/AddressPrefix", &[]),
+    ("/LocalNetworkSites/LocalNetworkSite/VPNGatewayAddress", &[]),
+    ("/VirtualNetworkSites", &[]),
+    ("/VirtualNetworkSites/VirtualNetworkSite", &["name", "Location"]),
+    ("/VirtualNetworkSites/VirtualNetworkSite/AddressSpace", &[]),
+    ("/VirtualNetworkSites/VirtualNetworkSite/AddressSpace/AddressPrefix", &[]),
+    ("/VirtualNetworkSites/VirtualNetworkSite/Subnets", &[]),
+    ("/VirtualNetworkSites/VirtualNetworkSite/Subnets/Subnet", &["name"]),
+    ("/VirtualNetworkSites/VirtualNetworkSite/Subnets/Subnet/AddressPrefix", &[]),
+    ("/VirtualNetworkSites/VirtualNetworkSite/Gateway", &[]),
+    ("/VirtualNetworkSites/VirtualNetworkSite/Gateway/ConnectionsToLocalNetwork", &[]),
+    (
+        "/VirtualNetworkSites/VirtualNetworkSite/Gateway/ConnectionsToLocalNetwork/LocalNetworkSiteRef",
+        &["name"],
+    ),
+    (
+        "/VirtualNetworkSites/VirtualNetworkSite/Gateway/ConnectionsToLocalNetwork/LocalNetworkSiteRef/Connection",
+        &["type"],
+    ),
+];
+/// Elements that are told with what is in them.
+const TOLD: &[&str] = &[
+    "/Dns",
+    "/VirtualNetworkSites/VirtualNetworkSite/DnsServersRef",
+    "/VirtualNetworkSites/VirtualNetworkSite/Gateway/VPNClientAddressPool",
+];
 
 /// `AddressSpace/AddressPrefix` of a site.
 fn prefixes(site: Node<'_, '_>, place: &str, draft: &mut Draft) -> Vec<ipnet::IpNet> {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Imported, LeftOut};
-use crate::{Name, PeerAddress};
+use crate::{Name, PeerAddress, Region};
 
 /// What has been taken over so far.
 #[derive(Default)]
@@ -24,6 +24,7 @@ pub(super) struct Draft {
 
 pub(super) struct Network {
     pub(super) name: String,
+    pub(super) region: Option<Region>,
     pub(super) address_space: Vec<IpNet>,
     pub(super) gateway_subnet: Option<IpNet>,
 }
@@ -35,6 +36,8 @@ pub(super) struct Gateway {
     pub(super) sku: Option<String>,
     pub(super) generation: Option<String>,
     pub(super) public_address: Option<IpAddr>,
+    /// BGP settings, values as TOML.
+    pub(super) bgp: Vec<(&'static str, String)>,
 }
 
 /// Values as TOML.
@@ -47,6 +50,8 @@ pub(super) struct Peer {
     pub(super) name: String,
     pub(super) address: Option<PeerAddress>,
     pub(super) prefixes: Vec<IpNet>,
+    /// BGP settings, values as TOML.
+    pub(super) bgp: Vec<(&'static str, String)>,
 }
 
 /// Where a connection leads.
@@ -239,6 +244,9 @@ fn network(network: &Network, vlan: Option<usize>, text: &mut String) {
     });
     let hosts: Vec<String> = hosts.collect();
     write(text, format!("[[virtual_network]]\nname = \"{}\"\n", network.name));
+    if let Some(region) = &network.region {
+        write(text, format!("region = \"{region}\"\n"));
+    }
     write(text, format!("address_space = {}\n", list(&network.address_space)));
     match network.gateway_subnet {
         Some(subnet) => write(text, format!("gateway_subnet = \"{subnet}\"\n")),
@@ -262,7 +270,9 @@ fn gateway(gateway: &Gateway, index: usize, text: &mut String) {
         }
     }
     let address = gateway.public_address.unwrap_or(placeholder(index));
-    write(text, format!("public_addresses = [\"{address}\"] # CHANGE\n\n"));
+    write(text, format!("public_addresses = [\"{address}\"] # CHANGE\n"));
+    bgp("virtual_network_gateway", &gateway.bgp, text);
+    text.push('\n');
 }
 
 fn nat_rule(rule: &NatRule, text: &mut String) {
@@ -279,7 +289,18 @@ fn peer(peer: &Peer, text: &mut String) {
         .address
         .as_ref()
         .map_or_else(|| "\"any\" # CHANGE".to_owned(), |address| format!("\"{address}\""));
-    write(text, format!("address = {address}\nprefixes = {}\n\n", list(&peer.prefixes)));
+    write(text, format!("address = {address}\nprefixes = {}\n", list(&peer.prefixes)));
+    bgp("local_network_gateway", &peer.bgp, text);
+    text.push('\n');
+}
+
+fn bgp(section: &str, settings: &[(&str, String)], text: &mut String) {
+    if !settings.is_empty() {
+        write(text, format!("[{section}.bgp_settings] # kept, but BGP is not spoken\n"));
+    }
+    for (key, value) in settings {
+        write(text, format!("{key} = {value}\n"));
+    }
 }
 
 fn peering(peering: &Peering, text: &mut String) {

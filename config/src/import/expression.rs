@@ -1,7 +1,8 @@
 //! Template expressions (`[parameters('name')]`), as far as they are simple: parameters with defaults, variables, and the functions that put
 //! names and ids together. Whatever needs a running deployment has no value here.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
@@ -9,6 +10,8 @@ use serde_json::Value;
 pub(super) struct Scope<'t> {
     parameters: BTreeMap<String, &'t Value>,
     variables: BTreeMap<String, &'t Value>,
+    /// Where the values stand that were looked at: whatever is not among them in the end has been dropped.
+    seen: RefCell<HashSet<usize>>,
 }
 
 impl<'t> Scope<'t> {
@@ -21,11 +24,23 @@ impl<'t> Scope<'t> {
                 .filter_map(|(name, value)| Some((name.to_lowercase(), given(value)?)))
                 .collect(),
             variables: entries("variables").map(|(name, value)| (name.to_lowercase(), value)).collect(),
+            seen: RefCell::default(),
         }
+    }
+
+    /// Notes that a value of the template, with all that is in it, was taken over or told.
+    pub(super) fn see(&self, value: &Value) {
+        self.seen.borrow_mut().insert(std::ptr::from_ref(value).addr());
+    }
+
+    /// Whether a value of the template was noted.
+    pub(super) fn has_seen(&self, value: &Value) -> bool {
+        self.seen.borrow().contains(&std::ptr::from_ref(value).addr())
     }
 
     /// The value with its expression carried out; `None` if that is not possible here.
     pub(super) fn value(&self, value: &Value) -> Option<Value> {
+        self.see(value);
         self.resolved(value, DEPTH_MAX)
     }
 

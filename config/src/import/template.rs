@@ -2,6 +2,7 @@
 //! simple cases. The facts are those of the resource types' API of 2024-05-01.
 
 mod network;
+mod rest;
 
 use serde_json::Value;
 
@@ -11,6 +12,7 @@ use super::policy::{self, unresolved};
 use super::{ImportError, Imported};
 use crate::PeerAddress;
 
+mod bgp;
 mod nat;
 
 pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
@@ -22,6 +24,8 @@ pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
     let mut draft = Draft::default();
     for resource in &resources {
         take(resource, &scope, &mut draft);
+        let name = resource.value.get("name").and_then(|name| scope.text(name)).unwrap_or_default();
+        rest::tell(resource, &name, &scope, &mut draft);
     }
     if draft.is_empty() {
         return Err(ImportError::NothingThere(
@@ -57,6 +61,7 @@ fn collect<'t>(parent: &'t Value, parent_kind: &str, resources: &mut Vec<Resourc
 fn take(resource: &Resource<'_>, scope: &Scope<'_>, draft: &mut Draft) {
     let Some(name) = resource.value.get("name").and_then(|name| scope.text(name)) else {
         let place = shown(&resource.kind);
+        scope.see(resource.value);
         return draft.leave_out(
             place,
             "the resource has no name that is known here",
@@ -67,19 +72,23 @@ fn take(resource: &Resource<'_>, scope: &Scope<'_>, draft: &mut Draft) {
     let properties = resource.value.get("properties").unwrap_or(&nothing);
     let one = One { name: &name, properties, scope };
     match resource.kind.to_ascii_lowercase().as_str() {
-        "microsoft.network/virtualnetworks" => one.network(draft),
+        "microsoft.network/virtualnetworks" => one.network(resource.value.get("location"), draft),
         "microsoft.network/virtualnetworks/subnets" => one.subnet(draft),
         "microsoft.network/virtualnetworks/virtualnetworkpeerings" => one.peering_resource(draft),
         "microsoft.network/virtualnetworkgateways" => one.gateway(resource.value, draft),
         "microsoft.network/virtualnetworkgateways/natrules" => one.child_nat_rule(draft),
         "microsoft.network/localnetworkgateways" => one.peer(draft),
         "microsoft.network/connections" => one.connection(draft),
-        "microsoft.network/publicipaddresses" => {} // told with the ports: their addresses are known after the deployment only
-        _ => draft.leave_out(
-            format!("{}[{}]", shown(&resource.kind), shown(&name)),
-            "resources of this type have nothing like them here",
-            "see whether the gateway needs it",
-        ),
+        // Told with the ports: their addresses are known after the deployment only.
+        "microsoft.network/publicipaddresses" => scope.see(resource.value),
+        _ => {
+            scope.see(resource.value);
+            draft.leave_out(
+                format!("{}[{}]", shown(&resource.kind), shown(&name)),
+                "resources of this type have nothing like them here",
+                "see whether the gateway needs it",
+            );
+        }
     }
 }
 
@@ -123,7 +132,9 @@ impl One<'_> {
     /// Tells each of `keys` that is there and says something.
     fn leave_out(&self, kind: &str, keys: &[(&str, &str, &str)], draft: &mut Draft) {
         for (key, problem, remedy) in keys {
-            let says = self.get(key).is_some_and(|value| match value {
+            let value = self.get(key);
+            value.into_iter().for_each(|value| self.scope.see(value));
+            let says = value.is_some_and(|value| match value {
                 Value::Bool(flag) => *flag,
                 Value::Array(list) => !list.is_empty(),
                 Value::Number(number) => number.as_i64() != Some(0),
@@ -139,6 +150,7 @@ impl One<'_> {
         let place = format!("virtualNetworkGateways[{}]", self.name);
         if self.text("gatewayType").is_some_and(|kind| !kind.eq_ignore_ascii_case("Vpn")) {
             let problem = "gateways of private circuits are not supported by this version";
+            self.scope.see(resource);
             return draft.leave_out(place, problem, "leave it where it is");
         }
         let name = draft.name("virtualNetworkGateways", self.name);
@@ -160,10 +172,19 @@ impl One<'_> {
         };
         let sku = self.get("sku").or_else(|| resource.get("sku")).and_then(|sku| sku.get("name"));
         let sku = sku.and_then(|sku| self.scope.text(sku));
+        // The tier is the size once more, and the rest says that there is a public address.
+        for pointer in ["/sku/tier", "/ipConfigurations/0/name"] {
+            self.see(pointer);
+        }
+        for key in ["publicIPAddress", "privateIPAllocationMethod"] {
+            self.see(&format!("/ipConfigurations/0/properties/{key}"));
+        }
+        resource.pointer("/sku/tier").into_iter().for_each(|tier| self.scope.see(tier));
         let generation = self.text("vpnGatewayGeneration").filter(|word| word != "None");
         let vpn_type = self.text("vpnType");
         self.nat_rules(&name, draft);
-        draft.gateways.push(Gateway { name, network, vpn_type, sku, generation, public_address: None });
+        let bgp = self.bgp_of_gateway(&place, draft);
+        draft.gateways.push(Gateway { name, network, vpn_type, sku, generation, public_address: None, bgp });
         self.leave_out("virtualNetworkGateways", GATEWAY_LEFT_OUT, draft);
     }
 
@@ -188,9 +209,8 @@ impl One<'_> {
                 "write it in",
             );
         }
-        draft.peers.push(Peer { name, address, prefixes });
-        let bgp = "BGP is not supported by this version";
-        self.leave_out("localNetworkGateways", &[("bgpSettings", bgp, "list the peer's prefixes")], draft);
+        let bgp = self.bgp_of_peer(&place, draft);
+        draft.peers.push(Peer { name, address, prefixes, bgp });
     }
 
     fn connection(&self, draft: &mut Draft) {
@@ -199,6 +219,7 @@ impl One<'_> {
         let between_networks = kind.eq_ignore_ascii_case("Vnet2Vnet");
         if !between_networks && !kind.eq_ignore_ascii_case("IPsec") {
             let problem = format!("connections of type {} are not supported by this version", shown(&kind));
+            self.scope.see(self.properties);
             return draft.leave_out(
                 place,
                 problem,
@@ -214,6 +235,7 @@ impl One<'_> {
             false => end("localNetworkGateway2").map(End::Peer),
         };
         let (Some(gateway), Some(far)) = (end("virtualNetworkGateway1"), far) else {
+            self.scope.see(self.properties);
             return draft.leave_out(
                 place,
                 "the ends of the connection are not known",
@@ -231,6 +253,7 @@ impl One<'_> {
             let place = format!("{place}.properties.ipsecPolicies[0]");
             policy::take(first, &place, self.scope, &mut connection, draft);
         }
+        self.see("/sharedKey");
         draft.leave_out(
             format!("{place}.properties.sharedKey"),
             "secrets are never taken over",
@@ -299,6 +322,7 @@ fn network_of(id: &str) -> Option<String> {
 }
 
 const GATEWAY_SUBNET: &str = "GatewaySubnet";
+const NOT_SPOKEN: &str = "BGP is not spoken by this version";
 const NOT_YET: &str = "this version has nothing like it";
 const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
     (
@@ -306,7 +330,7 @@ const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
         "its addresses are known after the deployment only",
         "add the second one to public_addresses, and active_active = true",
     ),
-    ("enableBgp", "BGP is not supported by this version", "list the peers' prefixes"),
+    ("enableBgp", NOT_SPOKEN, "list the peers' prefixes"),
     (
         "vpnClientConfiguration",
         "its clients are not taken over",
@@ -314,7 +338,7 @@ const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
     ),
     ("gatewayDefaultSite", NOT_YET, "add 0.0.0.0/0 to the prefixes of that local network gateway"),
     ("customRoutes", NOT_YET, "clients reach the network and each other, and are told of nothing else"),
-    ("enableBgpRouteTranslationForNat", "BGP is not supported by this version", "list the peers' prefixes"),
+    ("enableBgpRouteTranslationForNat", NOT_SPOKEN, "list the peers' prefixes"),
     (
         "disableIPSecReplayProtection",
         "the replay check is never off here",
@@ -323,7 +347,8 @@ const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
     ("enablePrivateIpAddress", NOT_YET, "see whether the gateway needs it"),
 ];
 const CONNECTION_LEFT_OUT: &[(&str, &str, &str)] = &[
-    ("enableBgp", "BGP is not supported by this version", "list the peer's prefixes"),
+    ("enableBgp", NOT_SPOKEN, "list the peer's prefixes"),
+    ("gatewayCustomBgpIpAddresses", NOT_SPOKEN, "list the peer's prefixes"),
     ("useLocalAzureIpAddress", NOT_YET, "see whether the connection needs it"),
     (
         "routingWeight",

@@ -63,6 +63,60 @@ fn a_classic_configuration_becomes_a_configuration_and_a_list_of_what_is_missing
 }
 
 #[test]
+fn what_a_template_has_is_taken_over_or_told() {
+    let text = include_str!("../../tests/import/everything.json");
+    let imported = import(text).unwrap();
+    is_as_reviewed("everything.txt", &told(&imported));
+    assert_eq!(findings_of(&imported), "");
+    for secret in ["never shown", "nor this"] {
+        assert!(!told(&imported).contains(secret), "{secret}");
+    }
+    // A property that nobody has heard of is told wherever it stands, or the whole that it is part of.
+    let template: serde_json::Value = serde_json::from_str(text).unwrap();
+    let mut objects = Vec::new();
+    for (number, resource) in template["resources"].as_array().unwrap().iter().enumerate() {
+        let kind = resource["type"].as_str().unwrap().rsplit('/').next().unwrap();
+        let name = resource["name"].as_str().unwrap().replace('/', "-");
+        objects_of(resource, &format!("/resources/{number}"), &format!("{kind}[{name}]"), &mut objects);
+    }
+    assert!(objects.len() > 60, "{}", objects.len());
+    // What there is about public addresses is told with the ports.
+    for (pointer, place) in objects.iter().filter(|(_, place)| !place.contains("publicIPAddress")) {
+        let mut extended = template.clone();
+        let object = extended.pointer_mut(pointer).and_then(serde_json::Value::as_object_mut).unwrap();
+        object.insert("unheardOf".to_owned(), "x".into());
+        let told = import(&extended.to_string()).unwrap().left_out;
+        let place = format!("{place}.unheardOf");
+        assert!(told.iter().any(|left| place.starts_with(&left.place)), "{place}");
+    }
+}
+
+/// Every object of a resource, by its pointer and as people read where it is.
+fn objects_of(value: &serde_json::Value, pointer: &str, place: &str, all: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(entries) => {
+            all.push((pointer.to_owned(), place.to_owned()));
+            for (key, value) in entries {
+                objects_of(value, &format!("{pointer}/{key}"), &format!("{place}.{key}"), all);
+            }
+        }
+        serde_json::Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                objects_of(value, &format!("{pointer}/{index}"), &format!("{place}[{index}]"), all);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn what_a_classic_configuration_has_is_taken_over_or_told() {
+    let imported = import(include_str!("../../tests/import/classic-everything.xml")).unwrap();
+    is_as_reviewed("classic-everything.txt", &told(&imported));
+    assert_eq!(findings_of(&imported), "");
+}
+
+#[test]
 fn what_is_neither_is_refused_with_what_is_wanted() {
     for text in
         ["", "hello", "{", "[1, 2]", "{\"resources\": []}", "<a/>", "<NetworkConfiguration/>", "\u{0}"]

@@ -50,6 +50,7 @@ impl One<'_> {
                 settings.push((ours, format!("\"{prefix}\"")));
             }
         }
+        self.see("/ipConfigurationId");
         if self.get("ipConfigurationId").is_some_and(|id| id != "") {
             let problem = "rules hold for a gateway as a whole, which uses its first address";
             let remedy = "leave out what the rule of the other address repeats";
@@ -65,6 +66,7 @@ impl One<'_> {
             draft.leave_out(place, "a rule has one prefix", "add a rule for each of the others");
         }
         let first = mappings.first()?;
+        first.get("portRange").into_iter().for_each(|range| self.scope.see(range));
         if first.get("portRange").is_some_and(|range| !range.is_null() && range != "") {
             let problem = "ports are not translated by this version";
             draft.leave_out(place, problem, "see whether the rule works without its port range");

@@ -5,15 +5,17 @@ use serde_json::Value;
 use super::{GATEWAY_SUBNET, One};
 use crate::import::draft::{Draft, Network, Peering, plain, shown};
 use crate::import::policy::unresolved;
+use crate::region::Region;
 
 impl One<'_> {
-    pub(super) fn network(&self, draft: &mut Draft) {
+    pub(super) fn network(&self, location: Option<&Value>, draft: &mut Draft) {
         let name = draft.name("virtualNetworks", self.name);
         let place = format!("virtualNetworks[{}].properties.addressSpace", self.name);
         let space = self.get("addressSpace").and_then(|space| space.get("addressPrefixes"));
         let texts = self.texts(space, &place, draft);
         let address_space = draft.prefixes(&place, texts.iter().map(String::as_str));
-        let mut network = Network { name, address_space, gateway_subnet: None };
+        let region = location.and_then(|location| self.region(location, draft));
+        let mut network = Network { name, region, address_space, gateway_subnet: None };
         for subnet in self.get("subnets").and_then(Value::as_array).into_iter().flatten() {
             let called = subnet.get("name").and_then(|name| self.scope.text(name));
             if called.is_some_and(|name| name == GATEWAY_SUBNET) {
@@ -28,6 +30,20 @@ impl One<'_> {
             let properties = value.get("properties").unwrap_or(&nothing);
             One { name: &called, properties, scope: self.scope }.peering(&name, draft);
         }
+    }
+
+    /// Where the cloud has it.
+    fn region(&self, location: &Value, draft: &mut Draft) -> Option<Region> {
+        let place = format!("virtualNetworks[{}].location", self.name);
+        match self.scope.text(location).map(|text| (Region::new(&text), text)) {
+            Some((Some(region), _)) => return Some(region),
+            Some((None, text)) => {
+                let problem = format!("{} is no name of a region", shown(&text));
+                draft.leave_out(place, problem, "write region at the network, if it matters");
+            }
+            None => unresolved(&place, draft),
+        }
+        None
     }
 
     /// A peering as a resource of its own, `network/peering`; inside its network it may have its own name alone.
@@ -45,6 +61,7 @@ impl One<'_> {
         let place = format!("virtualNetworks[{network}].virtualNetworkPeerings[{}]", shown(self.name));
         let remote = self.get("remoteVirtualNetwork").and_then(|remote| remote.get("id"));
         let Some(remote) = remote.and_then(|id| self.scope.text(id)) else {
+            self.scope.see(self.properties);
             return draft.leave_out(place, "the other network is not known", "write the peering by hand");
         };
         let remote = plain(remote.rsplit('/').next().unwrap_or_default());
@@ -58,6 +75,13 @@ impl One<'_> {
             allow_gateway_transit: self.flag("allowGatewayTransit"),
             use_remote_gateways: self.flag("useRemoteGateways"),
         });
+        if self.get("allowVirtualNetworkAccess").is_some() && !self.flag("allowVirtualNetworkAccess") {
+            draft.leave_out(
+                format!("{place}.properties.allowVirtualNetworkAccess"),
+                "a peering always lets the two networks reach each other",
+                "leave the peering out",
+            );
+        }
         if self.flag("allowForwardedTraffic") {
             draft.leave_out(
                 format!("{place}.properties.allowForwardedTraffic"),
@@ -71,6 +95,7 @@ impl One<'_> {
     pub(super) fn subnet(&self, draft: &mut Draft) {
         let (network, subnet) = self.name.rsplit_once('/').unwrap_or(("", self.name));
         if subnet != GATEWAY_SUBNET {
+            self.scope.see(self.properties);
             return; // other subnets are inside the address space, which is all that is asked for here
         }
         let prefix = self.prefix_of(Some(self.properties), draft);
