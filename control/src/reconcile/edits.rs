@@ -3,15 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::LazyLock;
 
+use crossgate_config::Source;
 use crossgate_dataplane::forwarding::{Forwarding, NextHop, VrfId};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::selector::Flow;
+use crossgate_pki::KeyKind;
+use crossgate_pki::testing::{Issued, Template, key_pem};
 use proptest::prelude::*;
+use zeroize::Zeroizing;
 
 use super::forwarding::PortFacts;
-use super::tests::config;
 use super::*;
 use crate::meters::Meters;
 
@@ -36,7 +41,33 @@ struct Edit {
     peered: bool,
     sku: &'static str,
     static_route: Option<u8>,
+    /// Where the addresses of each network's clients come from, 172.16.(10 * this + network).0/24; none without clients.
+    pools: [Option<u8>; 2],
     sites: Vec<Site>,
+}
+
+/// The certificate of the gateways, in a file that is there as long as this process.
+static OWN: LazyLock<(tempfile::TempDir, String)> = LazyLock::new(|| {
+    let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
+    let own = root.issue(&Template::peer("vpn.example.net"), &key_pem(KeyKind::P256, 2));
+    let place = tempfile::tempdir().expect("a directory");
+    std::fs::write(place.path().join("vpn.pem"), own.pem()).expect("a file");
+    (place, own.key_pem)
+});
+
+fn config(text: &str) -> Config {
+    let variable = |name: &str| {
+        Some(Zeroizing::new(match name {
+            "OWN" => OWN.1.clone(),
+            "USERS" => "anna:secret of anna".to_owned(),
+            _ => "vB7.qzN2_kTfW9xR4mYh6LdC".to_owned(),
+        }))
+    };
+    let environment = Environment { cores: [0, 1].into(), user_id: 0, variable: &variable };
+    match Config::parse(Source { file: Path::new("test.toml"), text }, &environment) {
+        Ok(checked) => checked.config,
+        Err(findings) => panic!("{findings}\nof\n{text}"),
+    }
 }
 
 fn site() -> impl Strategy<Value = Site> {
@@ -58,13 +89,17 @@ fn site() -> impl Strategy<Value = Site> {
 fn edit() -> impl Strategy<Value = Edit> {
     let sku = prop::sample::select(vec!["VpnGw1", "VpnGw2"]);
     let sites = prop::collection::vec(site(), 0..5);
-    let switches = (any::<bool>(), any::<bool>(), prop::option::of(0..3_u8));
-    (switches, sku, sites).prop_map(|((second_network, peered, static_route), sku, mut sites)| {
-        sites.sort_by_key(|site| site.number);
-        sites.dedup_by_key(|site| site.number);
-        sites.retain(|site| site.network == 0 || second_network);
-        Edit { second_network, peered: peered && second_network, sku, static_route, sites }
-    })
+    let pool = || prop::option::of(0..3_u8);
+    let switches = (any::<bool>(), any::<bool>(), prop::option::of(0..3_u8), pool(), pool());
+    (switches, sku, sites).prop_map(
+        |((second_network, peered, static_route, first, second), sku, mut sites)| {
+            sites.sort_by_key(|site| site.number);
+            sites.dedup_by_key(|site| site.number);
+            sites.retain(|site| site.network == 0 || second_network);
+            let pools = [first, second.filter(|_| second_network)];
+            Edit { second_network, peered: peered && second_network, sku, static_route, pools, sites }
+        },
+    )
 }
 
 impl Edit {
@@ -88,6 +123,14 @@ impl Edit {
                 self.sku,
                 network + 1
             );
+            if let Some(third) = self.pool(network) {
+                text += &format!(
+                    "[virtual_network_gateway.vpn_client_configuration]\nvpn_client_address_pool = [\"172.16.{third}.0/24\"]\n\
+                     vpn_client_protocols = [\"IkeV2\"]\nvpn_authentication_types = [\"Password\"]\ncertificate = {:?}\n\
+                     private_key = {{ env = \"OWN\" }}\nusers = {{ env = \"USERS\" }}\n",
+                    OWN.0.path().join("vpn.pem")
+                );
+            }
         }
         for (from, to) in [(0, 1), (1, 0)].into_iter().filter(|_| self.peered) {
             text += &format!(
@@ -123,6 +166,11 @@ impl Edit {
             }
         }
         text
+    }
+
+    /// The third part of the addresses of a network's clients.
+    fn pool(&self, network: u8) -> Option<u8> {
+        self.pools[usize::from(network)].map(|pool| 10 * pool + network)
     }
 
     fn translates(&self, site: &Site) -> bool {
@@ -235,10 +283,17 @@ impl Appliance {
                 let to = Ipv4Addr::new(if second < 64 { 10 } else { 100 }, second, third, last).into();
                 said.push(format!("{network} {to} {}", self.way(&built, vrf, to)));
             }
+            for third in CLIENTS {
+                let to = Ipv4Addr::new(172, 16, third, 7).into();
+                said.push(format!("{network} {to} {}", self.way(&built, vrf, to)));
+            }
         }
         said
     }
 }
+
+/// The third parts of clients' addresses, in whatever configuration.
+const CLIENTS: [u8; 6] = [0, 1, 10, 11, 20, 21];
 
 fn addresses() -> impl Iterator<Item = (u8, u8, u8)> {
     let seconds = [0, 1, 9, 20, 21, 22, 23, 24, 25, 64, 65, 66, 67, 68];
@@ -268,6 +323,18 @@ proptest! {
         for (edit, wanted) in edits.iter().zip(&configs) {
             appliance.apply(wanted);
             let built = appliance.forwarding();
+            for network in 0..=u8::from(edit.second_network) {
+                let name = Name::new(&format!("n{network}")).expect("a name");
+                let vrf = appliance.identifiers.vrf(&name).expect("it has a number");
+                for third in CLIENTS {
+                    // A client's address has a way once it is the client's, into its tunnel; until then, and in a network without such clients, it has none.
+                    let to = Ipv4Addr::new(172, 16, third, 7).into();
+                    let way = appliance.way(&built, vrf, to);
+                    let is_covered = way == "Unreachable" || way.starts_with(&format!("tunnel of g{network}-clients "));
+                    prop_assert!(is_covered, "{} in {}: {}", to, name, way);
+                    prop_assert_eq!(appliance.way(&built, VrfId::UNDERLAY, to), "Unreachable", "nor in the underlay");
+                }
+            }
             for site in &edit.sites {
                 let network = Name::new(&format!("n{}", site.network)).expect("a name");
                 let vrf = appliance.identifiers.vrf(&network).expect("it has a number");
