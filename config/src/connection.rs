@@ -2,6 +2,7 @@
 
 mod ability;
 mod ends;
+mod kind;
 mod nat;
 mod protocol;
 mod rules;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use ability::{check_dpd, check_selectors_allowed, policy};
 pub use ends::LocalEnd;
 use ends::{identities, local_address, second_address};
+pub use kind::{ConnectionMode, ConnectionType};
 pub use nat::Nat;
 pub(crate) use nat::check_rules;
 pub use protocol::Protocol;
@@ -28,6 +30,7 @@ pub use vnet::{Remote, RemoteGateway};
 use crate::authentication::{self, Authentication, Trusts};
 use crate::bgp;
 use crate::choice::Choice;
+use crate::circuit::{self, ExpressRouteConnection};
 use crate::document::Section;
 use crate::environment::Environment;
 use crate::gateway::{VirtualNetworkGateway, VpnType};
@@ -43,52 +46,6 @@ use crate::report::{Located, Place, Report};
 use crate::selectors::{Ends, TrafficSelectors};
 use crate::shelf::Shelf;
 use crate::value::{Value, Wrong, wrong_type};
-
-/// What a connection leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ConnectionType {
-    /// A peer described by a local network gateway.
-    IPsec,
-    /// A gateway of another virtual network.
-    Vnet2Vnet,
-    /// Clients of the gateway; made of its `vpn_client_configuration`, never named in a file.
-    VpnClient,
-}
-
-impl Choice for ConnectionType {
-    const WORDS: &'static [(&'static str, Self)] = &[("IPsec", Self::IPsec), ("Vnet2Vnet", Self::Vnet2Vnet)];
-    const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[
-        (
-            "ExpressRoute",
-            "private circuits are not supported by this version",
-            "take \"IPsec\" with a local network gateway",
-        ),
-        (
-            "VPNClient",
-            "clients are configured at their gateway",
-            "leave the connection out, and write [virtual_network_gateway.vpn_client_configuration]",
-        ),
-    ];
-}
-
-/// Who may begin a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ConnectionMode {
-    /// Both sides. We begin at once if the peer's address is known.
-    Default,
-    /// Only we; the peer's calls are refused.
-    InitiatorOnly,
-    /// Only the peer.
-    ResponderOnly,
-}
-
-impl Choice for ConnectionMode {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("Default", Self::Default),
-        ("InitiatorOnly", Self::InitiatorOnly),
-        ("ResponderOnly", Self::ResponderOnly),
-    ];
-}
 
 /// What happens to the maximum segment size of TCP that passes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -191,6 +148,7 @@ pub(crate) struct Around<'a> {
     pub(crate) gateways: &'a Shelf<VirtualNetworkGateway>,
     pub(crate) peers: &'a Shelf<LocalNetworkGateway>,
     pub(crate) nat_rules: &'a Shelf<NatRule>,
+    pub(crate) circuits: circuit::Around<'a>,
     pub(crate) max_tunnels: u32,
     pub(crate) environment: &'a Environment<'a>,
 }
@@ -200,8 +158,9 @@ pub(crate) fn read(
     root: &mut Section<'_>,
     around: &Around<'_>,
     report: &mut Report<'_>,
-) -> Shelf<Connection> {
+) -> (Shelf<Connection>, Shelf<ExpressRouteConnection>) {
     let mut connections = Shelf::new("connection");
+    let (mut of_circuits, mut used) = (Shelf::new("ExpressRoute connection"), circuit::Used::default());
     let (mut rules, mut trusts) = (Rules::default(), Trusts::default());
     let mut places = Vec::new();
     for section in root.sections("connection", report) {
@@ -214,12 +173,25 @@ pub(crate) fn read(
             connections.declare(name, report);
             places.push((name.value.clone(), section.place.clone()));
         }
+        if section.peek::<ConnectionType>("type") == Some(ConnectionType::ExpressRoute) {
+            section.skip("type");
+            let gateway = section.required::<Name>("gateway", "\"gw-er\"", report);
+            let (name_of, around) = (name.as_ref(), &around.circuits);
+            let found =
+                circuit::read_connection(&mut section, name_of, gateway.as_ref(), around, &mut used, report);
+            section.finish(report);
+            if let Some(name) = &name {
+                of_circuits.note(name);
+            }
+            of_circuits.put(name, found);
+            continue;
+        }
         let connection = one(&mut section, name.as_ref(), around, &mut rules, &mut trusts, report);
         section.finish(report);
         connections.put(name, connection);
     }
     vnet::check_pairs(&connections, &places, report);
-    connections
+    (connections, of_circuits)
 }
 
 /// Warns of local network gateways that no connection leads to, unless one that may lead there is broken.

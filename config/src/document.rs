@@ -76,6 +76,12 @@ impl<'i> Section<'i> {
         self.entries.get(key).is_some_and(|(_, value)| value.get_ref().is_str())
     }
 
+    /// The value of `key`, which stays; `None` if it is absent or wrong.
+    pub(crate) fn peek<T: Value>(&self, key: &str) -> Option<T> {
+        let (_, value) = self.entries.get(key)?;
+        T::read(value.get_ref()).ok()
+    }
+
     /// Passes over the value of `key`.
     pub(crate) fn skip(&mut self, key: &'static str) {
         self.take(key);

@@ -21,6 +21,7 @@ use crate::{
     VirtualNetworkPeering, VpnType,
 };
 
+mod circuit;
 mod gateway;
 
 /// Kinds of resources, in the order in which a file names them.
@@ -32,6 +33,8 @@ pub enum Kind {
     Port,
     /// `[[virtual_network]]`.
     VirtualNetwork,
+    /// `[[express_route_circuit]]`.
+    ExpressRouteCircuit,
     /// `[[virtual_network_gateway]]`.
     VirtualNetworkGateway,
     /// `[[nat_rule]]`.
@@ -52,6 +55,7 @@ impl Kind {
             Self::Appliance => "appliance",
             Self::Port => "port",
             Self::VirtualNetwork => "virtual_network",
+            Self::ExpressRouteCircuit => "express_route_circuit",
             Self::VirtualNetworkGateway => "virtual_network_gateway",
             Self::NatRule => "nat_rule",
             Self::LocalNetworkGateway => "local_network_gateway",
@@ -94,13 +98,16 @@ impl Config {
         let mut resources = vec![appliance(self.appliance())];
         resources.extend(self.ports().values().map(port));
         resources.extend(self.virtual_networks().values().map(network));
+        resources.extend(self.circuits().values().map(circuit::resource));
         resources.extend(self.gateways().values().map(gateway::resource));
+        resources.extend(self.circuit_gateways().values().map(circuit::gateway));
         resources.extend(self.nat_rules().values().map(nat_rule));
         // What stands for clients is part of their gateway.
         let is_named = |name: &Name| self.connections().get(name).is_none_or(|one| !one.is_of_clients());
         resources.extend(self.local_network_gateways().values().filter(|one| is_named(&one.name)).map(peer));
         let connections = self.connections().values().filter(|one| !one.is_of_clients());
         resources.extend(connections.map(|one| connection(self, one)));
+        resources.extend(self.circuit_connections().values().map(circuit::connection));
         resources.extend(self.peerings().values().map(peering));
         resources
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::bgp::{self, BgpSettings};
 use crate::choice::Choice;
+use crate::circuit::{self, ExpressRouteGateway};
 use crate::document::Section;
 use crate::environment::Environment;
 use crate::name::Name;
@@ -21,13 +22,16 @@ use crate::vpn_client::{self, VpnClientConfiguration};
 pub enum GatewayType {
     /// IPsec tunnels.
     Vpn,
+    /// Private circuits.
+    ExpressRoute,
 }
 
 impl Choice for GatewayType {
-    const WORDS: &'static [(&'static str, Self)] = &[("Vpn", Self::Vpn)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("Vpn", Self::Vpn), ("ExpressRoute", Self::ExpressRoute)];
     const REFUSED: &'static [(&'static str, &'static str, &'static str)] = &[(
-        "ExpressRoute",
-        "gateways of private circuits are not supported by this version",
+        "LocalGateway",
+        "gateways at an extended location are not supported by this version",
         "leave the gateway out, or make it a \"Vpn\" gateway",
     )];
 }
@@ -46,15 +50,13 @@ impl Choice for VpnType {
         &[("RouteBased", Self::RouteBased), ("PolicyBased", Self::PolicyBased)];
 }
 
-/// A gateway of a virtual network.
+/// A gateway of a virtual network, for tunnels; [`ExpressRouteGateway`] is the one for circuits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualNetworkGateway {
     /// Name, unique among gateways.
     pub name: Name,
     /// The network that it serves; that network has no other gateway of this type.
     pub virtual_network: Name,
-    /// What it carries.
-    pub gateway_type: GatewayType,
     /// Routes or pairs of prefixes.
     pub vpn_type: VpnType,
     /// Its size.
@@ -80,12 +82,14 @@ pub(crate) fn read(
     networks: &Shelf<VirtualNetwork>,
     environment: &Environment<'_>,
     report: &mut Report<'_>,
-) -> Shelf<VirtualNetworkGateway> {
+) -> (Shelf<VirtualNetworkGateway>, Shelf<ExpressRouteGateway>) {
     let mut gateways = Shelf::new("virtual network gateway");
+    let mut of_circuits = Shelf::new("ExpressRoute gateway");
     let mut served = BTreeMap::new();
     for section in root.sections("virtual_network_gateway", report) {
         let Some(mut section) = section else {
             gateways.put(None, None);
+            of_circuits.put(None, None);
             continue;
         };
         let name = section.name("virtual_network_gateway", report);
@@ -94,25 +98,26 @@ pub(crate) fn read(
         }
         let network = section.required::<Name>("virtual_network", "\"site-a\"", report);
         let gateway_type = section.optional("type", report).map_or(GatewayType::Vpn, |found| found.value);
+        if let Some(network) = &network {
+            check_network(network, networks, report);
+            check_single(network, gateway_type, &mut served, section.place.line, report);
+        }
+        if gateway_type == GatewayType::ExpressRoute {
+            let own = name.as_ref().map(|name| &name.value);
+            let serves = network.as_ref().map(|network| &network.value);
+            let gateway = circuit::read_gateway(&mut section, own, serves, report);
+            section.finish(report);
+            if let Some(name) = &name {
+                gateways.is_elsewhere(&name.value, OF_CIRCUITS, TAKE_VPN);
+                of_circuits.note(name);
+            }
+            of_circuits.put(name, gateway);
+            continue;
+        }
         let (vpn_type, size) = size(&mut section, report);
         let place = section.place_of("public_addresses");
         let public_addresses = public_addresses(&mut section, ports, report);
         let active_active = active_active(&mut section, &public_addresses, size.sku, &place, report);
-        if let Some(network) = &network {
-            check_network(network, networks, report);
-            let key = (network.value.clone(), gateway_type);
-            if let Some(line) = served.get(&key) {
-                let problem = format!(
-                    "the network \"{}\" has a {} gateway already, on line {line}",
-                    network.value,
-                    gateway_type.word()
-                );
-                let remedy = "leave one out: a network has one gateway of each type, and that carries many connections";
-                report.error(&network.place, problem, remedy);
-            } else {
-                served.insert(key, section.place.line);
-            }
-        }
         let serves = network.as_ref().and_then(|network| networks.sound().get(&network.value));
         region(&mut section, serves, report);
         let bgp = bgp::of_gateway(&mut section, (vpn_type, size.sku, active_active), serves, report);
@@ -125,7 +130,6 @@ pub(crate) fn read(
             VirtualNetworkGateway {
                 name,
                 virtual_network,
-                gateway_type,
                 vpn_type,
                 sku,
                 generation,
@@ -138,8 +142,43 @@ pub(crate) fn read(
         });
         gateways.put(name, gateway);
     }
-    gateways
+    for (name, line) in of_circuits.declared() {
+        let network = of_circuits.sound().get(name).map(|gateway| &gateway.virtual_network);
+        let beside = gateways.sound().values().find(|vpn| Some(&vpn.virtual_network) == network);
+        if let Some(vpn) = beside {
+            let place = Place { line, key: format!("virtual_network_gateway[{name}]") };
+            circuit::check_coexistence(vpn, networks, &place, report);
+        }
+    }
+    (gateways, of_circuits)
 }
+
+/// A network has one gateway of each type.
+fn check_single(
+    network: &Located<Name>,
+    gateway_type: GatewayType,
+    served: &mut BTreeMap<(Name, GatewayType), usize>,
+    line: usize,
+    report: &mut Report<'_>,
+) {
+    let key = (network.value.clone(), gateway_type);
+    if let Some(line) = served.get(&key) {
+        let problem = format!(
+            "the network \"{}\" has a gateway of type {} already, on line {line}",
+            network.value,
+            gateway_type.word()
+        );
+        let remedy =
+            "leave one out: a network has one gateway of each type, and that carries many connections";
+        report.error(&network.place, problem, remedy);
+    } else {
+        served.insert(key, line);
+    }
+}
+
+/// What is said of whoever wants tunnels of a gateway of circuits.
+const OF_CIRCUITS: &str = "is of type ExpressRoute, which has no tunnels";
+const TAKE_VPN: &str = "name a gateway of type Vpn; a circuit has a connection with type = \"ExpressRoute\"";
 
 /// Stands for a size that was meant and cannot be read: the largest, so that nothing else in the file is held against a size that was not meant.
 const ANY_SIZE: Sku = Sku::VpnGw5;

@@ -13,6 +13,7 @@ mod appliance;
 mod authentication;
 pub mod bgp;
 mod choice;
+mod circuit;
 mod connection;
 mod difference;
 mod document;
@@ -53,6 +54,9 @@ pub use appliance::{AesGcm, Appliance, CoreId, Idle, Memory};
 pub use authentication::{Authentication, CertificateFiles, Certificates, RsaSignature};
 pub use bgp::{BgpSettings, PeerBgpSettings};
 pub use choice::Choice;
+pub use circuit::{
+    CIRCUIT_SIZES, CircuitSize, CircuitSku, ExpressRouteCircuit, ExpressRouteConnection, ExpressRouteGateway,
+};
 pub use connection::{
     Connection, ConnectionMode, ConnectionType, LocalEnd, MssClamp, Nat, Protocol, Remote, RemoteGateway,
 };
@@ -90,6 +94,9 @@ pub struct Config {
     nat_rules: BTreeMap<Name, NatRule>,
     local_network_gateways: BTreeMap<Name, LocalNetworkGateway>,
     connections: BTreeMap<Name, Connection>,
+    circuits: BTreeMap<Name, ExpressRouteCircuit>,
+    circuit_gateways: BTreeMap<Name, ExpressRouteGateway>,
+    circuit_connections: BTreeMap<Name, ExpressRouteConnection>,
     peerings: BTreeMap<Name, VirtualNetworkPeering>,
 }
 
@@ -153,8 +160,10 @@ impl Config {
         let mut root = document::parse(report)?;
         let appliance = appliance::read(&mut root, environment, report);
         let ports = port::read(&mut root, report);
-        let networks = network::read(&mut root, &ports, report);
-        let gateways = gateway::read(&mut root, &ports, &networks, environment, report);
+        let mut attachments = BTreeMap::new();
+        let networks = network::read(&mut root, &ports, &mut attachments, report);
+        let circuits = circuit::read(&mut root, &ports, &mut attachments, report);
+        let (gateways, circuit_gateways) = gateway::read(&mut root, &ports, &networks, environment, report);
         let nat_rules = nat_rule::read(&mut root, &gateways, &networks, report);
         let mut peers = local_network_gateway::read(&mut root, report);
         let max_tunnels =
@@ -165,14 +174,25 @@ impl Config {
             gateways: &gateways,
             peers: &peers,
             nat_rules: &nat_rules,
+            circuits: circuit::Around {
+                networks: &networks,
+                gateways: &circuit_gateways,
+                circuits: &circuits,
+            },
             max_tunnels,
             environment,
         };
-        let mut connections = connection::read(&mut root, &around, report);
+        let (mut connections, circuit_connections) = connection::read(&mut root, &around, report);
         vpn_client::stand_in(&gateways, &networks, max_tunnels, (&mut peers, &mut connections), report);
+        let beside =
+            circuit::Around { networks: &networks, gateways: &circuit_gateways, circuits: &circuits };
+        circuit::check_beside(&circuit_connections, &beside, (&connections, &gateways, &peers), report);
         let around = peering::Around {
             networks: &networks,
             gateways: &gateways,
+            circuits: &circuits,
+            circuit_gateways: &circuit_gateways,
+            circuit_connections: &circuit_connections,
             peers: &peers,
             connections: &connections,
         };
@@ -188,6 +208,9 @@ impl Config {
             nat_rules: nat_rules.into_sound(),
             local_network_gateways: peers.into_sound(),
             connections: connections.into_sound(),
+            circuits: circuits.into_sound(),
+            circuit_gateways: circuit_gateways.into_sound(),
+            circuit_connections: circuit_connections.into_sound(),
             peerings: peerings.into_sound(),
         })
     }
@@ -204,9 +227,48 @@ impl Config {
         &self.ports
     }
 
-    /// The ports of the underlay: those that no virtual network names.
+    /// The ports of the underlay: those that no virtual network and no circuit names.
     pub fn underlay_ports(&self) -> impl Iterator<Item = &Port> {
-        self.ports.values().filter(|port| !self.virtual_networks.values().any(|n| n.port == port.name))
+        let is_taken = |port: &Port| {
+            self.virtual_networks.values().any(|network| network.port == port.name)
+                || self.circuits.values().any(|circuit| circuit.port == port.name)
+        };
+        self.ports.values().filter(move |port| !is_taken(port))
+    }
+
+    /// Circuits by name.
+    #[must_use]
+    pub fn circuits(&self) -> &BTreeMap<Name, ExpressRouteCircuit> {
+        &self.circuits
+    }
+
+    /// Gateways of circuits by name.
+    #[must_use]
+    pub fn circuit_gateways(&self) -> &BTreeMap<Name, ExpressRouteGateway> {
+        &self.circuit_gateways
+    }
+
+    /// Connections of type `ExpressRoute` by name.
+    #[must_use]
+    pub fn circuit_connections(&self) -> &BTreeMap<Name, ExpressRouteConnection> {
+        &self.circuit_connections
+    }
+
+    /// Every circuit in use with its connection and the network that it is in, those of one network in the order in which they are preferred.
+    pub fn circuits_in_use(
+        &self,
+    ) -> impl Iterator<Item = (&ExpressRouteConnection, &ExpressRouteCircuit, &VirtualNetwork)> {
+        let mut in_use: Vec<_> = self
+            .circuit_connections
+            .values()
+            .filter_map(|connection| {
+                let gateway = self.circuit_gateways.get(&connection.gateway)?;
+                let network = self.virtual_networks.get(&gateway.virtual_network)?;
+                Some((connection, self.circuits.get(&connection.circuit)?, network))
+            })
+            .collect();
+        in_use.sort_by_key(|(connection, ..)| std::cmp::Reverse(connection.routing_weight));
+        in_use.into_iter()
     }
 
     /// Virtual networks by name.

@@ -56,10 +56,10 @@ pub struct VirtualNetwork {
 pub(crate) fn read(
     root: &mut Section<'_>,
     ports: &Shelf<Port>,
+    attachments: &mut BTreeMap<(Name, Option<VlanId>), usize>,
     report: &mut Report<'_>,
 ) -> Shelf<VirtualNetwork> {
     let mut networks = Shelf::new("virtual network");
-    let mut attachments = BTreeMap::new();
     for section in root.sections("virtual_network", report) {
         let Some(mut section) = section else {
             networks.put(None, None);
@@ -72,7 +72,7 @@ pub(crate) fn read(
         let region = section.optional("region", report).map(|region| region.value);
         let space = address_space(&mut section, report);
         let gateway_subnet = gateway_subnet(&mut section, &space, report);
-        let attachment = attachment(&mut section, ports, &mut attachments, report);
+        let attachment = attachment(&mut section, ports, attachments, report);
         let addresses = addresses(&mut section, &space, report);
         let routes = port::routes(&mut section, &addresses, report);
         let routes = without_repeats(routes, report);
@@ -131,8 +131,8 @@ fn gateway_subnet(section: &mut Section<'_>, space: &[IpNet], report: &mut Repor
     Some(subnet)
 }
 
-/// The port and the VLAN that lead into the network, used by no other network and not by the underlay.
-fn attachment(
+/// The port and the VLAN that lead into the network or to a circuit, used by no other one and not by the underlay.
+pub(crate) fn attachment(
     section: &mut Section<'_>,
     ports: &Shelf<Port>,
     attachments: &mut BTreeMap<(Name, Option<VlanId>), usize>,
@@ -154,9 +154,12 @@ fn attachment(
     let key = (reference.value, vlan);
     if let Some(line) = attachments.get(&key) {
         let what = vlan.map_or_else(|| "untagged".to_owned(), |vlan| format!("VLAN {}", vlan.get()));
-        let problem =
-            format!("the port \"{}\", {what}, is used by the network on line {line} already", key.0);
-        report.error(&reference.place, problem, "give each network a port or a VLAN of its own");
+        let problem = format!("the port \"{}\", {what}, is used on line {line} already", key.0);
+        report.error(
+            &reference.place,
+            problem,
+            "give each network and each circuit a port or a VLAN of its own",
+        );
     } else {
         attachments.insert(key.clone(), section.place.line);
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::circuit::{ExpressRouteCircuit, ExpressRouteConnection, ExpressRouteGateway};
 use crate::connection::{Connection, NAME_WHAT_IS_THERE, Remote};
 use crate::document::Section;
 use crate::gateway::VirtualNetworkGateway;
@@ -32,8 +33,30 @@ pub struct VirtualNetworkPeering {
 pub(crate) struct Around<'a> {
     pub(crate) networks: &'a Shelf<VirtualNetwork>,
     pub(crate) gateways: &'a Shelf<VirtualNetworkGateway>,
+    pub(crate) circuits: &'a Shelf<ExpressRouteCircuit>,
+    pub(crate) circuit_gateways: &'a Shelf<ExpressRouteGateway>,
+    pub(crate) circuit_connections: &'a Shelf<ExpressRouteConnection>,
     pub(crate) peers: &'a Shelf<LocalNetworkGateway>,
     pub(crate) connections: &'a Shelf<Connection>,
+}
+
+impl Around<'_> {
+    /// A gateway of a network, of either type.
+    fn gateway_of(&self, network: &Name) -> Option<&Name> {
+        let vpn = self.gateways.sound().values().find(|gateway| gateway.virtual_network == *network);
+        let of_circuits =
+            || self.circuit_gateways.sound().values().find(|gateway| gateway.virtual_network == *network);
+        vpn.map(|gateway| &gateway.name).or_else(|| Some(&of_circuits()?.name))
+    }
+
+    /// The circuits of a network.
+    fn circuits_of<'a>(&'a self, network: &'a Name) -> impl Iterator<Item = &'a ExpressRouteCircuit> {
+        self.circuit_connections.sound().values().filter_map(move |connection| {
+            let gateway = self.circuit_gateways.sound().get(&connection.gateway)?;
+            let circuit = self.circuits.sound().get(&connection.circuit)?;
+            (gateway.virtual_network == *network).then_some(circuit)
+        })
+    }
 }
 
 /// Reads each `[[virtual_network_peering]]`.
@@ -157,8 +180,7 @@ fn check_transit(
         return;
     }
     let (near, far) = (&peering.virtual_network, &peering.remote_virtual_network);
-    let gateway_of =
-        |network: &Name| around.gateways.sound().values().find(|gateway| gateway.virtual_network == *network);
+    let gateway_of = |network: &Name| around.gateway_of(network);
     if counterpart(peering, peerings).is_some_and(|other| !other.allow_gateway_transit) {
         let problem = format!("\"{far}\" does not allow \"{near}\" to use its gateway");
         let remedy = format!("add allow_gateway_transit = true to the peering from \"{far}\" to \"{near}\"");
@@ -174,7 +196,11 @@ fn check_transit(
             "take use_remote_gateways out of the peering of the network that has the gateway",
         );
     }
-    if circle.is_none() && gateway_of(far).is_none() && around.gateways.is_complete() {
+    if circle.is_none()
+        && gateway_of(far).is_none()
+        && around.gateways.is_complete()
+        && around.circuit_gateways.is_complete()
+    {
         let problem = format!("the network \"{far}\" has no gateway that could be used");
         report.error(
             place,
@@ -183,7 +209,7 @@ fn check_transit(
         );
     }
     if let Some(own) = gateway_of(near) {
-        let problem = format!("the network \"{near}\" has a gateway of its own, \"{}\"", own.name);
+        let problem = format!("the network \"{near}\" has a gateway of its own, \"{own}\"");
         report.error(place, problem, "leave use_remote_gateways out, or that gateway");
     }
     let earlier = peerings.sound().values().find(|other| {
@@ -221,6 +247,20 @@ fn check_prefixes(
     report: &mut Report<'_>,
 ) {
     let Some(far) = around.networks.sound().get(&peering.remote_virtual_network) else { return };
+    for circuit in around.circuits_of(&peering.virtual_network) {
+        let behind = circuit.prefixes.iter().filter(|prefix| prefix.prefix_len() > 0);
+        let links = circuit.addresses.iter().map(|own| &own.network);
+        let clash = behind.chain(links).find_map(|prefix| {
+            let space = far.address_space.iter().find(|space| overlap(**space, *prefix))?;
+            Some((prefix, space))
+        });
+        if let Some((prefix, space)) = clash {
+            let problem =
+                format!("{space} of \"{}\" overlaps {prefix} of the circuit \"{}\"", far.name, circuit.name);
+            let remedy = "circuits and networks that reach each other need addresses of their own";
+            report.error(place, problem, remedy);
+        }
+    }
     for (connection, peer) in peers_of(&peering.virtual_network, around) {
         let seen = connection.nat.site_prefixes(&peer.prefixes);
         let sites = seen.iter().filter(|prefix| prefix.prefix_len() > 0);
@@ -264,6 +304,10 @@ fn check_routes(
             let seen = connection.nat.site_prefixes(&peer.prefixes);
             seen.into_iter().map(|site| (site, &peer.name))
         }));
+        let circuits = around.circuits_of(&far.name);
+        reached.extend(
+            circuits.flat_map(|circuit| circuit.prefixes.iter().map(|prefix| (*prefix, &circuit.name))),
+        );
     }
     let taken =
         reached.into_iter().find_map(|(prefix, of)| Some((taken_by(prefix, &near.routes)?, prefix, of)));
@@ -276,9 +320,8 @@ fn check_routes(
     }
     let mut learning = peers_of(&far.name, around).map(|(connection, _)| connection);
     if peering.use_remote_gateways
-        && let Some((route, name)) = learning.find_map(|connection| {
-            Some((connection.taken_before_learnt(&near.routes)?, &connection.name))
-        })
+        && let Some((route, name)) = learning
+            .find_map(|connection| Some((connection.taken_before_learnt(&near.routes)?, &connection.name)))
     {
         let problem = format!(
             "until \"{name}\" is up and says what is behind it, packets for that would take the route to {route} of the network \"{}\", in clear",

@@ -212,7 +212,10 @@ fn words<T: Choice>(section: &mut Section<'_>, key: &'static str, report: &mut R
 }
 
 /// `additional_key_exchange`; the word for all peers stands alone.
-fn additional_key_exchanges(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<AdditionalKeyExchange> {
+fn additional_key_exchanges(
+    section: &mut Section<'_>,
+    report: &mut Report<'_>,
+) -> Vec<AdditionalKeyExchange> {
     let key = "additional_key_exchange";
     let place = section.place_of(key);
     let methods: Vec<AdditionalKeyExchange> = words(section, key, report);

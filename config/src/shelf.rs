@@ -13,6 +13,8 @@ pub(crate) struct Shelf<T> {
     /// Each name with the line that it was first given on.
     declared: BTreeMap<Name, usize>,
     sound: BTreeMap<Name, T>,
+    /// Names of the same kind whose resources are on another shelf, with what is said of whoever looks for them here: problem and remedy.
+    elsewhere: BTreeMap<Name, (&'static str, &'static str)>,
     /// Whether something of this kind was left out because of a finding.
     has_gaps: bool,
     /// Whether the name of something of this kind could not be read.
@@ -21,7 +23,14 @@ pub(crate) struct Shelf<T> {
 
 impl<T> Shelf<T> {
     pub(crate) fn new(kind: &'static str) -> Self {
-        Self { kind, declared: BTreeMap::new(), sound: BTreeMap::new(), has_gaps: false, has_nameless: false }
+        Self {
+            kind,
+            declared: BTreeMap::new(),
+            sound: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+            has_gaps: false,
+            has_nameless: false,
+        }
     }
 
     /// Takes the name for a resource; a name that is taken already is reported.
@@ -32,6 +41,16 @@ impl<T> Shelf<T> {
         } else {
             self.declared.insert(name.value.clone(), name.place.line);
         }
+    }
+
+    /// Takes a name that another shelf has checked.
+    pub(crate) fn note(&mut self, name: &Located<Name>) {
+        self.declared.entry(name.value.clone()).or_insert(name.place.line);
+    }
+
+    /// Notes that the resource of a declared name is on another shelf: whoever refers to it here is told so.
+    pub(crate) fn is_elsewhere(&mut self, name: &Name, problem: &'static str, remedy: &'static str) {
+        self.elsewhere.insert(name.clone(), (problem, remedy));
     }
 
     /// Puts a sound resource on the shelf, or notes that one is missing. Of two with one name the first stays.
@@ -62,7 +81,12 @@ impl<T> Shelf<T> {
                 remedy,
             );
         }
-        self.sound.get(&reference.value)
+        let found = self.sound.get(&reference.value);
+        if let Some((problem, remedy)) = self.elsewhere.get(&reference.value).filter(|_| found.is_none()) {
+            let problem = format!("the {} \"{}\" {problem}", self.kind, reference.value);
+            report.error(&reference.place, problem, *remedy);
+        }
+        found
     }
 
     /// Each name that is taken, with its line.

@@ -210,6 +210,44 @@ fn flaws_of_gateways_are_found() {
 }
 
 #[test]
+fn flaws_of_circuits_are_found() {
+    run("circuit.txt");
+}
+
+#[test]
+fn more_routes_and_circuits_than_a_size_has_room_for_are_found() {
+    let circuit = |number: u8, count: u16| {
+        format!(
+            "[[express_route_circuit]]\nname = \"line-{number}\"\nport = \"lan\"\nvlan = {}\n\
+             addresses = [\"172.31.{number}.1/30\"]\nnext_hops = [\"172.31.{number}.2\"]\nprefixes = {}\n\
+             [[connection]]\nname = \"to-{number}\"\ntype = \"ExpressRoute\"\ngateway = \"er\"\n\
+             express_route_circuit = \"line-{number}\"\n",
+            100 + u16::from(number),
+            prefixes(20 + number, count)
+        )
+    };
+    let with = |sku: &str, circuits: u8, each: u16| {
+        let gateway = format!(
+            "[[virtual_network_gateway]]\nname = \"er\"\nvirtual_network = \"site-a\"\ntype = \"ExpressRoute\"\nsku = \"{sku}\"\n"
+        );
+        said_of(
+            &((0..circuits).fold(format!("{BASE}{gateway}"), |text, number| text + &circuit(number, each))),
+        )
+    };
+    assert_eq!(with("Standard", 4, 1000), "accepted\n");
+    let said = with("Standard", 4, 1001);
+    assert!(
+        said.contains("there are 4004 prefixes behind the circuits of \"er\": Standard has at most 4000"),
+        "{said}"
+    );
+    assert_eq!(with("HighPerformance", 4, 1001), "accepted\n");
+    assert_eq!(with("ErGw3AZ", 15, 1), "accepted\n");
+    let said = with("ErGw3AZ", 17, 1);
+    assert!(said.contains("10.1.255.0/27 of \"site-a\" is too small for 16 circuits"), "{said}");
+    assert!(said.contains("\"er\" has more than 16 circuits"), "{said}");
+}
+
+#[test]
 fn flaws_of_nat_rules_are_found() {
     run("nat_rule.txt");
 }

@@ -271,3 +271,29 @@ fn radius_servers_stand_in_the_order_of_their_scores() {
         assert!(said.contains(expected) && !said.contains("q3G8vN1xZk0"), "{said}");
     }
 }
+
+#[test]
+fn addresses_of_clients_are_not_behind_a_circuit_nor_on_its_link() {
+    let files = Files::new();
+    let circuit = |address: &str, router: &str, prefix: &str| {
+        format!(
+            "dns_servers = [\"10.1.0.53\"]\n[[port]]\nname = \"edge\"\ndevice = \"net_null9\"\n\
+             [[express_route_circuit]]\nname = \"line\"\nport = \"edge\"\naddresses = [\"{address}\"]\n\
+             next_hops = [\"{router}\"]\nprefixes = [\"{prefix}\"]\n\
+             [[virtual_network_gateway]]\nname = \"er\"\nvirtual_network = \"site-a\"\ntype = \"ExpressRoute\"\n\
+             [[connection]]\nname = \"by-line\"\ntype = \"ExpressRoute\"\ngateway = \"er\"\nexpress_route_circuit = \"line\"\n"
+        )
+    };
+    let dns = "dns_servers = [\"10.1.0.53\"]\n";
+    for prefix in ["172.16.201.0/24", "172.16.201.64/26", "172.16.0.0/12"] {
+        let said = files.said(&[(dns, &circuit("192.168.9.1/30", "192.168.9.2", prefix))]);
+        let expected =
+            format!("{prefix} of the circuit \"line\" overlaps 172.16.201.0/24 behind \"gw-clients\"");
+        assert!(said.contains(&expected), "{said}");
+    }
+    let said = files.said(&[(dns, &circuit("172.16.201.1/30", "172.16.201.2", "10.7.0.0/16"))]);
+    assert!(said.contains("172.16.201.0/30 of the circuit \"line\" overlaps 172.16.201.0/24"), "{said}");
+    for prefix in ["0.0.0.0/0", "10.7.0.0/16"] {
+        files.read(&[(dns, &circuit("192.168.9.1/30", "192.168.9.2", prefix))]).unwrap();
+    }
+}

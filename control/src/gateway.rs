@@ -4,6 +4,7 @@
 //! The life of an IKE message: a worker punts the datagram (`gateway/worker_event.rs`), the core handles it, its outputs are carried out in their
 //! order (`gateway/ike_output.rs`): SAs to the workers first, then, when those are acknowledged, the answer to the peer (`gateway/outbox.rs`).
 
+mod circuits;
 pub(crate) mod environment;
 mod ike_output;
 mod outbox;
@@ -25,6 +26,7 @@ use crossgate_ike::event::{ConnectionId, Input, Output};
 use crossgate_ike::{Command, Endpoint, Transmit};
 use dpdk_sys::Mempool;
 
+use crate::circuits::Circuits;
 use crate::clock::{Clock, unix_seconds};
 use crate::console::journal::Journal;
 use crate::console::protocol::Traffic;
@@ -88,6 +90,7 @@ pub struct Gateway {
     pub(crate) identifiers: Identifiers,
     pub(crate) tunnels: Tunnels,
     pub(crate) meters: Meters,
+    pub(crate) circuits: Circuits,
     pub(crate) facts: Vec<PortFacts>,
     pub(crate) forwarding: Arc<Forwarding>,
     /// Whether tunnels came or went that the workers' snapshot does not show yet.
@@ -129,6 +132,7 @@ impl Gateway {
             identifiers: Identifiers::default(),
             tunnels: Tunnels::default(),
             meters: Meters::default(),
+            circuits: Circuits::default(),
             facts: parts.facts,
             forwarding: Arc::new(Forwarding::empty()),
             is_stale: false,
@@ -179,6 +183,7 @@ impl Gateway {
         if self.endpoint.poll_timeout().is_some_and(|at| at <= now) {
             self.tell_core(Input::Timeout);
         }
+        busy |= self.tend_circuits(now);
         if self.activity_at <= now {
             self.activity_at = now + ACTIVITY_EVERY;
             self.look_at_sas();
@@ -200,7 +205,8 @@ impl Gateway {
     #[must_use]
     pub fn idle_for(&self) -> Duration {
         let now = self.clock.now();
-        let due = self.endpoint.poll_timeout().map_or(self.activity_at, |at| at.min(self.activity_at));
+        let due = self.circuits.due().map_or(self.activity_at, |at| at.min(self.activity_at));
+        let due = self.endpoint.poll_timeout().map_or(due, |at| at.min(due));
         due.saturating_since(now)
     }
 
@@ -274,7 +280,14 @@ impl Gateway {
 
     /// Rebuilds the snapshot from the present configuration and tunnels, and gives it to the workers.
     pub(crate) fn refresh_forwarding(&mut self) {
-        match forwarding::build(&self.config, &self.identifiers, &self.tunnels, &self.meters, &self.facts) {
+        match forwarding::build(
+            &self.config,
+            &self.identifiers,
+            &self.tunnels,
+            &self.meters,
+            &self.circuits,
+            &self.facts,
+        ) {
             Ok(built) => {
                 self.forwarding = Arc::new(built);
                 self.workers.set_forwarding(&self.forwarding);

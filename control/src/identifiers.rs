@@ -13,6 +13,8 @@ pub struct Identifiers {
     ports: BTreeMap<Name, u32>,
     underlay: BTreeMap<Name, u32>,
     networks: BTreeMap<Name, u32>,
+    /// By connection of type `ExpressRoute`.
+    circuits: BTreeMap<Name, u32>,
     /// A number for each of our ends.
     connections: BTreeMap<Name, Vec<u32>>,
     /// The same the other way round.
@@ -27,10 +29,11 @@ impl Identifiers {
     pub fn extended(&self, config: &Config, gone: &BTreeSet<Name>) -> Self {
         let mut next = self.clone();
         let underlay: BTreeSet<Name> = config.underlay_ports().map(|port| port.name.clone()).collect();
-        // Interfaces of networks and of the underlay share one space of numbers: even ones for networks, odd ones for ports.
+        // Interfaces of networks, of the underlay and of circuits share one space of numbers, in turns.
         assign(&mut next.ports, config.ports().keys());
         assign(&mut next.underlay, underlay.iter());
         assign(&mut next.networks, config.virtual_networks().keys());
+        assign(&mut next.circuits, config.circuit_connections().keys());
         next.connections.retain(|name, _| config.connections().contains_key(name) && !gone.contains(name));
         for (name, connection) in config.connections() {
             let numbers = next.connections.entry(name.clone()).or_default();
@@ -63,13 +66,19 @@ impl Identifiers {
     /// The interface of an underlay port.
     #[must_use]
     pub fn underlay_interface(&self, port: &Name) -> Option<InterfaceId> {
-        self.underlay.get(port).and_then(|n| u16::try_from(n * 2 + 1).ok()).map(InterfaceId)
+        self.underlay.get(port).and_then(|n| u16::try_from(n * 3 + 1).ok()).map(InterfaceId)
     }
 
     /// The interface of a virtual network.
     #[must_use]
     pub fn network_interface(&self, network: &Name) -> Option<InterfaceId> {
-        self.networks.get(network).and_then(|n| u16::try_from(n * 2).ok()).map(InterfaceId)
+        self.networks.get(network).and_then(|n| u16::try_from(n * 3).ok()).map(InterfaceId)
+    }
+
+    /// The interface of the circuit that a connection of type `ExpressRoute` uses.
+    #[must_use]
+    pub fn circuit_interface(&self, connection: &Name) -> Option<InterfaceId> {
+        self.circuits.get(connection).and_then(|n| u16::try_from(n * 3 + 2).ok()).map(InterfaceId)
     }
 
     /// The VRF of a virtual network; never the underlay's.

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod circuits;
 pub mod clock;
 pub mod console;
 pub mod datagram;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crossgate_config::{Config, Name, VirtualNetworkGateway};
+use crossgate_config::{Config, Name};
 use crossgate_dataplane::meter::{Meter, Share};
 
 const BYTES_PER_MBIT: u64 = 1_000_000 / 8;
@@ -22,21 +22,26 @@ pub struct Meters {
 impl Meters {
     /// Makes, resizes and forgets meters as `config` wants them.
     pub fn follow(&mut self, config: &Config) {
-        self.gateways
-            .retain(|name, _| config.gateways().get(name).is_some_and(|gateway| rate(gateway).is_some()));
-        for (name, gateway) in config.gateways() {
-            let Some(rate) = rate(gateway) else { continue };
+        let vpn = config.gateways().iter().map(|(name, gateway)| (name, gateway.limits.bandwidth_mbit_per_s));
+        let of_circuits = config.circuit_gateways().iter();
+        let of_circuits = of_circuits.map(|(name, gateway)| (name, Some(gateway.bandwidth_mbit_per_s())));
+        let rates: BTreeMap<&Name, NonZeroU64> =
+            vpn.chain(of_circuits).filter_map(|(name, mbit)| Some((name, rate(mbit?)?))).collect();
+        self.gateways.retain(|name, _| rates.contains_key(name));
+        for (name, rate) in rates {
             self.gateways
                 .entry(name.clone())
                 .and_modify(|meter| meter.resize(rate))
                 .or_insert_with(|| Arc::new(Meter::new(rate)));
         }
         let before = std::mem::take(&mut self.shares);
-        for connection in config.connections().values() {
-            let Some(meter) = self.gateways.get(&connection.gateway) else { continue };
-            let kept = before.get(&connection.name).filter(|share| Arc::ptr_eq(share.meter(), meter));
+        let tunnels = config.connections().values().map(|one| (&one.name, &one.gateway));
+        let circuits = config.circuit_connections().values().map(|one| (&one.name, &one.gateway));
+        for (name, gateway) in tunnels.chain(circuits) {
+            let Some(meter) = self.gateways.get(gateway) else { continue };
+            let kept = before.get(name).filter(|share| Arc::ptr_eq(share.meter(), meter));
             let share = kept.map_or_else(|| Arc::new(Share::new(Arc::clone(meter))), Arc::clone);
-            self.shares.insert(connection.name.clone(), share);
+            self.shares.insert(name.clone(), share);
         }
     }
 
@@ -48,6 +53,6 @@ impl Meters {
 }
 
 /// In bytes a second.
-fn rate(gateway: &VirtualNetworkGateway) -> Option<NonZeroU64> {
-    NonZeroU64::new(u64::from(gateway.limits.bandwidth_mbit_per_s?) * BYTES_PER_MBIT)
+fn rate(mbit_per_s: u32) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::from(mbit_per_s) * BYTES_PER_MBIT)
 }

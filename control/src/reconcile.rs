@@ -231,11 +231,14 @@ impl Gateway {
     /// Everything that can fail, on copies.
     fn prepare(&self, wanted: &Config, changes: &[Change]) -> Result<Prepared, ApplyError> {
         let prepared = Prepared::new(&self.identifiers, wanted, changes)?;
+        let mut circuits = self.circuits.clone();
+        circuits.follow(wanted, &prepared.identifiers, &self.meters);
         forwarding::build(
             wanted,
             &prepared.identifiers,
             &prepared.tunnels(&self.tunnels),
             &self.meters,
+            &circuits,
             &self.facts,
         )?;
         Ok(prepared)
@@ -252,6 +255,7 @@ impl Gateway {
         self.tunnels = prepared.tunnels(&self.tunnels);
         self.identifiers = prepared.identifiers;
         self.meters.follow(&wanted);
+        self.circuits.follow(&wanted, &self.identifiers, &self.meters);
         self.config = wanted;
         self.applied_at = unix_seconds();
         self.refresh_forwarding();
@@ -362,7 +366,12 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
         changes.push(Change::Remove(name.clone()));
     }
     let below = |config: &Config| {
-        (config.ports().clone(), config.virtual_networks().clone(), config.peerings().clone())
+        let circuits = (
+            config.circuits().clone(),
+            config.circuit_gateways().clone(),
+            config.circuit_connections().clone(),
+        );
+        (config.ports().clone(), config.virtual_networks().clone(), config.peerings().clone(), circuits)
     };
     if below(running) != below(wanted) {
         changes.push(Change::Forwarding);
@@ -399,4 +408,4 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
 #[cfg(test)]
 mod edits;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,10 +5,11 @@
 //! workers: IKE datagrams wait for that (make before break), and so does the reuse of an SPI.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use crossgate_dataplane::forwarding::Forwarding;
+use crossgate_dataplane::forwarding::{Forwarding, InterfaceId};
 use crossgate_dataplane::message::{Command, CommandId, ControlEnd, Event, Full, Inject, Replaced};
 use crossgate_dataplane::sa::OutboundSa;
 use crossgate_dataplane::spi::Spi;
@@ -90,6 +91,12 @@ impl Workers {
                 lane.put(Ticket(self.last), make());
             }
         }
+    }
+
+    /// Has a neighbour asked for, by the first worker.
+    pub fn solicit(&mut self, interface: InterfaceId, address: IpAddr) {
+        self.last += 1;
+        self.lanes[0].put(Ticket(self.last), Command::Solicit { interface, address });
     }
 
     /// Asks every worker for what it has recorded since the last time.

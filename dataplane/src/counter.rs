@@ -319,6 +319,9 @@ counters! {
     RouteBlackhole "route_blackhole" Drop Packets "The route says to discard." "";
     ClearText "clear_text" Drop Packets "A packet arrived in clear text that policy wants protected by a tunnel, or would leave unprotected between networks." "Somebody spoofs tunnel addresses on the public side, or the route to the tunnel is missing.";
     PeeringWrongSource "peering_wrong_source" Drop Packets "A packet of a network has a source that is another network's: of one that is peered with it, or that the network where it goes knows better." "Find out who spoofs addresses there, or give the host an address of its own network; if it is a network behind a router, add its prefix to the address space.";
+    CircuitDown "circuit_down" Drop Packets "To a prefix behind a private circuit that is down, and no tunnel leads there." "See the circuit's reason in `crossgate connections`; a connection of a Vpn gateway to the same prefix would be its fallback.";
+    CircuitTransit "circuit_transit" Drop Packets "Out of a tunnel or a circuit and on to a circuit, or from a circuit into a tunnel: nothing passes from one to the other." "Connect the sites that have to reach each other to the same kind of gateway.";
+    CircuitWrongSource "circuit_wrong_source" Drop Packets "A packet from a circuit whose source is not behind that circuit, or a packet from elsewhere whose source is." "Add the prefix to the circuit if it is there; otherwise find out who spoofs addresses.";
     SelectorOutbound "selector_outbound" Drop Packets "Routed into a tunnel whose traffic selectors do not cover it." "Widen traffic_selectors on both sides, or correct the route.";
     NatTranslated "nat_translated" Note Packets "Packets whose addresses NAT rules translated, into a tunnel or out of one." "";
     NatNoMapping "nat_no_mapping" Drop Packets "An address is on this side that of another host by the connection's NAT rules, so that the packet could not be answered." "Send from and to the internal address of a host here, and the external one of a host there (crossgate connection NAME lists both).";
@@ -331,7 +334,7 @@ counters! {
     SaExpiredOutbound "sa_expired_outbound" Drop Packets "The outbound SA reached a hard lifetime." "Rekeying failed: see the connection's reason.";
     SequenceExhausted "sequence_exhausted" Drop Packets "The outbound SA has used up its sequence numbers." "Rekeying failed: see the connection's reason; use ESN.";
     EspNoRoom "esp_no_room" Drop Packets "The buffer has no room for the ESP headers or trailer." "A frame larger than the port's MTU: raise mtu_bytes.";
-    SkuBandwidthOutbound "sku_bandwidth_outbound" Drop Packets "Packets on their way into a tunnel beyond the bandwidth of the gateway's size, which all its tunnels share." "Take a larger sku (crossgate skus); apply resizes without dropping a tunnel.";
+    SkuBandwidthOutbound "sku_bandwidth_outbound" Drop Packets "Packets on their way into a tunnel or a circuit beyond the bandwidth of the gateway's size, which all its tunnels or circuits share." "Take a larger sku (crossgate skus); apply resizes without dropping a tunnel.";
     EspTooLong "esp_too_long" Drop Packets "The packet with its ESP headers would exceed 65535 bytes." "Lower the sender's MTU.";
     KeepaliveSent "keepalive_sent" Note Packets "NAT keepalives sent." "";
 
@@ -354,7 +357,7 @@ counters! {
     EspWrongSource "esp_wrong_source" Drop Packets "The inner packet's source belongs to us or to another tunnel, here or in the peered network where it goes, or (where the traffic selectors are any-to-any) to nobody that is routed." "The peer sends for others: if it may, add the prefix to its local network gateway; otherwise find out who spoofs addresses there.";
     EcnIllegal "ecn_illegal" Drop Packets "Outer header says congestion experienced, the inner cannot carry it (RFC 6040, 4.2)." "A router on the path marks packets that it must not.";
     SaExpiredInbound "sa_expired_inbound" Drop Packets "The inbound SA reached a hard lifetime." "Rekeying failed: see the connection's reason.";
-    SkuBandwidthInbound "sku_bandwidth_inbound" Drop Packets "Authentic packets out of a tunnel beyond the bandwidth of the gateway's size, which all its tunnels share." "Take a larger sku (crossgate skus); apply resizes without dropping a tunnel.";
+    SkuBandwidthInbound "sku_bandwidth_inbound" Drop Packets "Packets out of a circuit, or authentic ones out of a tunnel, beyond the bandwidth of the gateway's size, which all its tunnels or circuits share." "Take a larger sku (crossgate skus); apply resizes without dropping a tunnel.";
     KeepaliveReceived "keepalive_received" Leave Packets "NAT keepalives received and eaten (RFC 3948, 2.3)." "";
     ReassemblyTooLong "reassembly_too_long" Drop Packets "A packet out of reassembly did not fit into one buffer." "Lower the peer's MTU or raise the port's buffers.";
 }

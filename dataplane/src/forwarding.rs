@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::circuit::Circuit;
 use crate::header::ethernet::Mac;
 use crate::header::ndp;
 use crate::header::vlan::VlanId;
@@ -26,6 +27,7 @@ pub use group::{GROUP_MAX, GroupId, Member};
 pub use tunnel::{DontFragment, Entrance, MssClamp, Tunnel};
 
 mod builder;
+mod entry;
 mod group;
 mod tunnel;
 
@@ -137,6 +139,8 @@ pub enum NextHop {
     Tunnel(TunnelId),
     /// Into one of several tunnels that lead to the same site, likewise.
     Group(GroupId),
+    /// To a circuit that is down, where no tunnel leads: dropped, with an ICMP error to the sender.
+    CircuitDown,
 }
 
 impl NextHop {
@@ -162,6 +166,8 @@ struct Route {
     /// Policies (by their first tunnels) out of which packets of these sources may come: those that any route of this very prefix leads to, also
     /// where another one of them won (RFC 3704, 2.3: feasible paths).
     policies: Vec<TunnelId>,
+    /// Circuits out of which packets of these sources may come, whichever of them is in use, if any.
+    circuits: Vec<InterfaceId>,
 }
 
 /// The snapshot.
@@ -175,6 +181,8 @@ pub struct Forwarding {
     groups: Vec<Option<Group>>,
     /// By tunnel; empty where no gateway's bandwidth is limited.
     shares: Vec<Option<Arc<Share>>>,
+    /// By interface; empty where there is no circuit.
+    circuits: Vec<Option<Circuit>>,
     /// Networks whose packets may enter the tunnels of another one.
     transits: Vec<(VrfId, VrfId)>,
     /// Whether any tunnel translates addresses.
@@ -192,6 +200,7 @@ impl Forwarding {
             tunnels: Vec::new(),
             groups: Vec::new(),
             shares: Vec::new(),
+            circuits: Vec::new(),
             transits: Vec::new(),
             translates: false,
         }
@@ -244,7 +253,7 @@ impl Forwarding {
             }
             NextHop::Tunnel(id) => Some(self.tunnel(id)?.vrf),
             NextHop::Group(id) => Some(self.tunnel(self.group(id)?.members.first()?.tunnel)?.vrf),
-            NextHop::Blackhole | NextHop::Unreachable => None,
+            NextHop::Blackhole | NextHop::Unreachable | NextHop::CircuitDown => None,
         }
     }
 
@@ -278,6 +287,29 @@ impl Forwarding {
     #[inline]
     pub fn share(&self, id: TunnelId) -> Option<&Share> {
         self.shares.get(usize::try_from(id.0).ok()?)?.as_deref()
+    }
+
+    /// Whether any interface leads to a circuit.
+    #[must_use]
+    #[inline]
+    pub fn has_circuits(&self) -> bool {
+        !self.circuits.is_empty()
+    }
+
+    /// The circuit that an interface leads to.
+    #[must_use]
+    #[inline]
+    pub fn circuit(&self, id: InterfaceId) -> Option<&Circuit> {
+        self.circuits.get(usize::from(id.0))?.as_ref()
+    }
+
+    /// Where a packet to this address would go in a network, and the circuits out of which packets from it may come.
+    #[must_use]
+    pub fn origin_of(&self, vrf: VrfId, source: IpAddr) -> (NextHop, &[InterfaceId]) {
+        match self.longest(vrf, source) {
+            Some(route) => (route.next_hop, &route.circuits),
+            None => (NextHop::Unreachable, &[]),
+        }
     }
 
     /// Memory of all routing tables, in bytes.

@@ -47,6 +47,8 @@ pub mod transform;
 
 pub mod meter;
 
+pub mod circuit;
+
 pub mod neighbour;
 
 pub mod icmp;

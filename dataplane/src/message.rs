@@ -74,6 +74,13 @@ pub enum Command {
     },
     /// A neighbour that another worker learned. To every worker but the one whose event it was.
     LearnNeighbour(NeighbourEntry),
+    /// Ask for this neighbour, whether it is known or not; its answer comes as [`Event::NeighbourLearned`]. To any one worker.
+    Solicit {
+        /// Where.
+        interface: InterfaceId,
+        /// Whom.
+        address: IpAddr,
+    },
     /// Put these empty histograms in the place of those that the worker fills. Comes back: [`Replaced::Histograms`], filled.
     TakeHistograms(Box<Histograms>),
     /// Does nothing but be acknowledged: everything sent before it has then been applied.
@@ -319,7 +326,12 @@ impl WorkerEnd {
         debug_assert!(pushed.is_ok(), "more acknowledgements than commands");
     }
 
+    /// Strangers' datagrams leave a sixteenth of the ring to events that only the worker itself can cause.
     pub(crate) fn tell(&mut self, event: Event) -> Result<(), Full<Event>> {
+        let events = &self.rings.events;
+        if matches!(event, Event::Punted(_)) && events.len() + events.capacity() / 16 >= events.capacity() {
+            return Err(Full(event));
+        }
         self.rings.events.push(event).map_err(Full)
     }
 

@@ -180,7 +180,7 @@ pub(super) fn check_overlaps(
             ConnectionType::IPsec if nat.is_empty() => {
                 "list only what is behind the peer; both sides need addresses of their own, or a NAT rule each"
             }
-            ConnectionType::IPsec | ConnectionType::VpnClient => {
+            ConnectionType::IPsec | ConnectionType::VpnClient | ConnectionType::ExpressRoute => {
                 "add an ingress NAT rule for the site's prefix"
             }
         };

@@ -110,7 +110,8 @@ pub(super) fn far_end(
     report: &mut Report<'_>,
 ) -> (Option<Remote>, Option<Arc<LocalNetworkGateway>>, Option<Place>) {
     match connection_type {
-        ConnectionType::IPsec | ConnectionType::VpnClient => {
+        // Circuits are read elsewhere, and clients are made.
+        ConnectionType::IPsec | ConnectionType::VpnClient | ConnectionType::ExpressRoute => {
             let reference = section.required::<Name>("local_network_gateway", "\"site-b\"", report);
             let peer = reference.as_ref().and_then(|name| around.peers.find(name, report));
             let remote = peer.map(|peer| Remote::LocalNetworkGateway(peer.name.clone()));

@@ -23,8 +23,8 @@ const BGP: &str = "BGP is not spoken by this version";
 const LIST_PREFIXES: &str = "leave it out, and list what is behind each peer in its prefixes";
 const OTHER_NAME: &str = "the key has another name here";
 const CLIENTS: &str = "write [virtual_network_gateway.vpn_client_configuration]";
-const CIRCUITS: &str = "private circuits are not supported by this version";
-const ONLY_TUNNELS: &str = "leave it out, or take an \"IPsec\" connection through the circuit";
+const CIRCUITS: &str = "circuits have nothing of this here: they are configured, not bought";
+const LEAVE_OUT: &str = "leave it out";
 
 /// Section, key without its underscores, problem, remedy.
 const KEYS: &[(&str, &str, &str, &str)] = &[
@@ -98,10 +98,10 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "tunnels begin at public addresses only",
         "leave it out; an address of any port of the underlay may be a public address",
     ),
-    (CONNECTION, "authorizationkey", CIRCUITS, ONLY_TUNNELS),
-    (CONNECTION, "expressroutegatewaybypass", CIRCUITS, ONLY_TUNNELS),
-    (CONNECTION, "enableprivatelinkfastpath", CIRCUITS, ONLY_TUNNELS),
-    (CONNECTION, "peer", CIRCUITS, ONLY_TUNNELS),
+    (CONNECTION, "authorizationkey", CIRCUITS, LEAVE_OUT),
+    (CONNECTION, "expressroutegatewaybypass", CIRCUITS, LEAVE_OUT),
+    (CONNECTION, "enableprivatelinkfastpath", CIRCUITS, LEAVE_OUT),
+    (CONNECTION, "peer", OTHER_NAME, "name the circuit in express_route_circuit"),
     (CONNECTION, "ipsecpolicies", "a connection has one policy", "write a table [connection.policy]"),
     (
         CONNECTION,
@@ -174,5 +174,4 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
         "public addresses are settings of ports and gateways",
         "add it to addresses of a [[port]] and to public_addresses of the gateway",
     ),
-    ("", "expressroutecircuit", CIRCUITS, "leave it out"),
 ];

@@ -5,12 +5,12 @@ use toml::Value;
 use super::{Kind, Resource, Settings, reference, text, texts};
 use crate::choice::Choice as _;
 use crate::vpn_client::{VpnAuthenticationType, VpnClientConfiguration, VpnClientProtocol};
-use crate::{RadiusServer, RootCertificate, RootSource, Sku, VirtualNetworkGateway};
+use crate::{GatewayType, RadiusServer, RootCertificate, RootSource, Sku, VirtualNetworkGateway};
 
 pub(super) fn resource(gateway: &VirtualNetworkGateway) -> Resource {
     let mut settings = Settings(Vec::new());
     settings.put("virtual_network", text(&gateway.virtual_network));
-    settings.put("type", gateway.gateway_type.word());
+    settings.put("type", GatewayType::Vpn.word());
     settings.put("vpn_type", gateway.vpn_type.word());
     settings.put("sku", gateway.sku.word());
     if gateway.sku != Sku::Custom {

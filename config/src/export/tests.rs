@@ -53,6 +53,27 @@ fn regions_and_bgp_settings_are_exported_and_differ() {
     }
 }
 
+#[test]
+fn circuits_are_exported_and_a_difference_of_theirs_is_told() {
+    for text in [include_str!("../../examples/circuit.toml"), include_str!("../../examples/coexistence.toml")]
+    {
+        let text = text.replace("{ file = \"to-branch-by-tunnel.psk\" }", "{ env = \"PSK\" }");
+        let text = text.replace("ErGw1AZ\"", "ErGwScale\"\nscale_units = 3");
+        let text = text.replace("port = \"edge\"\n", "port = \"edge\"\nvlan = 100\n");
+        let first = config(&text);
+        let exported = first.to_toml();
+        assert_eq!(config(&exported), first, "{exported}");
+        let second =
+            config(&text.replace("scale_units = 3", "scale_units = 4").replace("10.7.0.0/16", "10.9.0.0/16"));
+        let told: Vec<String> = first.differences(&second).iter().map(ToString::to_string).collect();
+        let expected = [
+            "express_route_circuit[line].prefixes: [\"10.2.0.0/16\", \"10.7.0.0/16\"] -> [\"10.2.0.0/16\", \"10.9.0.0/16\"]",
+            "virtual_network_gateway[gw-er].scale_units: 3 -> 4",
+        ];
+        assert_eq!(told, expected);
+    }
+}
+
 /// Lines to append to the connection: each either nothing or a setting.
 fn settings() -> impl Strategy<Value = String> {
     let one = |options: &'static [&'static str]| proptest::sample::select(options);

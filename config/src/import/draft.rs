@@ -9,6 +9,10 @@ use ipnet::IpNet;
 use super::{Imported, LeftOut};
 use crate::{Name, PeerAddress, Region};
 
+pub(super) use circuit::{Circuit, CircuitConnection, CircuitGateway};
+
+mod circuit;
+
 /// What has been taken over so far.
 #[derive(Default)]
 pub(super) struct Draft {
@@ -18,6 +22,9 @@ pub(super) struct Draft {
     pub(super) peers: Vec<Peer>,
     pub(super) connections: Vec<Connection>,
     pub(super) peerings: Vec<Peering>,
+    pub(super) circuits: Vec<Circuit>,
+    pub(super) circuit_gateways: Vec<CircuitGateway>,
+    pub(super) circuit_connections: Vec<CircuitConnection>,
     left_out: Vec<LeftOut>,
     names: BTreeSet<(&'static str, String)>,
 }
@@ -122,6 +129,8 @@ impl Draft {
             && self.gateways.is_empty()
             && self.peers.is_empty()
             && self.connections.is_empty()
+            && self.circuits.is_empty()
+            && self.circuit_gateways.is_empty()
     }
 
     /// The file of a connection's key: the two ends of a tunnel between networks have one in common, that
@@ -156,16 +165,23 @@ impl Draft {
     /// The draft as TOML.
     pub(super) fn finish(mut self) -> Imported {
         self.drop_lonely_peerings();
+        self.settle_circuits();
         let mut text = String::from(HEAD);
         self.ports(&mut text);
+        if !self.circuits.is_empty() {
+            text.push_str(circuit::PORT);
+        }
         let several = self.networks.len() > 1;
         for (index, network) in self.networks.iter().enumerate() {
             self::network(network, several.then_some(index * 10 + 10), &mut text);
         }
+        circuit::circuits(&self.circuits, &mut text);
         self.gateways.iter().enumerate().for_each(|(index, one)| gateway(one, index, &mut text));
+        self.circuit_gateways.iter().for_each(|one| circuit::gateway(one, &mut text));
         self.nat_rules.iter().for_each(|one| nat_rule(one, &mut text));
         self.peers.iter().for_each(|one| peer(one, &mut text));
         self.connections.iter().for_each(|one| self.connection(one, &mut text));
+        self.circuit_connections.iter().for_each(|one| circuit::connection(one, &mut text));
         self.peerings.iter().for_each(|one| peering(one, &mut text));
         let place = "[[port]]";
         self.leave_out(

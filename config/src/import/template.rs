@@ -13,6 +13,7 @@ use super::{ImportError, Imported};
 use crate::PeerAddress;
 
 mod bgp;
+mod circuit;
 mod nat;
 
 pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
@@ -79,6 +80,7 @@ fn take(resource: &Resource<'_>, scope: &Scope<'_>, draft: &mut Draft) {
         "microsoft.network/virtualnetworkgateways/natrules" => one.child_nat_rule(draft),
         "microsoft.network/localnetworkgateways" => one.peer(draft),
         "microsoft.network/connections" => one.connection(draft),
+        "microsoft.network/expressroutecircuits" => one.circuit(draft),
         // Told with the ports: their addresses are known after the deployment only.
         "microsoft.network/publicipaddresses" => scope.see(resource.value),
         _ => {
@@ -148,12 +150,13 @@ impl One<'_> {
 
     fn gateway(&self, resource: &Value, draft: &mut Draft) {
         let place = format!("virtualNetworkGateways[{}]", self.name);
-        if self.text("gatewayType").is_some_and(|kind| !kind.eq_ignore_ascii_case("Vpn")) {
-            let problem = "gateways of private circuits are not supported by this version";
+        let kind = self.text("gatewayType").unwrap_or_else(|| "Vpn".to_owned());
+        let is_of_circuits = kind.eq_ignore_ascii_case("ExpressRoute");
+        if !is_of_circuits && !kind.eq_ignore_ascii_case("Vpn") {
+            let problem = format!("gateways of type {} are not supported by this version", shown(&kind));
             self.scope.see(resource);
             return draft.leave_out(place, problem, "leave it where it is");
         }
-        let name = draft.name("virtualNetworkGateways", self.name);
         let configurations = self.get("ipConfigurations").and_then(Value::as_array);
         let subnet = configurations
             .and_then(|list| list.first())
@@ -180,6 +183,10 @@ impl One<'_> {
             self.see(&format!("/ipConfigurations/0/properties/{key}"));
         }
         resource.pointer("/sku/tier").into_iter().for_each(|tier| self.scope.see(tier));
+        if is_of_circuits {
+            return self.circuit_gateway(network, sku, draft);
+        }
+        let name = draft.name("virtualNetworkGateways", self.name);
         let generation = self.text("vpnGatewayGeneration").filter(|word| word != "None");
         let vpn_type = self.text("vpnType");
         self.nat_rules(&name, draft);
@@ -216,6 +223,9 @@ impl One<'_> {
     fn connection(&self, draft: &mut Draft) {
         let place = format!("connections[{}]", self.name);
         let kind = self.text("connectionType").unwrap_or_default();
+        if kind.eq_ignore_ascii_case("ExpressRoute") {
+            return self.circuit_connection(draft);
+        }
         let between_networks = kind.eq_ignore_ascii_case("Vnet2Vnet");
         if !between_networks && !kind.eq_ignore_ascii_case("IPsec") {
             let problem = format!("connections of type {} are not supported by this version", shown(&kind));
@@ -355,5 +365,4 @@ const CONNECTION_LEFT_OUT: &[(&str, &str, &str)] = &[
         "it means nothing for tunnels there, and divides flows among several connections to one site here",
         "add routing_weight to connections that lead to the same prefixes",
     ),
-    ("expressRouteGatewayBypass", "private circuits are not supported by this version", "leave it out"),
 ];

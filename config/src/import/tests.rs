@@ -10,6 +10,7 @@ use crate::{Config, Environment, Source};
 
 const TEMPLATE: &str = include_str!("../../tests/import/site-to-site.json");
 const NETWORKS: &str = include_str!("../../tests/import/networks.json");
+const CIRCUITS: &str = include_str!("../../tests/import/circuits.json");
 const CLASSIC: &str = include_str!("../../tests/import/classic.xml");
 
 /// The draft and everything that is told, as a person reads it.
@@ -53,6 +54,14 @@ fn connections_between_networks_and_peerings_are_taken_over() {
     let imported = import(NETWORKS).unwrap();
     is_as_reviewed("networks.txt", &told(&imported));
     assert_eq!(findings_of(&imported), "");
+}
+
+#[test]
+fn circuits_with_their_gateways_and_connections_are_taken_over() {
+    let imported = import(CIRCUITS).unwrap();
+    is_as_reviewed("circuits.txt", &told(&imported));
+    assert_eq!(findings_of(&imported), "");
+    assert!(!imported.toml.contains("6d1a3d04"), "{}", imported.toml);
 }
 
 #[test]

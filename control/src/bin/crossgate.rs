@@ -25,7 +25,7 @@ use crossgate::console::client::{Client, ClientError};
 use crossgate::console::protocol::code;
 use crossgate::console::show;
 use crossgate::console::table::Screen;
-use crossgate_config::{Config, Environment, Finding, Severity};
+use crossgate_config::{Choice as _, Config, Environment, Finding, Severity};
 use serde_json::json;
 use session::Session;
 
@@ -167,9 +167,16 @@ fn skus(measure: bool, core: Option<usize>, json: bool) -> Result<Outcome, Failu
             }
             row_shown
         });
-        print(&format!("{}\n", rows.collect::<serde_json::Value>()))?;
+        // What is measured is tunnels.
+        let of_circuits = crossgate_config::CIRCUIT_SIZES.iter().filter(|_| measured.is_none()).map(|size| {
+            let mut size_shown = json!(size);
+            size_shown["type"] = json!(crossgate_config::GatewayType::ExpressRoute.word());
+            size_shown
+        });
+        print(&format!("{}\n", rows.chain(of_circuits).collect::<serde_json::Value>()))?;
     } else {
         print(&show::skus(table, measured.as_ref(), screen()))?;
+        print(&show::circuit_skus(screen()))?;
     }
     Ok(Outcome::Good)
 }

@@ -93,6 +93,11 @@ impl Gateway {
     }
 
     fn reset_gateway(&mut self, name: &str) -> Result<Value, ErrorObject> {
+        if self.config.circuit_gateways().contains_key(name) {
+            let message =
+                format!("gateway {name} is of type ExpressRoute: it has no tunnel that could be reset");
+            return Err(ErrorObject { code: code::UNKNOWN_NAME, message, data: None });
+        }
         if !self.config.gateways().contains_key(name) {
             let names: Vec<&str> = self.config.gateways().keys().map(|name| name.as_str()).collect();
             let message = format!("no gateway {name:?}: there are {}", names.join(", "));
@@ -109,7 +114,7 @@ impl Gateway {
     /// The numbers of a connection, one for each of our ends.
     fn ends(&self, name: &str) -> Result<Vec<ConnectionId>, ErrorObject> {
         let ends: Vec<_> = self.identifiers.ends(name).collect();
-        if ends.is_empty() { Err(unknown(name)) } else { Ok(ends) }
+        if ends.is_empty() { Err(unknown(&self.config, name)) } else { Ok(ends) }
     }
 
     fn reset(&mut self, name: &str) -> Result<Value, ErrorObject> {
@@ -143,7 +148,7 @@ impl Gateway {
 }
 
 fn peer_config(config: &Config, name: &str, system: &str, key: KeyText) -> Result<Value, ErrorObject> {
-    let connection = config.connections().get(name).ok_or_else(|| unknown(name))?;
+    let connection = config.connections().get(name).ok_or_else(|| unknown(config, name))?;
     let (_, system) = System::WORDS.iter().find(|(word, _)| *word == system).ok_or_else(|| {
         let words: Vec<&str> = System::WORDS.iter().map(|(word, _)| *word).collect();
         let message = format!("no system {system:?}: there are {}", words.join(", "));
@@ -266,8 +271,12 @@ fn may_change(caller: Caller) -> Result<(), ErrorObject> {
     }
 }
 
-fn unknown(name: &str) -> ErrorObject {
-    let message = format!("no connection {name:?}: `crossgate connections` lists them");
+/// No tunnel has this name.
+fn unknown(config: &Config, name: &str) -> ErrorObject {
+    let message = match config.circuit_connections().contains_key(name) {
+        true => format!("connection {name} is of type ExpressRoute: it has no tunnel, no SA and no peer"),
+        false => format!("no connection {name:?}: `crossgate connections` lists them"),
+    };
     ErrorObject { code: code::UNKNOWN_NAME, message, data: None }
 }
 

@@ -9,7 +9,7 @@ use comfy_table::Cell;
 use super::protocol::{
     Connection, Counter, LogLine, NatRule, Part, Place, Port, Quantiles, Sa, Status, Tunnel, Worker,
 };
-pub use configuration::{applied, findings, history, left_out, planned, skus};
+pub use configuration::{applied, circuit_skus, findings, history, left_out, planned, skus};
 pub use stages::stages;
 pub use usage::{usage, usage_csv};
 

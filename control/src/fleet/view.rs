@@ -1,6 +1,6 @@
 //! Ports and workers as the console shows them.
 
-use crossgate_config::{Choice, Config};
+use crossgate_config::{Choice, Config, Name};
 use crossgate_dataplane::counter::Counter;
 use crossgate_dataplane::worker::{Histograms, Stage};
 use dpdk_sys::{Link, PortStats};
@@ -13,6 +13,13 @@ impl Fleet {
     #[must_use]
     pub fn ports(&self, config: &Config) -> Vec<Port> {
         self.ports.iter().map(|open| port(open, config)).collect()
+    }
+
+    /// Whether a port has a link; also where its driver cannot tell.
+    #[must_use]
+    pub fn has_link(&self, port: &Name) -> bool {
+        let open = self.ports.iter().find(|open| open.name == *port);
+        open.is_some_and(|open| !matches!(open.port.link(), Ok(Link::Down)))
     }
 
     /// Every worker, by number, with what each has recorded.
@@ -74,7 +81,9 @@ fn port(open: &OpenPort, config: &Config) -> Port {
     let configured = &config.ports()[&open.name];
     let networks: Vec<_> =
         config.virtual_networks().values().filter(|network| network.port == open.name).collect();
+    let circuits: Vec<_> = config.circuits().values().filter(|circuit| circuit.port == open.name).collect();
     let own = networks.iter().flat_map(|network| &network.addresses).chain(&configured.addresses);
+    let own = own.chain(circuits.iter().flat_map(|circuit| &circuit.addresses));
     let addresses = own.map(|own| format!("{}/{}", own.address, own.network.prefix_len())).collect();
     let (link_up, speed_mbit_per_s) = match open.port.link() {
         Ok(Link::Up { speed_mbps, .. }) => (true, speed_mbps),
@@ -92,10 +101,11 @@ fn port(open: &OpenPort, config: &Config) -> Port {
         mtu_bytes: open.report.mtu_bytes.min(configured.mtu_bytes),
         queues: open.report.rx_queues,
         esp_steering: open.steering.word().to_owned(),
-        networks: if networks.is_empty() {
+        networks: if config.underlay_ports().any(|port| port.name == open.name) {
             vec!["underlay".to_owned()]
         } else {
-            networks.iter().map(|network| network.name.to_string()).collect()
+            let names = networks.iter().map(|network| &network.name);
+            names.chain(circuits.iter().map(|circuit| &circuit.name)).map(ToString::to_string).collect()
         },
         addresses,
         rx_packets: stats.rx_packets,

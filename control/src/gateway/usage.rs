@@ -28,7 +28,13 @@ impl Gateway {
             let sent_bytes = self.identifiers.ends(name).map(of_end).collect();
             connections.push(Counted { gateway: connection.gateway.as_str(), name, sent_bytes });
         }
-        let gateways = self.config.gateways().keys().map(|name| name.as_str());
+        for connection in self.config.circuit_connections().values() {
+            let (gateway, name) = (connection.gateway.as_str(), connection.name.as_str());
+            let sent_bytes = self.circuits.sent_bytes(&connection.name).into_iter().collect();
+            connections.push(Counted { gateway, name, sent_bytes });
+        }
+        let gateways = self.config.gateways().keys().chain(self.config.circuit_gateways().keys());
+        let gateways = gateways.map(|name| name.as_str());
         self.usage.count(self.clock.now(), day_of(unix_seconds()), gateways, &connections);
     }
 

@@ -57,8 +57,8 @@ impl Gateway {
             memory: self.fleet.memory().to_string(),
             kernel: self.kernel.name().as_str().to_owned(),
             workers: self.fleet.workers().len(),
-            connections_up: lasting().filter(is_up).count(),
-            connections: lasting().count(),
+            connections_up: lasting().filter(is_up).count() + self.circuits.alive(),
+            connections: lasting().count() + self.config.circuit_connections().len(),
             child_sas: self.sad.iter().filter(|(_, pair)| pair.sends).count(),
             dropped_packets: self.fleet.workers().iter().map(Reader::dropped_packets).sum(),
             buffers_in_use,
@@ -79,7 +79,13 @@ impl Gateway {
                 ends.map(|id| Some((id, self.connection(configured, id, status.get(&id)?)))).collect();
             ways::of_ends(configured, views?, &flows)
         };
-        self.config.connections().values().filter_map(view).collect()
+        let circuits = self
+            .config
+            .circuits_in_use()
+            .map(|(connection, circuit, network)| self.circuit_view(connection, circuit, network));
+        let mut views: Vec<_> = self.config.connections().values().filter_map(view).chain(circuits).collect();
+        views.sort_by(|one, other| one.name.cmp(&other.name));
+        views
     }
 
     fn connection(&self, configured: &Configured, id: ConnectionId, status: &ConnectionStatus) -> Connection {

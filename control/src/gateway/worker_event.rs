@@ -71,6 +71,9 @@ impl Gateway {
 
     fn on_neighbour(&mut self, worker: WorkerId, entry: NeighbourEntry) {
         self.workers.at_others(worker, || ToWorker::LearnNeighbour(entry));
+        if self.circuits.hear(entry.interface, entry.address, self.clock.now()) {
+            self.refresh_forwarding();
+        }
     }
 
     fn tell_of_limit(&mut self, inbound: Spi, expiry: Expiry) {

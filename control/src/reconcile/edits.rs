@@ -11,6 +11,7 @@ use crossgate_dataplane::forwarding::{Forwarding, NextHop, VrfId};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::selector::Flow;
+use crossgate_ike::environment::Instant;
 use crossgate_pki::KeyKind;
 use crossgate_pki::testing::{Issued, Template, key_pem};
 use proptest::prelude::*;
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::forwarding::PortFacts;
 use super::*;
+use crate::circuits::Circuits;
 use crate::meters::Meters;
 
 /// A site: its prefixes are 10.(20 + number).0.0/24 and on.
@@ -43,6 +45,8 @@ struct Edit {
     static_route: Option<u8>,
     /// Where the addresses of each network's clients come from, 172.16.(10 * this + network).0/24; none without clients.
     pools: [Option<u8>; 2],
+    /// A circuit of the first network, to 10.8.0.0/16 and, if it says so, 10.16.0.0/12, in which the sites' prefixes lie.
+    circuit: Option<bool>,
     sites: Vec<Site>,
 }
 
@@ -90,14 +94,23 @@ fn edit() -> impl Strategy<Value = Edit> {
     let sku = prop::sample::select(vec!["VpnGw1", "VpnGw2"]);
     let sites = prop::collection::vec(site(), 0..5);
     let pool = || prop::option::of(0..3_u8);
-    let switches = (any::<bool>(), any::<bool>(), prop::option::of(0..3_u8), pool(), pool());
+    let circuit = prop::option::of(any::<bool>());
+    let switches = (any::<bool>(), any::<bool>(), prop::option::of(0..3_u8), (pool(), pool()), circuit);
     (switches, sku, sites).prop_map(
-        |((second_network, peered, static_route, first, second), sku, mut sites)| {
+        |((second_network, peered, static_route, (first, second), circuit), sku, mut sites)| {
             sites.sort_by_key(|site| site.number);
             sites.dedup_by_key(|site| site.number);
             sites.retain(|site| site.network == 0 || second_network);
             let pools = [first, second.filter(|_| second_network)];
-            Edit { second_network, peered: peered && second_network, sku, static_route, pools, sites }
+            Edit {
+                second_network,
+                peered: peered && second_network,
+                sku,
+                static_route,
+                pools,
+                circuit,
+                sites,
+            }
         },
     )
 }
@@ -131,6 +144,16 @@ impl Edit {
                     OWN.0.path().join("vpn.pem")
                 );
             }
+        }
+        if let Some(is_wide) = self.circuit {
+            let wide = if is_wide { ", \"10.16.0.0/12\"" } else { "" };
+            text += &format!(
+                "[[express_route_circuit]]\nname = \"line\"\nport = \"lan\"\nvlan = 100\n\
+                 addresses = [\"172.31.0.1/30\"]\nnext_hops = [\"172.31.0.2\"]\nprefixes = [\"10.8.0.0/16\"{wide}]\n\
+                 [[virtual_network_gateway]]\nname = \"er\"\nvirtual_network = \"n0\"\ntype = \"ExpressRoute\"\n\
+                 [[connection]]\nname = \"by-line\"\ntype = \"ExpressRoute\"\ngateway = \"er\"\n\
+                 express_route_circuit = \"line\"\n"
+            );
         }
         for (from, to) in [(0, 1), (1, 0)].into_iter().filter(|_| self.peered) {
             text += &format!(
@@ -226,7 +249,14 @@ impl Appliance {
     fn forwarding(&self) -> Forwarding {
         let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
         let (meters, facts) = (Meters::default(), [fact, fact]);
-        forwarding::build(&self.config, &self.identifiers, &self.tunnels, &meters, &facts)
+        // The circuit is up: it takes what it may.
+        let mut circuits = Circuits::default();
+        circuits.follow(&self.config, &self.identifiers, &meters);
+        for connection in self.config.circuit_connections().keys() {
+            let on = self.identifiers.circuit_interface(connection).expect("it has a number");
+            circuits.hear(on, [172, 31, 0, 2].into(), Instant::default());
+        }
+        forwarding::build(&self.config, &self.identifiers, &self.tunnels, &meters, &circuits, &facts)
             .expect("consistent")
     }
 
@@ -296,7 +326,7 @@ impl Appliance {
 const CLIENTS: [u8; 6] = [0, 1, 10, 11, 20, 21];
 
 fn addresses() -> impl Iterator<Item = (u8, u8, u8)> {
-    let seconds = [0, 1, 9, 20, 21, 22, 23, 24, 25, 64, 65, 66, 67, 68];
+    let seconds = [0, 1, 8, 9, 18, 20, 21, 22, 23, 24, 25, 64, 65, 66, 67, 68];
     seconds.into_iter().flat_map(|second| {
         [(0, 1), (0, 7), (1, 7), (2, 7), (3, 7)].map(|(third, last)| (second, third, last))
     })

@@ -1,7 +1,7 @@
 //! The workers' snapshot from the configuration and what was negotiated: interfaces, routes, tunnels.
 //!
 //! The underlay is VRF 0. Each virtual network is a VRF of its own with no route into the underlay, so that a packet of a network can
-//! leave the machine in a tunnel or inside the network, and in no other way.
+//! leave the machine in a tunnel, inside the network or over a private circuit of the network, and in no other way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crossgate_dataplane::selector::{AddressRange, Selectors, TrafficSelector};
 use crossgate_ike::event::ConnectionId;
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
+use crate::circuits::Circuits;
 use crate::identifiers::Identifiers;
 use crate::meters::Meters;
 use crate::tunnels::Tunnels;
@@ -43,6 +44,7 @@ pub fn build(
     identifiers: &Identifiers,
     tunnels: &Tunnels,
     meters: &Meters,
+    circuits: &Circuits,
     facts: &[PortFacts],
 ) -> Result<Forwarding, BuildError> {
     let mut builder = Forwarding::builder();
@@ -60,6 +62,8 @@ pub fn build(
         interface(&mut builder, id, vrf, vlan, port, &network.addresses, identifiers, facts);
         routes(&mut builder, id, vrf, &network.routes);
     }
+    circuit_routes(&mut builder, config, identifiers, circuits, facts);
+    keep_inside(&mut builder, config, identifiers);
     let mut learned = BTreeMap::new();
     let shared = shared_sites(&mut builder, config, identifiers, tunnels);
     for connection in config.connections().values() {
@@ -71,6 +75,58 @@ pub fn build(
         peer(&mut builder, config, peering, identifiers);
     }
     builder.build()
+}
+
+/// Interfaces and prefixes of the circuits in use, the preferred ones of a network first.
+fn circuit_routes(
+    builder: &mut Builder,
+    config: &Config,
+    identifiers: &Identifiers,
+    circuits: &Circuits,
+    facts: &[PortFacts],
+) {
+    for (connection, circuit, network) in config.circuits_in_use() {
+        let (Some(id), Some(vrf)) =
+            (identifiers.circuit_interface(&connection.name), identifiers.vrf(&network.name))
+        else {
+            continue;
+        };
+        let vlan = circuit.vlan.and_then(|vlan| VlanId::new(vlan.get()));
+        let port = &config.ports()[&circuit.port];
+        interface(builder, id, vrf, vlan, port, &circuit.addresses, identifiers, facts);
+        builder.circuit(id, circuits.plane(&connection.name));
+        for prefix in &circuit.prefixes {
+            let next_hop = circuits.next_hop(&connection.name, prefix.addr().is_ipv4());
+            builder.circuit_route(vrf, *prefix, id, next_hop);
+        }
+    }
+}
+
+/// Keeps inside what no circuit's larger prefix may take, come what may of the routes to it: addresses of the networks that a circuit's network, or one that uses its gateway, is or is
+/// peered with, and what is behind the tunnels there.
+fn keep_inside(builder: &mut Builder, config: &Config, identifiers: &Identifiers) {
+    let with_circuit: BTreeSet<&Name> = config.circuits_in_use().map(|(.., network)| &network.name).collect();
+    let own = with_circuit.iter().map(|network| (*network, *network));
+    let users = config.peerings().values().filter(|peering| {
+        peering.use_remote_gateways && with_circuit.contains(&peering.remote_virtual_network)
+    });
+    let users = users.map(|peering| (&peering.virtual_network, &peering.remote_virtual_network));
+    for (name, hub) in own.chain(users) {
+        let Some(vrf) = identifiers.vrf(name) else { continue };
+        let peerings = config.peerings().values().filter(|peering| peering.virtual_network == *name);
+        let peered = peerings.map(|peering| &peering.remote_virtual_network);
+        for network in peered.chain([name]) {
+            for space in &config.virtual_networks()[network].address_space {
+                builder.keep_inside(vrf, *space);
+            }
+        }
+        for connection in config.connections().values().filter(|one| config.network_of(one).name == *hub) {
+            let behind = config.prefixes_behind(connection);
+            for prefix in behind.into_iter().filter(|prefix| prefix.prefix_len() > 0) {
+                builder.keep_inside(vrf, prefix);
+            }
+        }
+    }
 }
 
 /// A network's way into one that it is peered with.
@@ -257,7 +313,8 @@ fn learned(
         network.address_space.iter().chain(elsewhere).chain(peered).chain(earlier).collect();
     let ranges = policy.iter().flat_map(|(_, selectors)| &selectors.remote);
     let negotiated = ranges.flat_map(|selector| prefixes_of(&selector.addresses));
-    let prefixes: BTreeSet<IpNet> = negotiated.chain(connection.traffic_selectors.remote.iter().copied()).collect();
+    let prefixes: BTreeSet<IpNet> =
+        negotiated.chain(connection.traffic_selectors.remote.iter().copied()).collect();
     let is_sound = |prefix: &IpNet| prefix.prefix_len() > 0 && prefix_flaw(*prefix).is_none();
     prefixes.into_iter().filter(is_sound).flat_map(|prefix| without(prefix, &taken)).collect()
 }
@@ -271,7 +328,8 @@ fn without(prefix: IpNet, others: &[&IpNet]) -> Vec<IpNet> {
     if inside.is_empty() {
         return vec![prefix];
     }
-    let halves = prefix.subnets(prefix.prefix_len() + 1).expect("what has another inside is no single address");
+    let halves =
+        prefix.subnets(prefix.prefix_len() + 1).expect("what has another inside is no single address");
     halves.flat_map(|half| without(half, &inside)).collect()
 }
 

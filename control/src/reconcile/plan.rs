@@ -24,7 +24,12 @@ pub(super) fn steps(running: &Config, wanted: &Config, changes: &[Change]) -> Ve
             change => is_behind(change, difference, running, wanted),
         });
         // That a connection comes or goes is what the step itself says.
-        let told = behind.filter(|difference| difference.kind != Kind::Connection || is_change(difference));
+        let is_told = |difference: &&Difference| {
+            difference.kind != Kind::Connection
+                || is_change(difference)
+                || is_of_circuits(difference, running, wanted)
+        };
+        let told = behind.filter(is_told);
         let details = told.flat_map(lines).collect();
         Step { change: change.clone(), details }
     };
@@ -49,8 +54,10 @@ fn is_shown(difference: &Difference, changes: &[Change], running: &Config, wante
 /// Whether `change` is made because of `difference`.
 fn is_behind(change: &Change, difference: &Difference, running: &Config, wanted: &Config) -> bool {
     let (Change::Add(name) | Change::Change(name) | Change::Remove(name)) = change else {
-        let below =
-            matches!(difference.kind, Kind::Port | Kind::VirtualNetwork | Kind::VirtualNetworkPeering);
+        let below = matches!(
+            difference.kind,
+            Kind::Port | Kind::VirtualNetwork | Kind::VirtualNetworkPeering | Kind::ExpressRouteCircuit
+        ) || is_of_circuits(difference, running, wanted);
         return *change == Change::Forwarding && below;
     };
     let connections = [running, wanted].into_iter().filter_map(|config| config.connections().get(name));
@@ -68,8 +75,21 @@ fn is_behind(change: &Change, difference: &Difference, running: &Config, wanted:
             let moved = matches!(change, Change::Add(_)) && running.connections().contains_key(name);
             connections.any(|one| one.gateway == difference.name && (moved || one.is_of_clients()))
         }
-        Kind::Appliance | Kind::Port | Kind::VirtualNetwork | Kind::VirtualNetworkPeering => false,
+        Kind::Appliance
+        | Kind::Port
+        | Kind::VirtualNetwork
+        | Kind::ExpressRouteCircuit
+        | Kind::VirtualNetworkPeering => false,
     }
+}
+
+/// Whether it is a gateway or a connection of type `ExpressRoute`, in either configuration.
+fn is_of_circuits(difference: &Difference, running: &Config, wanted: &Config) -> bool {
+    [running, wanted].into_iter().any(|config| match difference.kind {
+        Kind::VirtualNetworkGateway => config.circuit_gateways().contains_key(&difference.name),
+        Kind::Connection => config.circuit_connections().contains_key(&difference.name),
+        _ => false,
+    })
 }
 
 fn is_change(difference: &Difference) -> bool {

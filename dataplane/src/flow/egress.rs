@@ -158,6 +158,12 @@ impl Adjacencies {
         self.places[usize::from(id.at)].generation == id.generation
     }
 
+    /// Where the neighbour is.
+    pub(crate) fn interface(&self, id: AdjacencyId) -> Option<InterfaceId> {
+        let place = self.places.get(usize::from(id.at)).filter(|place| place.generation == id.generation)?;
+        Some(place.neighbour?.interface)
+    }
+
     /// How to reach a neighbour. `None`: its address is not known, or it has lost its place.
     #[inline]
     pub(crate) fn egress<P>(

@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::entry::{CircuitRoute, Entry, circuit_entries, kept_inside};
 use super::group::{GROUP_MAX, Group, GroupId, Member};
 use super::tunnel::{Order, Placed};
 use super::{Forwarding, Interface, InterfaceId, NextHop, Route, Tunnel, TunnelId, Vrf, VrfId};
+use crate::circuit::Circuit;
 use crate::meter::Share;
 use crate::route::{Prefix, Trie};
 use crate::selector::index::Sides;
+
+mod circuits;
 
 /// Why a snapshot would contradict itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +55,9 @@ pub struct Builder {
     groups: BTreeMap<GroupId, Vec<Member>>,
     routes: Vec<(VrfId, IpNet, NextHop)>,
     shares: BTreeMap<TunnelId, Arc<Share>>,
+    circuits: BTreeMap<InterfaceId, Circuit>,
+    circuit_routes: Vec<CircuitRoute>,
+    spaces: Vec<(VrfId, IpNet)>,
     peerings: Vec<Peering>,
 }
 
@@ -74,11 +81,12 @@ struct Peering {
 
 impl Peering {
     /// Whether a route of the remote network is one of the other network's too.
-    fn gives(&self, prefix: IpNet, next_hop: NextHop) -> bool {
-        match next_hop {
+    fn gives(&self, entry: &Entry) -> bool {
+        match entry.next_hop {
             NextHop::Tunnel(_) | NextHop::Group(_) => self.reach == Reach::Gateways,
+            _ if entry.backing.is_some() => self.reach == Reach::Gateways,
             NextHop::Unreachable => false,
-            _ => self.space.iter().any(|space| space.contains(&prefix)),
+            _ => self.space.iter().any(|space| space.contains(&entry.prefix)),
         }
     }
 }
@@ -158,9 +166,13 @@ impl Builder {
         for (id, share) in &self.shares {
             put(&mut shares, id.0 as usize, Arc::clone(share));
         }
+        let mut circuits = Vec::new();
+        for (id, circuit) in &self.circuits {
+            put(&mut circuits, usize::from(id.0), circuit.clone());
+        }
         let translates = self.tunnels.values().any(|tunnel| !tunnel.nat.is_empty());
         let vrfs = self.vrfs(&policies);
-        Ok(Forwarding { interfaces, ports, vrfs, tunnels, groups, shares, transits, translates })
+        Ok(Forwarding { interfaces, ports, vrfs, tunnels, groups, shares, circuits, transits, translates })
     }
 
     /// How the tunnels of a policy are found, kept by its first one.
@@ -199,6 +211,13 @@ impl Builder {
             }
         }
         self.groups.iter().try_for_each(|(id, members)| self.check_group(*id, members))?;
+        for id in self.circuits.keys() {
+            self.interfaces.get(id).ok_or(BuildError::NoInterface(*id))?;
+        }
+        for CircuitRoute { vrf, on, next_hop, .. } in &self.circuit_routes {
+            let next_hop = next_hop.map_or(NextHop::Connected(*on), |next_hop| NextHop::Via(*on, next_hop));
+            self.check_route(*vrf, next_hop)?;
+        }
         self.routes.iter().try_for_each(|(vrf, _, next_hop)| self.check_route(*vrf, *next_hop))
     }
 
@@ -228,7 +247,7 @@ impl Builder {
 
     fn check_route(&self, vrf: VrfId, next_hop: NextHop) -> Result<(), BuildError> {
         let owner = match next_hop {
-            NextHop::Unreachable | NextHop::Blackhole => return Ok(()),
+            NextHop::Unreachable | NextHop::Blackhole | NextHop::CircuitDown => return Ok(()),
             NextHop::Local(id) | NextHop::Connected(id) | NextHop::Via(id, _) => {
                 let interface = self.interfaces.get(&id).ok_or(BuildError::NoInterface(id))?;
                 if let NextHop::Via(_, address) = next_hop
@@ -248,28 +267,39 @@ impl Builder {
     }
 
     fn vrfs(&self, policies: &BTreeMap<TunnelId, TunnelId>) -> Vec<Option<Vrf>> {
-        let mut by_vrf: BTreeMap<VrfId, Vec<(IpNet, NextHop)>> = BTreeMap::new();
+        let mut by_vrf: BTreeMap<VrfId, Vec<Entry>> = BTreeMap::new();
         let of_interfaces = self.interfaces.values().map(|interface| interface.vrf);
         for vrf in of_interfaces.chain(self.tunnels.values().map(|tunnel| tunnel.vrf)) {
             by_vrf.entry(vrf).or_default();
         }
-        // Later ones win: reserved prefixes, then what follows from addresses, then configured routes, then ourselves.
+        // Later ones win: reserved prefixes, then what follows from addresses, then configured routes, then circuits, then ourselves.
         for routes in by_vrf.values_mut() {
-            routes.extend(RESERVED.iter().map(|prefix| (parse(prefix), NextHop::Blackhole)));
+            routes.extend(RESERVED.iter().map(|prefix| Entry::new(parse(prefix), NextHop::Blackhole)));
         }
         for (id, interface) in &self.interfaces {
             let routes = by_vrf.entry(interface.vrf).or_default();
-            routes.extend(interface.addresses.iter().map(|own| (own.trunc(), NextHop::Connected(*id))));
+            let connected = |own: &IpNet| Entry::new(own.trunc(), NextHop::Connected(*id));
+            routes.extend(interface.addresses.iter().map(connected));
         }
         for (vrf, prefix, next_hop) in &self.routes {
-            by_vrf.entry(*vrf).or_default().push((prefix.trunc(), *next_hop));
+            by_vrf.entry(*vrf).or_default().push(Entry::new(prefix.trunc(), *next_hop));
+        }
+        for (vrf, routes) in &mut by_vrf {
+            let of_circuits = circuit_entries(&self.circuit_routes, *vrf, routes);
+            routes.extend(of_circuits);
         }
         for (id, interface) in &self.interfaces {
             let routes = by_vrf.entry(interface.vrf).or_default();
             routes.extend(interface.addresses.iter().filter_map(broadcast_of));
-            routes.extend(interface.addresses.iter().map(|own| (own.addr().into(), NextHop::Local(*id))));
+            let local = |own: &IpNet| Entry::new(own.addr().into(), NextHop::Local(*id));
+            routes.extend(interface.addresses.iter().map(local));
         }
         self.peered(&mut by_vrf);
+        for (vrf, routes) in &mut by_vrf {
+            let spaces = self.spaces.iter().filter(|(of, _)| of == vrf);
+            let kept = kept_inside(spaces.map(|(_, space)| *space), routes);
+            routes.extend(kept);
+        }
         let mut vrfs = Vec::new();
         for (id, routes) in by_vrf {
             put(&mut vrfs, usize::from(id.0), self.table(&routes, policies));
@@ -278,14 +308,13 @@ impl Builder {
     }
 
     /// Adds what networks have from peerings, in front: what is a network's own comes later and wins.
-    fn peered(&self, by_vrf: &mut BTreeMap<VrfId, Vec<(IpNet, NextHop)>>) {
+    fn peered(&self, by_vrf: &mut BTreeMap<VrfId, Vec<Entry>>) {
         let given: Vec<(VrfId, Vec<_>)> = self
             .peerings
             .iter()
             .map(|peering| {
                 let remote = by_vrf.get(&peering.remote).into_iter().flatten();
-                let given = remote.filter(|(prefix, next_hop)| peering.gives(*prefix, *next_hop));
-                (peering.vrf, given.copied().collect())
+                (peering.vrf, remote.filter(|entry| peering.gives(entry)).cloned().collect())
             })
             .collect();
         for (vrf, mut routes) in given {
@@ -295,29 +324,45 @@ impl Builder {
         }
     }
 
-    fn table(&self, routes: &[(IpNet, NextHop)], policies: &BTreeMap<TunnelId, TunnelId>) -> Vrf {
+    fn table(&self, routes: &[Entry], policies: &BTreeMap<TunnelId, TunnelId>) -> Vrf {
+        let first_tunnels = |next_hop: NextHop| -> Vec<TunnelId> {
+            self.led_to(next_hop).iter().map(|tunnel| policies[tunnel]).collect()
+        };
         let mut feasible: HashMap<IpNet, Vec<TunnelId>> = HashMap::new();
-        for (prefix, next_hop) in routes {
+        for Entry { prefix, next_hop, .. } in routes {
             if next_hop.is_tunnel() {
                 let of_prefix = feasible.entry(*prefix).or_default();
-                of_prefix.extend(self.led_to(*next_hop).iter().map(|tunnel| policies[tunnel]));
+                of_prefix.extend(first_tunnels(*next_hop));
                 of_prefix.sort_unstable();
                 of_prefix.dedup();
             }
         }
-        let mut distinct = vec![Route { next_hop: NextHop::Unreachable, policies: Vec::new() }];
-        let mut known = HashMap::from([((NextHop::Unreachable, Vec::new()), 0)]);
+        let mut distinct =
+            vec![Route { next_hop: NextHop::Unreachable, policies: Vec::new(), circuits: Vec::new() }];
+        let mut known = HashMap::from([((NextHop::Unreachable, Vec::new(), Vec::new()), 0)]);
         let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
-        for (prefix, next_hop) in routes {
-            // Where something else than a tunnel won, no tunnel may speak for the prefix.
-            let policies = match next_hop.is_tunnel() {
-                true => feasible.get(prefix).cloned().unwrap_or_default(),
-                false => Vec::new(),
+        for Entry { prefix, next_hop, backing } in routes {
+            // Where something else than a tunnel won, no tunnel may speak for the prefix; a circuit leaves it to both.
+            let (policies, circuits) = match backing {
+                Some(backing) => {
+                    let mut of_tunnels: Vec<_> =
+                        backing.tunnels.iter().flat_map(|next_hop| first_tunnels(*next_hop)).collect();
+                    of_tunnels.sort_unstable();
+                    of_tunnels.dedup();
+                    (of_tunnels, backing.circuits.clone())
+                }
+                None if next_hop.is_tunnel() => {
+                    (feasible.get(prefix).cloned().unwrap_or_default(), Vec::new())
+                }
+                None => (Vec::new(), Vec::new()),
             };
-            let leaf = *known.entry((*next_hop, policies)).or_insert_with_key(|(next_hop, policies)| {
-                distinct.push(Route { next_hop: *next_hop, policies: policies.clone() });
-                u32::try_from(distinct.len() - 1).expect("fewer than 2^32 routes")
-            });
+            let leaf = *known.entry((*next_hop, policies, circuits)).or_insert_with_key(
+                |(next_hop, policies, circuits)| {
+                    let (policies, circuits) = (policies.clone(), circuits.clone());
+                    distinct.push(Route { next_hop: *next_hop, policies, circuits });
+                    u32::try_from(distinct.len() - 1).expect("fewer than 2^32 routes")
+                },
+            );
             let family = if prefix.addr().is_ipv4() { &mut ipv4 } else { &mut ipv6 };
             family.push((Prefix::from(*prefix), leaf));
         }
@@ -326,10 +371,10 @@ impl Builder {
 }
 
 /// The all-ones address of an IPv4 subnet: never forwarded (RFC 2644).
-fn broadcast_of(own: &IpNet) -> Option<(IpNet, NextHop)> {
+fn broadcast_of(own: &IpNet) -> Option<Entry> {
     match own {
         IpNet::V4(own) if own.prefix_len() < 31 => {
-            Some((Ipv4Net::from(own.broadcast()).into(), NextHop::Blackhole))
+            Some(Entry::new(Ipv4Net::from(own.broadcast()).into(), NextHop::Blackhole))
         }
         _ => None,
     }

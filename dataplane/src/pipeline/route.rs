@@ -93,6 +93,7 @@ fn one(
         Ok(NextHop::Local(_)) => discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters),
         Ok(NextHop::Blackhole) => discard(packet.mbuf, Counter::RouteBlackhole, &mut cx.counters),
         Ok(NextHop::Unreachable) => refuse(packet, Counter::NoRoute, UNREACHABLE, errors, cx),
+        Ok(NextHop::CircuitDown) => refuse(packet, Counter::CircuitDown, UNREACHABLE, errors, cx),
         Ok(NextHop::Connected(interface)) => {
             let next_hop = packet.flow.destination;
             forward(packet, interface, next_hop, errors, leaving, cx);
@@ -111,13 +112,16 @@ pub(super) fn next_hop(
     origin: Origin,
     flow: &Flow,
 ) -> Result<NextHop, Counter> {
-    if matches!(origin, Origin::Interface(..)) {
-        source::check_clear(forwarding, vrf, flow.source)?;
+    if let Origin::Interface(on, _) = origin {
+        source::check_clear(forwarding, vrf, on, flow)?;
     }
     if flow.is_link_local() {
         return on_link(forwarding, origin, flow.destination);
     }
     let next = forwarding.route(vrf, flow.destination);
+    if forwarding.has_circuits() {
+        source::check_transit(forwarding, origin, next)?;
+    }
     match forwarding.network_of(next) {
         Some(to) if to != vrf => source::check_crossing(forwarding, vrf, to, origin, flow).map(|()| next),
         _ => Ok(next),
@@ -132,6 +136,18 @@ fn on_link(forwarding: &Forwarding, origin: Origin, destination: IpAddr) -> Resu
         (_, next @ NextHop::Local(_)) => Ok(next),
         (Origin::Ourselves(_), next @ NextHop::Connected(on)) if on == link => Ok(next),
         _ => Err(Counter::Ipv6LinkLocal),
+    }
+}
+
+/// The reason to drop a packet that exceeds the bandwidth of a circuit's gateway: of the circuit that it came from, or goes to.
+fn beyond_circuit(packet: &Clear, to: InterfaceId, cx: &Context) -> Option<Counter> {
+    let bytes = u16::try_from(packet.mbuf.data().len()).unwrap_or(u16::MAX);
+    let passes = |on: InterfaceId, direction| {
+        cx.forwarding.circuit(on).is_none_or(|circuit| circuit.pass(direction, bytes, cx.now_us))
+    };
+    match packet.origin {
+        Origin::Interface(from, _) if !passes(from, Direction::Inbound) => Some(Counter::SkuBandwidthInbound),
+        _ => (!passes(to, Direction::Outbound)).then_some(Counter::SkuBandwidthOutbound),
     }
 }
 
@@ -158,6 +174,11 @@ fn forward(
     };
     if !fits && !may_be_cut {
         return refuse(packet, Counter::TooBig, too_big(mtu_bytes), errors, cx);
+    }
+    if cx.forwarding.has_circuits()
+        && let Some(reason) = beyond_circuit(&packet, interface, cx)
+    {
+        return discard(packet.mbuf, reason, &mut cx.counters);
     }
     put(leaving, Leaving { mbuf: packet.mbuf, interface, next_hop }, &mut cx.counters);
 }

@@ -346,7 +346,8 @@ fn find_egress(
         | NextHop::Blackhole
         | NextHop::Local(_)
         | NextHop::Tunnel(_)
-        | NextHop::Group(_) => return None,
+        | NextHop::Group(_)
+        | NextHop::CircuitDown => return None,
     };
     let family = if remote.is_ipv4() { Family::V4 } else { Family::V6 };
     Egress::find(interface, next_hop, family, forwarding, neighbours, now)

@@ -15,11 +15,12 @@ use dpdk_sys::{BURST_PACKETS, Mbuf};
 use super::seal::Outbound;
 use super::{Context, Lists, Tables, leave, local, route, seal};
 use crate::esp::Inner;
-use crate::flow::{Action, Egress, Key};
-use crate::forwarding::{DontFragment, TunnelId};
+use crate::flow::{Action, Egress, Key, Way};
+use crate::forwarding::{DontFragment, Forwarding, InterfaceId, TunnelId};
 use crate::header::{Protocol, ipv4, ipv6};
 use crate::packet::{Batch, Entering, Family, Sealed, put};
 use crate::pmtu::Fit;
+use crate::sa::Direction;
 use decide::{Decision, decide};
 use translation::Translation;
 
@@ -36,8 +37,12 @@ enum Path {
     Ours,
     /// Into a tunnel, which takes packets up to so many bytes whole.
     Enter(TunnelId, DontFragment, u16),
-    Forward(Egress),
+    Forward(Egress, Option<Toll>),
 }
+
+/// A circuit that a run passes, and which way.
+#[derive(Clone, Copy)]
+struct Toll(InterfaceId, Direction);
 
 impl Path {
     /// That of a flow's packets, and what their addresses have to become.
@@ -59,7 +64,14 @@ impl Path {
             Action::Forward(id) => {
                 let Tables { adjacencies, neighbours, .. } = tables;
                 match adjacencies.egress(id, &cx.forwarding, neighbours, now) {
-                    Some(egress) => Self::Forward(*egress),
+                    Some(egress) => {
+                        let egress = *egress;
+                        let toll = cx
+                            .forwarding
+                            .has_circuits()
+                            .then(|| Toll::of(key, tables.adjacencies.interface(id), &cx.forwarding));
+                        Self::Forward(egress, toll.flatten())
+                    }
                     // The leave stage asks for its address.
                     None => return GENERAL,
                 }
@@ -166,10 +178,12 @@ pub(super) fn take(
                     }
                 }
             }
-            Path::Forward(egress) => {
+            Path::Forward(egress, toll) => {
                 let mut frames = Batch::<Mbuf>::new();
                 for (number, (plain, mut mbuf)) in packets {
-                    let fits = plain.total_bytes <= egress.mtu_bytes && takes(translation, plain);
+                    let fits = plain.total_bytes <= egress.mtu_bytes
+                        && takes(translation, plain)
+                        && toll.is_none_or(|toll| toll.pays(plain.total_bytes, cx));
                     let framed =
                         if fits { egress.frame(&mut mbuf, plain.at, plain.total_bytes) } else { None };
                     let Some(bytes) = framed else {
@@ -186,6 +200,25 @@ pub(super) fn take(
                 cx.send_frames(frames.drain(..), egress.port);
             }
         }
+    }
+}
+
+impl Toll {
+    /// That of a flow that leaves by `out`: nothing passes from one circuit to another.
+    #[cold]
+    fn of(key: &Key, out: Option<InterfaceId>, forwarding: &Forwarding) -> Option<Self> {
+        if let Way::Interface(on) = key.way()
+            && forwarding.circuit(on).is_some()
+        {
+            return Some(Self(on, Direction::Inbound));
+        }
+        out.filter(|out| forwarding.circuit(*out).is_some()).map(|out| Self(out, Direction::Outbound))
+    }
+
+    /// Whether a packet is within the bandwidth of the circuit's gateway; it is counted then. One that is not is for the general stages to drop.
+    fn pays(self, bytes: u16, cx: &Context) -> bool {
+        let Self(on, direction) = self;
+        cx.forwarding.circuit(on).is_none_or(|circuit| circuit.pass(direction, bytes, cx.now_us))
     }
 }
 

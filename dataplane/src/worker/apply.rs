@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Worker;
 use crate::message::{Acknowledgement, Command, Replaced};
+use crate::neighbour::Action;
 
 /// Commands that one step applies: enough to keep up with control, few enough not to starve traffic.
 const COMMANDS: usize = 64;
@@ -72,6 +73,10 @@ impl Worker {
                 let cx = &mut self.cx;
                 let now_us = cx.now_us;
                 tables.neighbours.install(neighbour, now_us, &mut |action| cx.act(action));
+                Replaced::Nothing
+            }
+            Command::Solicit { interface, address } => {
+                self.cx.act(Action::Solicit { interface, target: address, probe: None });
                 Replaced::Nothing
             }
             Command::TakeHistograms(fresh) => {

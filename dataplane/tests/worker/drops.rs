@@ -215,7 +215,7 @@ fn bad_lan() -> Vec<(Counter, Vec<u8>)> {
 }
 
 /// Drop reasons that no single frame can bring about, and where they are tested.
-const ELSEWHERE: [(Counter, &str); 23] = [
+const ELSEWHERE: [(Counter, &str); 26] = [
     (HandoverFull, "exhaustion.rs"),
     (PuntRingFull, "exhaustion.rs"),
     (TxRingFull, "exhaustion.rs"),
@@ -229,6 +229,9 @@ const ELSEWHERE: [(Counter, &str); 23] = [
     (EspNoRoom, "exhaustion.rs"),
     (EspWrongSource, "policy.rs"),
     (PeeringWrongSource, "peering.rs"),
+    (CircuitDown, "circuits.rs"),
+    (CircuitTransit, "circuits.rs"),
+    (CircuitWrongSource, "circuits.rs"),
     (NatNoMapping, "nat.rs"),
     (NatUntranslatable, "nat.rs"),
     (TunnelDown, "local.rs"),

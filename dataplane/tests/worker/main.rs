@@ -3,6 +3,7 @@
 mod lab;
 
 mod bandwidth;
+mod circuits;
 mod drops;
 mod errors;
 mod esp_bytes;

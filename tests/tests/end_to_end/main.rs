@@ -4,6 +4,7 @@ mod active_active;
 mod appliance;
 mod bandwidth;
 mod certificates;
+mod circuits;
 mod crash;
 mod crash_detection;
 mod faults;

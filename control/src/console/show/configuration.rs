@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crossgate_config::import::LeftOut;
 use crossgate_config::sku::Row;
-use crossgate_config::{Choice as _, Finding, Severity};
+use crossgate_config::{CIRCUIT_SIZES, Choice as _, Finding, Severity};
 
 use super::time;
 use crate::console::protocol::{Applied, Past, Planned};
@@ -113,6 +113,20 @@ pub fn skus(rows: &[Row], measured: Option<&BTreeMap<Option<u32>, u64>>, screen:
     text(&table) + SKUS_FOOT + &foot
 }
 
+/// The sizes of gateways of type `ExpressRoute`.
+#[must_use]
+pub fn circuit_skus(screen: Screen) -> String {
+    let mut table = screen.table(&["SKU", ">MBIT/S", ">ROUTES"]);
+    for size in CIRCUIT_SIZES {
+        table.add_row([
+            cell(size.sku.word()),
+            cell(&size.bandwidth_mbit_per_s.to_string()),
+            cell(&size.routes.to_string()),
+        ]);
+    }
+    format!("\nGateways of type ExpressRoute:\n{}{CIRCUITS_FOOT}", text(&table))
+}
+
 /// What an import could not take over.
 #[must_use]
 pub fn left_out(left_out: &[LeftOut]) -> String {
@@ -128,6 +142,10 @@ fn finding(finding: &Finding) -> String {
     shown.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
+const CIRCUITS_FOOT: &str = "
+MBIT/S: all circuits together, both ways; of ErGwScale a unit (scale_units, 1 to
+40). ROUTES: prefixes behind all circuits. Both are enforced.
+";
 const SKUS_FOOT: &str = "
 Azure's limits of each size and generation; names with AZ mean the same.
 MBIT/S: all tunnels and sessions together. ONE: measured in one tunnel, with

@@ -103,7 +103,7 @@ fn outer_route(mbuf: Mbuf, sa: &OutboundSa, leaving: &mut Batch<Leaving>, cx: &m
             let sealed = Sealed { mbuf, at: 0, esp_at, end, in_udp, outer_class };
             cx.handover.send(home, sealed, &mut cx.counters);
         }
-        NextHop::Unreachable | NextHop::Tunnel(_) | NextHop::Group(_) => {
+        NextHop::Unreachable | NextHop::CircuitDown | NextHop::Tunnel(_) | NextHop::Group(_) => {
             discard(mbuf, Counter::NoRoute, &mut cx.counters);
         }
         NextHop::Blackhole => discard(mbuf, Counter::RouteBlackhole, &mut cx.counters),

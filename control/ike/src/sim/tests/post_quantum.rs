@@ -67,7 +67,9 @@ fn on_request_two_of_ours_mix_and_nobody_else_is_offered_what_he_may_not_know() 
 
 #[test]
 fn whoever_asks_again_and_again_for_an_offer_is_answered_once() {
-    use crate::wire::{Header, IkeSpi, Message, MessageKind, Notify, NotifyType, Payload, Role, TransformType};
+    use crate::wire::{
+        Header, IkeSpi, Message, MessageKind, Notify, NotifyType, Payload, Role, TransformType,
+    };
     for (on_request, answers) in [(true, 1), (false, 0)] {
         let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
         let mut config = connection(0);
@@ -86,7 +88,8 @@ fn whoever_asks_again_and_again_for_an_offer_is_answered_once() {
         };
         let first = requests(&pair).remove(0);
         assert_eq!(offers(&first), !on_request);
-        let (local, remote) = pair.flying.values().map(|packet| (packet.remote, packet.local)).next().unwrap();
+        let (local, remote) =
+            pair.flying.values().map(|packet| (packet.remote, packet.local)).next().unwrap();
         let header = Header {
             responder_spi: IkeSpi::NONE,
             sender: Role::Responder,
