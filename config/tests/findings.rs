@@ -252,6 +252,28 @@ fn flaws_of_nat_rules_are_found() {
     run("nat_rule.txt");
 }
 
+/// The base with so many dynamic rules of 16 external addresses, whose ports are a little less than the 32nd part of all.
+fn with_dynamic_rules(count: u8) -> String {
+    (0..count).fold(BASE.replace("VpnGw1", "VpnGw2"), |mut text, number| {
+        writeln!(
+            text,
+            "[[nat_rule]]\nname = \"hidden-{number}\"\ngateway = \"gw\"\nmode = \"EgressSnat\"\ntype = \"Dynamic\"\n\
+             internal_mapping = \"10.1.0.0/16\"\nexternal_mapping = \"100.64.{number}.0/28\""
+        )
+        .unwrap();
+        text
+    })
+}
+
+#[test]
+fn more_ports_of_dynamic_rules_than_there_is_memory_for_are_found() {
+    let too_many = "dynamic NAT rules have 34062336 ports, of which the appliance keeps 33554432 at most";
+    assert!(!said_of(&with_dynamic_rules(32)).contains("error"));
+    let said = said_of(&with_dynamic_rules(34));
+    assert!(said.contains(&format!("nat_rule[hidden-32]: with this one, {too_many}")), "{said}");
+    assert_eq!(said.lines().filter(|line| line.contains("error")).count(), 1, "told once: {said}");
+}
+
 #[test]
 fn flaws_of_peers_are_found() {
     run("local_network_gateway.txt");

@@ -215,6 +215,12 @@ impl Fleet {
         self.readers.iter().for_each(|reader| reader.stats.measure_stages(turns));
     }
 
+    /// The workers' clock, in microseconds; as fine as milliseconds.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        self.set.now_ms().saturating_mul(1000)
+    }
+
     /// Whether every worker's thread lives.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -33,9 +33,11 @@ use crate::console::protocol::Traffic;
 use crate::fleet::Fleet;
 use crate::identifiers::Identifiers;
 use crate::meters::Meters;
+use crate::nat_pools::NatPools;
 use crate::pool::Pool;
 use crate::radius::RadiusPort;
-use crate::reconcile::{PortFacts, forwarding};
+use crate::reconcile::PortFacts;
+use crate::reconcile::forwarding::{self, Lasting};
 use crate::resolver::Resolver;
 use crate::sad::Sad;
 use crate::store::{Store, StoreError};
@@ -91,6 +93,7 @@ pub struct Gateway {
     pub(crate) tunnels: Tunnels,
     pub(crate) meters: Meters,
     pub(crate) circuits: Circuits,
+    pub(crate) nat_pools: NatPools,
     pub(crate) facts: Vec<PortFacts>,
     pub(crate) forwarding: Arc<Forwarding>,
     /// Whether tunnels came or went that the workers' snapshot does not show yet.
@@ -133,6 +136,7 @@ impl Gateway {
             tunnels: Tunnels::default(),
             meters: Meters::default(),
             circuits: Circuits::default(),
+            nat_pools: NatPools::default(),
             facts: parts.facts,
             forwarding: Arc::new(Forwarding::empty()),
             is_stale: false,
@@ -191,6 +195,7 @@ impl Gateway {
             self.workers.take_histograms();
             self.end_stages(now);
         }
+        self.nat_pools.sweep_some(self.fleet.now_us());
         self.refresh_if_stale();
         let forwarding = &self.forwarding;
         let is_own = |ip| matches!(forwarding.route(VrfId::UNDERLAY, ip), NextHop::Local(_));
@@ -280,14 +285,8 @@ impl Gateway {
 
     /// Rebuilds the snapshot from the present configuration and tunnels, and gives it to the workers.
     pub(crate) fn refresh_forwarding(&mut self) {
-        match forwarding::build(
-            &self.config,
-            &self.identifiers,
-            &self.tunnels,
-            &self.meters,
-            &self.circuits,
-            &self.facts,
-        ) {
+        let lasting = Lasting { meters: &self.meters, nat_pools: &self.nat_pools, circuits: &self.circuits };
+        match forwarding::build(&self.config, &self.identifiers, &self.tunnels, lasting, &self.facts) {
             Ok(built) => {
                 self.forwarding = Arc::new(built);
                 self.workers.set_forwarding(&self.forwarding);

@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod identifiers;
 pub mod meters;
+pub mod nat_pools;
 pub mod pool;
 pub mod radius;
 pub mod reactor;

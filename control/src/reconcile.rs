@@ -22,9 +22,11 @@ use crossgate_ike::event::ConnectionId;
 use crate::clock::unix_seconds;
 use crate::gateway::Gateway;
 use crate::identifiers::Identifiers;
+use crate::nat_pools::NatPools;
 use crate::store::{Entry, Occasion, StoreError};
 use crate::tunnels::Tunnels;
 
+use forwarding::Lasting;
 pub use forwarding::PortFacts;
 pub use plan::Step;
 pub use told::log_findings;
@@ -230,17 +232,13 @@ impl Gateway {
 
     /// Everything that can fail, on copies.
     fn prepare(&self, wanted: &Config, changes: &[Change]) -> Result<Prepared, ApplyError> {
-        let prepared = Prepared::new(&self.identifiers, wanted, changes)?;
+        let mut prepared = Prepared::new(&self.identifiers, wanted, changes)?;
+        prepared.nat_pools = self.nat_pools.following(wanted);
         let mut circuits = self.circuits.clone();
         circuits.follow(wanted, &prepared.identifiers, &self.meters);
-        forwarding::build(
-            wanted,
-            &prepared.identifiers,
-            &prepared.tunnels(&self.tunnels),
-            &self.meters,
-            &circuits,
-            &self.facts,
-        )?;
+        let lasting = Lasting { meters: &self.meters, nat_pools: &prepared.nat_pools, circuits: &circuits };
+        let tunnels = prepared.tunnels(&self.tunnels);
+        forwarding::build(wanted, &prepared.identifiers, &tunnels, lasting, &self.facts)?;
         Ok(prepared)
     }
 
@@ -256,6 +254,7 @@ impl Gateway {
         self.identifiers = prepared.identifiers;
         self.meters.follow(&wanted);
         self.circuits.follow(&wanted, &self.identifiers, &self.meters);
+        self.nat_pools = prepared.nat_pools;
         self.config = wanted;
         self.applied_at = unix_seconds();
         self.refresh_forwarding();
@@ -308,6 +307,8 @@ struct Prepared {
     removed: Vec<ConnectionId>,
     identifiers: Identifiers,
     configured: Vec<ConnectionConfig>,
+    /// Those for the configuration: made once, since they are large. None at first.
+    nat_pools: NatPools,
 }
 
 impl Prepared {
@@ -322,7 +323,7 @@ impl Prepared {
         let left: BTreeSet<_> = identifiers.all_connections().collect();
         let removed = before.filter(|id| !left.contains(id)).collect();
         let configured = translate(wanted, &identifiers, changes)?;
-        Ok(Self { removed, identifiers, configured })
+        Ok(Self { removed, identifiers, configured, nat_pools: NatPools::default() })
     }
 
     /// The tunnels as they will be.

@@ -325,7 +325,10 @@ counters! {
     SelectorOutbound "selector_outbound" Drop Packets "Routed into a tunnel whose traffic selectors do not cover it." "Widen traffic_selectors on both sides, or correct the route.";
     NatTranslated "nat_translated" Note Packets "Packets whose addresses NAT rules translated, into a tunnel or out of one." "";
     NatNoMapping "nat_no_mapping" Drop Packets "An address is on this side that of another host by the connection's NAT rules, so that the packet could not be answered." "Send from and to the internal address of a host here, and the external one of a host there (crossgate connection NAME lists both).";
-    NatUntranslatable "nat_untranslatable" Drop Packets "NAT rules cannot translate the packet: AH or a routing header binds its addresses, its transport header is cut off, or an ICMP error does not quote whose packet it is about." "Take ESP or TLS instead of AH; fragments have to hold the whole transport header.";
+    NatUntranslatable "nat_untranslatable" Drop Packets "NAT rules cannot translate the packet: AH or a routing header binds its addresses, its transport header is cut off, a dynamic rule finds neither TCP, UDP nor an ICMP echo in it, or an ICMP error does not quote whose packet it is about." "Take ESP or TLS instead of AH; fragments have to hold the whole transport header.";
+    NatNoSession "nat_no_session" Drop Packets "A dynamic NAT rule hides the packet's destination, and no session has begun there for which it is an answer." "Sessions begin on the side of the rule's internal_mapping alone: let the other side begin by a static rule.";
+    NatPortsExhausted "nat_ports_exhausted" Drop Packets "A new session through a dynamic NAT rule found no external port that is free." "Take an external_mapping of more addresses, up to 16 (/28): each has all of its ports then, and beyond that they share a million. `crossgate connection NAME` tells how many are in use.";
+    NatFragmentUnknown "nat_fragment_unknown" Drop Packets "A later fragment for a dynamic NAT rule, whose first one has not come before it." "Lower the senders' MTU: fragments arrive out of order.";
     TunnelDown "tunnel_down" Drop Packets "The tunnel has no SA: nothing may leave in clear text, so it is dropped and the tunnel is asked for." "See the connection's reason in `crossgate connections`.";
 
     // ESP outbound.

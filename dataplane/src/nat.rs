@@ -14,20 +14,27 @@
 //! An address that no rule names stays as it is. One that is another host's address on the side that the packet comes from has no counterpart: the packet
 //! is dropped (`nat_no_mapping`), since its answer could not come back.
 //!
+//! Dynamic rules hide many hosts behind few external addresses, by ports; their sessions are kept in a [`Pool`], and are begun by the hosts alone. Addresses do not decide
+//! what becomes of such a packet, so the rules tell here no more than which prefix its address will be of (`nat/dynamic.rs` does the rest).
+//!
 //! `nat/packet.rs` changes packets; `nat/rewrite.rs` is the same for a flow's plain packets, worked out once.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::counter::Counter;
 use crate::sa::Direction;
 use crate::selector::Flow;
 
 pub(crate) use packet::translate;
+pub use pool::{POOL_ADDRESSES_MAX, Pool, Sweep, Usage};
 pub(crate) use rewrite::Rewrite;
 
+mod dynamic;
 mod packet;
+mod pool;
 mod rewrite;
 
 /// One static rule.
@@ -54,6 +61,10 @@ pub struct Nat {
     pub egress: Vec<Mapping>,
     /// For hosts of the peer. The same holds.
     pub ingress: Vec<Mapping>,
+    /// Dynamic rules for hosts of our network. Their prefixes overlap neither each other nor those of `egress`.
+    pub egress_pools: Vec<Arc<Pool>>,
+    /// The same for hosts of the peer, and `ingress`.
+    pub ingress_pools: Vec<Arc<Pool>>,
 }
 
 impl Nat {
@@ -61,10 +72,34 @@ impl Nat {
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.egress.is_empty() && self.ingress.is_empty()
+        self.egress.is_empty() && self.ingress.is_empty() && !self.has_pools()
     }
 
-    /// A packet's source and destination on the other side: in the tunnel (outbound), or in the network (inbound).
+    /// Whether there is a dynamic rule.
+    #[must_use]
+    #[inline]
+    pub fn has_pools(&self) -> bool {
+        !self.egress_pools.is_empty() || !self.ingress_pools.is_empty()
+    }
+
+    /// Whether a dynamic rule is about packets between these addresses, so that more than the addresses has to be looked at.
+    #[must_use]
+    pub fn is_dynamic(&self, direction: Direction, source: IpAddr, destination: IpAddr) -> bool {
+        let (sources, destinations) = self.pools(direction);
+        sources.iter().any(|pool| has(pool.internal(), source))
+            || destinations.iter().any(|pool| has(pool.external(), destination))
+    }
+
+    /// The dynamic rules for sources, and those for destinations.
+    fn pools(&self, direction: Direction) -> (&[Arc<Pool>], &[Arc<Pool>]) {
+        match direction {
+            Direction::Outbound => (&self.egress_pools, &self.ingress_pools),
+            Direction::Inbound => (&self.ingress_pools, &self.egress_pools),
+        }
+    }
+
+    /// A packet's source and destination on the other side: in the tunnel (outbound), or in the network (inbound). By a dynamic rule a source is the
+    /// external address of that host, and a destination stays what it is.
     ///
     /// # Errors
     /// The drop reason: `NatNoMapping`.
@@ -78,8 +113,21 @@ impl Nat {
             Direction::Outbound => (&self.egress, &self.ingress),
             Direction::Inbound => (&self.ingress, &self.egress),
         };
-        let external = exchanged(source, sources, |rule| (rule.internal, rule.external))?;
-        let internal = exchanged(destination, destinations, |rule| (rule.external, rule.internal))?;
+        let (hiding, hidden) = self.pools(direction);
+        let external = match hidden_by(hiding, source) {
+            Some(external) => external,
+            None if hiding.iter().any(|pool| has(pool.external(), source)) => {
+                return Err(Counter::NatNoMapping);
+            }
+            None => exchanged(source, sources, |rule| (rule.internal, rule.external))?,
+        };
+        let internal = match hidden.iter().find(|pool| has(pool.external(), destination)) {
+            Some(_) => destination,
+            None if hidden.iter().any(|pool| has(pool.internal(), destination)) => {
+                return Err(Counter::NatNoMapping);
+            }
+            None => exchanged(destination, destinations, |rule| (rule.external, rule.internal))?,
+        };
         Ok((external, internal))
     }
 
@@ -95,6 +143,17 @@ impl Nat {
         let (source, destination) = self.translated(direction, flow.source, flow.destination)?;
         Ok(Flow { source, destination, ..*flow })
     }
+}
+
+/// The external address of a host that one of the pools hides.
+fn hidden_by(pools: &[Arc<Pool>], source: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V4(source) = source else { return None };
+    let pool = pools.iter().find(|pool| pool.internal().contains(&source))?;
+    Some(pool.address_of(source).into())
+}
+
+fn has(prefix: Ipv4Net, address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if prefix.contains(&address))
 }
 
 /// An address by the rule that has it; `prefixes` says from which of a rule's prefixes to which.

@@ -45,6 +45,7 @@ use crate::packet::{
 };
 use crate::pmtu::Reassemblers;
 use crate::sa::{InboundSa, OutboundSa};
+use crate::selector::Flow;
 use crate::worker::{Stage, Watch};
 use leave::Transmit;
 use seal::Outbound;
@@ -209,6 +210,11 @@ impl Context {
         // Wraps after 136 years of running; only compared for equality.
         u32::try_from(self.now_us / 1_000_000 % (u64::from(u32::MAX) + 1)).unwrap_or(0)
     }
+}
+
+/// What selectors look at in an IPv4 packet that has just been changed.
+fn described_v4(packet: &[u8]) -> Option<Flow> {
+    Ipv4View::with_checksum_known(packet).ok().map(|view| describe_v4(&view).1)
 }
 
 /// Cuts what is behind the first `bytes` bytes.

@@ -1,12 +1,14 @@
 //! The NAT rules of a connection: which there may be, and how both sides see each other through them.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use super::{Choice as _, Connection, ConnectionType, Found, Remote};
 use crate::document::Section;
 use crate::local_network_gateway::LocalNetworkGateway;
 use crate::name::Name;
-use crate::nat_rule::{NatMode, NatRule};
+use crate::nat_rule::{NatMode, NatRule, NatType};
 use crate::network::VirtualNetwork;
 use crate::prefix::overlap;
 use crate::report::{Place, Report};
@@ -32,6 +34,15 @@ impl Nat {
     #[must_use]
     pub fn names(&self, rule: &NatRule) -> bool {
         self.ingress.iter().chain(&self.egress).any(|named| named.name == rule.name)
+    }
+
+    /// Whether another connection names the same rules, in whatever order.
+    pub(super) fn names_the_same_as(&self, other: &Self) -> bool {
+        let names =
+            |rules: &[NatRule]| rules.iter().map(|rule| rule.name.clone()).collect::<BTreeSet<Name>>();
+        [(&self.ingress, &other.ingress), (&self.egress, &other.egress)]
+            .into_iter()
+            .all(|(own, others)| names(own) == names(others))
     }
 
     /// The prefixes of the site as the network knows them.
@@ -93,7 +104,9 @@ pub(super) fn read(
     });
     let ingress = list("ingress_nat_rules", NatMode::IngressSnat, of_site);
     let egress = list("egress_nat_rules", NatMode::EgressSnat, of_network);
-    Some(Nat { ingress: ingress?, egress: egress? })
+    let nat = Nat { ingress: ingress?, egress: egress? };
+    check_who_begins(&nat, &section.place_of("egress_nat_rules"), report);
+    Some(nat)
 }
 
 /// Prefixes, and whose they are.
@@ -143,6 +156,14 @@ fn is_right(
         report.error(place, problem, "leave one of them out");
         return false;
     }
+    if let Some(other) = taken.iter().find(|other| mix_up(rule, other)) {
+        let problem = format!(
+            "\"{}\" and \"{}\" take addresses of each other's prefixes, and one of them is dynamic",
+            rule.name, other.name
+        );
+        report.error(place, problem, "take an external_mapping that nobody around this gateway has");
+        return false;
+    }
     let Some(Prefixes { owner, prefixes }) = prefixes else { return true };
     if !prefixes.is_empty() && !prefixes.contains(&internal) {
         let listed: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
@@ -152,6 +173,27 @@ fn is_right(
         return false;
     }
     true
+}
+
+/// Whether an address would be a hidden host's by the one rule, and one that others know a host by, by the other. Where both are static, that is no matter: on either side of the tunnel it is
+/// one of the two.
+fn mix_up(one: &NatRule, other: &NatRule) -> bool {
+    let is_dynamic = [one, other].iter().any(|rule| rule.nat_type == NatType::Dynamic);
+    let meet = |from: &NatRule, to: &NatRule| overlap(from.internal_mapping, to.external_mapping);
+    is_dynamic && (meet(one, other) || meet(other, one))
+}
+
+/// Reports dynamic rules for both ends: each lets the other's hosts begin nothing.
+fn check_who_begins(nat: &Nat, place: &Place, report: &mut Report<'_>) {
+    let dynamic = |rules: &'_ [NatRule]| {
+        rules.iter().find(|rule| rule.nat_type == NatType::Dynamic).map(|rule| rule.name.clone())
+    };
+    if let Some((ours, theirs)) = dynamic(&nat.egress).zip(dynamic(&nat.ingress)) {
+        let problem = format!(
+            "the dynamic rules \"{ours}\" and \"{theirs}\" hide the hosts of both sides, of which neither could begin a session with the other"
+        );
+        report.error(place, problem, "take a static rule for the side that is to be reached");
+    }
 }
 
 /// Reports prefixes of the peer and of the network that cannot be told apart, on either side. A default route may contain the network; a longer prefix

@@ -133,7 +133,7 @@ impl Site {
             let remedy = format!("list the same prefixes at both ways to one site, or {take_out}");
             return Err((problem, remedy));
         }
-        if self.nat != *way.nat {
+        if !self.nat.names_the_same_as(way.nat) {
             let problem = format!("\"{other}\" leads to the same site by other NAT rules");
             return Err((problem, "name the same rules in both connections".to_owned()));
         }

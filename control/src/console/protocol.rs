@@ -9,8 +9,9 @@ use serde_json::Value;
 use crossgate_config::Finding;
 
 pub use answer::{
-    Applied, Connection, Counter, Failure, Log, LogLine, NatRule, Part, Past, Place, Planned, PlannedStep,
-    Port, Quantiles, Sa, StageCycles, Status, Traffic, Tunnel, Usage, UsageRow, Worker, WorkerStages,
+    Applied, Connection, Counter, Failure, Log, LogLine, NatRule, NatSessions, Part, Past, Place, Planned,
+    PlannedStep, Port, Quantiles, Sa, StageCycles, Status, Traffic, Tunnel, Usage, UsageRow, Worker,
+    WorkerStages,
 };
 
 mod answer;

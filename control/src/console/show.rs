@@ -7,7 +7,8 @@ mod usage;
 use comfy_table::Cell;
 
 use super::protocol::{
-    Connection, Counter, LogLine, NatRule, Part, Place, Port, Quantiles, Sa, Status, Tunnel, Worker,
+    Connection, Counter, LogLine, NatRule, NatSessions, Part, Place, Port, Quantiles, Sa, Status, Tunnel,
+    Worker,
 };
 pub use configuration::{applied, circuit_skus, findings, history, left_out, planned, skus};
 pub use stages::stages;
@@ -116,8 +117,10 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
         ));
     }
     for rule in &connection.nat_rules {
-        let NatRule { name, mode, internal_mapping, external_mapping } = rule;
-        facts.push(("NAT rule", cell(&format!("{name}: {mode}, {internal_mapping} as {external_mapping}"))));
+        let NatRule { name, mode, internal_mapping, external_mapping, .. } = rule;
+        let sessions = rule.sessions.as_ref().map(nat_sessions).unwrap_or_default();
+        let rule = format!("{name}: {mode}, {internal_mapping} as {external_mapping}{sessions}");
+        facts.push(("NAT rule", cell(&rule)));
     }
     let optional = [
         ("Up for", connection.up_s.map(age)),
@@ -355,6 +358,14 @@ fn time(at_ms: u64) -> String {
 
 /// The end of the year 9999, the last that RFC 3339 can write.
 const TIME_MAX_MS: u64 = 253_402_300_799_999;
+
+/// How full a dynamic rule is.
+fn nat_sessions(sessions: &NatSessions) -> String {
+    let NatSessions { tcp, udp, icmp, ports, refused, .. } = sessions;
+    let used = tcp + udp + icmp;
+    let none = if *refused > 0 { format!("; {refused} packets found no port") } else { String::new() };
+    format!(" by ports: {used} of {ports} in use ({tcp} TCP, {udp} UDP, {icmp} ICMP){none}")
+}
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crossgate_config::{Choice, Connection as Configured, NatRule as ConfiguredRule};
+use crossgate_config::{Choice, Connection as Configured};
 use crossgate_dataplane::spi::Spi;
 use crossgate_ike::config::Version;
 use crossgate_ike::environment::Instant;
@@ -11,12 +11,11 @@ use crossgate_ike::identity::Identity;
 use crossgate_ike::notice::What;
 use crossgate_ike::status::{ChildStatus, ConnectionStatus, IkeStatus, Phase, PlaceStatus};
 
+mod nat;
 mod ways;
 
 use super::Gateway;
-use crate::console::protocol::{
-    Connection, Counter, Failure, NatRule, Place, Port, Sa, Status, Traffic, Worker,
-};
+use crate::console::protocol::{Connection, Counter, Failure, Place, Port, Sa, Status, Traffic, Worker};
 use crate::fleet::Reader;
 use crate::sad::Pair;
 
@@ -124,7 +123,7 @@ impl Gateway {
                 .collect(),
             tunnels: Vec::new(),
             part: None,
-            nat_rules: configured.nat.egress.iter().chain(&configured.nat.ingress).map(nat_rule).collect(),
+            nat_rules: self.nat_rules(configured),
             traffic: self.traffic_of(id),
             failure: status.failure.as_ref().map(|failure| Failure {
                 problem: failure.error.to_string(),
@@ -263,15 +262,6 @@ fn traffic(pair: &Pair) -> Traffic {
         in_bytes: pair.inbound.bytes(),
         out_packets: pair.outbound.packets(),
         out_bytes: pair.outbound.bytes(),
-    }
-}
-
-fn nat_rule(rule: &ConfiguredRule) -> NatRule {
-    NatRule {
-        name: rule.name.to_string(),
-        mode: rule.mode.word().to_owned(),
-        internal_mapping: rule.internal_mapping.to_string(),
-        external_mapping: rule.external_mapping.to_string(),
     }
 }
 

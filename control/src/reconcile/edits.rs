@@ -256,7 +256,8 @@ impl Appliance {
             let on = self.identifiers.circuit_interface(connection).expect("it has a number");
             circuits.hear(on, [172, 31, 0, 2].into(), Instant::default());
         }
-        forwarding::build(&self.config, &self.identifiers, &self.tunnels, &meters, &circuits, &facts)
+        let lasting = Lasting { circuits: &circuits, ..Lasting::none() };
+        forwarding::build(&self.config, &self.identifiers, &self.tunnels, lasting, &facts)
             .expect("consistent")
     }
 

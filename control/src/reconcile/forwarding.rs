@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crossgate_config::{
-    Config, Connection, InterfaceAddress, MssClamp, Name, NatRule, Port, StaticRoute, VirtualNetworkPeering,
+    Config, Connection, InterfaceAddress, MssClamp, Name, Port, StaticRoute, VirtualNetworkPeering,
     prefix_flaw,
 };
 use crossgate_dataplane::forwarding::{
@@ -16,7 +16,7 @@ use crossgate_dataplane::forwarding::{
 };
 use crossgate_dataplane::header::ethernet::Mac;
 use crossgate_dataplane::header::vlan::VlanId;
-use crossgate_dataplane::nat::{Mapping, Nat};
+use crossgate_dataplane::nat::Nat;
 use crossgate_dataplane::selector::{AddressRange, Selectors, TrafficSelector};
 use crossgate_ike::event::ConnectionId;
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
@@ -24,6 +24,7 @@ use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use crate::circuits::Circuits;
 use crate::identifiers::Identifiers;
 use crate::meters::Meters;
+use crate::nat_pools::NatPools;
 use crate::tunnels::Tunnels;
 
 /// What a started port says of itself.
@@ -35,6 +36,29 @@ pub struct PortFacts {
     pub mtu_bytes: u16,
 }
 
+/// What lasts longer than a snapshot and is in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Lasting<'l> {
+    /// The gateways' bandwidth.
+    pub meters: &'l Meters,
+    /// The sessions of dynamic NAT rules.
+    pub nat_pools: &'l NatPools,
+    /// Which circuits are up.
+    pub circuits: &'l Circuits,
+}
+
+#[cfg(test)]
+impl Lasting<'static> {
+    /// Nothing is limited, no rule is dynamic, and there is no circuit.
+    pub(crate) fn none() -> Self {
+        Self {
+            meters: Box::leak(Box::default()),
+            nat_pools: Box::leak(Box::default()),
+            circuits: Box::leak(Box::default()),
+        }
+    }
+}
+
 /// Builds the snapshot. `facts` has one entry a port, by [`Identifiers::port`].
 ///
 /// # Errors
@@ -43,8 +67,7 @@ pub fn build(
     config: &Config,
     identifiers: &Identifiers,
     tunnels: &Tunnels,
-    meters: &Meters,
-    circuits: &Circuits,
+    lasting: Lasting<'_>,
     facts: &[PortFacts],
 ) -> Result<Forwarding, BuildError> {
     let mut builder = Forwarding::builder();
@@ -62,14 +85,15 @@ pub fn build(
         interface(&mut builder, id, vrf, vlan, port, &network.addresses, identifiers, facts);
         routes(&mut builder, id, vrf, &network.routes);
     }
-    circuit_routes(&mut builder, config, identifiers, circuits, facts);
+    circuit_routes(&mut builder, config, identifiers, lasting.circuits, facts);
     keep_inside(&mut builder, config, identifiers);
     let mut learned = BTreeMap::new();
     let shared = shared_sites(&mut builder, config, identifiers, tunnels);
     for connection in config.connections().values() {
         let is_shared = shared.contains(&connection.name);
-        tunnel_routes(&mut builder, config, connection, is_shared, identifiers, tunnels, &mut learned);
-        bandwidth(&mut builder, connection, identifiers, tunnels, meters);
+        let nat = lasting.nat_pools.rules(connection);
+        tunnel_routes(&mut builder, config, connection, is_shared, identifiers, tunnels, &nat, &mut learned);
+        bandwidth(&mut builder, connection, identifiers, tunnels, lasting.meters);
     }
     for peering in config.peerings().values() {
         peer(&mut builder, config, peering, identifiers);
@@ -203,6 +227,7 @@ fn shared_sites<'c>(
     shared
 }
 
+#[expect(clippy::too_many_arguments, reason = "a tunnel is made of that many independent facts")]
 fn tunnel_routes(
     builder: &mut Builder,
     config: &Config,
@@ -210,13 +235,14 @@ fn tunnel_routes(
     is_shared: bool,
     identifiers: &Identifiers,
     tunnels: &Tunnels,
+    nat: &Nat,
     learned_of: &mut BTreeMap<VrfId, Vec<IpNet>>,
 ) {
     let network = config.network_of(connection);
     let Some(vrf) = identifiers.vrf(&network.name) else { return };
     for id in identifiers.ends(connection.name.as_str()) {
         let policy = tunnels.policy(id, &configured_selectors(connection));
-        add_tunnels(builder, connection, vrf, &policy);
+        add_tunnels(builder, connection, vrf, nat, &policy);
         let Some((first, _)) = policy.first() else { continue };
         for prefix in config.prefixes_behind(connection).into_iter().filter(|_| !is_shared) {
             builder.route(vrf, prefix, NextHop::Tunnel(*first));
@@ -233,13 +259,19 @@ fn tunnel_routes(
 }
 
 /// The tunnels of one of a connection's policies.
-fn add_tunnels(builder: &mut Builder, connection: &Connection, vrf: VrfId, policy: &[(TunnelId, Selectors)]) {
+fn add_tunnels(
+    builder: &mut Builder,
+    connection: &Connection,
+    vrf: VrfId,
+    nat: &Nat,
+    policy: &[(TunnelId, Selectors)],
+) {
     let mss_clamp = match connection.mss_clamp {
         MssClamp::Auto => Clamp::Auto,
         MssClamp::Off => Clamp::Off,
         MssClamp::Bytes(bytes) => Clamp::Bytes(bytes),
     };
-    let (dont_fragment, nat) = (DontFragment::Copy, nat(connection));
+    let dont_fragment = DontFragment::Copy;
     let next = match connection.is_of_clients() {
         true => client_routes(builder, vrf, policy),
         false => {
@@ -276,16 +308,6 @@ fn client_routes(
         builder.route(vrf, host, NextHop::Tunnel(tunnel));
     }
     next
-}
-
-/// The connection's NAT rules.
-fn nat(connection: &Connection) -> Nat {
-    let mapping = |rule: &NatRule| {
-        Mapping::new(rule.internal_mapping, rule.external_mapping)
-            .expect("the mappings of a checked rule are of one family and length")
-    };
-    let mappings = |rules: &[NatRule]| rules.iter().map(mapping).collect();
-    Nat { egress: mappings(&connection.nat.egress), ingress: mappings(&connection.nat.ingress) }
 }
 
 /// What is behind the gateway of another appliance, by what was negotiated and by what our own selectors name: its side of them, but for what is ours or
@@ -388,7 +410,7 @@ mod tests {
         for (tunnel, selectors) in policy {
             let alternative = next.get(&tunnel).copied();
             let (mss_clamp, dont_fragment) = (Clamp::Auto, DontFragment::Copy);
-            let nat = Nat { egress: Vec::new(), ingress: Vec::new() };
+            let nat = Nat::default();
             builder.tunnel(tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment, nat });
         }
         let forwarding = builder.build().unwrap();

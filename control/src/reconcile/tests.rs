@@ -9,7 +9,7 @@ use crate::meters::Meters;
 
 mod circuits;
 
-pub(super) const FILE: &str = r#"
+pub(crate) const FILE: &str = r#"
 [appliance]
 name = "gw"
 workers = [0]
@@ -193,15 +193,7 @@ fn every_connection_has_a_route_into_its_tunnel_before_it_has_an_sa() {
     let mut tunnels = Tunnels::default();
     tunnels.add(numbers.connection("to-b").unwrap());
     let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
-    let built = forwarding::build(
-        &config,
-        &numbers,
-        &tunnels,
-        &Meters::default(),
-        &Circuits::default(),
-        &[fact, fact],
-    )
-    .unwrap();
+    let built = forwarding::build(&config, &numbers, &tunnels, Lasting::none(), &[fact, fact]).unwrap();
     let vrf = numbers.vrf(&name("net")).unwrap();
     assert!(matches!(built.route(vrf, [10, 2, 0, 1].into()), NextHop::Tunnel(_)));
     assert_eq!(built.route(vrf, [192, 0, 2, 2].into()), NextHop::Unreachable, "no way into the underlay");
@@ -299,15 +291,7 @@ fn what_a_gateway_elsewhere_says_takes_nobody_s_traffic() {
     ];
     let second = says("y-second", &greedy);
     let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
-    let built = forwarding::build(
-        &config,
-        &numbers,
-        &tunnels,
-        &Meters::default(),
-        &Circuits::default(),
-        &[fact, fact],
-    )
-    .unwrap();
+    let built = forwarding::build(&config, &numbers, &tunnels, Lasting::none(), &[fact, fact]).unwrap();
     let vrf = numbers.vrf(&name("net")).unwrap();
     let way = |address: [u8; 4]| built.route(vrf, address.into());
     assert_eq!(way([10, 9, 5, 1]), NextHop::Tunnel(first), "the first by name keeps what it has");
@@ -336,15 +320,7 @@ fn what_own_selectors_name_behind_a_gateway_elsewhere_leads_there_whatever_is_ne
     let side = |prefix: &str| vec![TrafficSelector::of_prefix(prefix.parse().unwrap())];
     let idle = tunnels.policy(id, &Selectors::default())[0].0;
     let check = |tunnels: &Tunnels| {
-        let built = forwarding::build(
-            &config,
-            &numbers,
-            tunnels,
-            &Meters::default(),
-            &Circuits::default(),
-            &[fact, fact],
-        )
-        .unwrap();
+        let built = forwarding::build(&config, &numbers, tunnels, Lasting::none(), &[fact, fact]).unwrap();
         let way = |address: [u8; 4]| built.route(vrf, address.into());
         for address in [[10, 9, 5, 1], [10, 255, 0, 1], [10, 0, 0, 1]] {
             assert_eq!(way(address), NextHop::Tunnel(idle), "{address:?}");
@@ -404,15 +380,8 @@ fn four_tunnels_lead_to_a_site_of_two_devices() {
     }
     let tunnels = prepared.tunnels(&Tunnels::default());
     let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };
-    let built = forwarding::build(
-        &config,
-        &prepared.identifiers,
-        &tunnels,
-        &Meters::default(),
-        &Circuits::default(),
-        &[fact, fact],
-    )
-    .unwrap();
+    let built =
+        forwarding::build(&config, &prepared.identifiers, &tunnels, Lasting::none(), &[fact, fact]).unwrap();
     let vrf = prepared.identifiers.vrf(&name("net")).unwrap();
     let route = built.route(vrf, [10, 2, 0, 1].into());
     let mut firsts = std::collections::BTreeMap::new();

@@ -198,6 +198,7 @@ fn overlapping() -> Forwarding {
         let nat = Nat {
             egress: vec![mapping("10.1.0.0/24", "100.64.1.0/24")],
             ingress: vec![mapping("10.1.0.0/24", external)],
+            ..Nat::default()
         };
         let any = || vec![TrafficSelector::of_prefix(net("0.0.0.0/0"))];
         let selectors = Selectors { local: any(), remote: any() };

@@ -159,9 +159,10 @@ impl Forwarding {
         let numbered = |id| Some((id, self.tunnel(id)?));
         firsts.into_iter().flat_map(move |first| {
             let order = self.placed(first).and_then(|placed| {
+                let order = placed.order.as_ref()?;
                 // The rules are those of the connection: what one of its tunnels cannot translate, none can, and the first tells.
                 let in_tunnel = placed.tunnel.nat.flow(Direction::Outbound, flow).ok()?;
-                Some(placed.order.as_ref()?.of_flow(&in_tunnel))
+                Some(order.of_flow(&in_tunnel))
             });
             let chain = if order.is_none() { numbered(first) } else { None };
             let chain = std::iter::successors(chain, move |(_, tunnel)| numbered(tunnel.alternative?));

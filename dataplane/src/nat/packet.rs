@@ -2,20 +2,44 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Nat;
 use super::rewrite::{Covering, Rewrite, checksum_at};
+use super::{Nat, dynamic};
 use crate::counter::Counter;
 use crate::header::{Protocol, be16, icmp, ipv4, ipv6};
 use crate::sa::Direction;
 
-/// Gives a packet, which begins with a sound IP header, the addresses that it has on the other side. Whether anything changed.
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Translated {
+    /// Whether anything changed.
+    pub(crate) has_changed: bool,
+    /// Whether a dynamic rule did it: what was known of its addresses and ports is not true any more.
+    pub(crate) is_dynamic: bool,
+}
+
+/// Gives a packet, which begins with a sound IP header, the addresses that it has on the other side, at this time in microseconds.
 ///
 /// An ICMP error quotes a packet that went the other way: what was its source there is a destination here. Its headers are changed too, with
 /// their checksums as far as they are quoted, and the message's own checksum in step.
 ///
 /// # Errors
-/// The drop reason: `NatNoMapping`, `NatUntranslatable`; then the packet is as it was.
-pub(crate) fn translate(packet: &mut [u8], nat: &Nat, direction: Direction) -> Result<bool, Counter> {
+/// The drop reason: `NatNoMapping`, `NatUntranslatable`, and of dynamic rules `NatNoSession`, `NatPortsExhausted`, `NatFragmentUnknown`; then the packet is as it was.
+pub(crate) fn translate(
+    packet: &mut [u8],
+    nat: &Nat,
+    direction: Direction,
+    now_us: u64,
+) -> Result<Translated, Counter> {
+    if nat.has_pools()
+        && let Some(translated) = dynamic::translate(packet, nat, direction, now_us)?
+    {
+        return Ok(translated);
+    }
+    let has_changed = by_static_rules(packet, nat, direction)?;
+    Ok(Translated { has_changed, is_dynamic: false })
+}
+
+fn by_static_rules(packet: &mut [u8], nat: &Nat, direction: Direction) -> Result<bool, Counter> {
     let head = Head::of(packet).ok_or(Counter::NatUntranslatable)?;
     let ends = nat.translated(direction, head.source, head.destination)?;
     let whole = head.change(packet.len(), ends, Extent::Whole)?;
@@ -67,21 +91,23 @@ enum Extent {
 }
 
 /// What translation looks at in a packet or in its front.
-struct Head {
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: Protocol,
+pub(super) struct Head {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) protocol: Protocol,
     /// Where the upper layer begins, in bytes; or goes on, in a later fragment.
-    upper_at: usize,
+    pub(super) upper_at: usize,
     /// How much of the upper layer earlier fragments have, in bytes, and whether more follow.
-    offset_bytes: usize,
-    is_followed: bool,
+    pub(super) offset_bytes: usize,
+    pub(super) is_followed: bool,
+    /// Whether nobody can have cut it or will, so that its identification means nothing (RFC 6864, 4).
+    pub(super) is_atomic: bool,
     /// Whether something vouches for the addresses that cannot be changed in step.
     is_bound: bool,
 }
 
 impl Head {
-    fn of(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         match bytes.first()? >> 4 {
             4 => {
                 let head: &[u8; ipv4::HEADER_BYTES] = bytes.first_chunk()?;
@@ -94,6 +120,7 @@ impl Head {
                     upper_at,
                     offset_bytes: usize::from(be16(head, 6) & FRAGMENT_OFFSET) * 8,
                     is_followed: be16(head, 6) & MORE_FRAGMENTS != 0,
+                    is_atomic: be16(head, 6) & !RESERVED == ipv4::DONT_FRAGMENT,
                     is_bound: protocol == Protocol::AH,
                 })
             }
@@ -108,6 +135,7 @@ impl Head {
                     upper_at: upper.at,
                     offset_bytes: upper.fragment.map_or(0, |fragment| fragment.offset_bytes.into()),
                     is_followed: upper.fragment.is_some_and(|fragment| fragment.more),
+                    is_atomic: upper.fragment.is_none(),
                     is_bound: upper.has_bound_addresses,
                 })
             }
@@ -134,7 +162,7 @@ impl Head {
     }
 
     /// Where the packet begins that an ICMP error quotes, in bytes.
-    fn quote_at(&self, packet: &[u8]) -> Option<usize> {
+    pub(super) fn quote_at(&self, packet: &[u8]) -> Option<usize> {
         let kind = *packet.get(self.upper_at).filter(|_| self.offset_bytes == 0)?;
         let is_error = match self.protocol {
             Protocol::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12), // RFC 792
@@ -147,3 +175,4 @@ impl Head {
 
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 const MORE_FRAGMENTS: u16 = 0x2000;
+const RESERVED: u16 = 0x8000;

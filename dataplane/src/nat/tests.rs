@@ -6,7 +6,12 @@ use super::*;
 use crate::header::Protocol;
 use packet::{Packet, upper};
 
-mod packet;
+pub(super) mod packet;
+
+/// Of static rules time is no matter.
+fn translate(packet: &mut [u8], nat: &Nat, direction: Direction) -> Result<bool, Counter> {
+    super::translate(packet, nat, direction, 0).map(|translated| translated.has_changed)
+}
 
 fn net(text: &str) -> IpNet {
     text.parse().expect("a prefix")
@@ -28,6 +33,7 @@ fn nat() -> Nat {
             mapping("fd00:1::/56", "2001:db8:5:ff00::/56"),
         ],
         ingress: vec![mapping("10.1.0.0/20", "172.16.32.0/20"), mapping("fd00:1::/56", "2001:db8:6::/56")],
+        ..Nat::default()
     }
 }
 
@@ -36,8 +42,8 @@ fn inverse() -> Nat {
     let turned = |rules: Vec<Mapping>| {
         rules.into_iter().map(|rule| Mapping { internal: rule.external, external: rule.internal }).collect()
     };
-    let Nat { egress, ingress } = nat();
-    Nat { egress: turned(egress), ingress: turned(ingress) }
+    let Nat { egress, ingress, .. } = nat();
+    Nat { egress: turned(egress), ingress: turned(ingress), ..Nat::default() }
 }
 
 /// Hosts of our network and of the peer, each with its internal and its external address.

@@ -12,7 +12,7 @@ use dpdk_sys::{BURST_PACKETS, Mbuf};
 
 use super::receive::{forwardable_v4, forwardable_v6};
 use super::shortcut::{self, Plains};
-use super::{Context, Lists, Tables, police, trim_to};
+use super::{Context, Lists, Tables, described_v4, police, trim_to};
 use crate::counter::Counter;
 use crate::esp;
 use crate::forwarding::TunnelId;
@@ -290,13 +290,18 @@ fn check(
     if flow.is_link_local() {
         return Err((mbuf, Counter::Ipv6LinkLocal));
     }
-    let (known, flow) = match cx.forwarding.tunnel_of_inbound(tunnel, &flow) {
+    let (known, mut flow) = match cx.forwarding.tunnel_of_inbound(tunnel, &flow) {
         Ok(found) => found,
         Err(reason) => return Err((mbuf, reason)),
     };
     if !known.nat.is_empty() {
-        match nat::translate(mbuf.data_mut(), &known.nat, Direction::Inbound) {
-            Ok(has_changed) => cx.counters.add(Counter::NatTranslated, has_changed.into()),
+        match nat::translate(mbuf.data_mut(), &known.nat, Direction::Inbound, cx.now_us) {
+            Ok(translated) => {
+                cx.counters.add(Counter::NatTranslated, translated.has_changed.into());
+                if translated.is_dynamic {
+                    flow = described_v4(mbuf.data()).unwrap_or(flow);
+                }
+            }
             Err(reason) => return Err((mbuf, reason)),
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dpdk_sys::Burst;
 
-use super::{Context, Lists, Tables, leave, local, push_own, seal, source};
+use super::{Context, Lists, Tables, described_v4, leave, local, push_own, seal, source};
 use crate::counter::Counter;
 use crate::esp::Inner;
 use crate::forwarding::{
@@ -235,8 +235,16 @@ fn enter(
     };
     // Last, so that whatever the sender is told is about the packet that it knows; and before it is cut.
     if !tunnel.nat.is_empty() {
-        match nat::translate(packet.mbuf.data_mut(), &tunnel.nat, Direction::Outbound) {
-            Ok(has_changed) => cx.counters.add(Counter::NatTranslated, has_changed.into()),
+        match nat::translate(packet.mbuf.data_mut(), &tunnel.nat, Direction::Outbound, cx.now_us) {
+            Ok(translated) => {
+                cx.counters.add(Counter::NatTranslated, translated.has_changed.into());
+                // Of a pool's addresses the selectors were asked about one.
+                let is_allowed = !translated.is_dynamic
+                    || described_v4(packet.mbuf.data()).is_some_and(|flow| forwarding.takes(id, &flow));
+                if !is_allowed {
+                    return discard(packet.mbuf, Counter::SelectorOutbound, &mut cx.counters);
+                }
+            }
             Err(reason) => return refuse(packet, reason, PROHIBITED, errors, cx),
         }
     }

@@ -215,7 +215,7 @@ fn bad_lan() -> Vec<(Counter, Vec<u8>)> {
 }
 
 /// Drop reasons that no single frame can bring about, and where they are tested.
-const ELSEWHERE: [(Counter, &str); 26] = [
+const ELSEWHERE: [(Counter, &str); 29] = [
     (HandoverFull, "exhaustion.rs"),
     (PuntRingFull, "exhaustion.rs"),
     (TxRingFull, "exhaustion.rs"),
@@ -234,6 +234,9 @@ const ELSEWHERE: [(Counter, &str); 26] = [
     (CircuitWrongSource, "circuits.rs"),
     (NatNoMapping, "nat.rs"),
     (NatUntranslatable, "nat.rs"),
+    (NatNoSession, "dynamic_nat.rs"),
+    (NatPortsExhausted, "dynamic_nat.rs"),
+    (NatFragmentUnknown, "dynamic_nat.rs"),
     (TunnelDown, "local.rs"),
     (SaExpiredOutbound, "tunnel.rs"),
     (SequenceExhausted, "tunnel.rs"),

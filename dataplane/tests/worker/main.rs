@@ -5,6 +5,7 @@ mod lab;
 mod bandwidth;
 mod circuits;
 mod drops;
+mod dynamic_nat;
 mod errors;
 mod esp_bytes;
 mod exhaustion;

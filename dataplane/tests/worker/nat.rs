@@ -50,6 +50,7 @@ fn translating(third: u8) -> Forwarding {
             mapping("fd00:1::/64", "2001:db8:a1::/64"),
         ],
         ingress: vec![mapping("10.2.0.0/24", "172.16.2.0/24"), mapping("fd00:2::/64", "2001:db8:b2::/64")],
+        ..Nat::default()
     };
     let mut builder = lab::builder(Site(1));
     builder.tunnel(TUNNEL, Tunnel { selectors: any_to_any(), nat, ..lab::tunnel(Site(1)) });

@@ -7,6 +7,7 @@ mod certificates;
 mod circuits;
 mod crash;
 mod crash_detection;
+mod dynamic_nat;
 mod faults;
 mod gateway_size;
 mod guest;

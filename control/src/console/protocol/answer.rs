@@ -141,6 +141,26 @@ pub struct NatRule {
     pub internal_mapping: String,
     /// The prefix by which the other side knows them.
     pub external_mapping: String,
+    /// Of a dynamic rule: how many of its ports are in use.
+    #[serde(default)]
+    pub sessions: Option<NatSessions>,
+}
+
+/// The sessions of a dynamic NAT rule. Each has an external port of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatSessions {
+    /// TCP's at present.
+    pub tcp: u64,
+    /// UDP's at present.
+    pub udp: u64,
+    /// Of ICMP echoes at present.
+    pub icmp: u64,
+    /// Ports that there are, of all external addresses together.
+    pub ports: u64,
+    /// Sessions since the rule is in use.
+    pub begun: u64,
+    /// Packets of new sessions that found no port.
+    pub refused: u64,
 }
 
 /// A place where a peer is looked for.

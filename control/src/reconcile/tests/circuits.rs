@@ -23,6 +23,10 @@ gateway = "gw-er"
 express_route_circuit = "line"
 "#;
 
+fn lasting(circuits: &Circuits) -> Lasting<'_> {
+    Lasting { circuits, ..Lasting::none() }
+}
+
 #[test]
 fn a_circuit_comes_before_the_tunnel_while_it_is_up_and_only_for_what_is_behind_it() {
     use crossgate_dataplane::forwarding::NextHop;
@@ -38,8 +42,7 @@ fn a_circuit_comes_before_the_tunnel_while_it_is_up_and_only_for_what_is_behind_
     let on = numbers.circuit_interface(&name("by-line")).unwrap();
     let router = [172, 31, 0, 2].into();
     let ways = |circuits: &Circuits| {
-        let built =
-            forwarding::build(&config, &numbers, &tunnels, &Meters::default(), circuits, &facts).unwrap();
+        let built = forwarding::build(&config, &numbers, &tunnels, lasting(circuits), &facts).unwrap();
         [[10, 2, 0, 1], [10, 2, 128, 1], [10, 7, 0, 1]].map(|to| built.route(vrf, to.into()))
     };
     let [both, of_tunnel, of_circuit] = ways(&circuits);
@@ -89,8 +92,7 @@ fn addresses_of_the_network_stay_inside_beside_a_circuit_to_everywhere() {
         (numbers.vrf(&name("net")).unwrap(), numbers.circuit_interface(&name("by-line")).unwrap());
     let router = [172, 31, 0, 2].into();
     circuits.hear(on, router, crossgate_ike::environment::Instant::default());
-    let built =
-        forwarding::build(&config, &numbers, &tunnels, &Meters::default(), &circuits, &facts).unwrap();
+    let built = forwarding::build(&config, &numbers, &tunnels, lasting(&circuits), &facts).unwrap();
     let way = |to: [u8; 4]| built.route(vrf, to.into());
     let inside = NextHop::Connected(numbers.network_interface(&name("net")).unwrap());
     assert_eq!(way([10, 1, 0, 9]), inside);
@@ -135,8 +137,7 @@ fn what_a_tunnel_alone_leads_to_stays_inside_even_without_a_tunnel() {
     circuits.hear(on, [172, 31, 0, 2].into(), crossgate_ike::environment::Instant::default());
     // No connection has got a tunnel.
     let built =
-        forwarding::build(&config, &numbers, &Tunnels::default(), &Meters::default(), &circuits, &facts)
-            .unwrap();
+        forwarding::build(&config, &numbers, &Tunnels::default(), lasting(&circuits), &facts).unwrap();
     let way = |to: [u8; 4]| built.route(numbers.vrf(&name("net")).unwrap(), to.into());
     assert_eq!(way([10, 2, 0, 9]), NextHop::Unreachable);
     assert_eq!(way([198, 51, 100, 9]), NextHop::Via(on, [172, 31, 0, 2].into()));
@@ -174,8 +175,7 @@ fn peered_networks_stay_inside_beside_a_circuit_to_everywhere() {
     circuits.follow(&config, &numbers, &Meters::default());
     let on = numbers.circuit_interface(&name("by-line")).unwrap();
     circuits.hear(on, [172, 31, 0, 2].into(), crossgate_ike::environment::Instant::default());
-    let built =
-        forwarding::build(&config, &numbers, &tunnels, &Meters::default(), &circuits, &facts).unwrap();
+    let built = forwarding::build(&config, &numbers, &tunnels, lasting(&circuits), &facts).unwrap();
     let way = |from: &str, to: [u8; 4]| built.route(numbers.vrf(&name(from)).unwrap(), to.into());
     let out = NextHop::Via(on, [172, 31, 0, 2].into());
     for (from, inside) in [("net", [1, 30, 32]), ("n30", [1, 30, 31])] {
@@ -207,9 +207,8 @@ fn a_snapshot_of_another_link_with_the_router_of_before_is_refused() {
     circuits.follow(&first, &numbers, &Meters::default());
     let on = numbers.circuit_interface(&name("by-line")).unwrap();
     circuits.hear(on, [172, 31, 0, 2].into(), crossgate_ike::environment::Instant::default());
-    let build = |circuits: &Circuits| {
-        forwarding::build(&second, &numbers, &tunnels, &Meters::default(), circuits, &facts)
-    };
+    let build =
+        |circuits: &Circuits| forwarding::build(&second, &numbers, &tunnels, lasting(circuits), &facts);
     assert!(build(&circuits).is_err(), "which is why whoever builds follows first");
     circuits.follow(&second, &numbers, &Meters::default());
     build(&circuits).unwrap();

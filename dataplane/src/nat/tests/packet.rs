@@ -15,16 +15,16 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 
 /// A packet to be built.
 #[derive(Clone, Debug)]
-pub(super) struct Packet {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
-    pub(super) protocol: Protocol,
+pub(in crate::nat) struct Packet {
+    pub(in crate::nat) source: IpAddr,
+    pub(in crate::nat) destination: IpAddr,
+    pub(in crate::nat) protocol: Protocol,
     /// Header and payload, whatever stands in place of the checksum.
-    pub(super) upper: Vec<u8>,
+    pub(in crate::nat) upper: Vec<u8>,
     /// UDP without a checksum.
-    pub(super) without_checksum: bool,
+    pub(in crate::nat) without_checksum: bool,
     /// A fragment of it: from here, so many units of eight bytes.
-    pub(super) piece: Option<(usize, usize)>,
+    pub(in crate::nat) piece: Option<(usize, usize)>,
 }
 
 impl Packet {
@@ -63,7 +63,12 @@ impl Packet {
     }
 
     /// The packet.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(in crate::nat) fn bytes(&self) -> Vec<u8> {
+        self.identified(7)
+    }
+
+    /// The packet, in IPv4 with this identification.
+    pub(in crate::nat) fn identified(&self, id: u16) -> Vec<u8> {
         let whole = self.upper();
         let (first, upper, more) = match self.piece {
             None => (0, whole, false),
@@ -78,8 +83,21 @@ impl Packet {
         if self.source.is_ipv4() {
             let total = u16::try_from(20 + upper.len()).expect("short").to_be_bytes();
             let piece = (first | if more { 0x2000 } else { 0 }).to_be_bytes();
-            let mut head =
-                vec![0x45, 0, total[0], total[1], 0, 7, piece[0], piece[1], 61, self.protocol.0, 0, 0];
+            let id = id.to_be_bytes();
+            let mut head = vec![
+                0x45,
+                0,
+                total[0],
+                total[1],
+                id[0],
+                id[1],
+                piece[0],
+                piece[1],
+                61,
+                self.protocol.0,
+                0,
+                0,
+            ];
             head.extend([source, destination].concat());
             let sum = checksum(&[&head]).to_be_bytes();
             head[10..12].copy_from_slice(&sum);
@@ -99,13 +117,13 @@ impl Packet {
     }
 
     /// The same between other hosts.
-    pub(super) fn between(&self, source: IpAddr, destination: IpAddr) -> Self {
+    pub(in crate::nat) fn between(&self, source: IpAddr, destination: IpAddr) -> Self {
         Self { source, destination, ..self.clone() }
     }
 }
 
 /// A header of a protocol, and a payload.
-pub(super) fn upper(protocol: Protocol, payload: &[u8]) -> Vec<u8> {
+pub(in crate::nat) fn upper(protocol: Protocol, payload: &[u8]) -> Vec<u8> {
     let head: &[u8] = match protocol {
         Protocol::TCP => &[0x12, 0x34, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8, 0x50, 0x18, 0x20, 0, 0, 0, 0, 0],
         Protocol::UDP | Protocol::UDP_LITE => &[0x12, 0x34, 0, 53, 0, 8, 0, 0],

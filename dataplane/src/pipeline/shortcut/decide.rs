@@ -50,7 +50,10 @@ pub(super) fn decide(
             None => return Decision::General,
         },
         Way::Tunnel(id) => match forwarding.tunnel_of_inbound(id, &flow) {
-            Ok((tunnel, inside)) if tunnel.selectors.look_at_addresses_only() => {
+            Ok((tunnel, inside))
+                if tunnel.selectors.look_at_addresses_only()
+                    && !tunnel.nat.is_dynamic(Direction::Inbound, source, destination) =>
+            {
                 (tunnel.vrf, Origin::Tunnel(id), inside)
             }
             _ => return Decision::General,
@@ -74,6 +77,9 @@ fn enter(
 ) -> Decision {
     for (id, tunnel) in forwarding.candidates(routed, flow) {
         if !tunnel.selectors.look_at_addresses_only() {
+            return Decision::General;
+        }
+        if tunnel.nat.is_dynamic(Direction::Outbound, flow.source, flow.destination) {
             return Decision::General;
         }
         let Ok(in_tunnel) = tunnel.nat.flow(Direction::Outbound, flow) else { return Decision::General };

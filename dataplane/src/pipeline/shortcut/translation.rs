@@ -7,19 +7,21 @@ use super::Plain;
 use crate::counter::Counter;
 use crate::flow::{Action, Key, Way};
 use crate::forwarding::{Forwarding, TunnelId};
+use crate::header::Protocol;
 use crate::nat::Rewrite;
 use crate::pipeline::Context;
 use crate::sa::Direction;
 
 /// From the addresses that a flow's packets come with to those that they leave with.
 pub(super) struct Translation {
-    rewrite: Rewrite,
+    /// `None`: they stay, but what an ICMP error quotes may not.
+    rewrite: Option<Rewrite>,
     /// For how many tunnels: the one that they come out of, the one that they enter, or both.
     tunnels: u8,
 }
 
 impl Translation {
-    /// That of a flow whose packets `action` is done with; none if its addresses stay as they are.
+    /// That of a flow whose packets `action` is done with; none if no rules are on its way.
     ///
     /// # Errors
     /// The drop reason: `NatNoMapping`.
@@ -48,19 +50,24 @@ impl Translation {
             tunnels += u8::from(other != new);
             new = other;
         }
-        Ok(Rewrite::new(old, new).map(|rewrite| Self { rewrite, tunnels }))
+        Ok(Some(Self { rewrite: Rewrite::new(old, new), tunnels }))
     }
 
     /// Whether a packet of the flow can be translated by [`Translation::write`]; else it is one for the general stages.
     #[inline]
     pub(super) fn takes(&self, plain: &Plain) -> bool {
-        self.rewrite.takes(plain.protocol, plain.total_bytes)
+        match &self.rewrite {
+            Some(rewrite) => rewrite.takes(plain.protocol, plain.total_bytes),
+            None => !matches!(plain.protocol, Protocol::ICMP | Protocol::ICMPV6),
+        }
     }
 
     /// Writes the new addresses into a packet of the flow.
     #[inline]
     pub(super) fn write(&self, packet: &mut [u8], plain: &Plain, cx: &mut Context) {
-        self.rewrite.write_plain(packet, plain.protocol);
-        cx.counters.add(Counter::NatTranslated, self.tunnels.into());
+        if let Some(rewrite) = &self.rewrite {
+            rewrite.write_plain(packet, plain.protocol);
+            cx.counters.add(Counter::NatTranslated, self.tunnels.into());
+        }
     }
 }

@@ -136,7 +136,7 @@ proptest! {
         ports in prop::option::of((70u16..100, 70u16..100)),
         up in prop::collection::vec(prop::bool::weighted(0.7), 3),
     ) {
-        let forwarding = forwarding(&tunnels, &Nat { egress, ingress }, &routes);
+        let forwarding = forwarding(&tunnels, &Nat { egress, ingress, ..Nat::default() }, &routes);
         let source = IpAddr::from([10, 0, source.0, source.1]);
         let destination =
             if in_underlay { [192, 0, 2, destination.0] } else { [10, 0, destination.0, destination.1] };

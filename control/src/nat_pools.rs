@@ -1,0 +1,160 @@
+//! The sessions of dynamic NAT rules: one pool for as long as a rule is configured with the same prefixes for the same hosts. `reconcile` has them follow a configuration
+//! and puts them into the workers' snapshot; whatever else changes, sessions go on. The gateway's turns have them swept a slice at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crossgate_config::{Config, Connection, Name, NatMode, NatRule, NatType};
+use crossgate_dataplane::nat::{Mapping, Nat, Pool, Sweep, Usage};
+use ipnet::IpNet;
+
+/// Places that are looked at in one turn: a fraction of a millisecond's work.
+const SLICE_PLACES: usize = 8192;
+/// How long a turn with a slice is followed by turns without.
+const SLICE_EVERY_US: u64 = 10_000;
+/// How long a pool is left alone after a sweep.
+const SWEEP_EVERY_US: u64 = 2_000_000;
+
+/// The pools in use, by the names of their rules.
+#[derive(Debug, Clone, Default)]
+pub struct NatPools {
+    of: BTreeMap<Name, Kept>,
+    /// When the next slice is due.
+    due_us: u64,
+}
+
+/// A pool, and what is known of it.
+#[derive(Debug, Clone)]
+struct Kept {
+    pool: Arc<Pool>,
+    hosts: Hosts,
+    /// When its next sweep is due; the one under way; what the last one has seen.
+    due_us: u64,
+    sweep: Sweep,
+    usage: Usage,
+}
+
+/// Whom a rule hides: addresses alone do not tell, since many networks and sites have the same.
+#[derive(Debug, Clone)]
+struct Hosts {
+    mode: NatMode,
+    gateway: Name,
+    network: Name,
+    /// Of an ingress rule: the local network gateways, two where a site has two ways.
+    sites: BTreeSet<Name>,
+}
+
+impl Hosts {
+    /// Whether sessions of the one may go on as the other's.
+    fn are(&self, other: &Self) -> bool {
+        let is_of_the_same_site = match self.mode {
+            NatMode::EgressSnat => true,
+            NatMode::IngressSnat => !self.sites.is_disjoint(&other.sites),
+        };
+        let where_they_are = |hosts: &Self| (hosts.mode, hosts.gateway.clone(), hosts.network.clone());
+        where_they_are(self) == where_they_are(other) && is_of_the_same_site
+    }
+}
+
+impl NatPools {
+    /// Those for `config`: the present ones of rules that stay the same, and new ones, which allocates.
+    #[must_use]
+    pub fn following(&self, config: &Config) -> Self {
+        let mut rules: BTreeMap<&Name, (&NatRule, Hosts)> = BTreeMap::new();
+        for connection in config.connections().values() {
+            for rule in connection.nat.ingress.iter().chain(&connection.nat.egress).filter(is_dynamic) {
+                let (_, hosts) = rules.entry(&rule.name).or_insert_with(|| {
+                    let network = config.network_of(connection).name.clone();
+                    let gateway = rule.gateway.clone();
+                    (rule, Hosts { mode: rule.mode, gateway, network, sites: BTreeSet::new() })
+                });
+                hosts.sites.extend(connection.local_network_gateway().cloned());
+            }
+        }
+        let kept = |(name, (rule, hosts)): (&Name, (&NatRule, Hosts))| {
+            let present = self.of.get(name).filter(|kept| {
+                kept.hosts.are(&hosts)
+                    && IpNet::V4(kept.pool.internal()) == rule.internal_mapping
+                    && IpNet::V4(kept.pool.external()) == rule.external_mapping
+            });
+            let kept = present.cloned().unwrap_or_else(|| Kept::new(made(rule), hosts.clone()));
+            (name.clone(), Kept { hosts, ..kept })
+        };
+        Self { of: rules.into_iter().map(kept).collect(), due_us: self.due_us }
+    }
+
+    /// The NAT rules of a connection that is configured, for the data plane.
+    #[must_use]
+    pub fn rules(&self, connection: &Connection) -> Nat {
+        let mapping = |rule: &NatRule| {
+            Mapping::new(rule.internal_mapping, rule.external_mapping)
+                .expect("the mappings of a checked rule are of one family and length")
+        };
+        let mappings = |rules: &[NatRule]| {
+            rules.iter().filter(|rule| rule.nat_type == NatType::Static).map(mapping).collect()
+        };
+        // Without its pool, a rule would let the hosts' own addresses out.
+        let pool = |rule: &NatRule| {
+            Arc::clone(self.of(&rule.name).expect("each dynamic rule that a connection names has a pool"))
+        };
+        let pools = |rules: &[NatRule]| rules.iter().filter(is_dynamic).map(pool).collect();
+        let rules = &connection.nat;
+        Nat {
+            egress: mappings(&rules.egress),
+            ingress: mappings(&rules.ingress),
+            egress_pools: pools(&rules.egress),
+            ingress_pools: pools(&rules.ingress),
+        }
+    }
+
+    /// That of a dynamic rule which some connection names.
+    #[must_use]
+    pub fn of(&self, rule: &Name) -> Option<&Arc<Pool>> {
+        self.of.get(rule).map(|kept| &kept.pool)
+    }
+
+    /// How full a rule's pool was when it was last swept, some seconds ago. Costs nothing.
+    #[must_use]
+    pub fn usage(&self, rule: &Name) -> Option<Usage> {
+        self.of.get(rule).map(|kept| kept.pool.counted(kept.usage))
+    }
+
+    /// Sweeps a slice of the pool that has waited for the longest, if it is time, at that time of the workers' clock in microseconds: gives back what sessions have held
+    /// that are over.
+    pub fn sweep_some(&mut self, now_us: u64) {
+        if now_us < self.due_us {
+            return;
+        }
+        let longest = self.of.values_mut().min_by_key(|kept| kept.due_us);
+        let Some(kept) = longest.filter(|kept| kept.due_us <= now_us) else { return };
+        if let Some(usage) = kept.pool.sweep(&mut kept.sweep, SLICE_PLACES, now_us) {
+            kept.usage = usage;
+            kept.due_us = now_us.saturating_add(SWEEP_EVERY_US);
+        }
+        self.due_us = now_us.saturating_add(SLICE_EVERY_US);
+    }
+}
+
+impl Kept {
+    fn new(pool: Arc<Pool>, hosts: Hosts) -> Self {
+        Self { pool, hosts, due_us: 0, sweep: Sweep::default(), usage: Usage::default() }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "for filters of iterators over references")]
+fn is_dynamic(rule: &&NatRule) -> bool {
+    rule.nat_type == NatType::Dynamic
+}
+
+fn made(rule: &NatRule) -> Arc<Pool> {
+    let (IpNet::V4(internal), IpNet::V4(external)) = (rule.internal_mapping, rule.external_mapping) else {
+        unreachable!("a checked dynamic rule is for IPv4");
+    };
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).expect("the operating system gives randomness");
+    let pool = Pool::new(internal, external, u64::from_ne_bytes(seed));
+    Arc::new(pool.expect("a checked dynamic rule has no more external addresses than a pool"))
+}
+
+#[cfg(test)]
+mod tests;
