@@ -16,7 +16,7 @@ impl Builder {
 
     /// Adds a prefix behind a circuit: by way of `next_hop` while that is alive, `None` while it is not. Of several circuits to one prefix the first that is alive
     /// has it, and any of them before a tunnel; while none is alive, what the prefix is a part of: another circuit's or a tunnel's prefix, whichever is the
-    /// longest; else [`NextHop::CircuitDown`], and nothing else that may lead there.
+    /// longest; else [`NextHop::CircuitDown`](crate::forwarding::NextHop::CircuitDown), and nothing else that may lead there.
     pub fn circuit_route(
         &mut self,
         vrf: VrfId,
