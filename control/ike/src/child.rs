@@ -115,6 +115,22 @@ impl Offer {
         Self { local: child.local.clone(), remote: child.remote.clone() }
     }
 
+    /// Whether a Child SA between these selectors is for any of it.
+    pub(crate) fn meets(&self, local: &[TrafficSelector], remote: &[TrafficSelector]) -> bool {
+        let meet = |own: &[TrafficSelector], asked: &[TrafficSelector]| {
+            own.iter().any(|own| asked.iter().any(|asked| own.intersect(asked).is_some()))
+        };
+        meet(&self.local, local) && meet(&self.remote, remote)
+    }
+
+    /// What of it none of `children` carries: all in one, if that is so of all, or else pair by pair.
+    pub(crate) fn missing<'c>(self, children: impl Iterator<Item = &'c Child> + Clone) -> Vec<Self> {
+        if children.clone().any(|child| child.carries_some_of(&self)) {
+            return self.left_out(children);
+        }
+        vec![self]
+    }
+
     /// Each pair of selectors of one family in this offer of which none of `children` carries anything: what a peer left out that takes fewer
     /// pairs into one Child SA than it was offered (RFC 7296, 2.9), as Libreswan does, which takes one.
     pub(crate) fn left_out<'c>(&self, children: impl Iterator<Item = &'c Child> + Clone) -> Vec<Self> {
@@ -295,10 +311,12 @@ impl Child {
 
     /// Whether it is in use for any of what an offer of the same policy asks for.
     pub(crate) fn carries_some_of(&self, offer: &Offer) -> bool {
-        let meet = |own: &[TrafficSelector], asked: &[TrafficSelector]| {
-            own.iter().any(|own| asked.iter().any(|asked| own.intersect(asked).is_some()))
-        };
-        self.is_live() && meet(&self.local, &offer.local) && meet(&self.remote, &offer.remote)
+        self.is_live() && !self.lost && self.is_for_some_of(offer)
+    }
+
+    /// Whether it is for any of what an offer of the same policy asks for, in use or not.
+    pub(crate) fn is_for_some_of(&self, offer: &Offer) -> bool {
+        offer.meets(&self.local, &self.remote)
     }
 
     /// Whether it is for exactly this traffic.

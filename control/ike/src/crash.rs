@@ -16,7 +16,7 @@ use crate::allowance::Allowance;
 use crate::config::{EndpointConfig, Version};
 use crate::connection::Connection;
 use crate::crypto::prf::Prf;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, IKE_PORT};
 use crate::environment::{Environment, Instant};
 use crate::established::{Established, Task};
 use crate::event::{ConnectionId, IkeId, Spi};
@@ -205,12 +205,12 @@ impl Endpoint {
         if self.deny_v1(&peers, (local, remote), spi, now, env) {
             return;
         }
-        let Some(peer) = self.may_tell(Telling::InvalidSpi, &peers, now) else { return };
         // Where there is an IKE SA, its exchanges say what there is and what not: this is of a Child SA that was just deleted.
-        let ikes = self.connections.get(&peer).map_or(&[][..], |connection| &connection.ikes);
-        if ikes.iter().any(|ike| self.sas.get(ike).is_some_and(|sa| sa.is_up_with(remote.ip()))) {
+        let ikes = peers.iter().filter_map(|peer| self.connections.get(peer)).flat_map(|peer| &peer.ikes);
+        if ikes.filter_map(|ike| self.sas.get(ike)).any(|sa| sa.is_up_with(remote)) {
             return;
         }
+        let Some(peer) = self.may_tell(Telling::InvalidSpi, &peers, now) else { return };
         let mut cx = self.cx(now, env);
         cx.connection = Some(peer);
         cx.note_from(What::InvalidSpiTold, remote);
@@ -276,16 +276,19 @@ impl Endpoint {
         self.may_tell(telling, &peers, now)
     }
 
-    /// The connections whose peer is at `remote`. Who is at no peer's address uses up what is there for strangers, and nothing of the peers'.
+    /// The connections whose peer is at `remote`, or may be since it may be anywhere: those behind the others, for several peers may be at one address. Each
+    /// look at them uses up what is there for strangers, and nothing of the peers'.
     fn peers_between(&mut self, local: SocketAddr, remote: SocketAddr, now: Instant) -> Vec<ConnectionId> {
         let fits = |connection: &&Connection| connection.is_between(local.ip(), remote.ip());
         let id = |connection: &Connection| connection.config.id;
         let known = self.known.at(remote.ip()).filter_map(|id| self.connections.get(&id)).filter(fits);
-        let known: Vec<_> = known.map(id).collect();
-        if known.is_empty() && self.limits.strangers.take(now) {
-            return self.connections.values().filter(fits).map(id).collect();
+        let mut peers: Vec<_> = known.map(id).collect();
+        if self.known.has_roaming() && self.limits.strangers.take(now) {
+            let roaming = self.known.roaming().filter_map(|id| self.connections.get(&id)).filter(fits);
+            let roaming: Vec<_> = roaming.map(id).filter(|id| !peers.contains(id)).collect();
+            peers.extend(roaming);
         }
-        known
+        peers
     }
 
     /// The first of `peers` that speaks IKEv2, if it may be told now.
@@ -305,9 +308,13 @@ impl IkeSa {
         self.up_with(peer).is_some_and(|state| state.children.iter().any(|child| child.outbound == spi))
     }
 
-    /// Whether it is established with a peer at that address.
-    fn is_up_with(&self, peer: IpAddr) -> bool {
-        self.up_with(peer).is_some()
+    /// Whether it is established with the peer that sends ESP from there: in UDP from the port that IKE has, too, else without ports.
+    fn is_up_with(&self, peer: SocketAddr) -> bool {
+        let is_there = |state: &Established| {
+            let remote = state.secured.path.remote;
+            remote.port() == peer.port() || peer.port() == IKE_PORT
+        };
+        self.up_with(peer.ip()).is_some_and(is_there)
     }
 
     /// Whether it is an established ISAKMP SA between these addresses.

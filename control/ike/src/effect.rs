@@ -9,11 +9,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::child::Child;
-use crate::client::Leased;
 use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
+use crate::established::Estate;
 use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, Path, RemoveReason, Spi};
 use crate::notice::What;
 use crate::place::{Next, Place};
@@ -47,7 +46,7 @@ pub(crate) enum Effect {
     /// A Child SA is gone at once.
     Dropped(ChildId, Spi),
     /// The winner of a collision takes the Child SAs.
-    Inherit { heir: IkeId, from: IkeId, children: Vec<Child>, lease: Vec<Leased> },
+    Inherit { heir: IkeId, from: IkeId, estate: Estate },
     /// The IKE SA that lost a collision; its initiator deletes it, we only wait for that.
     Lost(IkeId),
     /// A Child SA failed while its IKE SA lives.
@@ -99,9 +98,7 @@ impl Endpoint {
                     self.set_timer(Timer::Linger(child), Some(now + linger));
                 }
                 Effect::Dropped(child, spi) => self.disown(child, spi),
-                Effect::Inherit { heir, from, children, lease } => {
-                    self.on_inherit(heir, from, (children, lease), now, env);
-                }
+                Effect::Inherit { heir, from, estate } => self.on_inherit(heir, from, estate, now, env),
                 Effect::Lost(ike) => self.with_sa(ike, now, env, IkeSa::await_delete),
                 Effect::ChildFailed(connection, error) | Effect::Hint(connection, error) => {
                     if let Some(connection) = self.connections.get_mut(&connection) {
@@ -137,19 +134,19 @@ impl Endpoint {
         &mut self,
         heir: IkeId,
         from: IkeId,
-        (children, lease): (Vec<Child>, Vec<Leased>),
+        estate: Estate,
         now: Instant,
         env: &mut dyn Environment,
     ) {
         if self.sas.get(&heir).is_some_and(|sa| sa.established_at().is_some()) {
-            return self.with_sa(heir, now, env, |sa, cx| sa.inherit(from, children, lease, cx));
+            return self.with_sa(heir, now, env, |sa, cx| sa.inherit(from, estate, cx));
         }
         // The heir was closed within the same input, or died before: nobody is left to delete them.
-        for leased in lease {
+        for leased in estate.lease {
             self.shared.leases.give_back(leased);
         }
         let mut cx = self.cx(now, env);
-        for child in children {
+        for child in estate.children {
             child.let_go(RemoveReason::IkeSaGone, &mut cx);
         }
     }

@@ -29,7 +29,8 @@ mod ending;
 mod task;
 mod timers;
 
-pub(crate) use task::{Answering, Fate, Pending, Task};
+pub(crate) use children::Estate;
+pub(crate) use task::{Answering, Fate, LeftOut, Pending, Task};
 
 /// How long the peer has to delete what it must delete, before we do.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -126,6 +126,8 @@ catalogue! {
     TryAgain Info "the peer is busy (TEMPORARY_FAILURE): trying again later";
     /// The peer takes a single pair of addresses.
     SinglePair Info "the peer takes a single pair of traffic selectors (SINGLE_PAIR_REQUIRED): asking for one pair";
+    /// A pair of traffic selectors was asked for as often as is reasonable.
+    PairGivenUp Warn "the peer does not give a pair of traffic selectors a Child SA, however often it is asked: it stays without one";
     /// The peer took some pairs of traffic selectors into a Child SA and left this one out (RFC 7296, 2.9).
     PairLeftOut Info "the peer left a pair of traffic selectors out of the Child SA: asking for it apart";
     /// A request is sent again.

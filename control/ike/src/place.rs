@@ -226,29 +226,46 @@ impl Search {
     }
 }
 
-/// The connections whose peer has this address among its places: found without a look at every connection.
+/// Whose peer has which address among its places, and whose may be anywhere: found without a look at every connection.
 #[derive(Debug, Default)]
-pub(crate) struct Known(HashMap<IpAddr, BTreeSet<ConnectionId>>);
+pub(crate) struct Known {
+    at: HashMap<IpAddr, BTreeSet<ConnectionId>>,
+    roaming: BTreeSet<ConnectionId>,
+}
 
 impl Known {
     pub(crate) fn add(&mut self, config: &ConnectionConfig) {
         for address in config.addresses() {
-            self.0.entry(address).or_default().insert(config.id);
+            self.at.entry(address).or_default().insert(config.id);
+        }
+        if config.may_roam() {
+            self.roaming.insert(config.id);
         }
     }
 
     pub(crate) fn remove(&mut self, config: &ConnectionConfig) {
         for address in config.addresses() {
-            let Some(ids) = self.0.get_mut(&address) else { continue };
+            let Some(ids) = self.at.get_mut(&address) else { continue };
             ids.remove(&config.id);
             if ids.is_empty() {
-                self.0.remove(&address);
+                self.at.remove(&address);
             }
         }
+        self.roaming.remove(&config.id);
     }
 
     pub(crate) fn at(&self, remote: IpAddr) -> impl Iterator<Item = ConnectionId> {
-        self.0.get(&remote).into_iter().flatten().copied()
+        self.at.get(&remote).into_iter().flatten().copied()
+    }
+
+    /// Whether there is any whose peer may be anywhere.
+    pub(crate) fn has_roaming(&self) -> bool {
+        !self.roaming.is_empty()
+    }
+
+    /// Those whose peer may be anywhere.
+    pub(crate) fn roaming(&self) -> impl Iterator<Item = ConnectionId> {
+        self.roaming.iter().copied()
     }
 }
 
@@ -261,14 +278,15 @@ impl ConnectionConfig {
         })
     }
 
-    /// Whether a peer at `remote` may be this connection's. One that is called by a name may call from anywhere: its address changes before anybody here
-    /// asks for it, and its identity is what counts.
+    /// Whether a peer at `remote` may be this connection's.
     pub(crate) fn may_be_at(&self, remote: IpAddr) -> bool {
-        let is_there = |place: &Place| match place {
-            Place::At(address) => *address == remote,
-            Place::Named(_) => true,
-        };
-        self.places.is_empty() || self.places.iter().any(is_there)
+        self.is_at(remote) || self.may_roam()
+    }
+
+    /// Whether the peer may be anywhere. One that is called by a name may call from anywhere: its address changes before anybody here asks for it, and its
+    /// identity is what counts.
+    pub(crate) fn may_roam(&self) -> bool {
+        self.places.is_empty() || self.places.iter().any(|place| matches!(place, Place::Named(_)))
     }
 
     /// Whether `remote` is one of its addresses.

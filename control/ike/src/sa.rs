@@ -6,11 +6,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::child::Child;
-use crate::client::Leased;
 use crate::config::{ConnectionConfig, Version};
 use crate::environment::Instant;
-use crate::established::{Closing, Established};
+use crate::established::{Closing, Established, Estate};
 use crate::event::{ChildId, ConnectionId, DownReason, IkeId};
 use crate::exchange::auth::{AuthAwaited, AuthLogin, AuthProving, AuthSent, AuthSigning, AuthVerifying};
 use crate::exchange::init::{InitAnswering, InitPreparing, InitSent, InitSharing};
@@ -224,8 +222,8 @@ impl IkeSa {
     }
 
     /// Takes Child SAs over from the IKE SA that this one replaces, with the addresses that the client has.
-    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, lease: Vec<Leased>, cx: &mut Cx<'_>) {
-        self.established(cx, |state, cx| state.inherit(from, children, lease, cx));
+    pub(crate) fn inherit(&mut self, from: IkeId, estate: Estate, cx: &mut Cx<'_>) {
+        self.established(cx, |state, cx| state.inherit(from, estate, cx));
     }
 
     /// Lost a collision: its initiator, the peer, deletes it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Established, Task};
+use super::{Established, LeftOut, Task};
 use crate::auth::Authentication;
 use crate::child::{Child, Offer, Phase};
 use crate::client::{self, Leased};
@@ -19,6 +19,15 @@ use crate::status::ChildStatus;
 /// Wait before a Child SA that the peer deleted or refused is asked for again.
 const CHILD_WAIT: Duration = Duration::from_secs(10);
 
+/// What an IKE SA leaves to the winner of a collision.
+#[derive(Debug)]
+pub(crate) struct Estate {
+    pub(crate) children: Vec<Child>,
+    pub(crate) lease: Vec<Leased>,
+    /// What was still to be done, and is not about that IKE SA.
+    pub(crate) tasks: Vec<Task>,
+}
+
 impl Established {
     /// A Child SA failed for good: tell, and try again after a while if we are the one who begins.
     pub(crate) fn child_failed(&mut self, policy: usize, error: IkeError, cx: &mut Cx<'_>) {
@@ -29,16 +38,62 @@ impl Established {
     }
 
     /// We asked for all of a policy: what the peer's answer left out is asked for pair by pair. A peer that wants none of it says so, and that is all.
-    pub(crate) fn want_left_out(&mut self, policy: usize, cx: &mut Cx<'_>) {
-        let Some(config) = self.config.children.get(policy).filter(|_| !self.single_pairs.contains(&policy))
-        else {
-            return;
-        };
-        let children = self.children.iter().filter(|child| child.policy == policy);
-        for offer in Offer::whole(config).left_out(children) {
-            cx.note(What::PairLeftOut);
-            self.want(Task::LeftOut { policy, offer });
+    pub(crate) fn want_left_out_of_policy(&mut self, policy: usize, cx: &mut Cx<'_>) {
+        if let Some(config) = self.config.children.get(policy) {
+            self.want_left_out(policy, &Offer::whole(config), cx);
         }
+    }
+
+    /// The same where we asked for this.
+    pub(crate) fn want_left_out(&mut self, policy: usize, asked: &Offer, cx: &mut Cx<'_>) {
+        if self.single_pairs.contains(&policy) {
+            return;
+        }
+        let children = self.children.iter().filter(|child| child.policy == policy);
+        for offer in asked.left_out(children) {
+            cx.note(What::PairLeftOut);
+            self.want(Task::LeftOut(LeftOut::new(policy, offer)));
+        }
+    }
+
+    /// A Child SA is lost: what it carried is asked for again, as far as no other one carries it. Where the policy has none left, and that one carried all
+    /// of it, it is asked for as at first.
+    pub(crate) fn want_again(&mut self, policy: usize, carried: Offer, wait: Duration, cx: &mut Cx<'_>) {
+        let Some(config) = self.config.children.get(policy).filter(|_| !self.is_leaving()) else { return };
+        let whole = Offer::whole(config);
+        let has_live = self.has_live(policy);
+        for offer in carried.missing(self.children.iter().filter(|child| child.policy == policy)) {
+            let task = if offer == whole && !has_live {
+                Task::NewChild { policy }
+            } else {
+                Task::LeftOut(LeftOut::lost(policy, offer))
+            };
+            if wait.is_zero() {
+                self.want(task);
+            } else {
+                self.want_later(task, wait, cx);
+            }
+        }
+    }
+
+    /// The peer refused a part of a policy. Should nothing of the policy be left, the whole is asked for, and its refusal is told.
+    pub(crate) fn left_out_refused(&mut self, left_out: LeftOut, cx: &mut Cx<'_>) {
+        if left_out.is_lost && self.has_live(left_out.policy) {
+            self.ask_again(left_out, CHILD_WAIT, cx);
+        } else {
+            self.give_up_left_out(&left_out);
+        }
+    }
+
+    pub(super) fn give_up_left_out(&mut self, left_out: &LeftOut) {
+        if !self.has_live(left_out.policy) {
+            self.want(Task::NewChild { policy: left_out.policy });
+        }
+    }
+
+    /// Whether a Child SA of the policy carries some of what is asked for.
+    pub(crate) fn is_carried(&self, policy: usize, offer: &Offer) -> bool {
+        self.children.iter().any(|child| child.policy == policy && child.carries_some_of(offer))
     }
 
     pub(crate) fn want_child_rekey(&mut self, id: ChildId) {
@@ -53,11 +108,9 @@ impl Established {
         child.rekey_at = child.expires_at;
         if child.phase != Phase::Deleting {
             child.phase = Phase::Deleting;
-            let policy = child.policy;
+            let (policy, carried) = (child.policy, Offer::same_as(child));
             self.want(Task::DeleteChild(id, RemoveReason::Expired));
-            if !self.has_live(policy) && !self.is_leaving() {
-                self.want(Task::NewChild { policy });
-            }
+            self.want_again(policy, carried, Duration::ZERO, cx);
         }
     }
 
@@ -68,29 +121,43 @@ impl Established {
         }
     }
 
-    /// Sends on this Child SA from now on.
+    /// Sends on this Child SA from now on, instead of those for the same traffic. Others of its policy are none of its business.
     pub(crate) fn activate(&mut self, id: ChildId, cx: &mut Cx<'_>) {
-        let Some(policy) = self.child(id).map(|child| child.policy) else { return };
-        for child in self.children.iter_mut().filter(|child| child.policy == policy) {
+        let Some(child) = self.child(id) else { return };
+        let is_relieved = |other: &&Child| other.is_like(child) || other.phase == Phase::Replaced(id);
+        let relieved: Vec<ChildId> = self.children.iter().filter(is_relieved).map(|other| other.id).collect();
+        for child in self.children.iter_mut().filter(|child| relieved.contains(&child.id)) {
             child.sends = child.id == id;
         }
         cx.event(Event::ActivateOutbound(id));
     }
 
+    /// Sends on one Child SA for each traffic that a policy has any for.
     pub(crate) fn activate_policy(&mut self, policy: usize, cx: &mut Cx<'_>) {
-        let live =
-            self.children.iter().filter(|child| child.policy == policy && child.is_live() && !child.lost);
-        let standby = |child: &&Child| !child.sends;
-        let (waiting, sending): (Vec<&Child>, Vec<&Child>) = live.partition(standby);
-        if let Some(id) = sending.iter().chain(&waiting).map(|child| child.id).next() {
+        let is_usable = |child: &&Child| child.policy == policy && child.is_live() && !child.lost;
+        let (sending, waiting): (Vec<&Child>, Vec<&Child>) =
+            self.children.iter().filter(is_usable).partition(|child| child.sends);
+        let mut chosen: Vec<&Child> = Vec::new();
+        for child in sending.into_iter().chain(waiting) {
+            if !chosen.iter().any(|other| other.is_like(child)) {
+                chosen.push(child);
+            }
+        }
+        let chosen: Vec<ChildId> = chosen.iter().map(|child| child.id).collect();
+        for id in chosen {
             self.activate(id, cx);
         }
     }
 
-    /// Sends on something of a policy, if there is anything and nothing is sent on.
-    pub(crate) fn ensure_sending(&mut self, policy: usize, cx: &mut Cx<'_>) {
-        if !self.children.iter().any(|child| child.policy == policy && child.sends) {
-            self.activate_policy(policy, cx);
+    /// Sends on something for this traffic of a policy, if there is anything and nothing is sent on.
+    pub(crate) fn ensure_sending(&mut self, policy: usize, traffic: &Offer, cx: &mut Cx<'_>) {
+        let mut alike =
+            self.children.iter().filter(|child| child.policy == policy && child.is_for_some_of(traffic));
+        if alike.clone().any(|child| child.sends) {
+            return;
+        }
+        if let Some(id) = alike.find(|child| child.is_live() && !child.lost).map(|child| child.id) {
+            self.activate(id, cx);
         }
     }
 
@@ -113,14 +180,15 @@ impl Established {
             (Some(before), Some(after)) => !before.same_child(after),
             _ => true,
         };
+        let mut deleted = Vec::new();
         for child in self.children.iter_mut().filter(|child| changed(child.policy)) {
             if child.phase != Phase::Deleting {
                 child.phase = Phase::Deleting;
-                let task = Task::DeleteChild(child.id, RemoveReason::DeletedByUs);
-                if !self.tasks.contains(&task) {
-                    self.tasks.push_back(task);
-                }
+                deleted.push(child.id);
             }
+        }
+        for child in deleted {
+            self.want(Task::DeleteChild(child, RemoveReason::DeletedByUs));
         }
         for policy in 0..config.children.len() {
             if config.mode.initiates() && !self.has_live(policy) && !self.is_leaving() {
@@ -129,7 +197,8 @@ impl Established {
         }
     }
 
-    pub(crate) fn inherit(&mut self, from: IkeId, children: Vec<Child>, lease: Vec<Leased>, cx: &mut Cx<'_>) {
+    pub(crate) fn inherit(&mut self, from: IkeId, estate: Estate, cx: &mut Cx<'_>) {
+        let Estate { children, lease, tasks } = estate;
         // The configuration may have changed while the other one had the addresses.
         if let Some(current) = cx.connections.get(&self.config.id) {
             self.config = client::narrowed(&current.config, &lease);
@@ -150,6 +219,7 @@ impl Established {
                 self.want(Task::NewChild { policy });
             }
         }
+        tasks.into_iter().for_each(|task| self.want(task));
     }
 
     /// A Child SA that both sides have deleted.
@@ -158,7 +228,7 @@ impl Established {
         let child = self.children.remove(at);
         // The peer may have made its successor while it was being deleted: nothing else would ever switch to that one.
         if child.sends {
-            self.ensure_sending(child.policy, cx);
+            self.ensure_sending(child.policy, &Offer::same_as(&child), cx);
         }
         child.let_go(reason, cx);
     }

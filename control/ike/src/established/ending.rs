@@ -1,6 +1,6 @@
 //! The end of an authenticated IKE SA, and the wait for the peer to end it (RFC 7296, 1.4.1). What remains is [`Closing`].
 
-use super::{Answering, Closing, Established, Fate, PATIENCE, Pending, Task, error_payload};
+use super::{Answering, Closing, Established, Estate, Fate, PATIENCE, Pending, Task, error_payload};
 use crate::effect::Effect;
 use crate::error::IkeError;
 use crate::event::{DownReason, RemoveReason};
@@ -34,7 +34,7 @@ impl Established {
 
     /// What is under way and will get no answer gives its SPIs back.
     fn abandon_exchanges(&mut self, cx: &mut Cx<'_>) {
-        let lease = std::mem::take(&mut self.lease);
+        let estate = self.bequeath();
         self.drop_tasks(cx);
         match self.pending.take() {
             Some(Pending::Child(request)) => cx.env.release_spi(request.spi),
@@ -45,13 +45,25 @@ impl Established {
             cx.env.release_spi(answer.spi);
         }
         if let Some(rival) = self.rival.take() {
-            let children = std::mem::take(&mut self.children);
-            cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children, lease });
+            cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), estate });
         } else {
-            for leased in lease {
+            self.children = estate.children;
+            for leased in estate.lease {
                 cx.shared.leases.give_back(leased);
             }
         }
+    }
+
+    /// Gives away what another IKE SA carries on with.
+    pub(crate) fn bequeath(&mut self) -> Estate {
+        let under_way = match &self.pending {
+            Some(Pending::Child(request)) => Some(request.task()),
+            _ => None,
+        };
+        let later = self.later.iter().map(|(_, task)| task);
+        let tasks = under_way.iter().chain(&self.tasks).chain(later);
+        let tasks = tasks.filter(|task| task.outlives_ike_sa()).cloned().collect();
+        Estate { children: std::mem::take(&mut self.children), lease: std::mem::take(&mut self.lease), tasks }
     }
 
     /// Forgets it: the peer has, or is dead.

@@ -17,6 +17,8 @@ use crate::wire::ExchangeType;
 
 /// Shortest wait after TEMPORARY_FAILURE or a failed Child SA (RFC 7296, 2.25: some time).
 const BUSY_WAIT: Duration = Duration::from_secs(2);
+/// How often a pair of selectors is asked for again, each time after twice the wait: for some minutes.
+const LEFT_OUT_TRIES: u32 = 7;
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +26,8 @@ pub(crate) enum Task {
     NewChild {
         policy: usize,
     },
-    /// Ask for what the peer left out of a Child SA.
-    LeftOut {
-        policy: usize,
-        offer: Offer,
-    },
+    /// Ask for what the peer left out of a Child SA, or for what was lost with one.
+    LeftOut(LeftOut),
     RekeyChild(ChildId),
     DeleteChild(ChildId, RemoveReason),
     /// Delete a pair that the peer made by an answer which we did not take; it was to receive for us under this SPI.
@@ -47,6 +46,36 @@ pub(crate) enum Task {
     Redirect,
     /// Ask for a ticket (RFC 5723, 4.1).
     Ticket,
+}
+
+/// A part of a policy that has no Child SA while others have.
+#[derive(Clone, Debug)]
+pub(crate) struct LeftOut {
+    pub(crate) policy: usize,
+    pub(crate) offer: Offer,
+    /// It had a Child SA: a peer that refuses it is asked again. Who left it out may not want it at all.
+    pub(crate) is_lost: bool,
+    /// How often it was asked for in vain.
+    tries: u32,
+}
+
+impl PartialEq for LeftOut {
+    /// What it is about counts, not what became of it so far.
+    fn eq(&self, other: &Self) -> bool {
+        self.policy == other.policy && self.offer == other.offer
+    }
+}
+
+impl Eq for LeftOut {}
+
+impl LeftOut {
+    pub(crate) const fn new(policy: usize, offer: Offer) -> Self {
+        Self { policy, offer, is_lost: false, tries: 0 }
+    }
+
+    pub(crate) const fn lost(policy: usize, offer: Offer) -> Self {
+        Self { policy, offer, is_lost: true, tries: 0 }
+    }
 }
 
 /// Our request, from its first computation to its answer.
@@ -85,7 +114,7 @@ impl Established {
     pub(super) fn begin(&mut self, task: Task, cx: &mut Cx<'_>) {
         match task {
             Task::NewChild { policy } => create_child::begin_new(self, policy, cx),
-            Task::LeftOut { policy, offer } => create_child::begin_left_out(self, policy, offer, cx),
+            Task::LeftOut(left_out) => create_child::begin_left_out(self, left_out, cx),
             Task::RekeyChild(child) => create_child::begin_rekey(self, child, cx),
             Task::DeleteChild(child, reason) => informational::delete_child(self, child, reason, cx),
             Task::Disown(spi) => informational::disown(self, spi, cx),
@@ -110,11 +139,14 @@ impl Established {
         }
     }
 
-    /// Adds a task unless it is there already.
+    /// Adds a task unless it is there already. New Child SAs come last, those for what was left out behind the others: what replaces a pair has an end, and traffic.
     pub(crate) fn want(&mut self, task: Task) {
-        if !self.tasks.contains(&task) {
-            self.tasks.push_back(task);
+        if self.tasks.contains(&task) {
+            return;
         }
+        let rank = task.rank();
+        let at = self.tasks.iter().position(|other| other.rank() > rank);
+        self.tasks.insert(at.unwrap_or(self.tasks.len()), task);
     }
 
     /// Adds a task for later, with some randomness so that two peers do not meet again.
@@ -130,7 +162,23 @@ impl Established {
         cx.note_stage(What::TryAgain, stage);
         // Up to three times as long, so that two peers that both wait part.
         let spread = BUSY_WAIT.mul_f64(2.0 * f64::from(cx.random_u32()) / f64::from(u32::MAX));
-        self.want_later(task, BUSY_WAIT + spread, cx);
+        match task {
+            Task::LeftOut(left_out) => self.ask_again(left_out, BUSY_WAIT + spread, cx),
+            task => {
+                self.want_later(task, BUSY_WAIT + spread, cx);
+            }
+        }
+    }
+
+    /// Asks for a part of a policy again, but neither again and again nor for ever.
+    pub(crate) fn ask_again(&mut self, mut left_out: LeftOut, wait: Duration, cx: &mut Cx<'_>) {
+        if left_out.tries == LEFT_OUT_TRIES {
+            cx.note(What::PairGivenUp);
+            return self.give_up_left_out(&left_out);
+        }
+        let wait = wait * (1 << left_out.tries);
+        left_out.tries += 1;
+        self.want_later(Task::LeftOut(left_out), wait, cx);
     }
 
     /// The job under way; of two the older one.
@@ -149,6 +197,22 @@ impl Established {
             Some(Pending::UpdateAddresses(_) | Pending::CheckPath(_)) => Stage::Move,
             Some(Pending::Liveness | Pending::Token | Pending::Ticket) | None => Stage::Liveness,
         }
+    }
+}
+
+impl Task {
+    /// Its place in the order of tasks.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::LeftOut(_) => 2,
+            Self::NewChild { .. } => 1,
+            _ => 0,
+        }
+    }
+
+    /// Whether another IKE SA that takes over has to do it, too.
+    pub(super) const fn outlives_ike_sa(&self) -> bool {
+        self.rank() > 0
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::child::Phase;
+use crate::child::{Offer, Phase};
 use crate::crash::{self, Token};
 use crate::effect::Effect;
 use crate::error::IkeError;
-use crate::established::{Established, Fate, Pending, Task};
+use crate::established::{Established, Fate, Pending};
 use crate::event::{ChildId, DownReason, RemoveReason, Spi};
 use crate::exchange::{mobike, resume};
 use crate::notice::What;
@@ -69,6 +69,7 @@ fn on_child_deleted(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Optio
         return None;
     };
     let (id, policy, phase, inbound) = (child.id, child.policy, child.phase, child.inbound);
+    let carried = Offer::same_as(child);
     let crossed = matches!(&state.pending, Some(Pending::DeleteChild(ours, _)) if *ours == id);
     let reason = match phase {
         Phase::Replaced(successor) => {
@@ -81,9 +82,8 @@ fn on_child_deleted(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Optio
         Phase::Live => RemoveReason::DeletedByPeer,
     };
     state.drop_child(id, reason, cx);
-    if phase == Phase::Live && state.config.mode.initiates() && !state.has_live(policy) && !state.is_leaving()
-    {
-        state.want_later(Task::NewChild { policy }, REPLACE_WAIT, cx);
+    if phase == Phase::Live && state.config.mode.initiates() {
+        state.want_again(policy, carried, REPLACE_WAIT, cx);
     }
     (!crossed).then_some(inbound)
 }

@@ -177,8 +177,8 @@ pub(super) fn reject(state: &mut Established, error: IkeError, cx: &mut Cx<'_>) 
 
 fn yield_to_rival(state: &mut Established, cx: &mut Cx<'_>) -> bool {
     let Some(rival) = state.rival.take() else { return false };
-    let (children, lease) = (std::mem::take(&mut state.children), std::mem::take(&mut state.lease));
-    cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), children, lease });
+    let estate = state.bequeath();
+    cx.effect(Effect::Inherit { heir: rival.ike, from: cx.ike_id(), estate });
     state.await_delete(cx);
     state.leaving_for = DownReason::Rekeyed;
     true

@@ -14,7 +14,9 @@ pub struct Plane {
     random: Random,
     allocated: BTreeSet<Spi>,
     installed: BTreeMap<ChildId, Installed>,
-    sending: BTreeMap<(ConnectionId, usize), ChildId>,
+    /// Which pair each tunnel sends on.
+    sending: BTreeMap<u64, ChildId>,
+    tunnels: u64,
     heard: BTreeSet<Spi>,
     /// SPIs at once; beyond it the table is full.
     pub capacity: usize,
@@ -29,6 +31,8 @@ pub struct Installed {
     pub sa: ChildSa,
     /// It only receives.
     pub retired: bool,
+    /// Its tunnel: that of the pair it replaces or that is for the same traffic, if there is one.
+    tunnel: u64,
 }
 
 impl Plane {
@@ -40,6 +44,7 @@ impl Plane {
             allocated: BTreeSet::new(),
             installed: BTreeMap::new(),
             sending: BTreeMap::new(),
+            tunnels: 0,
             heard: BTreeSet::new(),
             capacity: 10_000,
             unix_time: crossgate_pki::UnixTime(2_000_000_000),
@@ -55,7 +60,7 @@ impl Plane {
             Event::ActivateOutbound(child) => {
                 let installed = self.installed.get_mut(child).expect("only an installed pair is activated");
                 assert!(!installed.retired, "a retired pair is not activated");
-                self.sending.insert((installed.sa.connection, installed.sa.policy), *child);
+                self.sending.insert(installed.tunnel, *child);
             }
             Event::RetireChild(child) => {
                 let installed = self.installed.get_mut(child).expect("only an installed pair retires");
@@ -86,13 +91,24 @@ impl Plane {
     pub fn install(&mut self, sa: ChildSa) {
         assert!(self.allocated.contains(&sa.inbound.spi), "an SPI is allocated before it is installed");
         assert!(self.find(sa.inbound.spi).is_none(), "an SPI is installed once");
+        let tunnel = self.tunnel_for(&sa);
         if sa.outbound_use == OutboundUse::Now {
-            self.sending.insert((sa.connection, sa.policy), sa.id);
+            self.sending.insert(tunnel, sa.id);
         }
-        assert!(
-            self.installed.insert(sa.id, Installed { sa, retired: false }).is_none(),
-            "ids are not reused"
-        );
+        let installed = Installed { sa, retired: false, tunnel };
+        assert!(self.installed.insert(installed.sa.id, installed).is_none(), "ids are not reused");
+    }
+
+    fn tunnel_for(&mut self, sa: &ChildSa) -> u64 {
+        let replaced = sa.replaces.and_then(|old| self.installed.get(&old));
+        let traffic = |sa: &ChildSa| {
+            (sa.connection, sa.policy, sa.local_selectors.clone(), sa.remote_selectors.clone())
+        };
+        let alike = || self.installed.values().find(|installed| traffic(&installed.sa) == traffic(sa));
+        replaced.or_else(alike).map(|found| found.tunnel).unwrap_or_else(|| {
+            self.tunnels += 1;
+            self.tunnels
+        })
     }
 
     /// The pair with this inbound SPI.
@@ -106,13 +122,13 @@ impl Plane {
         self.heard.insert(spi)
     }
 
-    /// The pair that a policy of a connection sends on.
+    /// The pair that a policy of a connection sends on; of several tunnels of one policy, that of the first.
     #[must_use]
     pub fn sends_on(&self, connection: ConnectionId, policy: usize) -> Option<&ChildSa> {
-        self.sending.get(&(connection, policy)).and_then(|id| self.installed.get(id)).map(|i| &i.sa)
+        self.sending().find(|sa| (sa.connection, sa.policy) == (connection, policy))
     }
 
-    /// Every policy that sends, with the pair it sends on.
+    /// The pair that each tunnel sends on.
     pub fn sending(&self) -> impl Iterator<Item = &ChildSa> {
         self.sending.values().filter_map(|id| self.installed.get(id)).map(|installed| &installed.sa)
     }

@@ -52,6 +52,7 @@ mod handshake;
 mod load;
 mod mobike;
 mod mutated;
+mod narrowed;
 mod operations;
 mod places;
 mod post_quantum;

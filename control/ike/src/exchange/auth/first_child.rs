@@ -23,7 +23,7 @@ pub(super) fn begin_child(
     match agree_as_initiator(&state.config, spi, message) {
         Ok(agreed) => {
             install(state, agreed, transcript, cx);
-            state.want_left_out(0, cx);
+            state.want_left_out_of_policy(0, cx);
         }
         Err(error) => {
             // Without an SA payload the peer made no pair.

@@ -1,7 +1,7 @@
 //! The peer's request for a Child SA, and our answer (RFC 7296, 1.3.1, 1.3.3, 2.8, 2.25.1).
 
 use super::EXCHANGE;
-use crate::child::{Agreed, Keying, Phase, choose_policy, most_children};
+use crate::child::{Agreed, Keying, Offer, Phase, choose_policy, most_children};
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::Nonces;
 use crate::crypto::suite::choose_esp;
@@ -72,7 +72,7 @@ fn agree(state: &mut Established, message: &Message, cx: &mut Cx<'_>) -> Result<
     let (policy, local, remote) =
         choose_policy(stage, &state.config, old_policy, message, |policy| state.has_live(policy))?;
     let both_ask = matches!(&state.pending, Some(Pending::Child(request))
-        if request.replaces.is_none() && request.policy == policy);
+        if request.replaces.is_none() && request.policy == policy && request.offer.meets(&local, &remote));
     if replaces.is_none() && both_ask {
         return Err(IkeError::Collision);
     }
@@ -168,6 +168,7 @@ fn answer_with(
         shared: secret.as_ref(),
         nonces: Nonces { initiator: &nonces.0, responder: &nonces.1 },
     };
+    let traffic = Offer { local: agreed.local.clone(), remote: agreed.remote.clone() };
     let mut child = agreed.install(&config, state.secured.path, &keying, cx);
     child.lost = lost;
     let id = child.id;
@@ -184,6 +185,6 @@ fn answer_with(
         ours.rival = Some((id, lowest(&nonces.0, &nonces.1)));
     }
     // What it replaces may have ended while this was computed.
-    state.ensure_sending(policy, cx);
+    state.ensure_sending(policy, &traffic, cx);
     state.secured.answer(EXCHANGE, payloads, cx);
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::EXCHANGE;
+use super::begin::is_served;
 use crate::child::{Agreed, Child, Keying, Offer, Phase};
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::Nonces;
 use crate::crypto::suite::{EspChoice, accept_esp, esp_proposals};
 use crate::error::{IkeError, Stage};
-use crate::established::{Answering, Established, Pending, Task};
+use crate::established::{Answering, Established, LeftOut, Pending, Task};
 use crate::event::{ChildId, OutboundUse, RemoveReason, Spi};
 use crate::exchange::auth::selectors;
 use crate::job::{JobResult, Outcome, Work};
@@ -22,7 +23,7 @@ use crate::wire::{GroupId, KeyExchangeData, Message, Notify, NotifyType, Payload
 const MAX_GROUPS: u32 = 3;
 /// Most deletes that are remembered while a request is under way.
 const MAX_DELETED: usize = 16;
-/// Wait before a pair that could not be replaced, or that the peer is making, is looked at again.
+/// Wait before a pair that could not be replaced is looked at again.
 const AGAIN_WAIT: Duration = Duration::from_secs(10);
 
 /// Our request.
@@ -30,11 +31,11 @@ const AGAIN_WAIT: Duration = Duration::from_secs(10);
 pub(crate) struct ChildRequest {
     pub(super) policy: usize,
     pub(super) replaces: Option<ChildId>,
-    /// Whether it is for what the peer left out of another Child SA of the policy.
-    is_left_out: bool,
-    offer: Offer,
+    /// It is for a part of the policy that has no Child SA while others have.
+    pub(super) left_out: Option<LeftOut>,
+    pub(super) offer: Offer,
     pub(crate) spi: Spi,
-    nonce: Vec<u8>,
+    pub(super) nonce: Vec<u8>,
     private: Option<PrivateValue>,
     tries: u32,
     pub(crate) serial: Option<u64>,
@@ -47,6 +48,24 @@ pub(crate) struct ChildRequest {
 }
 
 impl ChildRequest {
+    /// One without SPI and nonce, which are drawn when it begins.
+    pub(super) const fn new(policy: usize, offer: Offer) -> Self {
+        Self {
+            policy,
+            replaces: None,
+            left_out: None,
+            offer,
+            spi: Spi(0),
+            nonce: Vec::new(),
+            private: None,
+            tries: 0,
+            serial: None,
+            answered: None,
+            deleted: Vec::new(),
+            rival: None,
+        }
+    }
+
     pub(crate) const fn stage(&self) -> Stage {
         if self.replaces.is_some() { Stage::RekeyChild } else { Stage::NewChild }
     }
@@ -58,110 +77,28 @@ impl ChildRequest {
         }
     }
 
-    fn task(&self) -> Task {
-        let policy = self.policy;
-        match self.replaces {
-            Some(old) => Task::RekeyChild(old),
-            None if self.is_left_out => Task::LeftOut { policy, offer: self.offer.clone() },
-            None => Task::NewChild { policy },
+    pub(crate) fn task(&self) -> Task {
+        match (self.replaces, &self.left_out) {
+            (Some(old), _) => Task::RekeyChild(old),
+            (None, Some(left_out)) => Task::LeftOut(left_out.clone()),
+            (None, None) => Task::NewChild { policy: self.policy },
         }
     }
 }
 
-/// Asks for a Child SA of a policy that has none.
-pub(crate) fn begin_new(state: &mut Established, policy: usize, cx: &mut Cx<'_>) {
-    if policy < state.config.children.len() && !is_served(state, policy, cx) {
-        begin(state, policy, None, None, cx);
-    }
-}
-
-/// Asks for a pair of selectors that the peer left out of a Child SA of the policy.
-pub(crate) fn begin_left_out(state: &mut Established, policy: usize, offer: Offer, cx: &mut Cx<'_>) {
-    let is_allowed = state.config.children.get(policy).is_some_and(|config| offer.is_within(config));
-    if is_allowed && !is_carried(state, policy, &offer) {
-        begin(state, policy, None, Some(offer), cx);
-    }
-}
-
-/// Whether a Child SA of the policy carries some of what is asked for.
-fn is_carried(state: &Established, policy: usize, offer: &Offer) -> bool {
-    state.children.iter().any(|child| child.policy == policy && child.carries_some_of(offer))
-}
-
-/// Whether a policy has its Child SA, or the peer asked for it first and its answer is being computed. Should that come to nothing, ours is looked at again.
-fn is_served(state: &mut Established, policy: usize, cx: &mut Cx<'_>) -> bool {
-    let asked_first = matches!(&state.answering, Some(Answering::Child(answer))
-        if answer.agreed.replaces.is_none() && answer.agreed.policy == policy);
-    if asked_first {
-        state.want_later(Task::NewChild { policy }, AGAIN_WAIT, cx);
-    }
-    asked_first || state.has_live(policy)
-}
-
-/// Asks for the successor of a Child SA.
-pub(crate) fn begin_rekey(state: &mut Established, id: ChildId, cx: &mut Cx<'_>) {
-    let policies = state.config.children.len();
-    if let Some(policy) = state.child(id).filter(|child| child.is_live()).map(|child| child.policy)
-        && policy < policies
-    {
-        begin(state, policy, Some(id), None, cx);
-    }
-}
-
-fn begin(
-    state: &mut Established,
-    policy: usize,
-    replaces: Option<ChildId>,
-    left_out: Option<Offer>,
-    cx: &mut Cx<'_>,
-) {
-    let spi = match cx.esp_spi(state.config.id) {
-        Ok(spi) => spi,
-        Err(error) => return state.child_failed(policy, error, cx),
-    };
-    let nonce = cx.nonce();
-    let request = ChildRequest {
-        policy,
-        replaces,
-        is_left_out: left_out.is_some(),
-        offer: left_out.unwrap_or_else(|| offer(state, policy, replaces, cx)),
-        spi,
-        nonce,
-        private: None,
-        tries: 0,
-        serial: None,
-        answered: None,
-        deleted: Vec::new(),
-        rival: None,
-    };
-    match state.config.children[policy].pfs_groups.first() {
-        Some(Some(group)) => prepare(state, request, *group, cx),
-        Some(None) | None => send(state, request, None, cx),
-    }
-}
-
-/// What to ask for: all that the policy allows, unless the peer said that it takes a single pair. Where several Child SAs share the policy, each
-/// is replaced by its like.
-fn offer(state: &Established, policy: usize, replaces: Option<ChildId>, cx: &Cx<'_>) -> Offer {
-    let config = &state.config.children[policy];
-    let is_single = state.single_pairs.contains(&policy);
-    if let Some(old) = replaces.and_then(|id| state.child(id)) {
-        let is_other = |child: &&Child| child.policy == policy && child.is_live() && !child.is_like(old);
-        if is_single || state.children.iter().any(|child| is_other(&child)) {
-            return Offer::same_as(old);
-        }
-    }
-    let trigger = cx.connections.get(&state.config.id).and_then(|connection| connection.trigger);
-    if is_single { Offer::single(config, trigger) } else { Offer::whole(config) }
-}
-
-fn prepare(state: &mut Established, mut request: ChildRequest, group: Group, cx: &mut Cx<'_>) {
+/// Has our public value computed, from which on it is as with the next group that is tried.
+pub(super) fn prepare(state: &mut Established, mut request: ChildRequest, group: Group, cx: &mut Cx<'_>) {
     let private = PrivateValue::draw(group, &mut |out| cx.env.random(out));
     request.serial = Some(cx.compute(Work::Public(private)));
     state.pending = Some(Pending::Child(request));
 }
 
-fn send(state: &mut Established, request: ChildRequest, ke: Option<KeyExchangeData>, cx: &mut Cx<'_>) {
+pub(super) fn send(
+    state: &mut Established,
+    request: ChildRequest,
+    ke: Option<KeyExchangeData>,
+    cx: &mut Cx<'_>,
+) {
     let policy = &state.config.children[request.policy];
     let mut payloads = Vec::new();
     if let Some(old) = request.replaces.and_then(|id| state.child(id)) {
@@ -192,8 +129,7 @@ pub(crate) fn on_computed(
             // The pair may be gone by now, or its policy; or the peer made one first.
             let stale = match request.replaces {
                 Some(id) => state.child(id).is_none_or(|child| !child.is_live()),
-                None if request.is_left_out => is_carried(state, request.policy, &request.offer),
-                None => is_served(state, request.policy, cx),
+                None => is_served(state, &request.task(), cx),
             };
             if stale || request.policy >= state.config.children.len() {
                 return cx.env.release_spi(request.spi);
@@ -232,8 +168,10 @@ fn reject(state: &mut Established, request: &ChildRequest, error: IkeError, cx: 
 
 fn failed(state: &mut Established, request: &ChildRequest, error: IkeError, cx: &mut Cx<'_>) {
     cx.note_stage(What::ExchangeFailed, request.stage());
-    // What a peer left out it may not want at all.
-    if request.rival.is_none() && !request.is_left_out {
+    if let Some(left_out) = &request.left_out {
+        return state.left_out_refused(left_out.clone(), cx);
+    }
+    if request.rival.is_none() {
         if let Some(id) = request.replaces.filter(|id| state.child(*id).is_some()) {
             state.want_later(Task::RekeyChild(id), AGAIN_WAIT, cx);
         }
@@ -297,9 +235,10 @@ fn on_error(state: &mut Established, mut request: ChildRequest, notify: &Notify,
         }
         NotifyType::CHILD_SA_NOT_FOUND => {
             cx.env.release_spi(request.spi);
-            if let Some(old) = request.replaces.filter(|id| state.child(*id).is_some_and(Child::is_live)) {
+            let old = request.replaces.and_then(|id| state.child(id)).filter(|old| old.is_live());
+            if let Some((old, carried)) = old.map(|old| (old.id, Offer::same_as(old))) {
                 state.drop_child(old, RemoveReason::DeletedByPeer, cx);
-                state.want(Task::NewChild { policy: request.policy });
+                state.want_again(request.policy, carried, Duration::ZERO, cx);
             }
         }
         NotifyType::SINGLE_PAIR_REQUIRED if state.single_pairs.insert(request.policy) => {
@@ -364,8 +303,12 @@ fn complete(
         cx.note_child(What::Collision, id);
     }
     delete_replaced(state, &request);
-    if !request.is_left_out && request.replaces.is_none() {
-        state.want_left_out(request.policy, cx);
+    let is_other = |child: &Child| child.policy == request.policy && child.is_live() && child.id != id;
+    if request.replaces.is_none() && !state.children.iter().any(is_other) {
+        // What was lost last may have been a part of what the peer allows by now.
+        state.want_left_out_of_policy(request.policy, cx);
+    } else {
+        state.want_left_out(request.policy, &request.offer, cx);
     }
 }
 
@@ -382,9 +325,7 @@ fn delete_replaced(state: &mut Established, request: &ChildRequest) {
 fn already_deleted(state: &mut Established, request: &ChildRequest, cx: &mut Cx<'_>) {
     cx.env.release_spi(request.spi);
     delete_replaced(state, request);
-    if !state.has_live(request.policy) {
-        state.want(Task::NewChild { policy: request.policy });
-    }
+    state.want_again(request.policy, request.offer.clone(), Duration::ZERO, cx);
 }
 
 /// The peer's request to rekey the same pair may still be computed here; its nonces are known.

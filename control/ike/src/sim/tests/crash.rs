@@ -235,3 +235,29 @@ fn hints_of_anybody_ask_the_peer_at_most_every_ten_seconds() {
     assert_eq!(pair.count(0, What::LivenessAsked), already + 2, "{}", pair.trace());
     pair.assert_up("it answers");
 }
+
+#[test]
+fn peer_that_may_be_anywhere_is_told_of_a_crash_from_an_address_that_another_one_is_known_at() {
+    let mut pair = Pair::connected(1, Link::LAN, both_ways);
+    pair.restart(1);
+    let mut roaming = connection(1);
+    roaming.mode = Mode::ResponderOnly;
+    roaming.places.clear();
+    // Behind the same address is a peer that speaks IKEv1.
+    let mut other = ConnectionConfig { id: ConnectionId(CONNECTION.0 + 1), ..connection(1) };
+    other.mode = Mode::ResponderOnly;
+    other.version = crate::config::Version::V1;
+    let sha256 = crate::crypto::suite::Integrity::HmacSha2_256_128;
+    other.ike_suites = vec![IkeSuite {
+        cipher: IkeCipher::AesCbc(KeyBits::B256, sha256),
+        prf: sha256.prf(),
+        group: Group::Ecp256,
+    }];
+    for config in [other, roaming] {
+        pair.command(1, Command::Configure(Box::new(config)));
+    }
+    send_into_the_void(&mut pair, 0);
+    pair.run_for(Duration::from_millis(100));
+    pair.assert_up("called again at once");
+    assert_eq!(pair.count(0, What::PeerRestarted), 1, "{}", pair.trace());
+}

@@ -193,3 +193,98 @@ fn an_ike_rekey_answer_that_we_do_not_take_ends_the_ike_sa_and_begins_anew() {
     assert!(ended && pair.count(0, What::Established) == 2, "{}", pair.trace());
     assert_eq!(censuses(&pair), rest, "{}", pair.trace());
 }
+
+/// Side 0 has a policy for two subnets behind side 1, of which that one has the second.
+fn second_of_two(index: usize, config: &mut ConnectionConfig) {
+    let subnet =
+        |third| TrafficSelector::from_prefix(IpAddr::V4(Ipv4Addr::new(10, 2, third, 0)), 24).unwrap();
+    if index == 0 {
+        config.mode = Mode::InitiatorOnly;
+        config.children[0].remote_selectors = vec![subnet(0), subnet(1)];
+    } else {
+        config.children[0].local_selectors = vec![subnet(1)];
+    }
+}
+
+#[test]
+fn what_replaces_a_narrowed_child_is_asked_for_with_its_selectors_and_the_whole_only_if_that_is_refused() {
+    const CREATE: ExchangeType = ExchangeType::CREATE_CHILD_SA;
+    let (whole, part) = ("[10.2.0.0/24, 10.2.1.0/24]", "[10.2.1.0/24]");
+    let mut pair = Pair::connected(1, Link::LAN, second_of_two);
+    pair.assert_up("narrowed");
+    let before = child(&pair, 0);
+    pair.command(0, Command::RekeyChild(before));
+    let mut asks = Vec::new();
+    answer(&mut pair, 1, CREATE, |message| {
+        asks.push(asked(message)[1].clone());
+        told(NotifyType::TEMPORARY_FAILURE)
+    });
+    settle(&mut pair);
+    pair.assert_up("replaced");
+    assert_ne!(child(&pair, 0), before);
+    let spi = pair.sides[0].plane.sends_on(CONNECTION, 0).unwrap().inbound.spi;
+    pair.command(0, Command::HardLifetime(spi));
+    for refusal in [NotifyType::TS_UNACCEPTABLE, NotifyType::TEMPORARY_FAILURE] {
+        answer(&mut pair, 1, CREATE, |message| {
+            asks.push(asked(message)[1].clone());
+            told(refusal)
+        });
+    }
+    assert_eq!(asks, [part, part, whole]);
+    settle(&mut pair);
+    pair.assert_up("made anew");
+}
+
+#[test]
+fn what_replaces_a_child_goes_before_what_was_left_out() {
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    for index in [1, 0] {
+        let mut config = connection(index);
+        second_of_two(index, &mut config);
+        if index == 0 {
+            let more = (2..6).map(|third| IpAddr::V4(Ipv4Addr::new(10, 2, third, 0)));
+            let more = more.map(|address| TrafficSelector::from_prefix(address, 24).unwrap());
+            config.children[0].remote_selectors.extend(more);
+        }
+        pair.command(index, Command::Configure(Box::new(config)));
+    }
+    pair.run(|pair| pair.live_children()[0] > 0, pair.now + Duration::from_secs(10));
+    let before = child(&pair, 0);
+    pair.command(0, Command::RekeyChild(before));
+    let mut replaces = Vec::new();
+    for _ in 0..2 {
+        answer(&mut pair, 1, ExchangeType::CREATE_CHILD_SA, |message| {
+            replaces.push(message.notify(NotifyType::REKEY_SA).is_some());
+            told(NotifyType::TEMPORARY_FAILURE)
+        });
+    }
+    assert_eq!(replaces, [false, true], "the first was on its way already");
+    settle(&mut pair);
+    pair.assert_up("replaced");
+    assert_ne!(child(&pair, 0), before);
+}
+
+#[test]
+fn a_pair_for_which_the_peer_is_always_busy_is_asked_for_ever_less_often_and_then_no_more() {
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    for index in [1, 0] {
+        let mut config = connection(index);
+        second_of_two(index, &mut config);
+        pair.command(index, Command::Configure(Box::new(config)));
+    }
+    let mut times = Vec::new();
+    while pair.count(0, What::PairGivenUp) == 0 {
+        answer(&mut pair, 1, ExchangeType::CREATE_CHILD_SA, |message| {
+            assert_eq!(asked(message)[1], "[10.2.0.0/24]");
+            told(NotifyType::TEMPORARY_FAILURE)
+        });
+        times.push(pair.now);
+        pair.run_for(Duration::from_secs(1));
+        assert!(times.len() < 20, "for ever\n{}", pair.trace());
+    }
+    let gaps: Vec<Duration> = times.windows(2).map(|two| two[1].saturating_since(two[0])).collect();
+    let (first, last) = (gaps[0], gaps[gaps.len() - 1]);
+    assert!(first < Duration::from_secs(10) && last > Duration::from_secs(60), "{gaps:?}");
+    settle(&mut pair);
+    pair.assert_up("the other pair carries on");
+}
