@@ -131,7 +131,8 @@ impl Nat {
         Ok((external, internal))
     }
 
-    /// The same for what selectors look at.
+    /// The same for what selectors look at. Which of the peer's hosts a packet to a hidden one is for, its session says, later; until then the first address
+    /// of theirs stands for them.
     ///
     /// # Errors
     /// The drop reason: `NatNoMapping`.
@@ -141,6 +142,11 @@ impl Nat {
             return Ok(*flow);
         }
         let (source, destination) = self.translated(direction, flow.source, flow.destination)?;
+        let hidden = match direction {
+            Direction::Outbound => self.ingress_pools.iter().find(|pool| has(pool.external(), destination)),
+            Direction::Inbound => None,
+        };
+        let destination = hidden.map_or(destination, |pool| pool.internal().network().into());
         Ok(Flow { source, destination, ..*flow })
     }
 }

@@ -27,7 +27,8 @@ impl One<'_> {
                 "set addresses and next_hops of the circuit",
             );
         }
-        if private.is_some_and(|peering| peering.get("secondaryPeerAddressPrefix").is_some()) {
+        if let Some(secondary) = private.and_then(|peering| peering.get("secondaryPeerAddressPrefix")) {
+            self.scope.see(secondary);
             let problem = "one link is taken over, the primary one";
             let remedy = "add the address and the router of the secondary one to the circuit, if they are on the same VLAN";
             draft.leave_out(format!("{place}.peerings.secondaryPeerAddressPrefix"), problem, remedy);
@@ -56,7 +57,8 @@ impl One<'_> {
             return draft.leave_out(place, problem, "write the connection by hand");
         };
         let name = draft.name("connections", self.name);
-        if self.get("authorizationKey").is_some() {
+        if let Some(key) = self.get("authorizationKey") {
+            self.scope.see(key);
             let problem = "circuits are configured here, not bought: nobody has to authorize";
             draft.leave_out(format!("{place}.properties.authorizationKey"), problem, "leave it out");
         }
