@@ -302,7 +302,7 @@ fn check_routes(
         let sites = peers_of(&far.name, around);
         reached.extend(sites.flat_map(|(connection, peer)| {
             let seen = connection.nat.site_prefixes(&peer.prefixes);
-            seen.into_iter().map(|site| (site, &peer.name))
+            seen.into_iter().chain(connection.named_prefixes()).map(|site| (site, &peer.name))
         }));
         let circuits = around.circuits_of(&far.name);
         reached.extend(

@@ -7,6 +7,7 @@
 pub mod connections;
 mod fixed;
 pub mod forwarding;
+mod learned;
 mod plan;
 mod told;
 

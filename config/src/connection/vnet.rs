@@ -15,7 +15,7 @@ use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
 use crate::network::VirtualNetwork;
 use crate::policy::agreement;
-use crate::prefix::{StaticRoute, overlap};
+use crate::prefix::{StaticRoute, overlap, taken_by};
 use crate::report::{Located, Place, Report};
 use crate::shelf::Shelf;
 use crate::value::{Value, Wrong};
@@ -83,14 +83,21 @@ impl Connection {
         matches!(&self.remote, Remote::Gateway { reference: RemoteGateway::At(_), .. })
     }
 
-    /// The first of `routes` that is a default route and takes what this connection has yet to learn that it leads to; `None` where our own selectors say what that is.
+    /// The first of `routes` that is a default route, or one to half of everything, and takes what this connection has yet to learn that it leads to; `None` where our own
+    /// selectors say what that is.
     pub(crate) fn taken_before_learnt(&self, routes: &[StaticRoute]) -> Option<IpNet> {
         let may_be_anywhere = |route: &IpNet| {
             let of_family = |prefix: &IpNet| prefix.addr().is_ipv4() == route.addr().is_ipv4();
             self.traffic_selectors.remote.iter().any(|prefix| prefix.prefix_len() == 0 && of_family(prefix))
         };
-        let defaults = routes.iter().map(|route| route.prefix).filter(|prefix| prefix.prefix_len() == 0);
+        let defaults = routes.iter().map(|route| route.prefix).filter(|prefix| prefix.prefix_len() <= 1);
         defaults.filter(|_| self.learns_prefixes()).find(may_be_anywhere)
+    }
+
+    /// What our selectors name behind a peer that tells more; nothing for other connections.
+    pub(crate) fn named_prefixes(&self) -> impl Iterator<Item = IpNet> {
+        let named = self.traffic_selectors.remote.iter().copied();
+        named.filter(|prefix| self.learns_prefixes() && prefix.prefix_len() > 0)
     }
 
     /// Whether `other` is the same tunnel seen from its other end, on this appliance.
@@ -218,6 +225,19 @@ pub(super) fn check_learning(
             network.name
         );
         report.error(place, problem, NAME_WHAT_IS_THERE);
+    }
+    let taken =
+        connection.named_prefixes().find_map(|named| Some((taken_by(named, &network.routes)?, named)));
+    if let Some((route, named)) = taken {
+        let problem = format!(
+            "the route to {route} of the network \"{}\" would take packets for {named} past the tunnel, in clear",
+            network.name
+        );
+        report.error(
+            place,
+            problem,
+            "take the route out of the network, or the prefix out of remote of the traffic_selectors",
+        );
     }
 }
 

@@ -190,7 +190,16 @@ impl One<'_> {
         let generation = self.text("vpnGatewayGeneration").filter(|word| word != "None");
         let vpn_type = self.text("vpnType");
         self.nat_rules(&name, draft);
-        let bgp = self.bgp_of_gateway(&place, draft);
+        let is = |word: &Option<String>, other: &str| {
+            word.as_ref().is_some_and(|word| word.eq_ignore_ascii_case(other))
+        };
+        // The cloud writes its own numbers for gateways, too, that can have no BGP.
+        let bgp = if is(&sku, "Basic") || is(&vpn_type, "PolicyBased") {
+            self.see("/bgpSettings");
+            Vec::new()
+        } else {
+            self.bgp_of_gateway(&place, draft)
+        };
         draft.gateways.push(Gateway { name, network, vpn_type, sku, generation, public_address: None, bgp });
         self.leave_out("virtualNetworkGateways", GATEWAY_LEFT_OUT, draft);
     }

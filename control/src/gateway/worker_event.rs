@@ -71,9 +71,8 @@ impl Gateway {
 
     fn on_neighbour(&mut self, worker: WorkerId, entry: NeighbourEntry) {
         self.workers.at_others(worker, || ToWorker::LearnNeighbour(entry));
-        if self.circuits.hear(entry.interface, entry.address, self.clock.now()) {
-            self.refresh_forwarding();
-        }
+        // Of many routers that answer at once, one snapshot tells.
+        self.is_stale |= self.circuits.hear(entry.interface, entry.address, self.clock.now());
     }
 
     fn tell_of_limit(&mut self, inbound: Spi, expiry: Expiry) {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use crossgate_config::{
     Config, Connection, InterfaceAddress, MssClamp, Name, Port, StaticRoute, VirtualNetworkPeering,
-    prefix_flaw,
 };
 use crossgate_dataplane::forwarding::{
     BuildError, Builder, DontFragment, Forwarding, GroupId, Interface, InterfaceId, Member,
@@ -21,6 +20,7 @@ use crossgate_dataplane::selector::{AddressRange, Selectors, TrafficSelector};
 use crossgate_ike::event::ConnectionId;
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
+use super::learned;
 use crate::circuits::Circuits;
 use crate::identifiers::Identifiers;
 use crate::meters::Meters;
@@ -249,7 +249,7 @@ fn tunnel_routes(
         }
         if connection.learns_prefixes() {
             let earlier = learned_of.entry(vrf).or_default();
-            let learned = learned(config, connection, &policy, earlier);
+            let learned = learned::prefixes(config, connection, &policy, earlier);
             for prefix in &learned {
                 builder.route(vrf, *prefix, NextHop::Tunnel(*first));
             }
@@ -310,52 +310,7 @@ fn client_routes(
     next
 }
 
-/// What is behind the gateway of another appliance, by what was negotiated and by what our own selectors name: its side of them, but for what is ours or
-/// known to be elsewhere: by configuration, or because another such gateway, whose connection's name comes first, says so too (`earlier`). The peer has
-/// proved who it is; what it may not do is to take the traffic of what is configured. What our selectors name leads here whatever it made of them, since
-/// it would leave by a shorter route otherwise.
-fn learned(
-    config: &Config,
-    connection: &Connection,
-    policy: &[(TunnelId, Selectors)],
-    earlier: &[IpNet],
-) -> Vec<IpNet> {
-    let network = config.network_of(connection);
-    let others = config
-        .connections()
-        .values()
-        .filter(|other| other.name != connection.name && config.network_of(other).name == network.name);
-    let sites: Vec<IpNet> = others.flat_map(|other| config.prefixes_behind(other)).collect();
-    let routed = network.routes.iter().map(|route| &route.prefix);
-    let peerings = config.peerings().values().filter(|peering| peering.virtual_network == network.name);
-    let peered = peerings
-        .flat_map(|peering| &config.virtual_networks()[&peering.remote_virtual_network].address_space);
-    let elsewhere = sites.iter().chain(routed).filter(|prefix| prefix.prefix_len() > 0);
-    let taken: Vec<&IpNet> =
-        network.address_space.iter().chain(elsewhere).chain(peered).chain(earlier).collect();
-    let ranges = policy.iter().flat_map(|(_, selectors)| &selectors.remote);
-    let negotiated = ranges.flat_map(|selector| prefixes_of(&selector.addresses));
-    let prefixes: BTreeSet<IpNet> =
-        negotiated.chain(connection.traffic_selectors.remote.iter().copied()).collect();
-    let is_sound = |prefix: &IpNet| prefix.prefix_len() > 0 && prefix_flaw(*prefix).is_none();
-    prefixes.into_iter().filter(is_sound).flat_map(|prefix| without(prefix, &taken)).collect()
-}
-
-/// The parts of a prefix in which none of the others is.
-fn without(prefix: IpNet, others: &[&IpNet]) -> Vec<IpNet> {
-    if others.iter().any(|other| other.contains(&prefix)) {
-        return Vec::new();
-    }
-    let inside: Vec<&IpNet> = others.iter().copied().filter(|other| prefix.contains(*other)).collect();
-    if inside.is_empty() {
-        return vec![prefix];
-    }
-    let halves =
-        prefix.subnets(prefix.prefix_len() + 1).expect("what has another inside is no single address");
-    halves.flat_map(|half| without(half, &inside)).collect()
-}
-
-fn prefixes_of(range: &AddressRange) -> Vec<IpNet> {
+pub(super) fn prefixes_of(range: &AddressRange) -> Vec<IpNet> {
     match range {
         AddressRange::V4(range) => Ipv4Subnets::new(*range.start(), *range.end(), 0).map(IpNet::V4).collect(),
         AddressRange::V6(range) => Ipv6Subnets::new(*range.start(), *range.end(), 0).map(IpNet::V6).collect(),

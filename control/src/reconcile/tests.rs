@@ -267,7 +267,9 @@ fn what_a_gateway_elsewhere_says_takes_nobody_s_traffic() {
         "addresses = [\"10.1.0.1/24\"]\nroutes = [{ prefix = \"10.8.0.0/16\", next_hop = \"10.1.0.254\" }]";
     let text = FILE.replace("addresses = [\"10.1.0.1/24\"]", routed)
         + &elsewhere("x-first", "192.0.2.8")
-        + &elsewhere("y-second", "192.0.2.9");
+        + &elsewhere("y-second", "192.0.2.9")
+        + &elsewhere("z-third", "192.0.2.10")
+        + "traffic_selectors = { local = [\"10.1.0.0/16\"], remote = [\"10.11.0.0/16\"] }\n";
     let config = config(&text);
     let numbers = Identifiers::default().extended(&config, &BTreeSet::new());
     let mut tunnels = Tunnels::default();
@@ -279,7 +281,8 @@ fn what_a_gateway_elsewhere_says_takes_nobody_s_traffic() {
         let local = vec![TrafficSelector::of_prefix("10.1.0.0/16".parse().unwrap())];
         tunnels.enter(id, None, Selectors { local, remote })
     };
-    let first = says("x-first", &["10.9.0.0/16"]);
+    let first = says("x-first", &["10.9.0.0/16", "10.11.4.0/24", "10.8.0.0/13"]);
+    let third = says("z-third", &["10.11.0.0/17"]);
     let greedy = [
         "10.9.5.0/24",
         "10.8.1.0/24",
@@ -295,6 +298,10 @@ fn what_a_gateway_elsewhere_says_takes_nobody_s_traffic() {
     let vrf = numbers.vrf(&name("net")).unwrap();
     let way = |address: [u8; 4]| built.route(vrf, address.into());
     assert_eq!(way([10, 9, 5, 1]), NextHop::Tunnel(first), "the first by name keeps what it has");
+    assert_eq!(way([10, 12, 0, 1]), NextHop::Tunnel(first), "around what is others'");
+    for address in [[10, 11, 4, 1], [10, 11, 200, 1]] {
+        assert_eq!(way(address), NextHop::Tunnel(third), "named by our selectors: {address:?}");
+    }
     assert_eq!(way([10, 7, 0, 1]), NextHop::Tunnel(second));
     for address in [[10, 8, 1, 1], [10, 2, 7, 1], [10, 1, 4, 1], [127, 0, 0, 1], [224, 0, 0, 1]] {
         assert_ne!(way(address), NextHop::Tunnel(second), "{address:?}");
@@ -308,8 +315,7 @@ fn what_own_selectors_name_behind_a_gateway_elsewhere_leads_there_whatever_is_ne
     use crossgate_dataplane::selector::{Selectors, TrafficSelector};
     let there = "[[connection]]\nname = \"there\"\ntype = \"Vnet2Vnet\"\ngateway = \"gw\"\nremote_gateway = \"192.0.2.8\"\nshared_key = { env = \"KEY\" }\n\
         traffic_selectors = { local = [\"10.1.0.0/16\"], remote = [\"10.0.0.0/8\"] }\n";
-    let routed =
-        "addresses = [\"10.1.0.1/24\"]\nroutes = [{ prefix = \"0.0.0.0/0\", next_hop = \"10.1.0.254\" }]";
+    let routed = "addresses = [\"10.1.0.1/24\"]\nroutes = [{ prefix = \"0.0.0.0/0\", next_hop = \"10.1.0.254\" }, { prefix = \"8.0.0.0/6\", next_hop = \"10.1.0.253\" }]";
     let config = config(&(FILE.replace("addresses = [\"10.1.0.1/24\"]", routed) + there));
     let numbers = Identifiers::default().extended(&config, &BTreeSet::new());
     let fact = PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 };

@@ -270,7 +270,7 @@ impl Pool {
     fn place(&self, external: Endpoint) -> Option<Place> {
         let address = external.address.to_bits().checked_sub(self.external.network().to_bits())?;
         let port = u32::from(external.port).checked_sub(65536 - self.ports_per_address)?;
-        self.external.contains(&external.address).then_some(Place(address * self.ports_per_address + port))
+        self.external.contains(&external.address).then(|| Place(address * self.ports_per_address + port))
     }
 }
 

@@ -299,7 +299,10 @@ fn check(
             Ok(translated) => {
                 cx.counters.add(Counter::NatTranslated, translated.has_changed.into());
                 if translated.is_dynamic {
-                    flow = described_v4(mbuf.data()).unwrap_or(flow);
+                    let Some(translated) = described_v4(mbuf.data()) else {
+                        return Err((mbuf, Counter::NatUntranslatable));
+                    };
+                    flow = translated;
                 }
             }
             Err(reason) => return Err((mbuf, reason)),
