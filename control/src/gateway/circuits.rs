@@ -12,9 +12,8 @@ impl Gateway {
     pub(super) fn tend_circuits(&mut self, now: Instant) -> bool {
         let fleet = &self.fleet;
         let (questions, changed) = self.circuits.ask(now, |port| fleet.has_link(port));
-        if changed {
-            self.refresh_forwarding();
-        }
+        // As of answers: one snapshot a turn.
+        self.is_stale |= changed;
         for Question { interface, address } in &questions {
             self.workers.solicit(*interface, *address);
         }

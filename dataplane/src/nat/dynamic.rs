@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Nat;
 use super::packet::{Head, Translated};
 use super::pool::{Endpoint, Place, Pool, Seconds, Seen, Session};
-use super::rewrite::{Covering, Rewrite};
+use super::rewrite::{Covering, Rewrite, updated};
 use crate::counter::Counter;
 use crate::header::checksum::{Difference, update};
 use crate::header::{Protocol, be16, ipv4};
@@ -334,12 +334,8 @@ fn rewrite(packet: &mut [u8], head: &Head, change: &Change<'_>) -> Difference {
     let (old, _) = field(packet, head.upper_at + ports.inside_at, &|_| new);
     moved = moved.word(old, new);
     if let Some(at) = at {
-        let is_udp = protocol == Protocol::UDP;
-        let (before, after) = field(packet, at, &|checksum| match update(checksum, old, new) {
-            _ if is_udp && checksum == 0 => 0,
-            0 if is_udp => u16::MAX,
-            updated => updated,
-        });
+        let of_port = Difference::default().word(old, new);
+        let (before, after) = field(packet, at, &|checksum| updated(of_port, protocol, checksum));
         moved = moved.word(before, after);
     }
     moved

@@ -199,7 +199,7 @@ impl Pool {
     }
 
     fn addresses(&self) -> u64 {
-        (self.rows.len() * ROW) as u64 / u64::from(self.ports_per_address)
+        1 << (self.external.max_prefix_len() - self.external.prefix_len())
     }
 
     /// By how much the identification of a host's packets moves that may be cut, so that those of two hosts are not taken for pieces of one (RFC 6864, 5.3): hosts count

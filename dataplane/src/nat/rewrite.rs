@@ -103,7 +103,7 @@ pub(super) fn checksum_at(protocol: Protocol) -> Option<usize> {
 }
 
 /// A checksum of the upper layer after the change. In UDP, zero says that there is none, and stands for nothing else.
-fn updated(difference: Difference, protocol: Protocol, old: u16) -> u16 {
+pub(super) fn updated(difference: Difference, protocol: Protocol, old: u16) -> u16 {
     let is_udp = matches!(protocol, Protocol::UDP | Protocol::UDP_LITE);
     match difference.apply(old) {
         _ if is_udp && old == 0 => 0,

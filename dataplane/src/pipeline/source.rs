@@ -2,8 +2,6 @@
 //! RFC 3704, 2.3). Asked by the route stage, for every packet that is not ours; what comes out of a tunnel has been checked against the tunnel's own network
 //! by then ([`Forwarding::tunnel_of_inbound`]).
 
-use std::net::IpAddr;
-
 use crate::counter::Counter;
 use crate::forwarding::{Forwarding, InterfaceId, NextHop, VrfId, is_link_local};
 use crate::packet::Origin;
@@ -19,11 +17,12 @@ pub(super) fn check_clear(
     if forwarding.has_circuits() {
         return check_beside_circuits(forwarding, vrf, on, flow);
     }
-    check_network(forwarding, vrf, flow.source)
+    check_network(forwarding, vrf, forwarding.route(vrf, flow.source))
 }
 
-fn check_network(forwarding: &Forwarding, vrf: VrfId, source: IpAddr) -> Result<(), Counter> {
-    match forwarding.route(vrf, source) {
+/// `from` is where the source is found.
+fn check_network(forwarding: &Forwarding, vrf: VrfId, from: NextHop) -> Result<(), Counter> {
+    match from {
         from if from.is_tunnel() => Err(Counter::ClearText),
         from if forwarding.network_of(from).is_some_and(|from| from != vrf) => {
             Err(Counter::PeeringWrongSource)
@@ -47,7 +46,7 @@ fn check_beside_circuits(
     if forwarding.circuit(on).is_none() {
         return match from {
             from if circuits.is_empty() && !is_circuit(forwarding, from) => {
-                check_network(forwarding, vrf, flow.source)
+                check_network(forwarding, vrf, from)
             }
             from if from.is_tunnel() => Err(Counter::ClearText),
             _ => Err(Counter::CircuitWrongSource),
