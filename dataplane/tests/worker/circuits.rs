@@ -9,7 +9,7 @@ use crate::lab::{
     inbound, ip, net, outbound, packet, padded, spi, udp,
 };
 use crossgate_dataplane::circuit::Circuit;
-use crossgate_dataplane::counter::Counter::{self, *};
+use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::forwarding::{Builder, Interface, InterfaceId, PortIndex, Reach, Tunnel, VrfId};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::ethernet::{EtherType, Mac};
@@ -67,18 +67,6 @@ fn tagged(to: Mac, from: Mac, packet: &[u8]) -> Vec<u8> {
     framed(to, from, EtherType::VLAN, &[&tag, packet].concat())
 }
 
-/// Lets a packet arrive twice (a stranger, then a known flow); what left by each port.
-fn pass(one: &mut Gateway, port: usize, arrives: &[u8]) -> [Vec<Vec<u8>>; 2] {
-    one.arrive(port, arrives);
-    one.arrive(port, arrives);
-    one.run();
-    [one.sent(WAN), one.sent(LAN)]
-}
-
-fn drops(one: &mut Gateway) -> Vec<(Counter, u64)> {
-    one.moved().into_iter().filter(|(counter, _)| counter.is_drop()).collect()
-}
-
 /// An authentic packet of the peer, out of the tunnel.
 fn sealed(sequence: u64, source: &str, destination: &str) -> Vec<u8> {
     authentic(Site(1), spi(Site(1), 0), Esn::Off, sequence, &padded(&between(source, destination, 64)))
@@ -91,12 +79,12 @@ fn circuit_carries_both_ways_in_clear_and_counts_what_it_carries() {
     for far in ["10.2.0.99", "10.7.0.99"] {
         let there = frame(OURS[LAN], HOST, &between("10.1.0.99", far, 64));
         let expected = tagged(EDGE, OURS[WAN], &between("10.1.0.99", far, 63));
-        assert_eq!(pass(&mut one, LAN, &there), [vec![expected; 2], vec![]]);
+        assert_eq!(one.pass(LAN, &there), [vec![expected; 2], vec![]]);
         let back = tagged(OURS[WAN], EDGE, &between(far, "10.1.0.99", 64));
         let expected = frame(HOST, OURS[LAN], &between(far, "10.1.0.99", 63));
-        assert_eq!(pass(&mut one, WAN, &back), [vec![], vec![expected; 2]]);
+        assert_eq!(one.pass(WAN, &back), [vec![], vec![expected; 2]]);
     }
-    assert_eq!(drops(&mut one), []);
+    assert_eq!(one.drops(), []);
     for direction in [Direction::Inbound, Direction::Outbound] {
         assert_eq!(circuit.traffic.read(direction), (4, 4 * 84), "{direction:?}");
     }
@@ -110,25 +98,25 @@ fn tunnel_takes_over_from_a_circuit_that_is_down_and_gives_back() {
     let there = frame(OURS[LAN], HOST, &between("10.1.0.99", "10.2.0.99", 64));
     let alone = frame(OURS[LAN], HOST, &between("10.1.0.99", "10.7.0.99", 64));
     let clear = tagged(EDGE, OURS[WAN], &between("10.1.0.99", "10.2.0.99", 63));
-    assert_eq!(pass(&mut one, LAN, &there), [vec![clear.clone(); 2], vec![]]);
+    assert_eq!(one.pass(LAN, &there), [vec![clear.clone(); 2], vec![]]);
     one.moved();
     one.command(0, Command::SetForwarding(Arc::new(builder(false, &circuit).build().expect("consistent"))));
-    let [out, _] = pass(&mut one, LAN, &there);
+    let [out, _] = one.pass(LAN, &there);
     assert!(out.len() == 2 && out.iter().all(|frame| *frame != clear), "sealed");
     let moved = one.moved();
     assert!(moved.contains(&(EspSealed, 2)), "{moved:?}");
     // No tunnel leads to the other prefix: it is dropped, and the sender told, whatever other routes there are.
-    assert_eq!(pass(&mut one, LAN, &alone)[0], Vec::<Vec<u8>>::new());
-    assert_eq!(drops(&mut one), [(CircuitDown, 2)]);
+    assert_eq!(one.pass(LAN, &alone)[0], Vec::<Vec<u8>>::new());
+    assert_eq!(one.drops(), [(CircuitDown, 2)]);
     // The site may be later to notice: what comes from the circuit is taken.
     let back = tagged(OURS[WAN], EDGE, &between("10.2.0.99", "10.1.0.99", 64));
-    assert_eq!(pass(&mut one, WAN, &back)[1].len(), 2);
+    assert_eq!(one.pass(WAN, &back)[1].len(), 2);
     one.command(0, Command::SetForwarding(Arc::new(builder(true, &circuit).build().expect("consistent"))));
-    assert_eq!(pass(&mut one, LAN, &there), [vec![clear; 2], vec![]]);
+    assert_eq!(one.pass(LAN, &there), [vec![clear; 2], vec![]]);
     // As is what still comes out of the tunnel.
     one.arrive(WAN, &sealed(1, "10.2.0.99", "10.1.0.99"));
     one.run();
-    assert_eq!((one.sent(LAN).len(), drops(&mut one)), (1, vec![]));
+    assert_eq!((one.sent(LAN).len(), one.drops()), (1, vec![]));
     one.finish();
 }
 
@@ -149,15 +137,15 @@ fn prefix_of_a_tunnel_alone_never_leaves_over_a_circuit() {
         one.moved();
         // The tunnel has no SA.
         let there = frame(OURS[LAN], HOST, &between("10.1.0.99", "10.2.0.99", 64));
-        assert_eq!(pass(&mut one, LAN, &there)[0], Vec::<Vec<u8>>::new());
-        assert_eq!(drops(&mut one), [(TunnelDown, 2)]);
+        assert_eq!(one.pass(LAN, &there)[0], Vec::<Vec<u8>>::new());
+        assert_eq!(one.drops(), [(TunnelDown, 2)]);
         // Nor may the circuit speak for it.
         let back = tagged(OURS[WAN], EDGE, &between("10.2.0.99", "10.1.0.99", 64));
-        assert_eq!(pass(&mut one, WAN, &back), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
-        assert_eq!(drops(&mut one), [(ClearText, 2)]);
+        assert_eq!(one.pass(WAN, &back), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+        assert_eq!(one.drops(), [(ClearText, 2)]);
         let there = frame(OURS[LAN], HOST, &between("10.1.0.99", "10.2.7.99", 64));
-        assert_eq!(pass(&mut one, LAN, &there)[0].len(), if is_up { 2 } else { 0 });
-        assert_eq!(drops(&mut one), if is_up { vec![] } else { vec![(TunnelDown, 2)] });
+        assert_eq!(one.pass(LAN, &there)[0].len(), if is_up { 2 } else { 0 });
+        assert_eq!(one.drops(), if is_up { vec![] } else { vec![(TunnelDown, 2)] });
         one.finish();
     }
 }
@@ -170,11 +158,11 @@ fn nothing_passes_from_a_tunnel_to_a_circuit_or_back() {
         one.arrive(WAN, &sealed(2, "10.2.0.99", "10.7.0.99"));
         one.run();
         assert_eq!(one.sent(WAN), Vec::<Vec<u8>>::new());
-        assert_eq!(drops(&mut one), [(CircuitTransit, 2)]);
+        assert_eq!(one.drops(), [(CircuitTransit, 2)]);
         for destination in ["10.2.0.99", "10.7.0.98"] {
             let through = tagged(OURS[WAN], EDGE, &between("10.7.0.99", destination, 64));
-            assert_eq!(pass(&mut one, WAN, &through)[0], Vec::<Vec<u8>>::new());
-            assert_eq!(drops(&mut one), [(CircuitTransit, 2)]);
+            assert_eq!(one.pass(WAN, &through)[0], Vec::<Vec<u8>>::new());
+            assert_eq!(one.drops(), [(CircuitTransit, 2)]);
         }
         one.finish();
     }
@@ -187,17 +175,17 @@ fn whoever_pretends_to_be_somewhere_else_is_dropped() {
         // From the circuit: a host of the network, somebody whom nobody knows.
         for source in ["10.1.0.98", "10.99.0.1"] {
             let spoof = tagged(OURS[WAN], EDGE, &between(source, "10.1.0.99", 64));
-            assert_eq!(pass(&mut one, WAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
-            assert_eq!(drops(&mut one), [(CircuitWrongSource, 2)], "{source}");
+            assert_eq!(one.pass(WAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+            assert_eq!(one.drops(), [(CircuitWrongSource, 2)], "{source}");
         }
         // In the network: a host behind the circuit.
         let spoof = frame(OURS[LAN], HOST, &between("10.7.0.99", "10.1.0.98", 64));
-        assert_eq!(pass(&mut one, LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
-        assert_eq!(drops(&mut one), [(CircuitWrongSource, 2)]);
+        assert_eq!(one.pass(LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+        assert_eq!(one.drops(), [(CircuitWrongSource, 2)]);
         let spoof = frame(OURS[LAN], HOST, &between("10.2.0.99", "10.1.0.98", 64));
-        pass(&mut one, LAN, &spoof);
+        one.pass(LAN, &spoof);
         let reason = if is_up { CircuitWrongSource } else { ClearText };
-        assert_eq!(drops(&mut one), [(reason, 2)]);
+        assert_eq!(one.drops(), [(reason, 2)]);
         // A router beyond the circuit tells of an error, under an address that nobody routes.
         let quoted = between("10.1.0.99", "10.7.0.99", 60);
         let error = [&[3, 4, 0, 0, 0, 0, 5, 0][..], &quoted[..28]].concat();
@@ -206,8 +194,8 @@ fn whoever_pretends_to_be_somewhere_else_is_dropped() {
         let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).expect("folded");
         error[2..4].copy_from_slice(&sum.to_be_bytes());
         let error = packet(ip("198.18.0.1"), ip("10.1.0.99"), Protocol::ICMP, 64, &error);
-        assert_eq!(pass(&mut one, WAN, &tagged(OURS[WAN], EDGE, &error))[1].len(), 2);
-        assert_eq!(drops(&mut one), []);
+        assert_eq!(one.pass(WAN, &tagged(OURS[WAN], EDGE, &error))[1].len(), 2);
+        assert_eq!(one.drops(), []);
         one.finish();
     }
 }
@@ -226,26 +214,26 @@ fn peered_network_uses_the_circuit_where_the_peering_says_so() {
         let (interface, address, mac) = (InterfaceId(4), ip("10.3.0.99"), PEER);
         one.command(0, Command::LearnNeighbour(NeighbourEntry { interface, address, mac }));
         let there = tagged(OURS[LAN], PEER, &between("10.3.0.99", "10.7.0.99", 64));
-        let out = pass(&mut one, LAN, &there)[0].len();
+        let out = one.pass(LAN, &there)[0].len();
         let expected = match (reach, is_up) {
             (Reach::Network, _) => (0, vec![(NoRoute, 2)]),
             (Reach::Gateways, true) => (2, vec![]),
             (Reach::Gateways, false) => (0, vec![(CircuitDown, 2)]),
         };
-        assert_eq!((out, drops(&mut one)), expected, "{reach:?} {is_up}");
+        assert_eq!((out, one.drops()), expected, "{reach:?} {is_up}");
         if reach == Reach::Network {
             let back = tagged(OURS[WAN], EDGE, &between("10.7.0.99", "10.3.0.99", 64));
-            assert_eq!(pass(&mut one, WAN, &back)[1], Vec::<Vec<u8>>::new());
-            assert_eq!(drops(&mut one), [(CircuitWrongSource, 2)], "no one-way traffic");
+            assert_eq!(one.pass(WAN, &back)[1], Vec::<Vec<u8>>::new());
+            assert_eq!(one.drops(), [(CircuitWrongSource, 2)], "no one-way traffic");
         } else {
             for far in ["10.7.0.99", "10.2.0.99"] {
                 let back = tagged(OURS[WAN], EDGE, &between(far, "10.3.0.99", 64));
-                assert_eq!(pass(&mut one, WAN, &back)[1].len(), 2);
-                assert_eq!(drops(&mut one), [], "{far} {is_up}");
+                assert_eq!(one.pass(WAN, &back)[1].len(), 2);
+                assert_eq!(one.drops(), [], "{far} {is_up}");
                 let spoof = tagged(OURS[LAN], PEER, &between(far, "10.1.0.99", 64));
-                assert_eq!(pass(&mut one, LAN, &spoof)[1], Vec::<Vec<u8>>::new());
+                assert_eq!(one.pass(LAN, &spoof)[1], Vec::<Vec<u8>>::new());
                 let reason = if !is_up && far == "10.2.0.99" { ClearText } else { CircuitWrongSource };
-                assert_eq!(drops(&mut one), [(reason, 2)], "{far} {is_up}");
+                assert_eq!(one.drops(), [(reason, 2)], "{far} {is_up}");
             }
         }
         one.finish();
@@ -260,12 +248,12 @@ fn packet_that_is_refused_costs_no_bandwidth_and_is_not_counted() {
     let addresses = vec![net("172.31.0.1/30")];
     builder.interface(CIRCUIT, Interface { port, vlan, vrf: SITE, mac, mtu_bytes: 900, addresses });
     let mut one = started(&builder);
-    pass(&mut one, LAN, &frame(OURS[LAN], HOST, &between("10.1.0.99", "10.7.0.99", 1)));
-    pass(&mut one, WAN, &tagged(OURS[WAN], EDGE, &between("10.7.0.99", "10.1.0.99", 1)));
-    assert_eq!(drops(&mut one), [(Ipv4TtlExpired, 4)]);
+    one.pass(LAN, &frame(OURS[LAN], HOST, &between("10.1.0.99", "10.7.0.99", 1)));
+    one.pass(WAN, &tagged(OURS[WAN], EDGE, &between("10.7.0.99", "10.1.0.99", 1)));
+    assert_eq!(one.drops(), [(Ipv4TtlExpired, 4)]);
     let large = packet(ip("10.1.0.99"), ip("10.7.0.99"), Protocol(253), 64, &[7; 980]);
-    pass(&mut one, LAN, &frame(OURS[LAN], HOST, &large));
-    assert_eq!(drops(&mut one), [(TooBig, 2)]);
+    one.pass(LAN, &frame(OURS[LAN], HOST, &large));
+    assert_eq!(one.drops(), [(TooBig, 2)]);
     for direction in [Direction::Inbound, Direction::Outbound] {
         // What the senders are told goes out by the circuit, too.
         let told = if direction == Direction::Outbound { 2 } else { 0 };
@@ -289,11 +277,11 @@ fn circuits_share_their_gateway_s_bandwidth() {
         one.arrive(WAN, &tagged(OURS[WAN], EDGE, &back));
     }
     one.run();
-    assert_eq!((one.sent(WAN).len(), one.sent(LAN).len(), drops(&mut one)), (3, 3, vec![]));
+    assert_eq!((one.sent(WAN).len(), one.sent(LAN).len(), one.drops()), (3, 3, vec![]));
     one.arrive(LAN, &there);
     one.arrive(WAN, &tagged(OURS[WAN], EDGE, &back));
     one.run();
-    let mut dropped = drops(&mut one);
+    let mut dropped = one.drops();
     dropped.sort_unstable();
     let mut expected = [(SkuBandwidthOutbound, 1), (SkuBandwidthInbound, 1)];
     expected.sort_unstable();

@@ -4,10 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::lab::{
-    self, Gateway, HOST, LAN, OURS, Options, SITE, Site, TUNNEL, WAN, forwarded, frame, inbound, ip, net,
-    outbound, packet,
+    self, Gateway, LAN, Options, SITE, Site, TUNNEL, cross, inbound, ip, net, outbound, packet,
 };
-use crossgate_dataplane::counter::Counter::{self, *};
+use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::forwarding::{Forwarding, NextHop, Tunnel};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::checksum::Sum;
@@ -51,17 +50,6 @@ fn pair(pool: &Arc<Pool>) -> [Gateway; 2] {
     [one, two]
 }
 
-/// Puts a packet of a host through its gateway and the other one; returns what the other host gets.
-fn cross(from: &mut Gateway, to: &mut Gateway, clear: &[u8]) -> Vec<Vec<u8>> {
-    from.arrive(LAN, &frame(OURS[LAN], HOST, clear));
-    from.run();
-    for esp in from.sent(WAN) {
-        to.arrive(WAN, &forwarded(esp));
-    }
-    to.run();
-    to.sent(LAN).into_iter().map(|mut sent| sent.split_off(14)).collect()
-}
-
 /// A packet with these ports and a right checksum; of an echo the first is its identifier, and the second its type.
 fn made(protocol: Protocol, ends: (IpAddr, IpAddr), ports: (u16, u16), hops: u8) -> Vec<u8> {
     let mut upper: Vec<u8> = match protocol {
@@ -85,11 +73,6 @@ fn made(protocol: Protocol, ends: (IpAddr, IpAddr), ports: (u16, u16), hops: u8)
     let sum = sum.plus(&upper).finish();
     upper[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     packet(ends.0, ends.1, protocol, hops, &upper)
-}
-
-/// The counters of drops that moved.
-fn dropped(gateway: &mut Gateway) -> Vec<(Counter, u64)> {
-    gateway.moved().into_iter().filter(|(counter, _)| counter.is_drop()).collect()
 }
 
 const EXTERNAL: &str = "100.64.1.1";
@@ -142,7 +125,7 @@ fn sessions_outlive_a_change_of_the_snapshot_and_end_with_their_time() {
     one.moved();
     one.now_us += 301_000_000;
     assert!(cross(&mut two, &mut one, &answer).is_empty());
-    assert_eq!(dropped(&mut one), [(NatNoSession, 1)]);
+    assert_eq!(one.drops(), [(NatNoSession, 1)]);
     one.finish();
     two.finish();
 }
@@ -155,15 +138,15 @@ fn what_no_session_is_for_is_dropped_by_name() {
     for protocol in [Protocol::TCP, Protocol::UDP, Protocol::ICMP] {
         let unasked = made(protocol, (second, ip(EXTERNAL)), (4000, 8), 64);
         assert!(cross(&mut two, &mut one, &unasked).is_empty());
-        assert_eq!(dropped(&mut one), [(NatNoSession, 1)]);
+        assert_eq!(one.drops(), [(NatNoSession, 1)]);
     }
     let mut later = made(Protocol::UDP, (second, ip(EXTERNAL)), (4000, 8), 64);
     later[7] = 3;
     crossgate_dataplane::header::ipv4::write_checksum(&mut later[..20]);
     assert!(cross(&mut two, &mut one, &later).is_empty());
-    assert_eq!(dropped(&mut one), [(NatFragmentUnknown, 1)]);
+    assert_eq!(one.drops(), [(NatFragmentUnknown, 1)]);
     assert!(cross(&mut one, &mut two, &packet(first, second, Protocol(47), 64, &[0; 20])).is_empty());
-    assert_eq!(dropped(&mut one), [(NatUntranslatable, 1)]);
+    assert_eq!(one.drops(), [(NatUntranslatable, 1)]);
     drop(one.sent(LAN)); // what the host is told
     one.finish();
     two.finish();
@@ -185,7 +168,7 @@ fn sessions_beyond_the_ports_are_counted_and_the_others_go_on() {
     }
     assert!(sources.iter().all(|source| *source == sources[0]), "a host has one address");
     assert!((200..=256).contains(&passed), "{passed}");
-    assert_eq!(dropped(&mut one), [(NatPortsExhausted, 300 - passed)]);
+    assert_eq!(one.drops(), [(NatPortsExhausted, 300 - passed)]);
     let usage = usage(&pool, &one);
     assert_eq!((usage.sessions, usage.refused), (passed, 300 - passed));
     assert_eq!(cross(&mut one, &mut two, &made(Protocol::UDP, (first, second), (1000, 53), 64)).len(), 1);
@@ -245,9 +228,9 @@ fn a_narrowed_tunnel_takes_the_hosts_whose_address_it_names() {
     }
     one.moved();
     assert_eq!(cross(&mut one, &mut two, &datagram(99)).len(), 1);
-    assert_eq!(dropped(&mut one), []);
+    assert_eq!(one.drops(), []);
     assert!(cross(&mut one, &mut two, &datagram(98)).is_empty());
-    assert_eq!(dropped(&mut one), [(SelectorOutbound, 1)]);
+    assert_eq!(one.drops(), [(SelectorOutbound, 1)]);
     drop(one.sent(LAN)); // what the host is told
     one.finish();
     two.finish();

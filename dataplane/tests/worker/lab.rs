@@ -223,6 +223,19 @@ impl Gateway {
         sum
     }
 
+    /// The counters of drops that moved since the last call.
+    pub(crate) fn drops(&mut self) -> Vec<(Counter, u64)> {
+        self.moved().into_iter().filter(|(counter, _)| counter.is_drop()).collect()
+    }
+
+    /// Lets a packet arrive twice (a stranger, then a known flow); what left by each port.
+    pub(crate) fn pass(&mut self, port: usize, arrives: &[u8]) -> [Vec<Vec<u8>>; 2] {
+        self.arrive(port, arrives);
+        self.arrive(port, arrives);
+        self.run();
+        [self.sent(WAN), self.sent(LAN)]
+    }
+
     /// The counters that moved since the last call, without bytes.
     pub(crate) fn moved(&mut self) -> Vec<(Counter, u64)> {
         let now = self.counters();
@@ -346,4 +359,15 @@ pub(crate) fn tunnel(site: Site) -> Tunnel {
         dont_fragment: DontFragment::Copy,
         nat: Nat::default(),
     }
+}
+
+/// Puts a packet of a host through its gateway and the other one; returns what the other host gets.
+pub(crate) fn cross(from: &mut Gateway, to: &mut Gateway, clear: &[u8]) -> Vec<Vec<u8>> {
+    from.arrive(LAN, &frame(OURS[LAN], HOST, clear));
+    from.run();
+    for esp in from.sent(WAN) {
+        to.arrive(WAN, &forwarded(esp));
+    }
+    to.run();
+    to.sent(LAN).into_iter().map(|mut sent| sent.split_off(14)).collect()
 }

@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::lab::{
-    self, Gateway, HOST, LAN, OURS, Options, SITE, Site, TUNNEL, WAN, forwarded, frame, inbound, ip, net,
-    outbound, packet, udp,
+    self, Gateway, HOST, LAN, OURS, Options, SITE, Site, TUNNEL, WAN, cross, forwarded, frame, inbound, ip,
+    net, outbound, packet, udp,
 };
-use crossgate_dataplane::counter::Counter::{self, *};
+use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::forwarding::{Forwarding, NextHop, Tunnel};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::checksum::Sum;
@@ -77,17 +77,6 @@ fn pair_with(options: &Options) -> [Gateway; 2] {
 
 fn pair() -> [Gateway; 2] {
     pair_with(&Options::default())
-}
-
-/// Puts a packet of a host through its gateway and the other one; returns what the other host gets.
-fn cross(from: &mut Gateway, to: &mut Gateway, clear: &[u8]) -> Vec<Vec<u8>> {
-    from.arrive(LAN, &frame(OURS[LAN], HOST, clear));
-    from.run();
-    for esp in from.sent(WAN) {
-        to.arrive(WAN, &forwarded(esp));
-    }
-    to.run();
-    to.sent(LAN).into_iter().map(|mut sent| sent.split_off(14)).collect()
 }
 
 /// A datagram with a right checksum.
@@ -243,11 +232,6 @@ fn errors_of_the_gateway_are_about_the_packet_that_the_sender_knows() {
     }
 }
 
-/// The counters of drops that moved.
-fn dropped(gateway: &mut Gateway) -> Vec<(Counter, u64)> {
-    gateway.moved().into_iter().filter(|(counter, _)| counter.is_drop()).collect()
-}
-
 #[test]
 fn address_without_a_counterpart_is_dropped_by_name() {
     let [mut one, mut two] = pair();
@@ -255,7 +239,7 @@ fn address_without_a_counterpart_is_dropped_by_name() {
     // From our side: a host with an address that is another host's in the tunnel. It cannot be told of it either.
     for _ in 0..2 {
         assert!(cross(&mut one, &mut two, &datagram(ip("100.64.1.7"), second_here, 64, &[1; 9])).is_empty());
-        assert_eq!(dropped(&mut one), [(NoRoute, 1), (NatNoMapping, 1)]);
+        assert_eq!(one.drops(), [(NoRoute, 1), (NatNoMapping, 1)]);
     }
     // From the peer: to an address that our host has in our network only.
     for _ in 0..2 {
@@ -263,7 +247,7 @@ fn address_without_a_counterpart_is_dropped_by_name() {
             cross(&mut two, &mut one, &datagram(Site(2).host(false), ip("10.1.0.99"), 64, &[1; 9]))
                 .is_empty()
         );
-        assert_eq!(dropped(&mut one), [(NatNoMapping, 1)]);
+        assert_eq!(one.drops(), [(NatNoMapping, 1)]);
     }
     one.finish();
     two.finish();
@@ -277,9 +261,9 @@ fn packet_that_cannot_be_translated_is_dropped_by_name_and_its_sender_told() {
     for _ in 0..2 {
         assert!(cross(&mut one, &mut two, &ah(first, external(Site(2), false, "99"))).is_empty());
         assert_eq!(read_error(&one.sent(LAN)[0][14..])[1], first);
-        assert_eq!(dropped(&mut one), [(NatUntranslatable, 1)]);
+        assert_eq!(one.drops(), [(NatUntranslatable, 1)]);
         assert!(cross(&mut two, &mut one, &ah(second, external(Site(1), false, "99"))).is_empty());
-        assert_eq!(dropped(&mut one), [(NatUntranslatable, 1)]);
+        assert_eq!(one.drops(), [(NatUntranslatable, 1)]);
     }
     one.finish();
     two.finish();

@@ -4,7 +4,7 @@ use crate::lab::{
     self, Gateway, HOST, LAN, OURS, Options, PEER, SITE, Site, TUNNEL, WAN, authentic, frame, framed,
     inbound, ip, net, outbound, packet, padded, spi,
 };
-use crossgate_dataplane::counter::Counter::{self, *};
+use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::forwarding::{
     Builder, Interface, InterfaceId, NextHop, PortIndex, Reach, Tunnel, TunnelId, VrfId,
 };
@@ -64,18 +64,6 @@ fn tagged(to: Mac, from: Mac, packet: &[u8]) -> Vec<u8> {
     framed(to, from, EtherType::VLAN, &[&tag, packet].concat())
 }
 
-/// Lets a packet arrive twice (a stranger, then a known flow); what left by each port, and what moved.
-fn pass(one: &mut Gateway, port: usize, arrives: &[u8]) -> [Vec<Vec<u8>>; 2] {
-    one.arrive(port, arrives);
-    one.arrive(port, arrives);
-    one.run();
-    [one.sent(WAN), one.sent(LAN)]
-}
-
-fn drops(one: &mut Gateway) -> Vec<(Counter, u64)> {
-    one.moved().into_iter().filter(|(counter, _)| counter.is_drop()).collect()
-}
-
 #[test]
 fn peered_networks_reach_each_other_in_clear_and_others_do_not() {
     let there = frame(OURS[LAN], HOST, &between("10.1.0.99", SPOKE_HOST, 64));
@@ -83,16 +71,16 @@ fn peered_networks_reach_each_other_in_clear_and_others_do_not() {
     for reach in [Reach::Network, Reach::Gateways] {
         let mut one = gateway(Some(reach));
         let expected = tagged(HOST, OURS[LAN], &between("10.1.0.99", SPOKE_HOST, 63));
-        assert_eq!(pass(&mut one, LAN, &there), [vec![], vec![expected; 2]]);
+        assert_eq!(one.pass(LAN, &there), [vec![], vec![expected; 2]]);
         let expected = frame(HOST, OURS[LAN], &between(SPOKE_HOST, "10.1.0.99", 63));
-        assert_eq!(pass(&mut one, LAN, &back), [vec![], vec![expected; 2]]);
-        assert_eq!(drops(&mut one), []);
+        assert_eq!(one.pass(LAN, &back), [vec![], vec![expected; 2]]);
+        assert_eq!(one.drops(), []);
         one.finish();
     }
     let mut one = gateway(None);
     for frame in [&there, &back] {
-        pass(&mut one, LAN, frame);
-        assert_eq!(drops(&mut one), [(NoRoute, 2)]);
+        one.pass(LAN, frame);
+        assert_eq!(one.drops(), [(NoRoute, 2)]);
     }
     one.finish();
 }
@@ -102,21 +90,21 @@ fn network_uses_the_tunnels_of_another_where_the_peering_says_so() {
     let out = tagged(OURS[LAN], HOST, &between(SPOKE_HOST, "10.2.0.99", 64));
     let inner = padded(&between("10.2.0.99", SPOKE_HOST, 64));
     let mut one = gateway(Some(Reach::Gateways));
-    let [sealed, _] = pass(&mut one, LAN, &out);
-    assert_eq!((sealed.len(), drops(&mut one)), (2, vec![]));
+    let [sealed, _] = one.pass(LAN, &out);
+    assert_eq!((sealed.len(), one.drops()), (2, vec![]));
     for sequence in 1..=2 {
         one.arrive(WAN, &authentic(Site(1), spi(Site(1), 0), Esn::Off, sequence, &inner));
     }
     one.run();
     let expected = tagged(HOST, OURS[LAN], &between("10.2.0.99", SPOKE_HOST, 63));
     assert_eq!(one.sent(LAN), vec![expected; 2]);
-    assert_eq!(drops(&mut one), []);
+    assert_eq!(one.drops(), []);
     one.finish();
 
     for reach in [Some(Reach::Network), None] {
         let mut one = gateway(reach);
-        let [sealed, _] = pass(&mut one, LAN, &out);
-        assert_eq!((sealed.len(), drops(&mut one)), (0, vec![(NoRoute, 2)]), "{reach:?}");
+        let [sealed, _] = one.pass(LAN, &out);
+        assert_eq!((sealed.len(), one.drops()), (0, vec![(NoRoute, 2)]), "{reach:?}");
         one.finish();
     }
 }
@@ -130,12 +118,12 @@ fn host_that_takes_an_address_of_a_peered_network_is_dropped() {
         tagged(OURS[LAN], HOST, &between("10.1.0.99", "10.2.0.99", 64)),
     ];
     for spoof in spoofs {
-        assert_eq!(pass(&mut one, LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
-        assert_eq!(drops(&mut one), [(PeeringWrongSource, 2)]);
+        assert_eq!(one.pass(LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+        assert_eq!(one.drops(), [(PeeringWrongSource, 2)]);
     }
     let spoof = tagged(OURS[LAN], HOST, &between("10.2.0.99", "10.1.0.99", 64));
-    pass(&mut one, LAN, &spoof);
-    assert_eq!(drops(&mut one), [(ClearText, 2)]);
+    one.pass(LAN, &spoof);
+    assert_eq!(one.drops(), [(ClearText, 2)]);
     one.finish();
 }
 
@@ -161,14 +149,14 @@ fn host_that_takes_an_address_that_only_the_destinations_network_knows_is_droppe
         ];
         for (source, reason) in expected {
             let spoof = tagged(OURS[LAN], HOST, &between(source, "10.1.0.99", 64));
-            assert_eq!(pass(&mut one, LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
-            assert_eq!(drops(&mut one), [(reason, 2)], "{source}, {reach:?}");
+            assert_eq!(one.pass(LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+            assert_eq!(one.drops(), [(reason, 2)], "{source}, {reach:?}");
             // To our own address there, which would answer.
             let ping = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
             let ping = packet(ip(source), ip("10.1.0.1"), Protocol::ICMP, 64, &ping);
             let spoof = tagged(OURS[LAN], HOST, &ping);
-            assert_eq!(pass(&mut one, LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
-            assert_eq!(drops(&mut one), [(reason, 2)], "{source}, {reach:?}");
+            assert_eq!(one.pass(LAN, &spoof), [vec![], vec![]] as [Vec<Vec<u8>>; 2]);
+            assert_eq!(one.drops(), [(reason, 2)], "{source}, {reach:?}");
         }
         one.finish();
     }
@@ -185,7 +173,7 @@ fn tunnel_speaks_for_no_host_of_a_network_that_its_own_is_peered_with() {
             let error = authentic(Site(1), spi(Site(1), 0), Esn::Off, sequence, &padded(&error));
             one.arrive(WAN, &error);
             one.run();
-            (one.sent(LAN).len(), drops(one))
+            (one.sent(LAN).len(), one.drops())
         };
         // A router on the peer's side that nobody routes may have any address, but that of a host.
         assert_eq!(arrive(&mut one, "10.99.0.1"), (1, vec![]));
@@ -231,7 +219,7 @@ fn tunnel_between_two_networks_of_one_gateway_is_sealed_and_opened_here_by_any_w
         let mut one = tunnel_to_ourselves(workers);
         let there = frame(OURS[LAN], HOST, &between("10.1.0.99", "10.2.0.99", 64));
         let expected = tagged(HOST, OURS[LAN], &between("10.1.0.99", "10.2.0.99", 62));
-        assert_eq!(pass(&mut one, LAN, &there), [vec![], vec![expected; 2]]);
+        assert_eq!(one.pass(LAN, &there), [vec![], vec![expected; 2]]);
         let mut moved = one.moved();
         moved.sort_unstable();
         let mut expected = [RxPackets, TxPackets, EspSealed, HandoverSent, HandoverReceived, EspOpened];
@@ -239,7 +227,7 @@ fn tunnel_between_two_networks_of_one_gateway_is_sealed_and_opened_here_by_any_w
         assert_eq!(moved, expected.map(|counter| (counter, 2)));
         let back = tagged(OURS[LAN], HOST, &between("10.2.0.99", "10.1.0.99", 64));
         let expected = frame(HOST, OURS[LAN], &between("10.2.0.99", "10.1.0.99", 62));
-        assert_eq!(pass(&mut one, LAN, &back), [vec![], vec![expected.clone(); 2]]);
+        assert_eq!(one.pass(LAN, &back), [vec![], vec![expected.clone(); 2]]);
         // More than a list between two stages holds, from all workers at once: nothing of it is lost.
         for queue in 0..usize::from(workers) {
             for _ in 0..150 {
@@ -248,7 +236,7 @@ fn tunnel_between_two_networks_of_one_gateway_is_sealed_and_opened_here_by_any_w
         }
         one.run();
         let all = vec![expected; 150 * usize::from(workers)];
-        assert_eq!((one.sent(LAN), drops(&mut one)), (all, vec![]), "{workers} workers");
+        assert_eq!((one.sent(LAN), one.drops()), (all, vec![]), "{workers} workers");
         one.finish();
     }
 }

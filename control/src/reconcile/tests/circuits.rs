@@ -1,7 +1,13 @@
 //! Private circuits beside a tunnel.
 
+use crossgate_dataplane::forwarding::{InterfaceId, NextHop};
+use crossgate_dataplane::header::ethernet::Mac;
+use crossgate_ike::environment::Instant;
+
 use super::*;
 
+const ROUTER: [u8; 4] = [172, 31, 0, 2];
+const FACTS: [PortFacts; 3] = [PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 }; 3];
 const BESIDE_A_CIRCUIT: &str = r#"
 [[port]]
 name = "edge"
@@ -27,29 +33,35 @@ fn lasting(circuits: &Circuits) -> Lasting<'_> {
     Lasting { circuits, ..Lasting::none() }
 }
 
-#[test]
-fn a_circuit_comes_before_the_tunnel_while_it_is_up_and_only_for_what_is_behind_it() {
-    use crossgate_dataplane::forwarding::NextHop;
-    use crossgate_dataplane::header::ethernet::Mac;
-    let config = config(&format!("{FILE}{BESIDE_A_CIRCUIT}"));
-    let numbers = Identifiers::default().extended(&config, &BTreeSet::new());
+/// The numbers of a configuration, the tunnel of to-b, and the circuit of by-line, which is down, with its interface.
+fn beside(config: &Config) -> (Identifiers, Tunnels, Circuits, InterfaceId) {
+    let numbers = Identifiers::default().extended(config, &BTreeSet::new());
     let mut tunnels = Tunnels::default();
     tunnels.add(numbers.connection("to-b").unwrap());
-    let facts = [PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 }; 3];
     let mut circuits = Circuits::default();
-    circuits.follow(&config, &numbers, &Meters::default());
-    let vrf = numbers.vrf(&name("net")).unwrap();
+    circuits.follow(config, &numbers, &Meters::default());
     let on = numbers.circuit_interface(&name("by-line")).unwrap();
-    let router = [172, 31, 0, 2].into();
+    (numbers, tunnels, circuits, on)
+}
+
+fn bring_up(circuits: &mut Circuits, on: InterfaceId) {
+    assert!(circuits.hear(on, ROUTER.into(), Instant::default()));
+}
+
+#[test]
+fn a_circuit_comes_before_the_tunnel_while_it_is_up_and_only_for_what_is_behind_it() {
+    let config = config(&format!("{FILE}{BESIDE_A_CIRCUIT}"));
+    let (numbers, tunnels, mut circuits, on) = beside(&config);
+    let vrf = numbers.vrf(&name("net")).unwrap();
     let ways = |circuits: &Circuits| {
-        let built = forwarding::build(&config, &numbers, &tunnels, lasting(circuits), &facts).unwrap();
+        let built = forwarding::build(&config, &numbers, &tunnels, lasting(circuits), &FACTS).unwrap();
         [[10, 2, 0, 1], [10, 2, 128, 1], [10, 7, 0, 1]].map(|to| built.route(vrf, to.into()))
     };
     let [both, of_tunnel, of_circuit] = ways(&circuits);
     assert!(both.is_tunnel() && of_tunnel == both);
     assert_eq!(of_circuit, NextHop::CircuitDown);
-    assert!(circuits.hear(on, router, crossgate_ike::environment::Instant::default()));
-    let by_circuit = NextHop::Via(on, router);
+    bring_up(&mut circuits, on);
+    let by_circuit = NextHop::Via(on, ROUTER.into());
     assert_eq!(ways(&circuits), [by_circuit, of_tunnel, by_circuit]);
 }
 
@@ -78,37 +90,25 @@ fn a_circuit_changes_the_snapshot_and_no_tunnel() {
 
 #[test]
 fn addresses_of_the_network_stay_inside_beside_a_circuit_to_everywhere() {
-    use crossgate_dataplane::forwarding::NextHop;
-    use crossgate_dataplane::header::ethernet::Mac;
     let text = format!("{FILE}{BESIDE_A_CIRCUIT}").replace("\"10.7.0.0/16\"", "\"0.0.0.0/0\"");
     let config = config(&text.replace("\"10.2.0.0/17\", ", ""));
-    let numbers = Identifiers::default().extended(&config, &BTreeSet::new());
-    let mut tunnels = Tunnels::default();
-    tunnels.add(numbers.connection("to-b").unwrap());
-    let facts = [PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 }; 3];
-    let mut circuits = Circuits::default();
-    circuits.follow(&config, &numbers, &Meters::default());
-    let (vrf, on) =
-        (numbers.vrf(&name("net")).unwrap(), numbers.circuit_interface(&name("by-line")).unwrap());
-    let router = [172, 31, 0, 2].into();
-    circuits.hear(on, router, crossgate_ike::environment::Instant::default());
-    let built = forwarding::build(&config, &numbers, &tunnels, lasting(&circuits), &facts).unwrap();
+    let (numbers, tunnels, mut circuits, on) = beside(&config);
+    bring_up(&mut circuits, on);
+    let vrf = numbers.vrf(&name("net")).unwrap();
+    let built = forwarding::build(&config, &numbers, &tunnels, lasting(&circuits), &FACTS).unwrap();
     let way = |to: [u8; 4]| built.route(vrf, to.into());
     let inside = NextHop::Connected(numbers.network_interface(&name("net")).unwrap());
     assert_eq!(way([10, 1, 0, 9]), inside);
     assert_eq!(way([10, 1, 9, 9]), NextHop::Unreachable, "of the network, and nowhere there");
     assert!(way([10, 2, 0, 9]).is_tunnel());
-    assert_eq!(way([198, 51, 100, 9]), NextHop::Via(on, router));
+    assert_eq!(way([198, 51, 100, 9]), NextHop::Via(on, ROUTER.into()));
 }
 
 #[test]
 fn a_circuit_that_is_up_can_get_another_address_and_keeps_the_routers_that_it_has() {
     let first = config(&format!("{FILE}{BESIDE_A_CIRCUIT}"));
-    let numbers = Identifiers::default().extended(&first, &BTreeSet::new());
-    let mut circuits = Circuits::default();
-    circuits.follow(&first, &numbers, &Meters::default());
-    let on = numbers.circuit_interface(&name("by-line")).unwrap();
-    circuits.hear(on, [172, 31, 0, 2].into(), crossgate_ike::environment::Instant::default());
+    let (numbers, _, mut circuits, on) = beside(&first);
+    bring_up(&mut circuits, on);
     let moved = |address: &str, routers: &str| {
         let text = format!("{FILE}{BESIDE_A_CIRCUIT}").replace("172.31.0.1/30", address);
         config(&text.replace("[\"172.31.0.2\"]", routers))
@@ -120,33 +120,25 @@ fn a_circuit_that_is_up_can_get_another_address_and_keeps_the_routers_that_it_ha
     };
     assert_eq!(next_hop(&moved("172.31.1.1/30", "[\"172.31.1.2\"]")), None);
     let another = moved("172.31.0.1/29", "[\"172.31.0.3\", \"172.31.0.2\"]");
-    assert_eq!(next_hop(&another), Some([172, 31, 0, 2].into()));
+    assert_eq!(next_hop(&another), Some(ROUTER.into()));
 }
 
 #[test]
 fn what_a_tunnel_alone_leads_to_stays_inside_even_without_a_tunnel() {
-    use crossgate_dataplane::forwarding::NextHop;
-    use crossgate_dataplane::header::ethernet::Mac;
     let text = format!("{FILE}{BESIDE_A_CIRCUIT}").replace("\"10.7.0.0/16\"", "\"0.0.0.0/0\"");
     let config = config(&text.replace("\"10.2.0.0/17\", ", ""));
-    let numbers = Identifiers::default().extended(&config, &BTreeSet::new());
-    let facts = [PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 }; 3];
-    let mut circuits = Circuits::default();
-    circuits.follow(&config, &numbers, &Meters::default());
-    let on = numbers.circuit_interface(&name("by-line")).unwrap();
-    circuits.hear(on, [172, 31, 0, 2].into(), crossgate_ike::environment::Instant::default());
+    let (numbers, _, mut circuits, on) = beside(&config);
+    bring_up(&mut circuits, on);
     // No connection has got a tunnel.
     let built =
-        forwarding::build(&config, &numbers, &Tunnels::default(), lasting(&circuits), &facts).unwrap();
+        forwarding::build(&config, &numbers, &Tunnels::default(), lasting(&circuits), &FACTS).unwrap();
     let way = |to: [u8; 4]| built.route(numbers.vrf(&name("net")).unwrap(), to.into());
     assert_eq!(way([10, 2, 0, 9]), NextHop::Unreachable);
-    assert_eq!(way([198, 51, 100, 9]), NextHop::Via(on, [172, 31, 0, 2].into()));
+    assert_eq!(way([198, 51, 100, 9]), NextHop::Via(on, ROUTER.into()));
 }
 
 #[test]
 fn peered_networks_stay_inside_beside_a_circuit_to_everywhere() {
-    use crossgate_dataplane::forwarding::NextHop;
-    use crossgate_dataplane::header::ethernet::Mac;
     let network = |number: u8, port: &str| {
         format!(
             "[[virtual_network]]\nname = \"n{number}\"\naddress_space = [\"10.{number}.0.0/16\"]\nport = \"{port}\"\nvlan = {number}\n\
@@ -167,17 +159,11 @@ fn peered_networks_stay_inside_beside_a_circuit_to_everywhere() {
             .map(|(a, b)| peering(a, b, ""))
             .concat();
     let config = config(&text.replace("\"10.2.0.0/17\", ", ""));
-    let numbers = Identifiers::default().extended(&config, &BTreeSet::new());
-    let mut tunnels = Tunnels::default();
-    tunnels.add(numbers.connection("to-b").unwrap());
-    let facts = [PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 }; 3];
-    let mut circuits = Circuits::default();
-    circuits.follow(&config, &numbers, &Meters::default());
-    let on = numbers.circuit_interface(&name("by-line")).unwrap();
-    circuits.hear(on, [172, 31, 0, 2].into(), crossgate_ike::environment::Instant::default());
-    let built = forwarding::build(&config, &numbers, &tunnels, lasting(&circuits), &facts).unwrap();
+    let (numbers, tunnels, mut circuits, on) = beside(&config);
+    bring_up(&mut circuits, on);
+    let built = forwarding::build(&config, &numbers, &tunnels, lasting(&circuits), &FACTS).unwrap();
     let way = |from: &str, to: [u8; 4]| built.route(numbers.vrf(&name(from)).unwrap(), to.into());
-    let out = NextHop::Via(on, [172, 31, 0, 2].into());
+    let out = NextHop::Via(on, ROUTER.into());
     for (from, inside) in [("net", [1, 30, 32]), ("n30", [1, 30, 31])] {
         for number in inside {
             assert_eq!(
@@ -196,19 +182,12 @@ fn peered_networks_stay_inside_beside_a_circuit_to_everywhere() {
 
 #[test]
 fn a_snapshot_of_another_link_with_the_router_of_before_is_refused() {
-    use crossgate_dataplane::header::ethernet::Mac;
     let text = format!("{FILE}{BESIDE_A_CIRCUIT}");
     let (first, second) = (config(&text), config(&text.replace("172.31.0.", "172.31.1.")));
-    let numbers = Identifiers::default().extended(&first, &BTreeSet::new());
-    let mut tunnels = Tunnels::default();
-    tunnels.add(numbers.connection("to-b").unwrap());
-    let facts = [PortFacts { mac: Mac([2, 0, 0, 0, 0, 1]), mtu_bytes: 1500 }; 3];
-    let mut circuits = Circuits::default();
-    circuits.follow(&first, &numbers, &Meters::default());
-    let on = numbers.circuit_interface(&name("by-line")).unwrap();
-    circuits.hear(on, [172, 31, 0, 2].into(), crossgate_ike::environment::Instant::default());
+    let (numbers, tunnels, mut circuits, on) = beside(&first);
+    bring_up(&mut circuits, on);
     let build =
-        |circuits: &Circuits| forwarding::build(&second, &numbers, &tunnels, lasting(circuits), &facts);
+        |circuits: &Circuits| forwarding::build(&second, &numbers, &tunnels, lasting(circuits), &FACTS);
     assert!(build(&circuits).is_err(), "which is why whoever builds follows first");
     circuits.follow(&second, &numbers, &Meters::default());
     build(&circuits).unwrap();
