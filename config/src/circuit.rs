@@ -18,7 +18,7 @@ use crate::document::Section;
 use crate::name::Name;
 use crate::network::{self, VlanId};
 use crate::port::{self, Port};
-use crate::prefix::{InterfaceAddress, is_link_local, without_overlaps};
+use crate::prefix::{InterfaceAddress, is_link_local, overlap, without_overlaps};
 use crate::report::{Located, Report};
 use crate::shelf::Shelf;
 
@@ -37,6 +37,18 @@ pub struct ExpressRouteCircuit {
     pub next_hops: Vec<IpAddr>,
     /// What is behind the circuit; at least one prefix, and they do not overlap.
     pub prefixes: Vec<IpNet>,
+}
+
+impl ExpressRouteCircuit {
+    /// The first of its prefixes and links that overlaps one of `spaces`, with that; a default route may contain them.
+    pub(crate) fn clash_with(&self, spaces: &[IpNet]) -> Option<(IpNet, IpNet)> {
+        let behind = self.prefixes.iter().copied().filter(|prefix| prefix.prefix_len() > 0);
+        let links = self.addresses.iter().map(|own| own.network);
+        behind.chain(links).find_map(|prefix| {
+            let space = spaces.iter().find(|space| overlap(**space, prefix))?;
+            Some((prefix, *space))
+        })
+    }
 }
 
 /// Reads each `[[express_route_circuit]]`.

@@ -173,8 +173,9 @@ pub(crate) fn read(
             connections.declare(name, report);
             places.push((name.value.clone(), section.place.clone()));
         }
-        if section.peek::<ConnectionType>("type") == Some(ConnectionType::ExpressRoute) {
-            section.skip("type");
+        if section.meant::<ConnectionType>("type") == Some(ConnectionType::ExpressRoute) {
+            // What is misspelt is told.
+            section.optional::<ConnectionType>("type", report);
             let gateway = section.required::<Name>("gateway", "\"gw-er\"", report);
             let (name_of, around) = (name.as_ref(), &around.circuits);
             let found =
@@ -229,7 +230,7 @@ fn one<'a>(
     let gateway_name = section.required::<Name>("gateway", "\"gw\"", report);
     let gateway = gateway_name.as_ref().and_then(|name| around.gateways.find(name, report));
     let network = gateway.and_then(|gateway| around.networks.sound().get(&gateway.virtual_network));
-    let connection_type = section.optional("type", report).map_or(ConnectionType::IPsec, |word| word.value);
+    let connection_type = section.choice("type", report).unwrap_or(ConnectionType::IPsec);
     let (remote, described, place) = vnet::far_end(section, connection_type, name, gateway, around, report);
     let peer = described.as_deref();
     let found = Found { gateway, network, peer };

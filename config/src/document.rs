@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::choice::Choice;
 use crate::name::Name;
 use crate::report::{Located, Place, Report, alternatives, did_you_mean};
 use crate::value::{Value, Wrong, wrong_type};
@@ -76,10 +77,17 @@ impl<'i> Section<'i> {
         self.entries.get(key).is_some_and(|(_, value)| value.get_ref().is_str())
     }
 
-    /// The value of `key`, which stays; `None` if it is absent or wrong.
-    pub(crate) fn peek<T: Value>(&self, key: &str) -> Option<T> {
-        let (_, value) = self.entries.get(key)?;
-        T::read(value.get_ref()).ok()
+    /// The choice that `key` names, or was probably meant to name; it stays to be read. `None` if it is absent or like none.
+    pub(crate) fn meant<T: Choice>(&self, key: &str) -> Option<T> {
+        let text = self.entries.get(key)?.1.get_ref().as_str()?;
+        let word = did_you_mean(text, T::WORDS.iter().map(|(word, _)| *word))?;
+        T::WORDS.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
+    }
+
+    /// As [`Self::optional`]; a word that is reported as wrong stands for the one that was probably meant, so that the other keys are not held against a default.
+    pub(crate) fn choice<T: Choice>(&mut self, key: &'static str, report: &mut Report<'_>) -> Option<T> {
+        let meant = self.meant(key);
+        self.optional::<T>(key, report).map(|found| found.value).or(meant)
     }
 
     /// Passes over the value of `key`.

@@ -97,15 +97,17 @@ pub(crate) fn read(
             gateways.declare(name, report);
         }
         let network = section.required::<Name>("virtual_network", "\"site-a\"", report);
-        let gateway_type = section.optional("type", report).map_or(GatewayType::Vpn, |found| found.value);
+        let gateway_type = section.choice("type", report).unwrap_or(GatewayType::Vpn);
         if let Some(network) = &network {
             check_network(network, networks, report);
             check_single(network, gateway_type, &mut served, section.place.line, report);
         }
+        let serves = network.as_ref().and_then(|network| networks.sound().get(&network.value));
+        region(&mut section, serves, report);
         if gateway_type == GatewayType::ExpressRoute {
             let own = name.as_ref().map(|name| &name.value);
-            let serves = network.as_ref().map(|network| &network.value);
-            let gateway = circuit::read_gateway(&mut section, own, serves, report);
+            let of = network.as_ref().map(|network| &network.value);
+            let gateway = circuit::read_gateway(&mut section, own, of, report);
             section.finish(report);
             if let Some(name) = &name {
                 gateways.is_elsewhere(&name.value, OF_CIRCUITS, TAKE_VPN);
@@ -118,8 +120,6 @@ pub(crate) fn read(
         let place = section.place_of("public_addresses");
         let public_addresses = public_addresses(&mut section, ports, report);
         let active_active = active_active(&mut section, &public_addresses, size.sku, &place, report);
-        let serves = network.as_ref().and_then(|network| networks.sound().get(&network.value));
-        region(&mut section, serves, report);
         let bgp = bgp::of_gateway(&mut section, (vpn_type, size.sku, active_active), serves, report);
         let kind = (vpn_type, size.sku, size.limits.ikev2_sessions);
         let vpn_client = vpn_client::read(&mut section, kind, serves, environment, report);

@@ -248,13 +248,7 @@ fn check_prefixes(
 ) {
     let Some(far) = around.networks.sound().get(&peering.remote_virtual_network) else { return };
     for circuit in around.circuits_of(&peering.virtual_network) {
-        let behind = circuit.prefixes.iter().filter(|prefix| prefix.prefix_len() > 0);
-        let links = circuit.addresses.iter().map(|own| &own.network);
-        let clash = behind.chain(links).find_map(|prefix| {
-            let space = far.address_space.iter().find(|space| overlap(**space, *prefix))?;
-            Some((prefix, space))
-        });
-        if let Some((prefix, space)) = clash {
+        if let Some((prefix, space)) = circuit.clash_with(&far.address_space) {
             let problem =
                 format!("{space} of \"{}\" overlaps {prefix} of the circuit \"{}\"", far.name, circuit.name);
             let remedy = "circuits and networks that reach each other need addresses of their own";

@@ -260,13 +260,7 @@ fn check_prefixes(
     place: &Place,
     report: &mut Report<'_>,
 ) {
-    let behind = circuit.prefixes.iter().filter(|prefix| prefix.prefix_len() > 0);
-    let links = circuit.addresses.iter().map(|own| &own.network);
-    let clash = behind.chain(links).find_map(|prefix| {
-        let space = network.address_space.iter().find(|space| overlap(**space, *prefix))?;
-        Some((prefix, space))
-    });
-    if let Some((prefix, space)) = clash {
+    if let Some((prefix, space)) = circuit.clash_with(&network.address_space) {
         let problem = format!(
             "{prefix} of the circuit \"{}\" overlaps {space} of the network \"{}\"",
             circuit.name, network.name
@@ -285,7 +279,7 @@ fn check_prefixes(
 }
 
 /// Keys of the other types.
-const OF_TUNNELS: [&str; 19] = [
+const OF_TUNNELS: [&str; 21] = [
     "local_network_gateway",
     "remote_gateway",
     "shared_key",
@@ -297,6 +291,7 @@ const OF_TUNNELS: [&str; 19] = [
     "mode",
     "dpd_timeout_s",
     "mobike",
+    "session_resumption",
     "follow_redirects",
     "redirect_to",
     "mtu_bytes",
@@ -305,6 +300,7 @@ const OF_TUNNELS: [&str; 19] = [
     "traffic_selectors",
     "use_policy_based_traffic_selectors",
     "ingress_nat_rules",
+    "egress_nat_rules",
 ];
 /// Azure's bound of routingWeight.
 const WEIGHT_MAX: u16 = 32_000;

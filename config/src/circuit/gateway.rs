@@ -169,8 +169,15 @@ pub(crate) fn check_coexistence(
 }
 
 /// Keys of the other type.
-const OF_VPN: [&str; 6] =
-    ["public_addresses", "vpn_type", "generation", "custom", "active_active", "vpn_client_configuration"];
+const OF_VPN: [&str; 7] = [
+    "public_addresses",
+    "vpn_type",
+    "generation",
+    "custom",
+    "active_active",
+    "bgp_settings",
+    "vpn_client_configuration",
+];
 const SCALE_UNITS: RangeInclusive<u32> = 1..=40;
 const SUBNET_LENGTH_OF_TWO: u8 = 27;
 const VPN_SIZE: &str = "this is a size of VPN gateways, not of ExpressRoute gateways";
