@@ -50,7 +50,6 @@ impl Eq for TlsSettings {}
 
 impl TlsSettings {
     /// Of the gateway's certificate, and whom it believes.
-    ///
     #[must_use]
     pub fn new(credential: Arc<Credential>, trust: Arc<TrustStore>) -> Self {
         let provider = Arc::new(ring::default_provider());

@@ -36,22 +36,23 @@ impl Subject {
         }
     }
 
+    /// The same as it is compared: in lower case where case does not count, a DNS name without the final dot.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        match self {
+            Self::Dns(name) => Self::Dns(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()),
+            Self::Email(address) => Self::Email(match address.rsplit_once('@') {
+                Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
+                None => address.clone(),
+            }),
+            other => other.clone(),
+        }
+    }
+
     /// Whether both name the same.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Dns(one), Self::Dns(other)) => {
-                let plain = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-                plain(one) == plain(other)
-            }
-            (Self::Email(one), Self::Email(other)) => match (one.rsplit_once('@'), other.rsplit_once('@')) {
-                (Some((local, domain)), Some((other_local, other_domain))) => {
-                    local == other_local && domain.eq_ignore_ascii_case(other_domain)
-                }
-                _ => one == other,
-            },
-            _ => self == other,
-        }
+        self.plain() == other.plain()
     }
 }
 

@@ -115,14 +115,12 @@ impl ClientCertVerifier for Verifier {
 #[must_use]
 pub fn user_of(certificate: &Certificate) -> String {
     let names = certificate.names();
-    let email = names.iter().find(|name| matches!(name, Subject::Email(_))).map(ToString::to_string);
-    let email = email.map(|email| match email.rsplit_once('@') {
-        Some((local, domain)) => format!("{local}@{}", domain.to_ascii_lowercase()),
-        None => email,
-    });
+    let first = |fits: fn(&Subject) -> bool| {
+        names.iter().find(|name| fits(name)).map(|name| name.plain().to_string())
+    };
+    let email = first(|name| matches!(name, Subject::Email(_)));
     let common = || certificate.subject().common_names().next().map(ToOwned::to_owned);
-    let dns = || names.iter().find(|name| matches!(name, Subject::Dns(_))).map(ToString::to_string);
-    let dns = || dns().map(|name| name.strip_suffix('.').unwrap_or(&name).to_ascii_lowercase());
+    let dns = || first(|name| matches!(name, Subject::Dns(_)));
     let user = email.or_else(common).or_else(dns);
     user.unwrap_or_else(|| certificate.subject().to_string())
 }
