@@ -19,7 +19,7 @@ pub(crate) fn begin_new(state: &mut Established, policy: usize, cx: &mut Cx<'_>)
     let offer = if is_single { Offer::single(config, trigger) } else { Offer::whole(config) };
     let task = Task::NewChild { policy };
     if !is_served(state, &task, cx) {
-        begin(state, task, ChildRequest::new(policy, offer), cx);
+        begin(state, ChildRequest::new(policy, offer), cx);
     }
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn begin_left_out(state: &mut Established, left_out: LeftOut, cx: &mu
     request.left_out = Some(left_out);
     let task = request.task();
     if is_allowed && !is_served(state, &task, cx) {
-        begin(state, task, request, cx);
+        begin(state, request, cx);
     }
 }
 
@@ -66,15 +66,19 @@ pub(crate) fn begin_rekey(state: &mut Established, id: ChildId, cx: &mut Cx<'_>)
     if policy < state.config.children.len() {
         let mut request = ChildRequest::new(policy, offer);
         request.replaces = Some(id);
-        begin(state, Task::RekeyChild(id), request, cx);
+        begin(state, request, cx);
     }
 }
 
-fn begin(state: &mut Established, task: Task, mut request: ChildRequest, cx: &mut Cx<'_>) {
-    match (cx.esp_spi(state.config.id), task) {
-        (Ok(spi), _) => request.spi = spi,
-        (Err(_), Task::LeftOut(left_out)) => return state.ask_again(left_out, AGAIN_WAIT, cx),
-        (Err(error), _) => return state.child_failed(request.policy, error, cx),
+fn begin(state: &mut Established, mut request: ChildRequest, cx: &mut Cx<'_>) {
+    match cx.esp_spi(state.config.id) {
+        Ok(spi) => request.spi = spi,
+        Err(error) => {
+            return match request.left_out {
+                Some(left_out) => state.ask_again(left_out, AGAIN_WAIT, cx),
+                None => state.child_failed(request.policy, error, cx),
+            };
+        }
     }
     request.nonce = cx.nonce();
     match state.config.children[request.policy].pfs_groups.first() {
