@@ -16,6 +16,7 @@ use super::quick::Quick;
 use super::wire::{ExchangeType, Header};
 use super::{informational, main_mode, quick};
 use crate::config::ConnectionConfig;
+use crate::crypto::kex::Group;
 use crate::environment::Instant;
 use crate::error::IkeError;
 use crate::event::{ChildId, DownReason, Event, IkeId, RemoveReason};
@@ -58,6 +59,8 @@ pub(crate) struct Established {
     leaving_at: Option<Instant>,
     /// The one that has.
     heir: Option<IkeId>,
+    /// What the peer took in the last quick mode that we began: the first to ask for in the next one, which then needs no second attempt.
+    pub(super) agreed_group: Option<Option<Group>>,
     pub(super) fate: Option<Fate>,
 }
 
@@ -107,6 +110,7 @@ impl Established {
             liveness: super::dpd::Liveness::new(cx.random_u32()),
             leaving_at: None,
             heir: None,
+            agreed_group: None,
             fate: None,
             config,
         }

@@ -75,7 +75,7 @@ pub(in crate::v1) fn begin(state: &mut Established, task: Task, cx: &mut Cx<'_>)
     };
     let Some((policy, group, local, remote)) = found else { return };
     let Some(child) = state.config.children.get(policy) else { return };
-    let Some(group) = groups(child).get(group).copied() else {
+    let Some(group) = attempts(groups(child), state.agreed_group).nth(group) else {
         return failed(state, &task, policy, IkeError::NoProposalAccepted(stage(&task)), cx);
     };
     let spi = match cx.esp_spi(state.config.id) {
@@ -93,6 +93,15 @@ pub(in crate::v1) fn begin(state: &mut Established, task: Task, cx: &mut Cx<'_>)
         }
         None => send(state, id, iv, plan, None, cx),
     }
+}
+
+/// The groups of a policy in the order in which they are asked for, one an attempt.
+fn attempts(
+    groups: &[Option<Group>],
+    agreed: Option<Option<Group>>,
+) -> impl Iterator<Item = Option<Group>> + '_ {
+    let first = agreed.filter(|group| groups.contains(group));
+    first.into_iter().chain(groups.iter().copied().filter(move |group| Some(*group) != first))
 }
 
 pub(super) fn on_public(
@@ -280,6 +289,7 @@ fn finish(
     let third = state.isakmp.seal(ExchangeType::QUICK_MODE, id, &mut iv, &before, Vec::new());
     state.send(third.clone(), cx);
     state.keep_answer(id, Repeat::new(&answer.received, third), cx);
+    state.agreed_group = Some(plan.group);
     if let Some(pair) = state.pair_mut(child).filter(|_| outbound_use == OutboundUse::Standby) {
         pair.activate_at = Some(cx.now + ACTIVATION_DELAY);
     }
@@ -342,5 +352,15 @@ mod tests {
         };
         assert!(about(&[1, 2, 3, 4]) && about(&[]) && about(&[0; 4]) && about(&[9; 16]));
         assert!(!about(&[1, 2, 3, 5]));
+    }
+
+    #[test]
+    fn the_group_that_the_peer_took_last_is_asked_for_first_and_no_other_is_left_out() {
+        let groups = [Some(Group::Modp2048), Some(Group::Ecp256), None];
+        let order = |agreed| attempts(&groups, agreed).collect::<Vec<_>>();
+        assert_eq!(order(None), groups);
+        assert_eq!(order(Some(None)), [None, groups[0], groups[1]]);
+        assert_eq!(order(Some(groups[1])), [groups[1], groups[0], None]);
+        assert_eq!(order(Some(Some(Group::Curve25519))), groups);
     }
 }
