@@ -1,7 +1,8 @@
 //! Which stage of a worker takes how many cycles, and what it costs to count them.
 //!
 //! Turns with counters off, with sampled turns counted (what an operator may leave on) and with every turn counted alternate, so that a
-//! disturbance meets all three. Sampling is judged by whole blocks of bursts, since most of its bursts cost nothing; a stage by its best burst.
+//! disturbance meets all three. Each kind is judged by its median burst, since a difference of less than a percent drowns in sums, in which
+//! disturbances are; a stage by its best burst.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use dpdk_sys::Mempool;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Contender, DIRECTIONS, Load, TURN_BURSTS, WARM_BURSTS, bursts_of};
+use super::{Contender, DIRECTIONS, Direction, Load, TURN_BURSTS, WARM_BURSTS, bursts_of};
 use crate::bed::stepped::{Bypass, Gateway};
 use crate::engine::BURST_PACKETS;
 use crate::machine::{packets_f64, report_precision};
@@ -19,20 +20,25 @@ use crate::machine::{packets_f64, report_precision};
 /// What each stage took for a burst, in TSC cycles.
 pub(super) type Laps = [u64; Stage::COUNT];
 
-/// TSC cycles a packet of each stage in its best burst; and by how many percent a block of bursts takes longer with sampled counters,
-/// in the median of blocks.
+/// TSC cycles a packet of each stage in its best burst; and by how many percent bursts take longer on average with sampled counters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stages {
     cycles: [f64; Stage::COUNT],
     counters_on_percent: f64,
 }
 
-/// Cycles of whole blocks of bursts, by direction, with counters off and with sampled ones.
+/// TSC cycles of each burst, by direction.
+type Bursts = [Vec<u64>; 3];
+
+/// In this order: [`MODES`].
 #[derive(Default)]
-struct Blocks {
-    off: [Vec<u64>; 3],
-    sampled: [Vec<u64>; 3],
+struct Measured {
+    modes: [Bursts; 3],
+    /// Each stage in the burst in which it took least, by direction; of turns that were all counted.
+    least: [Laps; 3],
 }
+
+const MODES: [StageTurns; 3] = [StageTurns::None, StageTurns::Sampled, StageTurns::Every];
 
 /// Measures one contender at one size.
 pub(super) fn measure(
@@ -42,61 +48,71 @@ pub(super) fn measure(
     load: &Load,
     bypass: &mut Bypass,
 ) -> Result<[Stages; 3]> {
-    let (mut blocks, mut least) = (Blocks::default(), [[u64::MAX; Stage::COUNT]; 3]);
+    let mut measured = Measured { least: [[u64::MAX; Stage::COUNT]; 3], ..Measured::default() };
     for _ in 0..turns {
-        for (counted, blocks) in
-            [(StageTurns::None, &mut blocks.off), (StageTurns::Sampled, &mut blocks.sampled)]
-        {
-            contender.measure_stages(counted);
-            let block = block(contender, pool, load, bypass)?;
-            blocks.iter_mut().zip(block).for_each(|(blocks, cycles)| blocks.push(cycles));
+        for (mode, turns) in MODES.into_iter().enumerate() {
+            contender.measure_stages(turns);
+            measured.block(mode, contender, pool, load, bypass)?;
         }
-        contender.measure_stages(StageTurns::Every);
-        laps(contender, pool, load, bypass, &mut least)?;
     }
     contender.measure_stages(StageTurns::None);
-    let mut stages = Vec::new();
-    for (at, direction) in DIRECTIONS.into_iter().enumerate() {
-        let packets = bursts_of(direction) * packets_f64(BURST_PACKETS);
-        let [off, sampled] = [median(&mut blocks.off[at])?, median(&mut blocks.sampled[at])?];
-        stages.push(Stages {
-            cycles: least[at].map(|cycles| report_precision(cycles) / packets),
-            counters_on_percent: 100.0 * (report_precision(sampled) / report_precision(off) - 1.0),
-        });
-    }
+    let stages: Vec<Stages> = DIRECTIONS
+        .into_iter()
+        .enumerate()
+        .map(|(at, direction)| measured.of(at, direction))
+        .collect::<Result<_>>()?;
     stages.try_into().ok().context("a direction is missing")
 }
 
-/// Bursts in a row; cycles of all that are recorded, by direction.
-fn block(contender: &mut Contender, pool: &Mempool, load: &Load, bypass: &mut Bypass) -> Result<[u64; 3]> {
-    contender.refresh()?;
-    let mut sums = [0; 3];
-    for number in 0..WARM_BURSTS + TURN_BURSTS {
-        let passes = contender.burst(pool, load, bypass, number)?;
-        if number >= WARM_BURSTS {
-            sums.iter_mut().zip(passes.directions).for_each(|(sum, cycles)| *sum += cycles);
+impl Measured {
+    /// Bursts in a row, in a mode that has been set.
+    fn block(
+        &mut self,
+        mode: usize,
+        contender: &mut Contender,
+        pool: &Mempool,
+        load: &Load,
+        bypass: &mut Bypass,
+    ) -> Result<()> {
+        contender.refresh()?;
+        for number in 0..WARM_BURSTS + TURN_BURSTS {
+            let passes = contender.burst(pool, load, bypass, number)?;
+            if number < WARM_BURSTS {
+                continue;
+            }
+            for (bursts, cycles) in self.modes[mode].iter_mut().zip(passes.directions) {
+                bursts.push(cycles);
+            }
+            if MODES[mode] == StageTurns::Every {
+                for (least, cycles) in
+                    self.least.iter_mut().flatten().zip(passes.stages.into_iter().flatten())
+                {
+                    *least = (*least).min(cycles);
+                }
+            }
         }
+        contender.check()
     }
-    contender.check()?;
-    Ok(sums)
+
+    fn of(&mut self, at: usize, direction: Direction) -> Result<Stages> {
+        let packets = bursts_of(direction) * packets_f64(BURST_PACKETS);
+        let mut medians = [0; 3];
+        for (median, bursts) in medians.iter_mut().zip(&mut self.modes) {
+            *median = middle(&mut bursts[at])?;
+        }
+        Ok(Stages {
+            cycles: self.least[at].map(|cycles| report_precision(cycles) / packets),
+            counters_on_percent: sampling_percent(medians),
+        })
+    }
 }
 
-/// Bursts in a row; `least` becomes what a stage took where that is less.
-fn laps(
-    contender: &mut Contender,
-    pool: &Mempool,
-    load: &Load,
-    bypass: &mut Bypass,
-    least: &mut [Laps; 3],
-) -> Result<()> {
-    contender.refresh()?;
-    for number in 0..WARM_BURSTS + TURN_BURSTS {
-        let passes = contender.burst(pool, load, bypass, number)?;
-        for (least, cycles) in least.iter_mut().flatten().zip(passes.stages.into_iter().flatten()) {
-            *least = (*least).min(cycles);
-        }
-    }
-    contender.check()
+/// By how many percent bursts take longer on average where one in sixteen is counted: the median burst of each of [`MODES`] is known, and
+/// that of the sampled ones is one that was not counted itself.
+fn sampling_percent(medians: [u64; 3]) -> f64 {
+    let [off, not_counted, counted] = medians.map(report_precision);
+    let sampled = (15.0 * not_counted + counted) / 16.0;
+    100.0 * (sampled / off - 1.0)
 }
 
 /// What each stage of a gateway has taken so far, as far as it was measured.
@@ -108,10 +124,10 @@ pub(super) fn between(before: Laps, after: Laps) -> Laps {
     std::array::from_fn(|stage| after[stage].wrapping_sub(before[stage]))
 }
 
-fn median(blocks: &mut [u64]) -> Result<u64> {
-    let middle = blocks.len() / 2;
-    blocks.sort_unstable();
-    blocks.get(middle).copied().context("nothing was measured")
+fn middle(bursts: &mut [u64]) -> Result<u64> {
+    let middle = bursts.len() / 2;
+    bursts.sort_unstable();
+    bursts.get(middle).copied().context("nothing was measured")
 }
 
 impl Stages {
@@ -161,8 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_judged_by_the_middle_one() {
-        assert_eq!(median(&mut [9, 1, 5]).ok(), Some(5));
-        assert!(median(&mut []).is_err());
+    fn a_mode_is_judged_by_its_middle_burst() {
+        assert_eq!(middle(&mut [9, 1, 5]).ok(), Some(5));
+        assert!(middle(&mut []).is_err());
+    }
+
+    #[test]
+    fn one_burst_in_sixteen_pays_for_being_counted() {
+        assert_eq!(sampling_percent([1000, 1000, 1160]), 1.0);
     }
 }
