@@ -27,6 +27,11 @@ impl Allowance {
         }
         is_granted
     }
+
+    /// Whether more than half of the burst is used up now.
+    pub(crate) fn is_short(&self, now: Instant) -> bool {
+        self.full_at.saturating_since(now) > self.every * self.burst / 2
+    }
 }
 
 #[cfg(test)]
@@ -39,7 +44,9 @@ mod tests {
         let mut allowance = Allowance::new(Duration::from_millis(100), 3);
         let granted =
             |allowance: &mut Allowance, ms: u64| (0..100).filter(|_| allowance.take(at(ms))).count();
+        assert!(!allowance.is_short(at(0)));
         assert_eq!(granted(&mut allowance, 0), 3);
+        assert!(allowance.is_short(at(0)) && !allowance.is_short(at(200)));
         assert_eq!(granted(&mut allowance, 99), 0);
         assert_eq!(granted(&mut allowance, 100), 1);
         assert_eq!(granted(&mut allowance, 250), 1);

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::crypto::prf::Prf;
+use crate::error::IkeError;
 use crate::secret::Secret;
 use crate::wire::Identification;
 
@@ -44,6 +45,18 @@ impl Authentication {
             (Self::Certificate(one), Self::Certificate(other)) => !one.allow_sha1 || other.allow_sha1,
             (Self::Eap(_), Self::Eap(_)) => true,
             _ => false,
+        }
+    }
+
+    /// What it means that a peer does not take this side's proof. `trusted`: whether it asked for certificates of one of our CAs, or did not say; `ppk`: whether a
+    /// post-quantum pre-shared key is in the proof.
+    pub(crate) fn refusal(&self, trusted: bool, ppk: bool) -> IkeError {
+        match (self, ppk) {
+            (Self::SharedKey(_), false) => IkeError::RefusedByPeer,
+            (Self::Certificate(_) | Self::Eap(_), ppk) if !ppk || !trusted => {
+                IkeError::CertificateRefused { trusted }
+            }
+            _ => PpkError::Refused.into(),
         }
     }
 

@@ -19,6 +19,20 @@ use crate::ticket::Held;
 /// Shortest time between two attempts that follow a crash of the peer at once.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 
+/// How long what somebody at the peer's address showed holds against mere hints.
+const SHOWN_HOLDS: Duration = Duration::from_secs(60);
+
+/// What speaks for a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// A message that anybody could have sent.
+    Hint,
+    /// An exchange under keys that were agreed on with whoever is at the peer's address.
+    Shown,
+    /// An IKE SA whose peer proved who it is.
+    Proven,
+}
+
 /// A connection while it runs.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -31,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) attempts: u32,
     pub(crate) retry_at: Option<Instant>,
     pub(crate) failure: Option<Failure>,
+    /// What speaks for that.
+    evidence: Evidence,
     /// Source and destination of the last packet that found no SA.
     pub(crate) trigger: Option<(IpAddr, IpAddr)>,
     /// Where its peer is looked for.
@@ -58,6 +74,7 @@ impl Connection {
             attempts: 0,
             retry_at: None,
             failure: None,
+            evidence: Evidence::Hint,
             trigger: None,
             search: Search::default(),
             limits: Limits::of_connection(),
@@ -108,8 +125,23 @@ impl Connection {
         }
     }
 
-    pub(crate) fn failed(&mut self, error: IkeError, at: Instant) {
-        self.failure = Some(Failure { error, at });
+    /// Keeps why it failed; a hint only where nothing weightier is known.
+    pub(crate) fn failed(&mut self, error: IkeError, at: Instant, evidence: Evidence) {
+        if evidence != Evidence::Hint || !self.is_explained(at) {
+            self.failure = Some(Failure { error, at });
+            self.evidence = evidence;
+        }
+    }
+
+    /// Whether more than hints say why it is not up.
+    fn is_explained(&self, now: Instant) -> bool {
+        self.failure.as_ref().filter(|failure| failure.error.says_why()).is_some_and(|failure| {
+            match self.evidence {
+                Evidence::Hint => false,
+                Evidence::Shown => now.saturating_since(failure.at) < SHOWN_HOLDS,
+                Evidence::Proven => true,
+            }
+        })
     }
 
     pub(crate) fn status(&self, sas: &HashMap<IkeId, Box<IkeSa>>) -> ConnectionStatus {

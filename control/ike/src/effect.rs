@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connection::Evidence;
 use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
@@ -51,8 +52,8 @@ pub(crate) enum Effect {
     Lost(IkeId),
     /// A Child SA failed while its IKE SA lives.
     ChildFailed(ConnectionId, IkeError),
-    /// An unauthenticated error came: for the operator, until the attempt fails or succeeds.
-    Hint(ConnectionId, IkeError),
+    /// Somebody who may be this connection's peer did not come up, or says why it will not: for the operator, as long as the connection is not up.
+    Told(ConnectionId, IkeError, Evidence),
     /// The policies of this connection that lost their Child SA with its IKE SA get that of another one.
     Reactivate(ConnectionId),
     /// Pairs of an ISAKMP SA (IKEv1) that another one has taken over from.
@@ -100,11 +101,12 @@ impl Endpoint {
                 Effect::Dropped(child, spi) => self.disown(child, spi),
                 Effect::Inherit { heir, from, estate } => self.on_inherit(heir, from, estate, now, env),
                 Effect::Lost(ike) => self.with_sa(ike, now, env, IkeSa::await_delete),
-                Effect::ChildFailed(connection, error) | Effect::Hint(connection, error) => {
+                Effect::ChildFailed(connection, error) => {
                     if let Some(connection) = self.connections.get_mut(&connection) {
-                        connection.failed(error, now);
+                        connection.failed(error, now, Evidence::Proven);
                     }
                 }
+                Effect::Told(connection, error, evidence) => self.on_told(connection, error, evidence, now),
                 Effect::Reactivate(connection) => self.reactivate(connection, now, env),
                 Effect::GivePairs { heir, pairs } => self.give_pairs(heir, pairs, now, env),
                 Effect::Renew { connection, ike, path } => {
@@ -148,6 +150,16 @@ impl Endpoint {
         let mut cx = self.cx(now, env);
         for child in estate.children {
             child.let_go(RemoveReason::IkeSaGone, &mut cx);
+        }
+    }
+
+    /// What strangers say is no failure of a connection that is up; of one with many peers, whoever got so far as to be refused by name is one of them.
+    fn on_told(&mut self, id: ConnectionId, error: IkeError, evidence: Evidence, now: Instant) {
+        let Some(entry) = self.connections.get_mut(&id) else { return };
+        let is_up = |ike: &IkeId| self.sas.get(ike).is_some_and(|sa| sa.is_up());
+        let counts = entry.config.clients.is_some() && evidence != Evidence::Hint;
+        if counts || !entry.ikes.iter().any(is_up) {
+            entry.failed(error, now, evidence);
         }
     }
 
@@ -291,7 +303,7 @@ impl Endpoint {
         }
         // A call elsewhere that comes to nothing is no failure of a connection that is up.
         if let Some(error) = error.as_ref().filter(|_| alone || proven) {
-            entry.failed(error.clone(), now);
+            entry.failed(error.clone(), now, if proven { Evidence::Proven } else { Evidence::Shown });
         }
         if retry_at.is_some() {
             self.set_timer(Timer::Connection(id), retry_at);

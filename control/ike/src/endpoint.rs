@@ -13,6 +13,7 @@ use crate::cookie::Cookies;
 use crate::crash::Limits;
 use crate::effect::Effect;
 use crate::environment::{Environment, Instant};
+use crate::error::{IkeError, Reason};
 use crate::event::{ChildId, ConnectionId, Event, IkeId, Input, Output, RemoveReason, Spi};
 use crate::exchange::{init, resume};
 use crate::half_open::HalfOpen;
@@ -22,6 +23,7 @@ use crate::notice::What;
 use crate::place::Known;
 use crate::sa::{Arrived, Cx, IkeSa};
 use crate::status::{Census, ConnectionStatus};
+use crate::stranger::Strangers;
 use crate::ticket::Tickets;
 use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
 
@@ -66,6 +68,10 @@ pub(crate) struct Shared {
     pub(crate) out: VecDeque<Output>,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) counts: HashMap<What, u64>,
+    /// How often what failed for which kind of reason.
+    reasons: HashMap<Reason, u64>,
+    /// What those may cost who have not shown who they are.
+    pub(crate) strangers: Strangers,
     pub(crate) last_id: u64,
     /// The addresses that clients have.
     pub(crate) leases: Leases,
@@ -80,6 +86,13 @@ impl Shared {
     pub(crate) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+
+    /// Counts a failure by its reason, where it is told.
+    pub(crate) fn count_failure(&mut self, error: &IkeError) {
+        if let Some(reason) = error.reason() {
+            *self.reasons.entry(reason).or_default() += 1;
+        }
     }
 }
 
@@ -165,6 +178,11 @@ impl Endpoint {
     /// How often each thing of the catalogue happened.
     pub fn counters(&self) -> impl Iterator<Item = (What, u64)> + '_ {
         What::ALL.iter().map(|what| (*what, self.shared.counts.get(what).copied().unwrap_or(0)))
+    }
+
+    /// How often something failed for each kind of reason.
+    pub fn failures(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.iter().map(|reason| (*reason, self.shared.reasons.get(reason).copied().unwrap_or(0)))
     }
 
     /// Every connection with its SAs, in the order of their numbers.

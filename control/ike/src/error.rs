@@ -17,7 +17,11 @@ use crate::wire::{ExchangeType, Malformed, NotifyType, PayloadType};
 use hint::Hint;
 
 mod hint;
+mod meaning;
+mod reason;
 mod remedy;
+
+pub use reason::Reason;
 
 /// Who must act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +49,8 @@ pub enum Stage {
     Intermediate,
     /// IKE_AUTH.
     Auth,
+    /// IKE_AUTH with EAP: a client logs in.
+    Login,
     /// CREATE_CHILD_SA for a new Child SA.
     NewChild,
     /// CREATE_CHILD_SA that replaces a Child SA.
@@ -71,6 +77,7 @@ impl fmt::Display for Stage {
             Self::Init => "IKE_SA_INIT",
             Self::Intermediate => "IKE_INTERMEDIATE",
             Self::Auth => "IKE_AUTH",
+            Self::Login => "IKE_AUTH (log-in)",
             Self::NewChild => "CREATE_CHILD_SA (new Child SA)",
             Self::RekeyChild => "CREATE_CHILD_SA (child rekey)",
             Self::RekeyIke => "CREATE_CHILD_SA (IKE rekey)",
@@ -215,6 +222,9 @@ pub enum IkeError {
         /// The last unauthenticated error seen: a hint, not a proof (RFC 7296, 2.21).
         hint: Option<NotifyType>,
     },
+    /// The peer began, and its next message did not come.
+    #[error("{0}: the peer began an IKE SA and stopped half way: its next message did not come")]
+    StoppedHalfWay(Stage),
     /// The peer's name leads nowhere.
     #[error("the peer's name {name} leads to no address: {why}")]
     NameNotFound {
@@ -271,128 +281,4 @@ pub enum IkeError {
     /// The peer does not have the IKE SA any more, and proved it (RFC 6290).
     #[error("the peer has lost the IKE SA, as after a restart")]
     PeerRestarted,
-}
-
-impl IkeError {
-    /// Who must act.
-    #[must_use]
-    pub const fn blame(&self) -> Blame {
-        match self {
-            Self::Malformed(_) | Self::UnsupportedCritical(_) => Blame::Malformed,
-            Self::Missing { .. }
-            | Self::Unexpected(_)
-            | Self::Misbehaved { .. }
-            | Self::BadPublicKey(_)
-            | Self::Refused { .. }
-            | Self::RefusedV1 { .. }
-            | Self::Collision
-            | Self::ChildNotFound
-            | Self::NothingToFollow
-            | Self::DeletedByPeer
-            | Self::PeerRestarted => Blame::PeerMisbehaved,
-            Self::NoProposalChosen(_)
-            | Self::NoProposalAccepted(_)
-            | Self::GroupDispute(_)
-            | Self::UnknownSignature(_)
-            | Self::NoCommonSignature(_)
-            | Self::NoCommonSelectors(_)
-            | Self::SelectorsRefused(_) => Blame::NoCommonGround,
-            Self::UnknownPeer(_)
-            | Self::WrongIdentity { .. }
-            | Self::Undecryptable(_)
-            | Self::AggressiveMode
-            | Self::OtherVersion(_)
-            | Self::WrongKey
-            | Self::OtherAuthMethod
-            | Self::NotByCertificate
-            | Self::PeerCertificate(_)
-            | Self::OwnCertificate(_)
-            | Self::WrongSignature
-            | Self::WeakSignature
-            | Self::CertificateRefused { .. }
-            | Self::RefusedByPeer
-            | Self::Ppk(_)
-            | Self::Reconfigured
-            | Self::Login(_)
-            | Self::NotByEap
-            | Self::LoginLocked(_)
-            | Self::WrongLoginKey(_)
-            | Self::NoAddressAsked => Blame::Misconfigured,
-            Self::NoResult(_)
-            | Self::NoFreeSpi
-            | Self::NoFreeAddress
-            | Self::TooManyChildren
-            | Self::Expired => Blame::Exhausted,
-            Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => Blame::NoCommonGround,
-            Self::NoAnswer { .. } | Self::NameNotFound { .. } => Blame::Unreachable,
-        }
-    }
-
-    /// Whether it comes and goes where both sides act at once: no reason to tell anybody.
-    pub(crate) const fn is_passing(&self) -> bool {
-        matches!(self, Self::Collision | Self::ChildNotFound | Self::NothingToFollow | Self::Reconfigured)
-    }
-
-    /// What the peer is told, if it must be told.
-    #[must_use]
-    pub const fn notify(&self) -> NotifyType {
-        match self {
-            Self::UnsupportedCritical(_) => NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
-            Self::AggressiveMode | Self::OtherVersion(_) => NotifyType::INVALID_MAJOR_VERSION,
-            Self::NoProposalChosen(_) | Self::NoProposalAccepted(_) | Self::GroupDispute(_) => {
-                NotifyType::NO_PROPOSAL_CHOSEN
-            }
-            Self::UnknownPeer(_)
-            | Self::WrongIdentity { .. }
-            | Self::Undecryptable(_)
-            | Self::WrongKey
-            | Self::OtherAuthMethod
-            | Self::NotByCertificate
-            | Self::PeerCertificate(_)
-            | Self::OwnCertificate(_)
-            | Self::WrongSignature
-            | Self::WeakSignature
-            | Self::UnknownSignature(_)
-            | Self::NoCommonSignature(_)
-            | Self::CertificateRefused { .. }
-            | Self::RefusedByPeer
-            | Self::Ppk(_)
-            | Self::Login(_)
-            | Self::NotByEap
-            | Self::LoginLocked(_)
-            | Self::WrongLoginKey(_) => NotifyType::AUTHENTICATION_FAILED,
-            Self::NoAddressAsked => NotifyType::FAILED_CP_REQUIRED,
-            Self::NoFreeAddress => NotifyType::INTERNAL_ADDRESS_FAILURE,
-            Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
-            Self::NoFreeSpi | Self::TooManyChildren => NotifyType::NO_ADDITIONAL_SAS,
-            Self::Collision
-            | Self::Reconfigured
-            | Self::Expired
-            | Self::NoAnswer { .. }
-            | Self::NameNotFound { .. }
-            | Self::NoResult(_)
-            | Self::DeletedByPeer
-            | Self::PeerRestarted => NotifyType::TEMPORARY_FAILURE,
-            Self::ChildNotFound => NotifyType::CHILD_SA_NOT_FOUND,
-            Self::NothingToFollow => NotifyType::STATE_NOT_FOUND,
-            Self::Malformed(_)
-            | Self::Missing { .. }
-            | Self::Unexpected(_)
-            | Self::Misbehaved { .. }
-            | Self::BadPublicKey(_)
-            | Self::RefusedV1 { .. }
-            | Self::Refused { .. } => NotifyType::INVALID_SYNTAX,
-        }
-    }
-
-    /// What a peer's authenticated error means, in an answer to `stage`.
-    #[must_use]
-    pub(crate) const fn from_peer(stage: Stage, notify: NotifyType) -> Self {
-        match notify {
-            NotifyType::NO_PROPOSAL_CHOSEN => Self::NoProposalAccepted(stage),
-            NotifyType::AUTHENTICATION_FAILED => Self::RefusedByPeer,
-            NotifyType::TS_UNACCEPTABLE => Self::SelectorsRefused(stage),
-            _ => Self::Refused { stage, notify },
-        }
-    }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Established {
     pub(crate) login: Option<Means>,
     /// When to look at that again, where it comes to an end.
     pub(crate) login_due: Option<Instant>,
+    /// Whether the peer asked for certificates of one of our CAs, or did not say: what a refusal of our proof would mean.
+    pub(crate) trusts_us: bool,
     pub(crate) children: Vec<Child>,
     pub(crate) since: Instant,
     pub(crate) rekey_at: Instant,
@@ -106,6 +108,7 @@ impl Established {
             peer,
             login: None,
             login_due: None,
+            trusts_us: true,
             children: Vec::new(),
             since: cx.now,
             rekey_at: cx.now + soft,

@@ -61,6 +61,7 @@ mod redirect;
 mod rekey;
 mod sa;
 mod secured;
+mod stranger;
 mod ticket;
 mod window;
 

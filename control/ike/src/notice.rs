@@ -3,15 +3,17 @@
 
 use std::net::SocketAddr;
 
-use crate::error::Stage;
+use crate::error::{IkeError, Stage};
 use crate::event::{ChildId, ConnectionId, IkeId};
 
+mod remedy;
+
 /// Something that happened, and to whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// What.
     pub what: What,
-    /// The connection, once it is known.
+    /// The connection, once it is known; with an error the one that a peer seems to be of, if it can be but one.
     pub connection: Option<ConnectionId>,
     /// The IKE SA, if there is one.
     pub ike: Option<IkeId>,
@@ -21,6 +23,8 @@ pub struct Notice {
     pub remote: Option<SocketAddr>,
     /// The exchange it is about.
     pub stage: Option<Stage>,
+    /// Why, where no event of the connection says it.
+    pub error: Option<Box<IkeError>>,
 }
 
 /// How much an operator wants to hear of it.
@@ -180,6 +184,10 @@ catalogue! {
     DropSourceLimit Warn "dropped a request: too many half-open IKE SAs from the same address";
     /// Whoever calls a gateway that ends would have to find out by itself that it is gone.
     DropStopping Info "dropped a request for an IKE SA: this gateway is ending";
+    /// Whoever is refused too often gets no answer.
+    DropRefusalLimit Debug "dropped a request that is to be refused: too many were refused of late";
+    /// A flood does not fill the log.
+    NoticesWithheld Debug "kept a line out of the log: peers that have not shown who they are have caused too many of late";
     /// A half-open IKE SA took too long.
     HalfOpenExpired Info "a half-open IKE SA expired";
     /// Too many messages for a half-open IKE SA could not be read.

@@ -6,13 +6,13 @@
 //!
 //! [`Input::Resolved`]: crate::Input::Resolved
 
-use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{ConnectionConfig, Version};
+use crate::connection::Evidence;
 use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
@@ -24,6 +24,10 @@ use crate::sa::IkeSa;
 use crate::status::{Failure, PlaceStatus};
 use crate::ticket::Held;
 use crate::v1;
+
+mod known;
+
+pub(crate) use known::Known;
 
 /// How long a name may take.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(10);
@@ -226,49 +230,6 @@ impl Search {
     }
 }
 
-/// Whose peer has which address among its places, and whose may be anywhere: found without a look at every connection.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    at: HashMap<IpAddr, BTreeSet<ConnectionId>>,
-    roaming: BTreeSet<ConnectionId>,
-}
-
-impl Known {
-    pub(crate) fn add(&mut self, config: &ConnectionConfig) {
-        for address in config.addresses() {
-            self.at.entry(address).or_default().insert(config.id);
-        }
-        if config.may_roam() {
-            self.roaming.insert(config.id);
-        }
-    }
-
-    pub(crate) fn remove(&mut self, config: &ConnectionConfig) {
-        for address in config.addresses() {
-            let Some(ids) = self.at.get_mut(&address) else { continue };
-            ids.remove(&config.id);
-            if ids.is_empty() {
-                self.at.remove(&address);
-            }
-        }
-        self.roaming.remove(&config.id);
-    }
-
-    pub(crate) fn at(&self, remote: IpAddr) -> impl Iterator<Item = ConnectionId> {
-        self.at.get(&remote).into_iter().flatten().copied()
-    }
-
-    /// Whether there is any whose peer may be anywhere.
-    pub(crate) fn has_roaming(&self) -> bool {
-        !self.roaming.is_empty()
-    }
-
-    /// Those whose peer may be anywhere.
-    pub(crate) fn roaming(&self) -> impl Iterator<Item = ConnectionId> {
-        self.roaming.iter().copied()
-    }
-}
-
 impl ConnectionConfig {
     /// The addresses among its places.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
@@ -280,18 +241,13 @@ impl ConnectionConfig {
 
     /// Whether a peer at `remote` may be this connection's.
     pub(crate) fn may_be_at(&self, remote: IpAddr) -> bool {
-        self.is_at(remote) || self.may_roam()
+        self.places.contains(&Place::At(remote)) || self.may_roam()
     }
 
     /// Whether the peer may be anywhere. One that is called by a name may call from anywhere: its address changes before anybody here asks for it, and its
     /// identity is what counts.
     pub(crate) fn may_roam(&self) -> bool {
         self.places.is_empty() || self.places.iter().any(|place| matches!(place, Place::Named(_)))
-    }
-
-    /// Whether `remote` is one of its addresses.
-    pub(crate) fn is_at(&self, remote: IpAddr) -> bool {
-        self.places.contains(&Place::At(remote))
     }
 }
 
@@ -447,7 +403,7 @@ impl Endpoint {
         } else {
             let places = connection.config.places.len();
             let next = connection.search.unanswered_at(&target, places, failure);
-            connection.failed(error.clone(), now);
+            connection.failed(error.clone(), now, Evidence::Shown);
             if connection.wanted && !self.stopping {
                 retry_at = Some(connection.next_call(next, &settings, now, env));
                 connection.retry_at = retry_at;
@@ -456,6 +412,7 @@ impl Endpoint {
         if retry_at.is_some() {
             self.set_timer(Timer::Connection(id), retry_at);
         }
+        self.shared.count_failure(&error);
         self.shared.out.push_back(Output::Event(Event::Failed { connection: id, error, retry_at }));
     }
 }

@@ -376,6 +376,11 @@ impl IkeSa {
         }
     }
 
+    /// Whether its peer proved who it is, and it is not over.
+    pub(crate) fn is_up(&self) -> bool {
+        self.established_at().is_some() && !self.is_closing()
+    }
+
     pub(crate) const fn is_before_auth(&self) -> bool {
         match &self.state {
             State::V1(phase) => phase.is_before_auth(),

@@ -14,6 +14,7 @@ use crate::crypto::kex::Group;
 use crate::crypto::suite::{EspSuite, IkeCipher, IkeSuite, KeyBits, Prf};
 use crate::endpoint::Endpoint;
 use crate::environment::Instant;
+use crate::error::IkeError;
 use crate::event::{Command, ConnectionId, Event, IkeId, Input, Output, Resolution};
 use crate::identity::Identity;
 use crate::place::Place;
@@ -51,6 +52,8 @@ pub struct Side {
     pub silent: BTreeSet<IpAddr>,
     /// What it reported, in order, without notices.
     pub events: Vec<String>,
+    /// Why something failed that no event tells of, and of which connection.
+    pub told: Vec<(Option<ConnectionId>, IkeError)>,
     /// What its endpoint was made with.
     pub settings: EndpointConfig,
 }
@@ -164,6 +167,7 @@ impl Pair {
                 alive: true,
                 silent: BTreeSet::new(),
                 events: Vec::new(),
+                told: Vec::new(),
                 settings,
             }
         };
@@ -281,7 +285,10 @@ impl Pair {
                 }
             }
             Event::AskRadius { ike, serial, question } => self.radius.push_back((ike, serial, *question)),
-            Event::Notice(notice) => self.log(format!("{index} {} {:?}", notice.what.name(), notice.ike)),
+            Event::Notice(notice) => {
+                self.log(format!("{index} {} {:?}", notice.what.name(), notice.ike));
+                self.sides[index].told.extend(notice.error.map(|error| (notice.connection, *error)));
+            }
             mut event => {
                 side.plane.apply(&mut event);
                 let line = format!("{event:?}");

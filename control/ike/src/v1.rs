@@ -119,18 +119,13 @@ impl Phase {
             Self::Offered(state) => state.on_timeout(cx),
             Self::Exchanging(state) => state.on_timeout(cx),
             Self::Proving(state) => state.on_timeout(cx),
-            Self::Answered(state) if state.expires_at() <= cx.now => Self::expired(cx),
-            Self::Awaiting(state) if state.expires_at() <= cx.now => Self::expired(cx),
-            Self::Checking(state) if state.expires_at() <= cx.now => Self::expired(cx),
+            Self::Answered(state) if state.expires_at() <= cx.now => state.expire(cx),
+            Self::Awaiting(state) if state.expires_at() <= cx.now => state.expire(cx),
+            Self::Checking(state) if state.expires_at() <= cx.now => state.give_up(cx),
             Self::Established(state) => state.on_timeout(cx),
             Self::Closing(state) if state.until <= cx.now => Self::Gone,
             state => state,
         }
-    }
-
-    fn expired(cx: &mut Cx<'_>) -> Self {
-        cx.note(What::HalfOpenExpired);
-        Self::Gone
     }
 
     pub(crate) fn on_computed(self, result: JobResult, cx: &mut Cx<'_>) -> Self {
@@ -163,7 +158,8 @@ impl Phase {
     /// The result did not come.
     pub(crate) fn give_up_job(self, cx: &mut Cx<'_>) -> Self {
         match self {
-            Self::Agreeing(_) | Self::Checking(_) => Self::expired(cx),
+            Self::Agreeing(state) => state.give_up(cx),
+            Self::Checking(state) => state.give_up(cx),
             Self::Established(mut state) => {
                 let error = IkeError::NoResult(Stage::QuickMode);
                 cx.note_stage(What::ExchangeFailed, Stage::QuickMode);

@@ -192,32 +192,16 @@ impl Gateway {
         tracing::warn!(connection, %error, remedy = error.remedy(), retry_in_s, "the connection failed");
     }
 
-    /// Logs why the notice's connection, or the one with its peer's address, failed just now. An unauthenticated error changes nothing
-    /// (RFC 7296, 2.21), but usually it is the reason. False if no connection failed.
-    fn log_reason(&self, notice: &Notice) -> bool {
-        let remote = notice.remote.map(|remote| remote.ip());
-        let is_meant = |id: ConnectionId| {
-            let is_at = |remote| self.is_peer_at(id, remote);
-            notice.connection.map_or_else(|| remote.is_some_and(is_at), |known| known == id)
-        };
-        let statuses = self.endpoint.status();
-        let Some((status, failure)) = statuses
-            .iter()
-            .filter(|status| is_meant(status.id))
-            .find_map(|status| Some((status, status.failure.as_ref()?)))
-        else {
-            return false;
-        };
-        let error = &failure.error;
-        tracing::warn!(connection = %status.name, %error, remedy = error.remedy(), "{}", notice.what.text());
-        true
-    }
-
-    fn is_peer_at(&self, id: ConnectionId, remote: IpAddr) -> bool {
-        let name = self.identifiers.connection_name(id);
-        let connection = name.and_then(|name| self.config.connections().get(name));
-        connection
-            .is_some_and(|found| self.config.peer_of(found).addresses().any(|address| address == remote))
+    /// Logs a notice that says why something failed of which no event tells: often of a peer that has not said who it is.
+    fn log_reason(&self, notice: &Notice, error: &IkeError) {
+        let connection = notice.connection.map(|id| self.name_of(id));
+        let remote = notice.remote.map(field::display);
+        let (text, remedy) = (notice.what.text(), error.remedy());
+        match notice.what.level() {
+            Level::Warn => tracing::warn!(connection, remote, %error, remedy, "{text}"),
+            Level::Info => tracing::info!(connection, remote, %error, remedy, "{text}"),
+            Level::Debug => tracing::debug!(connection, remote, %error, remedy, "{text}"),
+        }
     }
 
     fn log_notice(&self, notice: &Notice) {
@@ -225,13 +209,8 @@ impl Gateway {
         if matches!(notice.what, What::Established | What::ChildUp | What::ChildGone | What::IkeGone) {
             return;
         }
-        // What a peer was refused for before it said who it is, or seems to refuse: the connection knows the reason.
-        let is_refusal =
-            matches!(notice.what, What::UnprovenError | What::DropOtherVersion | What::DropAggressiveMode);
-        if (is_refusal || (notice.what, notice.connection) == (What::ExchangeFailed, None))
-            && self.log_reason(notice)
-        {
-            return;
+        if let Some(error) = &notice.error {
+            return self.log_reason(notice, error);
         }
         // Where an event follows with the reason, the exchange by itself is of no use.
         let has_reason = notice.what == What::ExchangeFailed

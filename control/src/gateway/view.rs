@@ -6,6 +6,7 @@ use crossgate_config::{Choice, Connection as Configured};
 use crossgate_dataplane::spi::Spi;
 use crossgate_ike::config::Version;
 use crossgate_ike::environment::Instant;
+use crossgate_ike::error::Reason;
 use crossgate_ike::event::{ConnectionId, Encapsulation, Path, Role};
 use crossgate_ike::identity::Identity;
 use crossgate_ike::notice::What;
@@ -215,7 +216,8 @@ impl Gateway {
                 by_worker,
             }
         });
-        rows.chain(self.endpoint.counters().map(|(what, total)| ike_counter(what, total))).collect()
+        let happened = self.endpoint.counters().map(|(what, total)| ike_counter(what, total));
+        rows.chain(happened).chain(self.endpoint.failures().map(failure_counter)).collect()
     }
 
     /// Every port, by name.
@@ -239,7 +241,21 @@ fn ike_counter(what: What, total: u64) -> Counter {
         unit: "events".to_owned(),
         drop: name.starts_with("Drop"),
         meaning: what.text().to_owned(),
-        remedy: String::new(),
+        remedy: what.remedy().to_owned(),
+        total,
+        by_worker: Vec::new(),
+    }
+}
+
+/// How often something failed for one kind of reason.
+fn failure_counter((reason, total): (Reason, u64)) -> Counter {
+    Counter {
+        group: "ike".to_owned(),
+        name: format!("failed_{}", snake_case(reason.name())),
+        unit: "failures".to_owned(),
+        drop: false,
+        meaning: reason.text().to_owned(),
+        remedy: reason.remedy().to_owned(),
         total,
         by_worker: Vec::new(),
     }
@@ -294,5 +310,19 @@ fn seen_place(place: &PlaceStatus, now: Instant) -> Place {
         in_use: place.in_use,
         problem: place.failure.as_ref().map(|failure| failure.error.to_string()),
         ago_s: place.failure.as_ref().map(|failure| now.saturating_since(failure.at).as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_of_a_failure_has_a_row_for_operators() {
+        let guide = include_str!("../../../docs/troubleshooting.md");
+        for reason in Reason::ALL {
+            let counter = format!("`{}`", failure_counter((*reason, 0)).name);
+            assert!(guide.contains(&counter), "docs/troubleshooting.md does not tell {counter}");
+        }
     }
 }

@@ -91,6 +91,15 @@ impl IkeError {
             Self::NoAnswer { .. } => {
                 "check the peer's address, that it runs, and that UDP 500 and 4500 pass in both directions"
             }
+            Self::StoppedHalfWay(Stage::Login) => {
+                "at the client: finish the log-in, or let it trust this gateway's certificate; the client's log tells which"
+            }
+            Self::StoppedHalfWay(Stage::Intermediate) => {
+                "at the peer: look into its log for why it does not go on; on the way let UDP 500 and 4500 and IP fragments pass in both directions, or set additional_key_exchange = \"None\" here"
+            }
+            Self::StoppedHalfWay(_) => {
+                "at the peer: look into its log for why it does not go on (it may not have got the answer, or lack its own key or certificate); on the way let UDP 500 and 4500 and IP fragments pass in both directions"
+            }
             Self::NameNotFound { .. } => {
                 "check the name in the local network gateway, and that this machine's resolver (/etc/resolv.conf, /etc/hosts) knows it"
             }

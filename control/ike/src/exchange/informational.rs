@@ -25,8 +25,9 @@ pub(crate) fn on_request(state: &mut Established, arrived: &Arrived<'_>, message
     let refused = message.notify(NotifyType::AUTHENTICATION_FAILED).is_some();
     if refused || message.deletes().any(|delete| *delete == Delete::IkeSa) {
         state.secured.answer(ExchangeType::INFORMATIONAL, Vec::new(), cx);
+        let refusal = state.config.authentication.refusal(state.trusts_us, state.secured.ppk);
         let (reason, error) = match (refused, state.is_leaving()) {
-            (true, _) => (DownReason::Error(IkeError::RefusedByPeer), Some(IkeError::RefusedByPeer)),
+            (true, _) => (DownReason::Error(refusal.clone()), Some(refusal)),
             (false, true) => (state.leaving_for.clone(), None),
             (false, false) if state.rival.is_some() => (DownReason::Rekeyed, None),
             (false, false) => (DownReason::DeletedByPeer, Some(IkeError::DeletedByPeer)),

@@ -240,7 +240,7 @@ impl AuthAwaited {
     }
 
     fn refuse_mixing(mut self: Box<Self>, error: &IkeError, cx: &mut Cx<'_>) -> State {
-        cx.note_stage(What::ExchangeFailed, Stage::Intermediate);
+        self.tell(What::ExchangeFailed, error, cx);
         self.secured.answer(EXCHANGE, vec![error_payload(error)], cx);
         State::Closing(Box::new(Closing::answered(self.secured, None, cx)))
     }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::certificate::{self, Sign, Verify};
 use crate::config::{ConnectionConfig, EndpointConfig};
-use crate::connection::Connection;
+use crate::connection::{Connection, Evidence};
 use crate::effect::Effect;
 use crate::endpoint::Shared;
 use crate::environment::{Environment, Instant};
@@ -16,6 +16,7 @@ use crate::error::{IkeError, Stage};
 use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, Spi, Transmit};
 use crate::job::{Job, Work};
 use crate::notice::{Notice, What};
+use crate::stranger;
 use crate::wire::IkeSpi;
 
 /// What a state may use besides itself.
@@ -34,33 +35,64 @@ pub(crate) struct Cx<'a> {
 impl Cx<'_> {
     /// The one door: counts and emits what happened to this SA.
     pub(crate) fn note(&mut self, what: What) {
-        self.record(what, None, None, None);
+        self.record(self.notice(what));
     }
 
     /// The same, about an exchange.
     pub(crate) fn note_stage(&mut self, what: What, stage: Stage) {
-        self.record(what, None, None, Some(stage));
+        self.record(Notice { stage: Some(stage), ..self.notice(what) });
     }
 
     /// The same, about a Child SA.
     pub(crate) fn note_child(&mut self, what: What, child: ChildId) {
-        self.record(what, Some(child), None, None);
+        self.record(Notice { child: Some(child), ..self.notice(what) });
     }
 
     /// The same, about somebody out there.
     pub(crate) fn note_from(&mut self, what: What, remote: SocketAddr) {
-        self.record(what, None, Some(remote), None);
+        self.record(Notice { remote: Some(remote), ..self.notice(what) });
     }
 
-    fn record(
+    /// Somebody at `remote` that has not proven who it is gets no IKE SA, or somebody says that it does not give us one: why, for the log, the counters and each
+    /// connection that it may be of.
+    pub(crate) fn refused(
         &mut self,
         what: What,
-        child: Option<ChildId>,
-        remote: Option<SocketAddr>,
-        stage: Option<Stage>,
+        remote: SocketAddr,
+        candidates: &[ConnectionId],
+        evidence: Evidence,
+        error: &IkeError,
     ) {
+        let connection = match candidates {
+            [only] => Some(*only).filter(|id| self.connections.contains_key(id)),
+            _ => self.connection,
+        };
+        for candidate in candidates {
+            self.effect(Effect::Told(*candidate, error.clone(), evidence));
+        }
+        let (remote, error) = (Some(remote), Some(Box::new(error.clone())));
+        self.record(Notice { connection, remote, error, ..self.notice(what) });
+    }
+
+    const fn notice(&self, what: What) -> Notice {
+        let (connection, ike) = (self.connection, self.ike);
+        Notice { what, connection, ike, child: None, remote: None, stage: None, error: None }
+    }
+
+    fn record(&mut self, notice: Notice) {
+        let what = notice.what;
         *self.shared.counts.entry(what).or_default() += 1;
-        let notice = Notice { what, connection: self.connection, ike: self.ike, child, remote, stage };
+        if let Some(error) = &notice.error {
+            self.shared.count_failure(error);
+        }
+        let is_by_stranger = self.connection.is_none() || what == What::UnprovenError;
+        if is_by_stranger
+            && stranger::is_by_strangers(what)
+            && !self.shared.strangers.may_be_told(what, self.ike.is_some(), self.now)
+        {
+            *self.shared.counts.entry(What::NoticesWithheld).or_default() += 1;
+            return;
+        }
         self.event(Event::Notice(notice));
     }
 
@@ -83,6 +115,9 @@ impl Cx<'_> {
     /// This SA is over.
     pub(crate) fn ended(&mut self, reason: DownReason, error: Option<IkeError>, proven: bool) {
         self.note(What::IkeGone);
+        if let Some(error) = &error {
+            self.shared.count_failure(error);
+        }
         let (ike, connection) = (self.ike_id(), self.connection);
         self.effect(Effect::Ended { ike, connection, reason, error, proven });
     }
@@ -94,6 +129,7 @@ impl Cx<'_> {
         error: IkeError,
         retry_at: Option<Instant>,
     ) {
+        self.shared.count_failure(&error);
         self.effect(Effect::ChildFailed(connection, error.clone()));
         self.event(Event::ChildFailed { connection, error, retry_at });
     }

@@ -6,6 +6,7 @@ use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
 use crate::established::Fate;
 use crate::event::DownReason;
+use crate::exchange::auth::AuthAwaited;
 use crate::notice::What;
 
 /// A job of the pool, by its serial number, and when it is given up.
@@ -60,10 +61,12 @@ impl State {
                 failed(Stage::Auth, cx)
             }
             Self::AuthVerifying(state) => state.give_up(IkeError::NoResult(Stage::Auth), cx),
-            Self::InitAnswering(_) | Self::AuthAwaited(_) | Self::AuthProving(_) | Self::AuthLogin(_) => {
-                cx.note(What::HalfOpenExpired);
-                Self::Gone
+            Self::InitAnswering(state) => {
+                state.give_up(What::HalfOpenExpired, &IkeError::NoResult(Stage::Init), cx)
             }
+            Self::AuthAwaited(state) => no_result(&state, Stage::Intermediate, cx),
+            Self::AuthProving(state) => no_result(&state.awaited, Stage::Auth, cx),
+            Self::AuthLogin(state) => no_result(&state.awaited, Stage::Auth, cx),
             Self::Established(mut state) => {
                 let error = IkeError::NoResult(state.stage());
                 cx.note_stage(What::ExchangeFailed, state.stage());
@@ -74,6 +77,12 @@ impl State {
             other => other,
         }
     }
+}
+
+/// Whoever began has to begin anew.
+fn no_result(awaited: &AuthAwaited, stage: Stage, cx: &mut Cx<'_>) -> State {
+    awaited.tell(What::HalfOpenExpired, &IkeError::NoResult(stage), cx);
+    State::Gone
 }
 
 /// The peer has not authenticated us yet: it is forgotten without a word.

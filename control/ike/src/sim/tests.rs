@@ -64,4 +64,5 @@ mod rekey;
 mod resume;
 mod roles;
 mod scripted;
+mod strangers;
 mod v1;

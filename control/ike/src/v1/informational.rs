@@ -114,6 +114,11 @@ fn on_notify(state: &mut Established, notify: &Notify, cx: &mut Cx<'_>) {
             cx.note(What::InitialContact);
             old.into_iter().for_each(|id| state.drop_pair(id, RemoveReason::DeletedByPeer, cx));
         }
+        // Our proof was the last message: only now the initiator has checked it.
+        NotifyType::AUTHENTICATION_FAILED => {
+            let error = state.config.authentication.refusal(true, false);
+            state.fate = Some(Fate::Gone(DownReason::Error(error.clone()), Some(error)));
+        }
         kind if kind.is_error() => quick::on_error(state, notify, cx),
         _ => {}
     }

@@ -84,7 +84,7 @@ impl Users for Unlocked<'_> {
 
 /// A client that says no more than who it is wants to log in; `serial` is that of our proof's signature.
 pub(super) fn begin(
-    mut awaited: AuthAwaited,
+    awaited: AuthAwaited,
     config: Arc<ConnectionConfig>,
     message: Message,
     serial: u64,
@@ -94,8 +94,6 @@ pub(super) fn begin(
         return Box::new(awaited).refuse(IkeError::Reconfigured, cx);
     };
     let by = Arc::clone(by);
-    // Whatever goes wrong from here on is this connection's.
-    awaited.candidates = vec![config.id];
     let (server, first) = Server::begin(&mut |out| cx.env.random(out));
     let expires_at = cx.now + cx.settings.half_open_timeout * PATIENCE;
     let step = Step::Signing(serial, first);
@@ -125,10 +123,15 @@ impl AuthLogin {
         if cx.now < self.expires_at {
             return State::AuthLogin(self);
         }
-        cx.note(What::HalfOpenExpired);
-        if let Some(error) = self.server.abandoned() {
-            let error = self.explained(error, cx);
-            self.awaited.tell(&error, cx);
+        match self.server.abandoned() {
+            Some(error) => {
+                cx.note(What::HalfOpenExpired);
+                let error = self.explained(error, cx);
+                self.awaited.tell(What::ExchangeFailed, &error, cx);
+            }
+            None => {
+                self.awaited.tell(What::HalfOpenExpired, &IkeError::StoppedHalfWay(Stage::Login), cx);
+            }
         }
         State::Gone
     }
@@ -203,8 +206,7 @@ impl AuthLogin {
             (None, Some(notify)) => IkeError::Refused { stage: Stage::Auth, notify },
             (None, None) => IkeError::DeletedByPeer,
         };
-        cx.note_stage(What::ExchangeFailed, Stage::Auth);
-        awaited.tell(&error, cx);
+        awaited.tell(What::ExchangeFailed, &error, cx);
         awaited.secured.answer(ExchangeType::INFORMATIONAL, Vec::new(), cx);
         State::Closing(Box::new(Closing::answered(awaited.secured, None, cx)))
     }

@@ -309,16 +309,10 @@ impl AuthSent {
         if error != IkeError::RefusedByPeer {
             return error;
         }
-        let trusted = self.config.authentication.certificate().map(|by| {
-            let asked = certificate::Offer::of_bytes(&self.transcript.answer).authorities;
-            certificate::may_be_trusted(by, &asked)
-        });
-        match (trusted, self.ppk()) {
-            (Some(trusted), None) => IkeError::CertificateRefused { trusted },
-            (Some(false), Some(_)) => IkeError::CertificateRefused { trusted: false },
-            (_, Some(_)) => PpkError::Refused.into(),
-            (None, None) => error,
-        }
+        let authentication = &self.config.authentication;
+        let asked = certificate::Offer::of_bytes(&self.transcript.answer).authorities;
+        let trusted = authentication.certificate().is_none_or(|by| certificate::may_be_trusted(by, &asked));
+        authentication.refusal(trusted, self.ppk().is_some())
     }
 
     /// The peer that sent AUTH takes the IKE SA for established: it must be told (RFC 7296, 2.21.2).

@@ -14,12 +14,12 @@ use crate::auth::ppk::{self, Use};
 use crate::auth::{AuthVerified, Authentication, psk};
 use crate::client;
 use crate::config::ConnectionConfig;
+use crate::connection::Evidence;
 use crate::crash::{self, Token};
-use crate::effect::Effect;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
 use crate::established::{Closing, Task, error_payload};
-use crate::event::{ConnectionId, Event, Role};
+use crate::event::{ConnectionId, Role};
 use crate::exchange::configuration;
 use crate::exchange::init::Transcript;
 use crate::exchange::intermediate::Mixing;
@@ -109,7 +109,7 @@ impl AuthProving {
         auth: crate::wire::Authentication,
         cx: &mut Cx<'_>,
     ) -> State {
-        let Self { mut awaited, config, message, .. } = *self;
+        let Self { awaited, config, message, .. } = *self;
         let current = in_force(&config, cx)
             .filter(|current| current.mode.responds() && current.authentication == config.authentication);
         match current {
@@ -123,10 +123,7 @@ impl AuthProving {
                 let login = Login { proof, auth, user, by: path.map(Means::Certificate), is_by_eap: false };
                 Box::new(awaited).establish(login, current, &message, cx)
             }
-            None => {
-                awaited.candidates = vec![config.id];
-                Box::new(awaited).refuse(IkeError::Reconfigured, cx)
-            }
+            None => Box::new(awaited).refuse(IkeError::Reconfigured, cx),
         }
     }
 }
@@ -136,7 +133,8 @@ impl AuthAwaited {
         if cx.now < self.expires_at {
             return State::AuthAwaited(self);
         }
-        cx.note(What::HalfOpenExpired);
+        let stage = if matches!(self.mixing, Mixing::Done) { Stage::Auth } else { Stage::Intermediate };
+        self.tell(What::HalfOpenExpired, &IkeError::StoppedHalfWay(stage), cx);
         State::Gone
     }
 
@@ -202,28 +200,24 @@ impl AuthAwaited {
         mut payloads: Vec<Payload>,
         cx: &mut Cx<'_>,
     ) -> State {
-        cx.note_stage(What::ExchangeFailed, Stage::Auth);
-        self.tell(&error, cx);
+        self.tell(What::ExchangeFailed, &error, cx);
         payloads.push(error_payload(&error));
         self.secured.answer(ExchangeType::IKE_AUTH, payloads, cx);
         State::Closing(Box::new(Closing::answered(self.secured, None, cx)))
     }
 
     /// Tells each connection that the peer may be of why there is no IKE SA.
-    pub(super) fn tell(&self, error: &IkeError, cx: &mut Cx<'_>) {
-        for candidate in &self.candidates {
-            cx.effect(Effect::Hint(*candidate, error.clone()));
-        }
-        if let [only] = self.candidates.as_slice()
-            && cx.connections.contains_key(only)
-        {
-            cx.event(Event::Failed { connection: *only, error: error.clone(), retry_at: None });
-        }
+    pub(crate) fn tell(&self, what: What, error: &IkeError, cx: &mut Cx<'_>) {
+        let evidence = match (self.candidates.as_slice(), what) {
+            ([_], What::ExchangeFailed) => Evidence::Shown,
+            _ => Evidence::Hint,
+        };
+        cx.refused(what, self.secured.path.remote, &self.candidates, evidence, error);
     }
 
-    /// Which connection the peer is of, and its proof.
+    /// Which connection the peer is of, and its proof. Whatever is wrong once that is known is of that connection alone.
     fn check(
-        &self,
+        &mut self,
         arrived: &Arrived<'_>,
         message: &Message,
         cx: &mut Cx<'_>,
@@ -238,6 +232,7 @@ impl AuthAwaited {
             return self.check_resumed(resumed, arrived, message, cx);
         }
         let config = self.choose(arrived, message, &peer, cx)?;
+        self.candidates = vec![config.id];
         let not_so = match config.authentication {
             Authentication::SharedKey(_) => IkeError::OtherAuthMethod,
             Authentication::Certificate(_) => IkeError::NotByCertificate,
@@ -360,6 +355,9 @@ impl AuthAwaited {
         let own = client::narrowed(&config, &[]);
         let mut state = establish(secured, own, peer, proof, initial_contact, cx);
         state.login = by;
+        if let Some(by) = state.config.authentication.certificate() {
+            state.trusts_us = certificate::may_be_trusted(by, &Offer::of(message).authorities);
+        }
         state.watch_login(cx);
         state.token = Token::of(message);
         if let Some(resumed) = &resumed {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{MIXES_ON_REQUEST, Transcript, detect_nat, header, nat_payloads, spi_pair};
 use crate::auth::certificate;
 use crate::config::ConnectionConfig;
+use crate::connection::Evidence;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
 use crate::crypto::suite::{IkeSuite, accept_ike_mixed, offer_ike};
@@ -253,10 +254,10 @@ impl InitSent {
 
     /// An error from somebody: a hint for the operator, no reason to stop (RFC 7296, 2.21.1).
     fn remember(mut self: Box<Self>, kind: NotifyType, cx: &mut Cx<'_>) -> State {
-        cx.note_stage(What::UnprovenError, Stage::Init);
         self.attempt.hint = Some(kind);
         let error = IkeError::NoAnswer { stage: Stage::Init, hint: Some(kind) };
-        cx.effect(Effect::Hint(self.config.id, error));
+        let remote = self.attempt.path.remote;
+        cx.refused(What::UnprovenError, remote, &[self.config.id], Evidence::Hint, &error);
         State::InitSent(self)
     }
 

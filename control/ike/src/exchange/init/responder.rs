@@ -5,11 +5,10 @@ use std::sync::Arc;
 use super::{MIXES_ON_REQUEST, Transcript, detect_nat, header, nat_payloads, spi_pair};
 use crate::auth::{certificate, ocsp};
 use crate::config::{ConnectionConfig, Version};
-use crate::connection::Connection;
+use crate::connection::{Connection, Evidence};
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::IkeKeys;
 use crate::crypto::suite::{IkeSuite, choose_ike_mixed};
-use crate::effect::Effect;
 use crate::endpoint::Endpoint;
 use crate::environment::{Environment, Instant};
 use crate::error::{IkeError, Stage};
@@ -69,18 +68,25 @@ pub(crate) fn accept(
     if !has_place(endpoint, arrived, &message, now, env) {
         return;
     }
+    let known = endpoint.known.candidates(arrived.remote.ip());
     let mut cx = endpoint.cx(now, env);
     if let Some(kind) = message.unsupported_critical() {
-        return refuse(arrived, &message, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind.0], &mut cx);
+        return refuse_stranger(
+            arrived,
+            &message,
+            NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
+            vec![kind.0],
+            &mut cx,
+        );
     }
     let mut fitting = Vec::new();
     let mut chosen = None;
     let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
-    let fitting_address = cx.connections.values().filter(|c| c.may_answer(local, remote));
-    let (mut candidates, others): (Vec<_>, Vec<_>) =
-        fitting_address.partition(|candidate| candidate.config.version == Version::V2);
     // A peer with a known address before those from anywhere.
-    candidates.sort_by_key(|candidate| !candidate.config.is_at(remote));
+    let fitting_address = known.iter().filter_map(|id| cx.connections.get(id));
+    let (candidates, others): (Vec<_>, Vec<_>) = fitting_address
+        .filter(|connection| connection.may_answer(local, remote))
+        .partition(|candidate| candidate.config.version == Version::V2);
     if let Some(to) = sent_elsewhere(&candidates, &message) {
         cx.note_from(What::Redirecting, arrived.remote);
         let payload = redirect::payload(&to, nonce);
@@ -101,24 +107,26 @@ pub(crate) fn accept(
             }
         }
     }
-    let other = others.first().filter(|_| candidates.is_empty()).map(|other| other.config.id);
     let Some(choice) = chosen else {
-        let what = match (candidates.is_empty(), other) {
-            (true, Some(_)) => What::DropOtherVersion,
-            (true, None) => What::DropNoConnection,
-            (false, _) => What::ExchangeFailed,
-        };
-        cx.note_from(what, arrived.remote);
-        if let Some(other) = other {
-            cx.effect(Effect::Hint(other, IkeError::OtherVersion(Version::V2)));
+        let ids = |of: &[&Connection]| of.iter().map(|found| found.config.id).collect::<Vec<_>>();
+        let (ours, others) = (ids(&candidates), ids(&others));
+        match (ours.is_empty(), others.is_empty()) {
+            (false, _) => {
+                let error = IkeError::NoProposalChosen(Stage::Init);
+                cx.refused(What::ExchangeFailed, arrived.remote, &ours, Evidence::Hint, &error);
+            }
+            (true, false) => {
+                let error = IkeError::OtherVersion(Version::V2);
+                cx.refused(What::DropOtherVersion, arrived.remote, &others, Evidence::Hint, &error);
+            }
+            (true, true) => cx.note_from(What::DropNoConnection, arrived.remote),
         }
-        if let Some(candidate) = candidates.first().map(|candidate| candidate.config.id) {
-            cx.effect(Effect::Hint(candidate, IkeError::NoProposalChosen(Stage::Init)));
-        }
-        return refuse(arrived, &message, NotifyType::NO_PROPOSAL_CHOSEN, Vec::new(), &mut cx);
+        return refuse_stranger(arrived, &message, NotifyType::NO_PROPOSAL_CHOSEN, Vec::new(), &mut cx);
     };
     if choice.suite.group.id() != ke.group {
         cx.note_from(What::GroupDemanded, arrived.remote);
+        // It counts, but goes out: without it a peer cannot begin.
+        let _ = cx.shared.strangers.may_be_answered(now);
         let group = choice.suite.group.id().0.to_be_bytes().to_vec();
         return refuse(arrived, &message, NotifyType::INVALID_KE_PAYLOAD, group, &mut cx);
     }
@@ -183,7 +191,9 @@ pub(crate) fn has_place(
     let (all, of_source) =
         (endpoint.half_open.len(), endpoint.half_open.from(arrived.remote.ip(), Version::V2));
     let settings = &endpoint.settings;
-    let is_crowded = all >= settings.cookie_threshold || of_source >= settings.cookie_threshold_per_source;
+    let is_crowded = all >= settings.cookie_threshold
+        || of_source >= settings.cookie_threshold_per_source
+        || endpoint.shared.strangers.are_many(now);
     let is_of_source_full = of_source >= settings.half_open_limit_per_source;
     if all >= settings.half_open_limit {
         endpoint.cx(now, env).note_from(What::DropHalfOpenLimit, arrived.remote);
@@ -226,11 +236,16 @@ impl InitAnswering {
         if result.serial != self.serial {
             return State::InitAnswering(self);
         }
-        let Ok((public, shared)) = answered else {
-            cx.note_stage(What::ExchangeFailed, Stage::Init);
-            return State::Gone;
-        };
-        self.answer(public, &shared, cx)
+        match answered {
+            Ok((public, shared)) => self.answer(public, &shared, cx),
+            Err(_) => self.give_up(What::ExchangeFailed, &IkeError::BadPublicKey(Stage::Init), cx),
+        }
+    }
+
+    /// There will be no answer.
+    pub(crate) fn give_up(self: Box<Self>, what: What, error: &IkeError, cx: &mut Cx<'_>) -> State {
+        cx.refused(what, self.path.remote, &self.candidates, Evidence::Hint, error);
+        State::Gone
     }
 
     fn answer(self: Box<Self>, public: Vec<u8>, shared: &Secret<Vec<u8>>, cx: &mut Cx<'_>) -> State {
@@ -286,6 +301,21 @@ impl InitAnswering {
             called_from: self.path.remote.ip(),
             resumed: None,
         }))
+    }
+}
+
+/// Refuses a stranger without keeping state; without an answer where too many were refused of late.
+fn refuse_stranger(
+    arrived: &Arrived<'_>,
+    message: &Message,
+    kind: NotifyType,
+    data: Vec<u8>,
+    cx: &mut Cx<'_>,
+) {
+    if cx.shared.strangers.may_be_answered(cx.now) {
+        refuse(arrived, message, kind, data, cx);
+    } else {
+        cx.note_from(What::DropRefusalLimit, arrived.remote);
     }
 }
 

@@ -132,6 +132,10 @@ fn reason_is_told_on_the_side_that_found_it() {
             }
         });
         assert!(failure(&pair, 0).contains(reason), "{}\n{}", failure(&pair, 0), pair.trace());
+        // Side 1 had proven itself and learns of it by INFORMATIONAL.
+        let trusted = reason == "revoked";
+        let refused = IkeError::CertificateRefused { trusted }.to_string();
+        assert_eq!(failure(&pair, 1), refused, "{}", pair.trace());
         assert!(!is_up(&pair));
     }
     // Side 1 answers, and finds what is wrong with side 0, which is told no more than AUTHENTICATION_FAILED.

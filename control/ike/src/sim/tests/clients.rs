@@ -175,6 +175,9 @@ fn client_that_stops_half_way_is_forgotten_and_one_without_a_wish_for_an_address
     assert_eq!(pair.sides[1].endpoint.half_open(), 1, "a person types");
     pair.run_for(Duration::from_secs(20));
     assert_eq!(pair.sides[1].endpoint.half_open(), 0);
+    let error = IkeError::StoppedHalfWay(crate::error::Stage::Login);
+    assert_eq!(status(&pair, 1).failure.unwrap().error, error);
+    assert!(error.remedy().starts_with("at the client"));
     let mut client = Client::begin(&mut pair, 2);
     let first = client.ask_to_log_in(&mut pair, vec![notify(NotifyType::INITIAL_CONTACT)]);
     let (_, key) = client.log_in(&mut pair, first, "anna", "secret of anna");

@@ -29,7 +29,7 @@ fn connected(seed: u64, link: Link, adjust: impl Fn(usize, &mut ConnectionConfig
 }
 
 /// One side as it is configured by [`connected`].
-fn config(index: usize, adjust: impl Fn(usize, &mut ConnectionConfig)) -> Box<ConnectionConfig> {
+pub(super) fn config(index: usize, adjust: impl Fn(usize, &mut ConnectionConfig)) -> Box<ConnectionConfig> {
     let mut config = connection(index);
     v1(&mut config);
     adjust(index, &mut config);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::hint;
 use crate::config::ConnectionConfig;
-use crate::effect::Effect;
+use crate::connection::Evidence;
 use crate::environment::Instant;
 use crate::error::{IkeError, Stage};
 use crate::event::{DownReason, IkeId, Path};
@@ -65,8 +65,8 @@ impl Attempt {
 
     /// Something that nobody vouches for says why this may fail.
     pub(crate) fn remember(&mut self, error: IkeError, cx: &mut Cx<'_>) {
-        cx.note_stage(What::UnprovenError, Stage::MainMode);
-        cx.effect(Effect::Hint(self.config.id, error.clone()));
+        let remote = self.path.remote;
+        cx.refused(What::UnprovenError, remote, &[self.config.id], Evidence::Hint, &error);
         self.hint = Some(error);
     }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::method;
 use crate::config::{ConnectionConfig, Version};
-use crate::connection::Connection;
-use crate::effect::Effect;
+use crate::connection::{Connection, Evidence};
 use crate::endpoint::Endpoint;
 use crate::environment::{Environment, Instant};
 use crate::error::IkeError;
@@ -25,10 +24,11 @@ pub(super) fn candidates(
     arrived: &Arrived<'_>,
 ) -> (Vec<ConnectionId>, Vec<ConnectionId>) {
     let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
-    let all = endpoint.connections.values().filter(|c| c.may_answer(local, remote));
-    let (mut ours, others): (Vec<&Connection>, Vec<&Connection>) =
-        all.partition(|connection| connection.config.version == Version::V1);
-    ours.sort_by_key(|connection| !connection.config.is_at(remote));
+    let found = endpoint.known.candidates(remote);
+    let found = found.iter().filter_map(|id| endpoint.connections.get(id));
+    let (ours, others): (Vec<&Connection>, Vec<&Connection>) = found
+        .filter(|connection| connection.may_answer(local, remote))
+        .partition(|connection| connection.config.version == Version::V1);
     let id = |connection: &&Connection| connection.config.id;
     (ours.iter().map(id).take(CANDIDATES_MAX).collect(), others.iter().map(id).collect())
 }
@@ -77,14 +77,22 @@ pub(super) fn refuse_stranger(
     message: &Message,
     cx: &mut Cx<'_>,
 ) {
-    match others.first() {
-        Some(other) => {
-            cx.note_from(What::DropOtherVersion, arrived.remote);
-            cx.effect(Effect::Hint(*other, IkeError::OtherVersion(Version::V1)));
-        }
-        None => cx.note_from(What::DropNoConnection, arrived.remote),
+    if others.is_empty() {
+        cx.note_from(What::DropNoConnection, arrived.remote);
+    } else {
+        let error = IkeError::OtherVersion(Version::V1);
+        cx.refused(What::DropOtherVersion, arrived.remote, others, Evidence::Hint, &error);
     }
-    refuse(arrived, message, NotifyType::NO_PROPOSAL_CHOSEN, cx);
+    refuse_by_answer(arrived, message, NotifyType::NO_PROPOSAL_CHOSEN, cx);
+}
+
+/// Answers a stranger, unless too many were refused of late.
+pub(super) fn refuse_by_answer(arrived: &Arrived<'_>, message: &Message, kind: NotifyType, cx: &mut Cx<'_>) {
+    if cx.shared.strangers.may_be_answered(cx.now) {
+        refuse(arrived, message, kind, cx);
+    } else {
+        cx.note_from(What::DropRefusalLimit, arrived.remote);
+    }
 }
 
 /// Aggressive mode: its answer would hold a hash of the shared key, for whoever asks to guess it offline.
@@ -96,12 +104,11 @@ pub(crate) fn refuse_aggressive(
 ) {
     let (ours, others) = candidates(endpoint, arrived);
     let mut cx = endpoint.cx(now, env);
-    cx.note_from(What::DropAggressiveMode, arrived.remote);
-    if let Some(meant) = ours.first().or(others.first()) {
-        cx.effect(Effect::Hint(*meant, IkeError::AggressiveMode));
-    }
+    let meant = if ours.is_empty() { others } else { ours };
+    let error = IkeError::AggressiveMode;
+    cx.refused(What::DropAggressiveMode, arrived.remote, &meant, Evidence::Hint, &error);
     if let Ok(message) = Message::parse(arrived.bytes) {
-        refuse(arrived, &message, NotifyType::UNSUPPORTED_EXCHANGE_TYPE, &mut cx);
+        refuse_by_answer(arrived, &message, NotifyType::UNSUPPORTED_EXCHANGE_TYPE, &mut cx);
     }
 }
 

@@ -309,7 +309,9 @@ impl Proving {
         };
         let error = wire::notifies(opened.payloads()).find(|notify| notify.kind.is_error());
         match error.map(|notify| notify.kind) {
-            Some(NotifyType::AUTHENTICATION_FAILED) => failed(IkeError::RefusedByPeer, cx),
+            Some(NotifyType::AUTHENTICATION_FAILED) => {
+                failed(self.attempt.config.authentication.refusal(true, false), cx)
+            }
             Some(notify) => failed(IkeError::RefusedV1 { stage: Stage::MainMode, notify }, cx),
             None => {
                 cx.note_from(What::DropUnexpected, arrived.remote);

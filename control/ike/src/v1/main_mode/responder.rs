@@ -6,14 +6,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::first::{candidates, choose, has_place, refuse, refuse_stranger};
+use super::first::{candidates, choose, has_place, refuse, refuse_by_answer, refuse_stranger};
 use super::tries::{Found, Tries};
 use super::{Done, Transcript, clear, establish, isakmp, signature};
 use crate::auth::AuthVerified;
 use crate::config::{ConnectionConfig, Version};
+use crate::connection::Evidence;
 use crate::crypto::kex::PrivateValue;
 use crate::crypto::keys::IkeSpis;
-use crate::effect::Effect;
 use crate::endpoint::Endpoint;
 use crate::environment::{Environment, Instant};
 use crate::error::{IkeError, Stage};
@@ -91,9 +91,9 @@ pub(crate) fn accept(
     }
     let mut cx = endpoint.cx(now, env);
     let Some((fitting, chosen)) = choose(&candidates, &message, &cx) else {
-        cx.note_from(What::ExchangeFailed, arrived.remote);
-        cx.effect(Effect::Hint(candidates[0], IkeError::NoProposalChosen(Stage::MainMode)));
-        return refuse(arrived, &message, NotifyType::NO_PROPOSAL_CHOSEN, &mut cx);
+        let error = IkeError::NoProposalChosen(Stage::MainMode);
+        cx.refused(What::ExchangeFailed, arrived.remote, &candidates, Evidence::Hint, &error);
+        return refuse_by_answer(arrived, &message, NotifyType::NO_PROPOSAL_CHOSEN, &mut cx);
     };
     let id = IkeId(cx.shared.next_id());
     cx.ike = Some(id);
@@ -155,11 +155,16 @@ impl Open {
 }
 
 impl Open {
+    /// There will be no next message, of the peer or of ours.
+    pub(super) fn give_up(&self, what: What, error: &IkeError, cx: &mut Cx<'_>) -> Phase {
+        cx.refused(what, self.path.remote, &self.candidates, Evidence::Hint, error);
+        Phase::Gone
+    }
+
     /// Nobody here is for that peer, or it is not who it says: it is told no more than that.
     pub(super) fn refuse(self, claim: Claim, error: IkeError, cx: &mut Cx<'_>) -> Phase {
         let Claim { config, keys, last_block, seen, .. } = claim;
-        cx.effect(Effect::Hint(config.id, error));
-        cx.note_from(What::ExchangeFailed, seen.1);
+        cx.refused(What::ExchangeFailed, seen.1, &[config.id], Evidence::Shown, &error);
         cx.note(What::ErrorAnswered);
         let Self { transcript, abilities, mut path, .. } = self;
         (path.local, path.remote) = seen;
@@ -197,6 +202,10 @@ impl Answered {
         self.open.expires_at
     }
 
+    pub(crate) fn expire(&self, cx: &mut Cx<'_>) -> Phase {
+        self.open.give_up(What::HalfOpenExpired, &IkeError::StoppedHalfWay(Stage::MainMode), cx)
+    }
+
     pub(crate) fn on_datagram(
         self: Box<Self>,
         arrived: &Arrived<'_>,
@@ -231,14 +240,18 @@ impl Answered {
 }
 
 impl Agreeing {
+    /// The result did not come.
+    pub(crate) fn give_up(&self, cx: &mut Cx<'_>) -> Phase {
+        self.open.give_up(What::HalfOpenExpired, &IkeError::NoResult(Stage::MainMode), cx)
+    }
+
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> Phase {
         let Outcome::Answered(answered) = result.outcome else { return Phase::Agreeing(self) };
         if result.serial != self.serial {
             return Phase::Agreeing(self);
         }
         let Ok((public, shared)) = answered else {
-            cx.note_stage(What::ExchangeFailed, Stage::MainMode);
-            return Phase::Gone;
+            return self.open.give_up(What::ExchangeFailed, &IkeError::BadPublicKey(Stage::MainMode), cx);
         };
         let Self { mut open, received, .. } = *self;
         open.transcript.public_responder.clone_from(&public);
@@ -270,12 +283,21 @@ pub(super) struct Claim {
     /// Message 5.
     received: Vec<u8>,
     /// Where to and where from: behind a NAT the peer has moved to port 4500.
-    seen: (SocketAddr, SocketAddr),
+    pub(super) seen: (SocketAddr, SocketAddr),
 }
 
 impl Awaiting {
     pub(crate) const fn expires_at(&self) -> Instant {
         self.open.expires_at
+    }
+
+    pub(crate) fn expire(&self, cx: &mut Cx<'_>) -> Phase {
+        if self.is_told {
+            // Of what it sent instead.
+            cx.note(What::HalfOpenExpired);
+            return Phase::Gone;
+        }
+        self.open.give_up(What::HalfOpenExpired, &IkeError::StoppedHalfWay(Stage::MainMode), cx)
     }
 
     pub(crate) fn on_datagram(
@@ -347,10 +369,8 @@ impl Awaiting {
         if std::mem::replace(&mut self.is_told, true) {
             return;
         }
-        if let Some(candidate) = self.open.candidates.first() {
-            cx.effect(Effect::Hint(*candidate, IkeError::Undecryptable(Stage::MainMode)));
-        }
-        cx.note_from(What::ExchangeFailed, arrived.remote);
+        let error = IkeError::Undecryptable(Stage::MainMode);
+        cx.refused(What::ExchangeFailed, arrived.remote, &self.open.candidates, Evidence::Hint, &error);
         let Transcript { cookies, .. } = self.open.transcript;
         let header = Header {
             exchange: ExchangeType::INFORMATIONAL,

@@ -10,11 +10,13 @@ use super::responder::{Awaiting, Claim};
 use crate::auth::CertificateAuthentication;
 use crate::auth::certificate::{Sign, Verify};
 use crate::config::ConnectionConfig;
+use crate::connection::Evidence;
 use crate::environment::Instant;
-use crate::error::IkeError;
+use crate::error::{IkeError, Stage};
 use crate::event::Role;
 use crate::identity::Identity;
 use crate::job::{JobResult, Outcome};
+use crate::notice::What;
 use crate::sa::Cx;
 use crate::v1::Phase;
 use crate::v1::keys::Keys;
@@ -194,6 +196,13 @@ pub(super) fn check(
 impl Checking {
     pub(crate) const fn expires_at(&self) -> Instant {
         self.awaiting.expires_at()
+    }
+
+    /// The result did not come.
+    pub(crate) fn give_up(&self, cx: &mut Cx<'_>) -> Phase {
+        let (candidates, error) = ([self.claim.config.id], IkeError::NoResult(Stage::MainMode));
+        cx.refused(What::HalfOpenExpired, self.claim.seen.1, &candidates, Evidence::Hint, &error);
+        Phase::Gone
     }
 
     pub(crate) fn on_computed(self: Box<Self>, result: JobResult, cx: &mut Cx<'_>) -> Phase {

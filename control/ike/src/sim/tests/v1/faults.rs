@@ -95,7 +95,8 @@ fn aggressive_mode_is_refused_with_its_reason_and_without_state() {
     let (local, remote) = ("192.0.2.2:500".parse().unwrap(), "192.0.2.1:500".parse().unwrap());
     pair.input(1, Input::Datagram { local, remote, bytes: &bytes });
     assert_eq!(pair.count(1, What::DropAggressiveMode), 1);
-    assert_eq!(failure(&pair, 1), Some(IkeError::AggressiveMode));
+    assert_eq!(failure(&pair, 1), None, "it is up");
+    assert_eq!(pair.sides[1].told, [(Some(CONNECTION), IkeError::AggressiveMode)]);
     assert_eq!(pair.sides[1].endpoint.census(), before);
 }
 
