@@ -2,8 +2,10 @@
 //! ends there; asked and told through the client `crossgate` and signals only.
 
 mod plan;
+mod reason;
 
 pub use plan::{Connection, Driver, Plan, Ppk, SHARED_KEY, example_key, many};
+pub use reason::Reason;
 
 use crate::failure::{Failure, Result, Tried, ensure};
 use crate::met;

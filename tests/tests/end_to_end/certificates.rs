@@ -5,7 +5,7 @@ use crossgate_pki::testing::{Issued, Template, key_pem};
 use crossgate_pki::{KeyKind, UnixTime};
 use crossgate_tests::certificates::Certificates;
 use crossgate_tests::failure::Result;
-use crossgate_tests::gateway::{Connection, Gateway, Plan};
+use crossgate_tests::gateway::{Connection, Gateway, Plan, Reason};
 use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Host, ping_until_answered};
@@ -228,19 +228,18 @@ fn certificates_and_shared_keys_live_on_one_gateway() {
     gateway.stop().unwrap();
 }
 
-/// With each side as initiator, our console gives the reason with a remedy, and nothing comes up.
-fn is_told(ours: &Certificates, theirs: &Certificates, reasons: [&str; 2]) -> Result<()> {
-    for (mode, reason) in [("InitiatorOnly", reasons[0]), ("ResponderOnly", reasons[1])] {
+/// With each side as initiator: console, log and a counter tell the reason, and nothing comes up.
+fn is_told(ours: &Certificates, theirs: &Certificates, reason: Reason<'_>) -> Result<()> {
+    for mode in ["InitiatorOnly", "ResponderOnly"] {
         let (site, peer) = sites::with_peer()?;
         let strongswan = StrongSwan::start(&peer.gateway, &settings(theirs.clone()))?;
         let gateway = Gateway::start(&site.gateway, plan(ours.clone(), mode))?;
         if mode == "ResponderOnly" {
             strongswan.try_initiate()?;
         }
-        let failure = gateway
-            .fails_with("peer", reason)
+        gateway
+            .tells("peer", &reason)
             .unwrap_or_else(|failure| panic!("{mode}: {failure}\n{}\n{}", gateway.state(), strongswan.log()));
-        assert!(!failure["remedy"].as_str().unwrap_or_default().is_empty(), "{mode}: no remedy: {failure}");
         assert!(gateway.sas()?.is_empty(), "{mode}");
         gateway.stop()?;
     }
@@ -252,14 +251,16 @@ fn expired_certificate_is_told() {
     let (ours, mut theirs) = both(KeyKind::P256);
     let own = authority("Root", 1).issue(&valid(Template::peer(PEERS), -1), &key_pem(KeyKind::P256, 21));
     (theirs.own, theirs.intermediates) = (own.pem(), Vec::new());
-    is_told(&ours, &theirs, ["expired at", "expired at"]).unwrap();
+    let (problem, counter) = ("expired at", "failed_certificate_expired");
+    is_told(&ours, &theirs, Reason { problem, counter, remedy: "at the peer" }).unwrap();
 }
 
 #[test]
 fn unknown_authority_is_told() {
     let (mut ours, theirs) = both(KeyKind::P256);
     ours.anchors = vec![authority("Stranger", 99).pem()];
-    is_told(&ours, &theirs, ["unknown CA", "unknown CA"]).unwrap();
+    let (problem, counter) = ("unknown CA", "failed_certificate_unknown_issuer");
+    is_told(&ours, &theirs, Reason { problem, counter, remedy: "trust_anchors here" }).unwrap();
 }
 
 #[test]
@@ -268,8 +269,9 @@ fn wrong_name_is_told() {
     let own = authority("Root", 1)
         .issue(&valid(Template::peer("elsewhere.example.org"), 30), &key_pem(KeyKind::P256, 21));
     (theirs.own, theirs.intermediates) = (own.pem(), Vec::new());
-    let reason = "is not for peer.example.org: its names are C=CH, O=Example, CN=elsewhere.example.org";
-    is_told(&ours, &theirs, [reason; 2]).unwrap();
+    let problem = "is not for peer.example.org: its names are C=CH, O=Example, CN=elsewhere.example.org";
+    let counter = "failed_certificate_wrong_name";
+    is_told(&ours, &theirs, Reason { problem, counter, remedy: "the peer's local identity" }).unwrap();
 }
 
 #[test]
@@ -279,5 +281,6 @@ fn revoked_certificate_is_told() {
     let middle = valid(Template::authority(&format!("Issuer of {PEERS}")), 30);
     let middle = root.issue(&middle, &key_pem(KeyKind::P384, 20));
     ours.lists = vec![middle.revocation_list(&[1], UnixTime(u64::from(u32::MAX)))];
-    is_told(&ours, &theirs, ["revoked", "revoked"]).unwrap();
+    let (problem, counter) = ("revoked", "failed_certificate_revoked");
+    is_told(&ours, &theirs, Reason { problem, counter, remedy: "for the peer" }).unwrap();
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crossgate_tests::failure::Result;
-use crossgate_tests::gateway::{Gateway, Plan, example_key};
+use crossgate_tests::gateway::{Gateway, Plan, Reason, example_key};
 use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Host, Stream, ping, ping_until_answered};
@@ -201,7 +201,7 @@ fn a_peer_that_ends_is_noticed_at_once() {
 }
 
 /// What our side reports when `settings` and `plan` do not fit, whoever begins.
-fn fails(plan: Plan, settings: &Settings, problem: &str) -> Result<()> {
+fn fails(plan: Plan, settings: &Settings, problem: &str, (counter, remedy): (&str, &str)) -> Result<()> {
     let responds = plan.connections[0].mode == "ResponderOnly";
     let (site, peer) = sites::with_peer()?;
     let strongswan = StrongSwan::start(&peer.gateway, settings)?;
@@ -209,18 +209,18 @@ fn fails(plan: Plan, settings: &Settings, problem: &str) -> Result<()> {
     if responds {
         strongswan.try_initiate()?;
     }
-    if let Err(failure) = gateway.fails_with("peer", problem) {
+    if let Err(failure) = gateway.tells("peer", &Reason { problem, counter, remedy }) {
         eprintln!("{}\n{}", gateway.state(), strongswan.log());
         return Err(failure);
     }
-    gateway.says(problem)
+    Ok(())
 }
 
 #[test]
 fn a_wrong_shared_key_is_told_whoever_begins() {
     let other = Settings { shared_key: "another-key-of-the-lab-1234567890".to_owned(), ..settings() };
     for mode in ["ResponderOnly", "InitiatorOnly"] {
-        fails(v1(plan(mode)), &other, "the shared keys differ")
+        fails(v1(plan(mode)), &other, "the shared keys differ", ("failed_wrong_key", "on both sides"))
             .unwrap_or_else(|failure| panic!("{mode}: {failure}"));
     }
 }
@@ -228,22 +228,20 @@ fn a_wrong_shared_key_is_told_whoever_begins() {
 #[test]
 fn no_common_algorithms_are_told_in_either_phase() {
     let ike = Settings { ike: "aes256-sha512-ecp521".to_owned(), ..settings() };
-    fails(v1(plan("ResponderOnly")), &ike, "main mode: the peer offers no algorithms that this side accepts")
-        .unwrap();
+    let problem = "main mode: the peer offers no algorithms that this side accepts";
+    fails(v1(plan("ResponderOnly")), &ike, problem, ("failed_ike_proposal", "on both sides")).unwrap();
     let esp = Settings { esp: "aes192gcm16-ecp521".to_owned(), ..settings() };
-    fails(
-        v1(plan("ResponderOnly")),
-        &esp,
-        "quick mode: the peer offers no algorithms that this side accepts",
-    )
-    .unwrap();
-    fails(v1(plan("InitiatorOnly")), &esp, "quick mode: the peer accepts none of the algorithms").unwrap();
+    let problem = "quick mode: the peer offers no algorithms that this side accepts";
+    fails(v1(plan("ResponderOnly")), &esp, problem, ("failed_ipsec_proposal", "on both sides")).unwrap();
+    let problem = "quick mode: the peer accepts none of the algorithms";
+    fails(v1(plan("InitiatorOnly")), &esp, problem, ("failed_ipsec_proposal", "on both sides")).unwrap();
 }
 
 #[test]
 fn other_selectors_are_told() {
     let other = Settings { local_prefixes: vec!["10.3.0.0/16".to_owned()], ..settings() };
-    fails(v1(plan("ResponderOnly")), &other, "traffic selectors have nothing in common").unwrap();
+    let problem = "traffic selectors have nothing in common";
+    fails(v1(plan("ResponderOnly")), &other, problem, ("failed_selectors", "mirror each other")).unwrap();
 }
 
 #[test]
@@ -253,10 +251,14 @@ fn aggressive_mode_and_another_version_are_refused_by_name() {
         daemon_extra: "i_dont_care_about_security_and_use_aggressive_mode_psk = yes".to_owned(),
         ..settings()
     };
-    fails(v1(plan("ResponderOnly")), &aggressive, "aggressive mode").unwrap();
-    fails(plan("ResponderOnly"), &settings(), "the peer speaks IKEv1, but this connection does not").unwrap();
+    let main_mode = ("failed_aggressive_mode", "set the peer to main mode");
+    fails(v1(plan("ResponderOnly")), &aggressive, "aggressive mode", main_mode).unwrap();
+    let protocol = ("failed_other_version", "set protocol of the connection here");
+    let problem = "the peer speaks IKEv1, but this connection does not";
+    fails(plan("ResponderOnly"), &settings(), problem, protocol).unwrap();
     let v2 = Settings { version: 2, ..settings() };
-    fails(v1(plan("ResponderOnly")), &v2, "the peer speaks IKEv2, but this connection does not").unwrap();
+    let problem = "the peer speaks IKEv2, but this connection does not";
+    fails(v1(plan("ResponderOnly")), &v2, problem, protocol).unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Post-quantum pre-shared keys (RFC 8784) with strongSwan: each side beginning, rekeyed, and where one side has none or another.
 
 use crossgate_tests::failure::Result;
-use crossgate_tests::gateway::{Gateway, Plan, Ppk};
+use crossgate_tests::gateway::{Gateway, Plan, Ppk, Reason};
 use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::ping_until_answered;
@@ -74,8 +74,8 @@ fn peer_without_the_key_is_refused_unless_it_may_lack_it() {
         if mode == "ResponderOnly" {
             strongswan.try_initiate().unwrap();
         }
-        let failure = gateway.fails_with("peer", "requires a post-quantum pre-shared key").unwrap();
-        assert!(failure["remedy"].as_str().unwrap().contains("required = false"), "{failure}");
+        let (problem, counter) = ("requires a post-quantum pre-shared key", "failed_ppk");
+        gateway.tells("peer", &Reason { problem, counter, remedy: "required = false" }).unwrap();
         assert!(gateway.sas().unwrap().is_empty());
         gateway.reload(plan(mode, false)).unwrap();
         if mode == "ResponderOnly" {
@@ -89,7 +89,7 @@ fn peer_without_the_key_is_refused_unless_it_may_lack_it() {
 
 #[test]
 fn another_key_of_the_same_name_is_told() {
-    for (mode, reason) in [
+    for (mode, problem) in [
         ("InitiatorOnly", "refused this side's identity, key or post-quantum"),
         ("ResponderOnly", "post-quantum pre-shared keys (PPK) differ"),
     ] {
@@ -100,7 +100,7 @@ fn another_key_of_the_same_name_is_told() {
             strongswan.try_initiate().unwrap();
         }
         gateway
-            .fails_with("peer", reason)
+            .tells("peer", &Reason { problem, counter: "failed_ppk", remedy: "on both sides" })
             .unwrap_or_else(|failure| panic!("{failure}\n{}\n{}", gateway.state(), strongswan.log()));
         assert!(gateway.sas().unwrap().is_empty());
         gateway.stop().unwrap();
