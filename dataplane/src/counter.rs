@@ -247,7 +247,8 @@ counters! {
     HandoverSent "handover_sent" Leave Packets "ESP packets handed over to the SA's home worker." "";
     HandoverFull "handover_full" Drop Packets "The ring to the SA's home worker was full." "Spread the tunnels over more workers, or let the NIC steer by SPI.";
     PuntedIke "punted_ike" Leave Packets "IKE datagrams given to the control thread." "";
-    PuntRingFull "punt_ring_full" Drop Packets "The ring to the control thread was full." "A flood of IKE requests, or the control core is overloaded: look at its load.";
+    PuntRingFull "punt_ring_full" Drop Packets "The ring to the control thread was full." "The control core is overloaded: look at its load.";
+    PuntFirstFull "punt_first_full" Drop Packets "First messages of IKE SAs had filled their half of the ring to the control thread." "A flood of IKE_SA_INIT, or all peers come at once: peers that are up have the other half, true ones try again; block the source upstream.";
     TxRingFull "tx_ring_full" Drop Packets "The port did not take the packet: its send ring was full." "The link is slower than what is offered: shape the senders or use a faster link.";
     StageFull "stage_full" Drop Packets "A list between two stages of the packet path was full." "A defect of this program: please report it.";
     TxNoQueue "tx_no_queue" Drop Packets "The packet's interface is on a port that this worker has no send queue for." "Give the port as many queues as there are workers.";

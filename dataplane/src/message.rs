@@ -16,7 +16,7 @@
 //!   nothing.
 //! - The acknowledgement ring is as long as the command ring and control sends only while it has room for the answer:
 //!   [`ControlEnd::send`] counts what is unanswered, so that a worker never waits with an answer.
-//! - Events may be lost when their ring is full; each loss is counted (`event_ring_full`, `punt_ring_full`) and nothing depends on one
+//! - Events may be lost when their ring is full; each loss is counted (`event_ring_full`, `punt_ring_full`, `punt_first_full`) and nothing depends on one
 //!   event: limits can be read off the SAs' counts ([`OutboundSa::reached`], [`crate::sa::InboundStats::reached`]), neighbours are asked again, traps
 //!   repeat.
 //!
@@ -195,6 +195,13 @@ pub struct Punt {
     pub remote: SocketAddr,
 }
 
+impl Punt {
+    /// Whether it begins an IKE SA: it names no SPI (IKEv1: cookie) of the responder, which is in the second eight bytes (RFC 7296, 3.1; RFC 2408, 3.1).
+    pub(crate) fn is_first(&self) -> bool {
+        self.packet.data().get(8..16).is_none_or(|spi| spi == [0; 8])
+    }
+}
+
 /// A packet that the control thread made.
 pub struct Inject {
     /// A whole IPv4 or IPv6 packet with valid lengths and checksums (its data begins with the IP header), in one segment, with
@@ -326,10 +333,16 @@ impl WorkerEnd {
         debug_assert!(pushed.is_ok(), "more acknowledgements than commands");
     }
 
-    /// Strangers' datagrams leave a sixteenth of the ring to events that only the worker itself can cause.
+    /// First messages, which anybody can send from any address, leave half of the ring to IKE SAs that there are; all datagrams leave a sixteenth of it to events
+    /// that only the worker itself can cause.
     pub(crate) fn tell(&mut self, event: Event) -> Result<(), Full<Event>> {
         let events = &self.rings.events;
-        if matches!(event, Event::Punted(_)) && events.len() + events.capacity() / 16 >= events.capacity() {
+        let left_free = match &event {
+            Event::Punted(punt) if punt.is_first() => events.capacity() / 2,
+            Event::Punted(_) => events.capacity() / 16,
+            _ => 0,
+        };
+        if events.len() + left_free >= events.capacity() {
             return Err(Full(event));
         }
         self.rings.events.push(event).map_err(Full)

@@ -186,10 +186,18 @@ fn push_own(mbuf: Mbuf, vrf: VrfId, link: Option<InterfaceId>, clear: &mut Batch
 impl Context {
     /// Tells control something; a loss is counted.
     pub(crate) fn tell(&mut self, event: Event) {
-        match self.end.tell(event) {
-            Ok(()) => {}
-            Err(Full(Event::Punted(punt))) => discard(punt.packet, Counter::PuntRingFull, &mut self.counters),
-            Err(Full(_)) => self.counters.count(Counter::EventRingFull),
+        if let Err(Full(event)) = self.end.tell(event) {
+            self.lose(event);
+        }
+    }
+
+    fn lose(&mut self, event: Event) {
+        match event {
+            Event::Punted(punt) => {
+                let reason = if punt.is_first() { Counter::PuntFirstFull } else { Counter::PuntRingFull };
+                discard(punt.packet, reason, &mut self.counters);
+            }
+            _ => self.counters.count(Counter::EventRingFull),
         }
     }
 

@@ -234,14 +234,7 @@ impl Context {
 
     /// Gives a packet to control; `None` if it had to be dropped.
     pub(super) fn punt(&mut self, punt: Punt) -> Option<()> {
-        match self.end.tell(Event::Punted(punt)) {
-            Ok(()) => Some(()),
-            Err(Full(Event::Punted(punt))) => {
-                discard(punt.packet, Counter::PuntRingFull, &mut self.counters);
-                None
-            }
-            Err(Full(_)) => None,
-        }
+        self.end.tell(Event::Punted(punt)).map_err(|Full(event)| self.lose(event)).ok()
     }
 }
 

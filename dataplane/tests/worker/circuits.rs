@@ -335,7 +335,7 @@ fn answer_of_a_circuit_s_neighbour_is_told_in_a_flood_of_ike() {
     one.run();
     let answer = answer_of_edge(&mut one);
     let (peer, own) = (Site(2).public(false), Site(1).public(false));
-    let ike = frame(OURS[WAN], PEER, &packet(peer, own, Protocol::UDP, 64, &udp(peer, own, 500, b"IKE")));
+    let ike = frame(OURS[WAN], PEER, &packet(peer, own, Protocol::UDP, 64, &udp(peer, own, 500, &[7; 28])));
     for _ in 0..64 {
         one.arrive(WAN, &ike);
     }

@@ -215,9 +215,10 @@ fn bad_lan() -> Vec<(Counter, Vec<u8>)> {
 }
 
 /// Drop reasons that no single frame can bring about, and where they are tested.
-const ELSEWHERE: [(Counter, &str); 29] = [
+const ELSEWHERE: [(Counter, &str); 30] = [
     (HandoverFull, "exhaustion.rs"),
     (PuntRingFull, "exhaustion.rs"),
+    (PuntFirstFull, "exhaustion.rs"),
     (TxRingFull, "exhaustion.rs"),
     (TxNoQueue, "exhaustion.rs"),
     (EthernetSegmented, "exhaustion.rs"),

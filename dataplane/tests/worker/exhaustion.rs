@@ -98,16 +98,36 @@ fn full_event_ring_drops_ike_and_takes_it_again_when_control_has_read() {
     let mut setup = Setup::of(SITE_2);
     setup.launch.rings.events = 4;
     let mut two = setup.build();
-    let (peer, own) = (Site(1).public(false), SITE_2.public(false));
-    let ike = packet(peer, own, Protocol::UDP, 64, &udp(peer, own, 500, b"IKE"));
     for _ in 0..3 {
         for _ in 0..10 {
-            two.arrive(WAN, &frame(OURS[WAN], PEER, &ike));
+            two.arrive(WAN, &ike(1));
         }
         two.run();
         assert_eq!(two.moved(), [(RxPackets, 10), (PuntedIke, 4), (PuntRingFull, 6)]);
         assert_eq!(two.events().len(), 4);
     }
+    two.finish();
+}
+
+/// A message of an IKE SA whose responder has that SPI; 0: the first one.
+fn ike(responder_spi: u64) -> Vec<u8> {
+    let (peer, own) = (Site(1).public(false), SITE_2.public(false));
+    let mut message = [7; 28];
+    message[8..16].copy_from_slice(&responder_spi.to_be_bytes());
+    frame(OURS[WAN], PEER, &packet(peer, own, Protocol::UDP, 64, &udp(peer, own, 500, &message)))
+}
+
+#[test]
+fn flood_of_first_messages_leaves_half_of_the_event_ring_to_ike_sas_that_there_are() {
+    let mut setup = Setup::of(SITE_2);
+    setup.launch.rings.events = 8;
+    let mut two = setup.build();
+    for responder_spi in [0, 0, 0, 0, 0, 0, 1, 2, 0] {
+        two.arrive(WAN, &ike(responder_spi));
+    }
+    two.run();
+    assert_eq!(two.moved(), [(RxPackets, 9), (PuntedIke, 6), (PuntFirstFull, 3)]);
+    assert_eq!(two.events().len(), 6);
     two.finish();
 }
 
