@@ -1,5 +1,9 @@
-//! What a gateway must bear: random and truncated frames, random datagrams, and real frames with one thing changed.
+//! What a gateway must bear: random and truncated frames, random datagrams, real frames with one thing changed, and a flood of first messages of IKE.
 //! All of it comes from a seed, so that a failure can be repeated.
+
+mod flood;
+
+pub use flood::Flood;
 
 use crate::failure::{Failure, Result, Tried};
 use crate::namespace::Namespace;
@@ -68,15 +72,20 @@ pub fn mutations(random: &mut Random, real: &[Vec<u8>], count: usize) -> Vec<Vec
 pub fn send(namespace: &Namespace, device: &str, frames: Vec<Vec<u8>>) -> Result<()> {
     let device = device.to_owned();
     namespace.within(move || {
-        let interface = pnet_datalink::interfaces().into_iter().find(|interface| interface.name == device);
-        let interface =
-            interface.ok_or_else(|| Failure::Untrue(format!("there is no interface {device}")))?;
-        let channel = pnet_datalink::channel(&interface, pnet_datalink::Config::default());
-        let Channel::Ethernet(mut sender, _) = channel.tried(|| format!("raw socket on {device}"))? else {
-            return Err(Failure::Untrue(format!("{device} is no Ethernet interface")));
-        };
+        let mut sender = open(&device)?;
         frames.iter().try_for_each(|frame| send_one(sender.as_mut(), frame))
     })?
+}
+
+/// A raw socket on `device` of the namespace that the thread is in.
+fn open(device: &str) -> Result<Box<dyn DataLinkSender>> {
+    let interface = pnet_datalink::interfaces().into_iter().find(|interface| interface.name == device);
+    let interface = interface.ok_or_else(|| Failure::Untrue(format!("there is no interface {device}")))?;
+    let channel = pnet_datalink::channel(&interface, pnet_datalink::Config::default());
+    let Channel::Ethernet(sender, _) = channel.tried(|| format!("raw socket on {device}"))? else {
+        return Err(Failure::Untrue(format!("{device} is no Ethernet interface")));
+    };
+    Ok(sender)
 }
 
 /// Sends one frame; the kernel refuses what is shorter than an Ethernet header, which is fine: it never gets out.

@@ -2,13 +2,13 @@
 
 use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::failure::Result;
-use crossgate_tests::garbage::{frames, mutations, send};
+use crossgate_tests::garbage::{Flood, frames, mutations, send};
 use crossgate_tests::gateway::{Gateway, Plan};
 use crossgate_tests::namespace::Namespace;
 use crossgate_tests::random::Random;
 use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
-use crossgate_tests::traffic::{ping, ping_until_answered};
+use crossgate_tests::traffic::{Stream, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
 use std::io::{Read, Write};
 use std::net::UdpSocket;
@@ -80,6 +80,54 @@ fn garbage_on_every_port_disturbs_nothing() {
     })
     .unwrap();
     gateway.must_run().unwrap();
+    gateway.stop().unwrap();
+}
+
+/// First messages a millisecond: more than the control thread answers.
+const FLOOD: u32 = 40;
+
+#[test]
+fn flood_of_first_messages_stops_no_rekey_and_costs_no_packet() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let mut plan = Plan::site(1).with_mode("ResponderOnly");
+    plan.connections[0].peer = "any".to_owned();
+    plan.connections[0].identities = Some(("gw.example.org".to_owned(), "branch@example.org".to_owned()));
+    let settings = Settings {
+        local_id: "branch@example.org".to_owned(),
+        remote_id: "gw.example.org".to_owned(),
+        ..Settings::default()
+    };
+    let wire = Capture::start(&peer.gateway, "wan", 10_000).unwrap();
+    let (strongswan, gateway) = sites::tunnel_with(&site, &peer, plan, &settings).unwrap();
+    let first = wire.stop().unwrap().frames(Kind::Ike500).remove(0);
+    let streams = [
+        Stream::start(site.ipv4(), peer.ipv4(), 500, 700).unwrap(),
+        Stream::start(peer.ipv4(), site.ipv4(), 500, 700).unwrap(),
+    ];
+    let flood = Flood::start(&peer.gateway, "wan", first, FLOOD, Random(SEED));
+    until("first messages to fill their half of the ring", Duration::from_secs(60), || {
+        let dropped = gateway.counter("punt_first_full")?;
+        Ok(Look::when(dropped > 0, || format!("{dropped} dropped")))
+    })
+    .unwrap();
+    for _ in 0..3 {
+        gateway.rekey_child("peer").unwrap();
+        strongswan.rekey_child().unwrap();
+        strongswan.rekey_ike().unwrap();
+        strongswan.gets_another_ike_sa(|| gateway.rekey_ike("peer")).unwrap();
+    }
+    let sent = flood.stop().unwrap();
+    for stream in streams {
+        stream.flows(100).unwrap();
+        stream.stop().unwrap().whole().unwrap_or_else(|failure| panic!("{failure}\n{}", gateway.state()));
+    }
+    let [asked, dropped, lost] =
+        ["cookie_demanded", "punt_first_full", "punt_ring_full"].map(|name| gateway.counter(name).unwrap());
+    assert!(
+        asked > 0 && lost == 0,
+        "of {sent}: {asked} asked for a cookie, {dropped} dropped, {lost} of peers"
+    );
+    gateway.only_sa().unwrap();
     gateway.stop().unwrap();
 }
 
