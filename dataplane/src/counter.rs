@@ -270,6 +270,7 @@ counters! {
     NdIgnored "nd_ignored" Drop Packets "Neighbour discovery message that does not concern us." "Normal.";
     NdConsumed "nd_consumed" Leave Packets "Neighbour discovery messages that were for us." "";
     NeighbourUnresolved "neighbour_unresolved" Drop Packets "The next hop did not answer ARP or ND in time." "Check the next hop's address, cable and VLAN.";
+    NeighbourRouteChanged "neighbour_route_changed" Drop Packets "While the packet waited for its next hop, its destination got another one: it would have left by the wrong way, perhaps in clear." "Normal when routes, tunnels or circuits change.";
     NeighbourTableFull "neighbour_table_full" Drop Packets "Too many next hops are unknown, or known, at once." "Somebody scans addresses of a connected network; else connect fewer hosts to one interface.";
     AddressConflict "address_conflict" Drop Packets "Another station on the link claims an address of ours." "Find the station by its MAC address and give it another address.";
     NeighbourQueueFull "neighbour_queue_full" Drop Packets "Too many packets already wait for this next hop." "Check the next hop; if it answers, this is a burst at start only.";

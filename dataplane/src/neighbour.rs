@@ -4,7 +4,7 @@
 //!
 //! The table is a machine without clock and ports: what is to be done comes out as [`Action`]s. It never allocates after
 //! [`Neighbours::new`] and is bounded in every direction: entries, unresolved entries, packets that wait for one of them.
-//! `neighbour/hear.rs` takes and answers what others ask, `neighbour/frame.rs` writes our own questions.
+//! `neighbour/hear.rs` takes and answers what others ask, `neighbour/frame.rs` writes our own questions, `neighbour/change.rs` is asked after a change of configuration.
 
 use std::net::IpAddr;
 
@@ -19,6 +19,7 @@ pub use hear::{Heard, Link};
 use table::{Entry, Key, Table};
 use waiting::Waiting;
 
+mod change;
 mod frame;
 mod hear;
 mod table;
@@ -205,16 +206,6 @@ impl<P> Neighbours<P> {
                 self.set(at, neighbour.mac, State::Reachable, now_us, act);
             }
             None => {}
-        }
-    }
-
-    /// Removes what the predicate does not want to keep (interfaces that are gone after a change of configuration); waiting
-    /// packets are dropped as unresolved. Looks at the whole table: once per change, not per burst.
-    pub fn retain(&mut self, keep: impl Fn(InterfaceId) -> bool, act: &mut impl FnMut(Action<P>)) {
-        for at in self.table.indices() {
-            if self.table.get(at).is_some_and(|entry| !keep(entry.key.interface)) {
-                self.remove(at, act);
-            }
         }
     }
 

@@ -46,6 +46,16 @@ impl<P> Waiting<P> {
         self.free.push(slot); // within the capacity that `new` took: every slot was in the list then
     }
 
+    /// Gives back those packets of a slot that are not to be kept, oldest first; the others stay in order.
+    pub(super) fn sift(&mut self, slot: u32, keep: impl Fn(&P) -> bool, mut each: impl FnMut(P)) {
+        let queue = &mut self.slots[slot as usize];
+        for packet in queue.iter_mut().filter_map(|place| place.take_if(|packet| !keep(packet))) {
+            self.packets -= 1;
+            each(packet);
+        }
+        queue.sort_by_key(Option::is_none); // so few are sorted in place
+    }
+
     pub(super) fn packets(&self) -> usize {
         self.packets
     }

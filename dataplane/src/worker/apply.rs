@@ -1,8 +1,13 @@
 //! Commands of the control thread, applied between two bursts; whatever they replace goes back in the acknowledgement.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use dpdk_sys::Mbuf;
+
 use super::Worker;
+use crate::forwarding::{Forwarding, InterfaceId, NextHop, is_link_local};
+use crate::header::{ipv4, ipv6};
 use crate::message::{Acknowledgement, Command, Replaced};
 use crate::neighbour::Action;
 
@@ -31,6 +36,12 @@ impl Worker {
                 // An identifier may stand for another network now: what waited for a neighbour there must not leave here.
                 let is_same = |id| new.interface(id).is_some() && old.interface(id) == new.interface(id);
                 tables.neighbours.retain(is_same, &mut |action| cx.act(action));
+                // As little what goes another way now: into a tunnel, perhaps.
+                let stays = |id, neighbour, packet: &Mbuf| {
+                    old.circuit(id).is_some() == new.circuit(id).is_some()
+                        && leads_to(&new, id, neighbour, packet.data())
+                };
+                tables.neighbours.sift(stays, &mut |action| cx.act(action));
                 Replaced::Forwarding(old)
             }
             Command::InstallOutbound(sa) => {
@@ -84,5 +95,27 @@ impl Worker {
             }
             Command::Barrier => Replaced::Nothing,
         }
+    }
+}
+
+/// Whether the network of an interface sends an IP packet to that neighbour there.
+fn leads_to(forwarding: &Forwarding, id: InterfaceId, neighbour: IpAddr, packet: &[u8]) -> bool {
+    let (Some(destination), Some(interface)) = (destination(packet), forwarding.interface(id)) else {
+        return false;
+    };
+    if is_link_local(destination) {
+        return true; // means the link, whatever the routes are
+    }
+    match forwarding.route(interface.vrf, destination) {
+        NextHop::Connected(on) => on == id && destination == neighbour,
+        NextHop::Via(on, via) => on == id && via == neighbour,
+        _ => false,
+    }
+}
+
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => packet.first_chunk::<{ ipv4::HEADER_BYTES }>()?.last_chunk::<4>().copied().map(IpAddr::from),
+        _ => packet.first_chunk::<{ ipv6::HEADER_BYTES }>()?.last_chunk::<16>().copied().map(IpAddr::from),
     }
 }

@@ -29,6 +29,11 @@ const BEHIND: [&str; 2] = ["10.2.0.0/16", "10.7.0.0/16"];
 
 /// Site 1's gateway, whose tunnel is any-to-any, with a circuit on VLAN 100 of its first port.
 fn builder(is_up: bool, circuit: &Circuit) -> Builder {
+    behind(&BEHIND, is_up, circuit)
+}
+
+/// The same with these prefixes behind the circuit.
+fn behind(prefixes: &[&str], is_up: bool, circuit: &Circuit) -> Builder {
     let any = vec![TrafficSelector::of_prefix(net("0.0.0.0/0"))];
     let selectors = Selectors { local: any.clone(), remote: any };
     let mut builder = lab::builder(Site(1));
@@ -37,7 +42,7 @@ fn builder(is_up: bool, circuit: &Circuit) -> Builder {
     let addresses = vec![net("172.31.0.1/30")];
     builder.interface(CIRCUIT, Interface { port, vlan, vrf: SITE, mac, mtu_bytes: 1500, addresses });
     builder.circuit(CIRCUIT, circuit.clone());
-    for prefix in BEHIND {
+    for prefix in prefixes {
         builder.circuit_route(SITE, net(prefix), CIRCUIT, is_up.then(|| ip("172.31.0.2")));
     }
     builder
@@ -117,6 +122,30 @@ fn tunnel_takes_over_from_a_circuit_that_is_down_and_gives_back() {
     one.arrive(WAN, &sealed(1, "10.2.0.99", "10.1.0.99"));
     one.run();
     assert_eq!((one.sent(LAN).len(), one.drops()), (1, vec![]));
+    one.finish();
+}
+
+#[test]
+fn what_waits_for_a_circuits_router_does_not_leave_in_clear_once_its_prefix_is_a_tunnels() {
+    let circuit = Circuit::default();
+    let mut one = Gateway::with(Site(1), 1, builder(true, &circuit).build().expect("consistent"));
+    let options = Options { esn: Esn::Off, ..Options::default() };
+    one.install(outbound(Site(1), &options, 0), inbound(Site(1), &options, 0));
+    // Nobody knows the router yet; a neighbour in the network is asked for, too.
+    for far in ["10.2.0.99", "10.7.0.99", "10.2.0.98", "10.1.0.50"] {
+        one.arrive(LAN, &frame(OURS[LAN], HOST, &between("10.1.0.99", far, 64)));
+    }
+    one.run();
+    assert_eq!((one.workers[0].waiting_packets(), one.drops()), (4, vec![]));
+    assert_eq!([WAN, LAN].map(|port| one.sent(port).len()), [1, 1], "questions");
+    let changed = behind(&BEHIND[1..], true, &circuit).build().expect("consistent");
+    one.command(0, Command::SetForwarding(Arc::new(changed)));
+    one.run();
+    assert_eq!((one.workers[0].waiting_packets(), one.drops()), (2, vec![(NeighbourRouteChanged, 2)]));
+    know_edge(&mut one);
+    let clear = tagged(EDGE, OURS[WAN], &between("10.1.0.99", "10.7.0.99", 63));
+    one.run();
+    assert_eq!(one.sent(WAN), [clear], "what still belongs to the circuit");
     one.finish();
 }
 

@@ -223,6 +223,7 @@ const ELSEWHERE: [(Counter, &str); 30] = [
     (TxNoQueue, "exhaustion.rs"),
     (EthernetSegmented, "exhaustion.rs"),
     (NeighbourUnresolved, "neighbours.rs"),
+    (NeighbourRouteChanged, "circuits.rs"),
     (NeighbourTableFull, "neighbours.rs"),
     (NeighbourQueueFull, "neighbours.rs"),
     (FragmentTimeout, "exhaustion.rs"),
