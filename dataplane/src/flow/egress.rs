@@ -65,6 +65,12 @@ impl Egress {
         self.epoch == now.epoch && now.us < self.until_us
     }
 
+    /// Whether there is room for the link header in front of what begins at `at` in the mbuf's data.
+    #[inline]
+    pub(crate) fn has_room(&self, mbuf: &Mbuf, at: u16) -> bool {
+        u32::from(mbuf.headroom_bytes()) + u32::from(at) >= u32::from(self.link_bytes)
+    }
+
     /// Makes the mbuf a frame with the IP packet of `bytes` bytes that begins at `at` in its data; returns the IP packet. `None`: there is no room.
     #[inline]
     pub(crate) fn frame<'a>(&self, mbuf: &'a mut Mbuf, at: u16, bytes: u16) -> Option<&'a mut [u8]> {

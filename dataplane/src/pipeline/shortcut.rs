@@ -181,9 +181,13 @@ pub(super) fn take(
             Path::Forward(egress, toll) => {
                 let mut frames = Batch::<Mbuf>::new();
                 for (number, (plain, mut mbuf)) in packets {
+                    // What pays is framed: the general stages would have it pay again.
+                    let pays = |toll: Toll, mbuf| {
+                        egress.has_room(mbuf, plain.at) && toll.pays(plain.total_bytes, cx)
+                    };
                     let fits = plain.total_bytes <= egress.mtu_bytes
                         && takes(translation, plain)
-                        && toll.is_none_or(|toll| toll.pays(plain.total_bytes, cx));
+                        && toll.is_none_or(|toll| pays(toll, &mbuf));
                     let framed =
                         if fits { egress.frame(&mut mbuf, plain.at, plain.total_bytes) } else { None };
                     let Some(bytes) = framed else {

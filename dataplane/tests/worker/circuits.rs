@@ -18,6 +18,7 @@ use crossgate_dataplane::message::{Command, Event, NeighbourEntry};
 use crossgate_dataplane::meter::{Meter, Share};
 use crossgate_dataplane::sa::{Direction, Esn};
 use crossgate_dataplane::selector::{Selectors, TrafficSelector};
+use dpdk_sys::HEADROOM_BYTES;
 
 const CIRCUIT: InterfaceId = InterfaceId(2);
 const EDGE: Mac = Mac([2, 0, 0, 0, 9, 9]);
@@ -93,6 +94,22 @@ fn circuit_carries_both_ways_in_clear_and_counts_what_it_carries() {
     for direction in [Direction::Inbound, Direction::Outbound] {
         assert_eq!(circuit.traffic.read(direction), (4, 4 * 84), "{direction:?}");
     }
+    one.finish();
+}
+
+#[test]
+fn packet_whose_buffer_has_no_room_for_the_tag_is_counted_once() {
+    let circuit = Circuit::default();
+    let mut one = started(&builder(true, &circuit));
+    let there = frame(OURS[LAN], HOST, &between("10.1.0.99", "10.7.0.99", 64));
+    assert_eq!(one.pass(LAN, &there)[0].len(), 2);
+    let mut tight = one.pool.take().expect("a packet");
+    let all = tight.reframe(-i32::from(HEADROOM_BYTES), u16::try_from(there.len()).expect("short"));
+    all.expect("it fits").copy_from_slice(&there);
+    one.wires[LAN][0].push(tight).ok().expect("room");
+    one.run();
+    assert_eq!(one.drops(), [(EspNoRoom, 1)]);
+    assert_eq!(circuit.traffic.read(Direction::Outbound), (3, 3 * 84));
     one.finish();
 }
 
