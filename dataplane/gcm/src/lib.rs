@@ -40,6 +40,7 @@ mod material;
 mod packet;
 
 mod aad;
+mod pieces;
 mod portable;
 mod wipe;
 

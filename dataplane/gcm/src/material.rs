@@ -201,7 +201,8 @@ fn substitute(word: u32) -> u32 {
     _mm_cvtsi128_si32(words).cast_unsigned()
 }
 
-fn store(bytes: &mut [u8; 16], v: __m128i) {
+#[inline(always)]
+pub(super) fn store(bytes: &mut [u8; 16], v: __m128i) {
     // SAFETY: the reference covers the 16 bytes that are written; the store has no alignment requirement.
     unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), v) }
 }

@@ -77,7 +77,7 @@ impl<'a> Packet<'a> {
 
 /// Two integers as a block, the first one lowest.
 #[inline(always)]
-fn words(words: &[u64; 2]) -> __m128i {
+pub(super) fn words(words: &[u64; 2]) -> __m128i {
     // SAFETY: the reference covers the 16 bytes that are read; the load has no alignment requirement; every x86-64 has SSE2.
     unsafe { _mm_loadu_si128(words.as_ptr().cast()) }
 }

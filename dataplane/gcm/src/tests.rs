@@ -9,6 +9,7 @@ mod cavp;
 mod emulated;
 mod esp;
 mod oracle;
+mod pieces;
 mod vectors;
 mod wycheproof;
 

@@ -46,19 +46,19 @@ fn emulated() -> Option<Subject> {
 
 /// A packet before it is sealed.
 #[derive(Clone, Debug)]
-struct Packet {
-    key: Vec<u8>,
-    nonce: [u8; 12],
+pub(super) struct Packet {
+    pub(super) key: Vec<u8>,
+    pub(super) nonce: [u8; 12],
     with_esn: bool,
     aad: [u8; 12],
-    payload: Vec<u8>,
+    pub(super) payload: Vec<u8>,
     /// Where in its buffer the payload begins: its alignment.
     offset: usize,
 }
 
 impl Packet {
     /// A packet whose bytes follow from its number and length.
-    fn new(number: usize, key_bytes: usize, length: usize, offset: usize) -> Self {
+    pub(super) fn new(number: usize, key_bytes: usize, length: usize, offset: usize) -> Self {
         let byte = |i: usize, salt: usize| (i * 151 + salt * 197 + number * 59 + 7).to_le_bytes()[0];
         Self {
             key: (0..key_bytes).map(|i| byte(i, 1)).collect(),
@@ -70,7 +70,7 @@ impl Packet {
         }
     }
 
-    fn aad(&self) -> Aad {
+    pub(super) fn aad(&self) -> Aad {
         if self.with_esn {
             Aad::new(&self.aad)
         } else {
@@ -79,7 +79,7 @@ impl Packet {
     }
 
     /// Ciphertext and tag as the `aes-gcm` crate makes them.
-    fn expected(&self) -> Vec<u8> {
+    pub(super) fn expected(&self) -> Vec<u8> {
         fn with<C>(packet: &Packet) -> Vec<u8>
         where
             AesGcm<C, U12>: AeadInOut<NonceSize = U12> + KeyInit,
@@ -229,7 +229,7 @@ fn a_forged_packet_leaves_its_neighbours_alone() {
     }
 }
 
-fn any_packet() -> impl Strategy<Value = Packet> {
+pub(super) fn any_packet() -> impl Strategy<Value = Packet> {
     let length = prop_oneof![4 => 0..160_usize, 2 => 0..600_usize, 1 => 0..2000_usize];
     (0..1000_usize, 0..3_usize, length, 0..64_usize)
         .prop_map(|(number, key, length, offset)| Packet::new(number, [16, 24, 32][key], length, offset))
