@@ -5,6 +5,8 @@ use core::{mem, ptr::NonNull, slice};
 
 use crate::{ffi, layout::rte_mbuf};
 
+mod chain;
+
 /// Bytes in front of a fresh packet's data (`RTE_PKTMBUF_HEADROOM`): room for outer headers.
 pub const HEADROOM_BYTES: u16 = {
     assert!(ffi::SHIM_HEADROOM <= 1024);
@@ -93,14 +95,7 @@ impl Mbuf {
     /// The first segment's bytes, to change.
     #[inline]
     pub fn data_mut(&mut self) -> &mut [u8] {
-        let head = self.head_mut();
-        // SAFETY: as in `data`, and `&mut self` makes this the only access.
-        unsafe {
-            slice::from_raw_parts_mut(
-                head.buf_addr.cast::<u8>().add(head.data_off.into()),
-                head.data_len.into(),
-            )
-        }
+        chain::bytes_of(self.head_mut())
     }
 
     /// Bytes in all segments.
@@ -135,15 +130,6 @@ impl Mbuf {
         last.buf_len - last.data_off - last.data_len
     }
 
-    fn last(&self) -> &rte_mbuf {
-        let mut segment = self.head();
-        // SAFETY: `next` is null or the next live segment, which this packet owns.
-        while let Some(next) = unsafe { segment.next.as_ref() } {
-            segment = next;
-        }
-        segment
-    }
-
     /// Grows the packet at the front and returns the new bytes, whatever they held. `None`: the headroom is too small.
     #[inline]
     pub fn prepend(&mut self, bytes: u16) -> Option<&mut [u8]> {
@@ -155,18 +141,18 @@ impl Mbuf {
         self.data_mut().get_mut(..bytes.into())
     }
 
-    /// Grows a contiguous packet at the end and returns the new bytes, whatever they held. `None`: the tailroom is too
-    /// small, or the packet has several segments.
+    /// Grows the packet's last segment at the end and returns the new bytes, whatever they held. `None`: the tailroom is too small.
     #[inline]
     pub fn append(&mut self, bytes: u16) -> Option<&mut [u8]> {
-        if !self.is_contiguous() || bytes > self.tailroom_bytes() {
+        if bytes > self.tailroom_bytes() {
             return None;
         }
-        let head = self.head_mut();
-        let start = usize::from(head.data_len);
-        head.data_len += bytes;
-        head.pkt_len += u32::from(bytes);
-        self.data_mut().get_mut(start..)
+        self.head_mut().pkt_len += u32::from(bytes);
+        // As in `tailroom_bytes`.
+        let last = if self.is_contiguous() { self.head_mut() } else { self.last_mut() };
+        let start = usize::from(last.data_len);
+        last.data_len += bytes;
+        chain::bytes_of(last).get_mut(start..)
     }
 
     /// Cuts bytes off the front. `None`: the first segment has fewer, and nothing changed.
@@ -180,16 +166,17 @@ impl Mbuf {
         Some(())
     }
 
-    /// Cuts bytes off the end of a contiguous packet. `None`: it has fewer or several segments, and nothing changed.
+    /// Cuts bytes off the end, and segments that hold no others. `None`: there are fewer, and nothing changed.
     #[inline]
     #[must_use = "None means that nothing was cut"]
     pub fn trim(&mut self, bytes: u16) -> Option<()> {
+        let left = self.len_bytes().checked_sub(bytes.into())?;
         if !self.is_contiguous() {
-            return None;
+            return self.truncate(left);
         }
         let head = self.head_mut();
         head.data_len = head.data_len.checked_sub(bytes)?;
-        head.pkt_len -= u32::from(bytes);
+        head.pkt_len = left;
         Some(())
     }
 
@@ -211,37 +198,6 @@ impl Mbuf {
         // SAFETY: all of it lies in the buffer, as was just checked; the buffer is ours, and `&mut self` makes this the only access.
         Some(unsafe {
             slice::from_raw_parts_mut(head.buf_addr.cast::<u8>().add(data_off.into()), bytes.into())
-        })
-    }
-
-    /// Copies all segments behind `into`'s data, and the port and checksum findings with them. `None`: too little tailroom (or `into`
-    /// is chained itself), and `into` is unchanged.
-    #[must_use = "None means that nothing was copied"]
-    pub fn linearize_into(&self, into: &mut Mbuf) -> Option<()> {
-        let target = into.append(u16::try_from(self.len_bytes()).ok()?)?;
-        let mut filled = 0;
-        for segment in self.segments() {
-            target.get_mut(filled..filled + segment.len())?.copy_from_slice(segment);
-            filled += segment.len();
-        }
-        let (from, to) = (self.head(), into.head_mut());
-        (to.port, to.ol_flags, to.vlan_tci, to.rss) = (from.port, from.ol_flags, from.vlan_tci, from.rss);
-        (to.packet_type, to.tx_offload) = (from.packet_type, from.tx_offload);
-        Some(())
-    }
-
-    /// The bytes of each segment in turn.
-    pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
-        let mut next = Some(self.head());
-        core::iter::from_fn(move || {
-            let segment = next?;
-            // SAFETY: `next` is null or the next live segment, which this packet owns.
-            next = unsafe { segment.next.as_ref() };
-            // SAFETY: as in `data`, for this segment.
-            Some(unsafe {
-                let start = segment.buf_addr.cast::<u8>().add(segment.data_off.into());
-                slice::from_raw_parts(start, segment.data_len.into())
-            })
         })
     }
 

@@ -18,6 +18,7 @@ pub struct RxQueue {
 pub struct TxQueue {
     port: Arc<Attached>,
     queue: u16,
+    segments_max: u16,
     _one_owner: PhantomData<Cell<()>>,
 }
 
@@ -50,8 +51,13 @@ impl RxQueue {
 }
 
 impl TxQueue {
-    pub(crate) fn new(port: Arc<Attached>, queue: u16) -> Self {
-        Self { port, queue, _one_owner: PhantomData }
+    pub(crate) fn new(port: Arc<Attached>, queue: u16, segments_max: u16) -> Self {
+        Self { port, queue, segments_max, _one_owner: PhantomData }
+    }
+
+    /// The most segments that a packet may have which is to be sent here: 1 where the device cannot gather any, or was not asked to.
+    pub fn segments_max(&self) -> u16 {
+        self.segments_max
     }
 
     /// Sends from the front of `burst` and says how many packets the queue took; the others stay in `burst`, in order.

@@ -22,7 +22,7 @@ pub struct PortOptions {
     pub tx_descriptors: u16,
     /// Largest IP packet.
     pub mtu_bytes: u16,
-    /// Let the device check and fill checksums where it can.
+    /// Let the device check and fill checksums where it can, and gather packets of several segments.
     pub offloads: bool,
     /// Receive frames for any MAC address.
     pub promiscuous: bool,
@@ -81,7 +81,7 @@ pub struct PortReport {
 }
 
 /// What the device does by itself; what it does not, software must.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortOffloads {
     /// Received IPv4 header checksums are checked.
     pub rx_ipv4: bool,
@@ -91,8 +91,8 @@ pub struct PortOffloads {
     pub tx_ipv4: bool,
     /// TCP and UDP checksums are filled on request.
     pub tx_l4: bool,
-    /// Packets of several segments can be sent.
-    pub tx_segments: bool,
+    /// Packets of so many segments can be sent: of one, at least.
+    pub tx_segments: u16,
 }
 
 /// Something that was asked of a port and that it cannot do.
@@ -164,8 +164,8 @@ impl Port {
         let info =
             super::device_info(self.number()).map_err(|errno| self.failed("rte_eth_dev_info_get", errno))?;
         let mut report = self.plan(options, &info);
-        check_room(pool, report.mtu_bytes)?;
-        let configuration = self.configure(options, &info, &mut report)?;
+        let scatter = scatter(pool, report.mtu_bytes, &info)?;
+        let configuration = self.configure(options, scatter, &info, &mut report)?;
         self.set_up_queues(&info, &configuration, &mut report, pool)?;
         self.set_mtu(&mut report)?;
         // SAFETY: the port is configured and all its queues are set up.
@@ -174,7 +174,9 @@ impl Port {
         self.started = true;
         self.set_filters(options, &mut report)?;
         let rx = (0..report.rx_queues).map(|queue| RxQueue::new(Arc::clone(&self.attached), queue)).collect();
-        let tx = (0..report.tx_queues).map(|queue| TxQueue::new(Arc::clone(&self.attached), queue)).collect();
+        let tx = (0..report.tx_queues)
+            .map(|queue| TxQueue::new(Arc::clone(&self.attached), queue, report.offloads.tx_segments))
+            .collect();
         Ok(Started { report, rx, tx })
     }
 
@@ -205,7 +207,7 @@ impl Port {
             rx_descriptors: options.rx_descriptors,
             tx_descriptors: options.tx_descriptors,
             mtu_bytes,
-            offloads: PortOffloads::default(),
+            offloads: PortOffloads::of(0, 0, info),
             hashes_esp: false,
             limits,
         }
@@ -214,14 +216,16 @@ impl Port {
     fn configure(
         &self,
         options: &PortOptions,
+        scatter: u64,
         info: &ffi::rte_eth_dev_info,
         report: &mut PortReport,
     ) -> Result<ffi::rte_eth_conf, Error> {
         // SAFETY: plain data, for which all zeroes is DPDK's default.
         let mut wanted: ffi::rte_eth_conf = unsafe { core::mem::zeroed() };
         wanted.rxmode.mtu = report.mtu_bytes.into();
+        wanted.rxmode.offloads = scatter;
         if options.offloads {
-            wanted.rxmode.offloads = info.rx_offload_capa & RX_OFFLOADS;
+            wanted.rxmode.offloads |= info.rx_offload_capa & RX_OFFLOADS;
             wanted.txmode.offloads = info.tx_offload_capa & TX_OFFLOADS;
         }
         let hash = info.flow_type_rss_offloads & RSS_HASH;
@@ -244,7 +248,7 @@ impl Port {
             report.limits.push(PortLimit::NoRss);
         }
         report.hashes_esp = wanted.rx_adv_conf.rss_conf.rss_hf & ffi::SHIM_RSS_ESP != 0;
-        report.offloads = PortOffloads::of(wanted.rxmode.offloads, wanted.txmode.offloads);
+        report.offloads = PortOffloads::of(wanted.rxmode.offloads, wanted.txmode.offloads, info);
         Ok(wanted)
     }
 
@@ -346,17 +350,22 @@ impl Port {
     }
 }
 
-fn check_room(pool: &Mempool, mtu_bytes: u16) -> Result<(), Error> {
+/// The offload that the port needs for frames that are longer than the pool's packets: it spreads them over several.
+fn scatter(pool: &Mempool, mtu_bytes: u16, info: &ffi::rte_eth_dev_info) -> Result<u64, Error> {
     let needed_bytes = u32::from(mtu_bytes) + FRAME_OVERHEAD_BYTES;
     let room_bytes = u32::from(pool.room_bytes());
-    if room_bytes < needed_bytes {
-        return Err(Error::DataRoom { pool: pool.name().into(), mtu_bytes, needed_bytes, room_bytes });
+    if room_bytes >= needed_bytes {
+        return Ok(0);
     }
-    Ok(())
+    match info.rx_offload_capa & ffi::SHIM_RX_OFFLOAD_SCATTER {
+        0 => Err(Error::DataRoom { pool: pool.name().into(), mtu_bytes, needed_bytes, room_bytes }),
+        scatter => Ok(scatter),
+    }
 }
 
 impl PortOffloads {
-    fn of(rx: u64, tx: u64) -> Self {
+    /// By the offloads that are switched on.
+    fn of(rx: u64, tx: u64, info: &ffi::rte_eth_dev_info) -> Self {
         let rx_has = |flags: u64| rx & flags == flags;
         let tx_has = |flags: u64| tx & flags == flags;
         Self {
@@ -364,7 +373,11 @@ impl PortOffloads {
             rx_l4: rx_has(ffi::SHIM_RX_OFFLOAD_UDP_CKSUM | ffi::SHIM_RX_OFFLOAD_TCP_CKSUM),
             tx_ipv4: tx_has(ffi::SHIM_TX_OFFLOAD_IPV4_CKSUM),
             tx_l4: tx_has(ffi::SHIM_TX_OFFLOAD_UDP_CKSUM | ffi::SHIM_TX_OFFLOAD_TCP_CKSUM),
-            tx_segments: tx_has(ffi::SHIM_TX_OFFLOAD_MULTI_SEGS),
+            tx_segments: match info.tx_desc_lim.nb_mtu_seg_max {
+                _ if !tx_has(ffi::SHIM_TX_OFFLOAD_MULTI_SEGS) => 1,
+                0 => u16::MAX, // the driver knows no limit
+                most => most,
+            },
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::environment::{eal, on_registered_thread, pool};
 use dpdk_sys::{
-    Burst, Encapsulation, Error, Mbuf, Mempool, MempoolOptions, OuterFamily, Port, PortLimit, PortOptions,
-    RingPort, SpiRule, Started, SteerError,
+    Burst, Encapsulation, Error, Mbuf, Mempool, OuterFamily, Port, PortLimit, PortOptions, RingPort, SpiRule,
+    Started, SteerError,
 };
 
 fn text(packet: &Mbuf) -> &str {
@@ -128,16 +128,6 @@ fn second_start_is_refused() {
 }
 
 #[test]
-fn small_packets_do_not_serve_a_large_mtu() {
-    on_registered_thread(|| {
-        let pool = small_pool();
-        let mut ring = RingPort::new(eal(), 1, 64).expect("a ring port");
-        let options = PortOptions { mtu_bytes: 9000, ..PortOptions::default() };
-        assert!(matches!(ring.port.start(&options, &pool), Err(Error::DataRoom { .. })));
-    });
-}
-
-#[test]
 fn packets_of_a_dropped_pool_stay_valid() {
     on_registered_thread(|| {
         let pool: Mempool = pool("gone");
@@ -146,12 +136,6 @@ fn packets_of_a_dropped_pool_stay_valid() {
         packet.data_mut()[0] = b'S';
         assert_eq!(text(&packet), "Still here");
     });
-}
-
-fn small_pool() -> Mempool {
-    let options =
-        MempoolOptions { name: "small".into(), packets: 127, cache_packets: 0, ..MempoolOptions::default() };
-    Mempool::new(eal(), &options).expect("a pool")
 }
 
 #[test]
