@@ -252,12 +252,14 @@ counters! {
     TxRingFull "tx_ring_full" Drop Packets "The port did not take the packet: its send ring was full." "The link is slower than what is offered: shape the senders or use a faster link.";
     StageFull "stage_full" Drop Packets "A list between two stages of the packet path was full." "A defect of this program: please report it.";
     TxNoQueue "tx_no_queue" Drop Packets "The packet's interface is on a port that this worker has no send queue for." "Give the port as many queues as there are workers.";
+    SegmentsMerged "segments_merged" Note Packets "Packets in several buffers that were copied into one, where something needs all of a packet: what is for ourselves, transforms other than AES-GCM, ports that cannot gather." "";
+    SegmentsNotMerged "segments_not_merged" Drop Packets "A packet in several buffers had to be copied into one, and was too long for it, or none was left." "Lower the sender's MTU, or raise mtu_bytes: buffers are as long as the largest.";
     NoBuffer "no_buffer" Note Events "A packet could not be made because the mempool was empty." "Raise memory_mib.";
     EventRingFull "event_ring_full" Note Events "An event for the control thread was lost because its ring was full." "The control core is overloaded: look at its load.";
 
     // Ethernet and VLAN.
     EthernetRunt "ethernet_runt" Drop Packets "Frame shorter than its Ethernet header (or VLAN tag)." "A broken sender or driver on this link.";
-    EthernetSegmented "ethernet_segmented" Drop Packets "Frame spread over several buffers." "Lower the port's MTU or raise its buffers.";
+    EthernetSegmented "ethernet_segmented" Drop Packets "Frame spread over more than 64 buffers, or with no room for all its headers in the first." "A strange driver or sender: ports fill a buffer before they begin another.";
     EthernetNotForUs "ethernet_not_for_us" Drop Packets "Destination MAC address is not this interface's, nor a group that it listens to." "Normal on a flooding switch.";
     EthernetUnknownType "ethernet_unknown_type" Drop Packets "EtherType is neither IPv4, IPv6 nor ARP." "Normal for LLDP, STP and the like.";
     InterfaceUnknown "interface_unknown" Drop Packets "No interface is configured for this port and VLAN." "Configure the VLAN, or stop sending it to this port.";

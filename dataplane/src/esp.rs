@@ -18,6 +18,7 @@ use crate::packet::{Entering, Family};
 use crate::sa::{DscpPolicy, Esn, Hot, Outer, OuterDscp, TEMPLATE_BYTES};
 use crate::transform::Shape;
 
+pub(crate) mod segments;
 pub(crate) mod shaped;
 
 /// What the outer header takes over from the inner one.
@@ -175,34 +176,41 @@ pub(crate) fn keepalive(hot: &Hot, pool: &Mempool) -> Option<Mbuf> {
 
 /// What an authentic payload holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stripped<'a> {
+pub(crate) struct Stripped {
     /// Family of the inner packet.
     pub(crate) family: Family,
-    /// The packet, as long as its own header says.
-    pub(crate) packet: &'a [u8],
+    /// Length of the packet, in bytes, as its own header says.
+    pub(crate) bytes: usize,
+    /// Its DSCP and ECN.
+    pub(crate) traffic_class: u8,
 }
 
-/// Finds the inner packet in a decrypted payload: padding and trailer checked (RFC 4303, 2.4 to 2.6), padding for
-/// traffic flow confidentiality behind the packet left out (2.7), the packet's header checked.
+/// Finds the inner packet in a decrypted payload of so many bytes: padding and trailer checked (RFC 4303, 2.4 to 2.6), padding for
+/// traffic flow confidentiality behind the packet left out (2.7), the packet's header checked. `front` has the packet's headers, `back` padding and trailer; both are the
+/// payload itself, but where it lies in several buffers.
 ///
 /// # Errors
 /// The drop reason: `EspBadPadding`, `EspDummy`, `EspBadNextHeader`, `EspInnerMalformed`.
-pub(crate) fn strip(payload: &[u8]) -> Result<Stripped<'_>, Counter> {
-    let (body, trailer) = payload.split_last_chunk::<TRAILER_BYTES>().ok_or(Counter::EspBadPadding)?;
-    let pad_bytes = usize::from(trailer[0]);
-    let inner_bytes = body.len().checked_sub(pad_bytes).ok_or(Counter::EspBadPadding)?;
-    let (inner, padding) = body.split_at(inner_bytes);
-    if !padding.iter().zip(1..=u8::MAX).all(|(byte, expected)| *byte == expected) {
+pub(crate) fn strip(front: &[u8], back: &[u8], payload_bytes: usize) -> Result<Stripped, Counter> {
+    let (body, [pad_bytes, next]) = back.split_last_chunk().ok_or(Counter::EspBadPadding)?;
+    let pad_bytes = usize::from(*pad_bytes);
+    let padding_at = body.len().checked_sub(pad_bytes).ok_or(Counter::EspBadPadding)?;
+    let inner_bytes = payload_bytes.saturating_sub(TRAILER_BYTES + pad_bytes);
+    if !body[padding_at..].iter().zip(1..=u8::MAX).all(|(byte, expected)| *byte == expected) {
         return Err(Counter::EspBadPadding);
     }
-    match Protocol(trailer[1]) {
+    let inner = front.get(..inner_bytes).unwrap_or(front);
+    match Protocol(*next) {
         Protocol::IPV4 => {
-            let view = Ipv4View::new(inner).map_err(|_| Counter::EspInnerMalformed)?;
-            Ok(Stripped { family: Family::V4, packet: view.packet() })
+            let view = Ipv4View::of_front(inner, inner_bytes).and_then(Ipv4View::with_checksum_checked);
+            let view = view.map_err(|_| Counter::EspInnerMalformed)?;
+            let (bytes, traffic_class) = (view.total_bytes().into(), view.traffic_class());
+            Ok(Stripped { family: Family::V4, bytes, traffic_class })
         }
         Protocol::IPV6 => {
-            let view = Ipv6View::new(inner).map_err(|_| Counter::EspInnerMalformed)?;
-            Ok(Stripped { family: Family::V6, packet: view.packet() })
+            let view = Ipv6View::of_front(inner, inner_bytes).map_err(|_| Counter::EspInnerMalformed)?;
+            let (bytes, traffic_class) = (view.total_bytes(), view.traffic_class());
+            Ok(Stripped { family: Family::V6, bytes, traffic_class })
         }
         Protocol::NO_NEXT_HEADER => Err(Counter::EspDummy),
         _ => Err(Counter::EspBadNextHeader),

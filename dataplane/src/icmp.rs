@@ -133,7 +133,7 @@ fn set_kind(message: &mut [u8], kind: u8) {
 /// `source` is our address towards the sender. None where an error is forbidden (RFC 1812, 4.3.2.7): about errors,
 /// fragments other than the first, broadcasts and multicasts, and to senders that are no single host.
 ///
-/// `offending` begins with a valid IPv4 header and is quoted as far as 576 bytes allow.
+/// `offending` begins with a valid IPv4 header and is quoted as far as it is here and 576 bytes allow.
 #[must_use]
 pub fn error_v4(
     offending: &[u8],
@@ -142,7 +142,7 @@ pub fn error_v4(
     source: Ipv4Addr,
     out: &mut [u8; ERROR_V4_BYTES],
 ) -> Option<usize> {
-    let view = Ipv4View::with_checksum_known(offending).ok()?;
+    let view = Ipv4View::of_front(offending, usize::MAX).ok()?;
     let to_group = view.destination().is_multicast() || view.destination().is_broadcast();
     if delivery == Delivery::Group || to_group || !is_host_v4(view.source()) {
         return None;
@@ -186,7 +186,7 @@ pub fn error_v6(
     source: Ipv6Addr,
     out: &mut [u8; ERROR_V6_BYTES],
 ) -> Option<usize> {
-    let view = Ipv6View::new(offending).ok()?;
+    let view = Ipv6View::of_front(offending, usize::MAX).ok()?;
     let to_group = delivery == Delivery::Group || view.destination().is_multicast();
     let from_host =
         !(view.source().is_unspecified() || view.source().is_multicast() || view.source().is_loopback());

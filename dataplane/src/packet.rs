@@ -52,7 +52,8 @@ impl Origin {
     }
 }
 
-/// A clear packet to be routed. The mbuf's data is the IP packet, header checked, nothing before or behind it.
+/// A clear packet to be routed. The mbuf's data is the IP packet, header checked, nothing before or behind it; if it lies in several segments, all headers are in the
+/// first one.
 pub(crate) struct Clear {
     pub(crate) mbuf: Mbuf,
     pub(crate) vrf: VrfId,
@@ -77,7 +78,7 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// From the ESP header to the tag.
+    /// From the ESP header to the tag, if the packet lies in one segment; else nothing.
     #[inline]
     pub(crate) fn esp(&self) -> &[u8] {
         self.mbuf.data().get(usize::from(self.esp_at)..usize::from(self.end)).unwrap_or_default()
@@ -98,7 +99,7 @@ impl Sealed {
         };
         let (source, destination): (IpAddr, IpAddr) = match data.first()? >> 4 {
             4 => {
-                let view = Ipv4View::with_checksum_known(data).ok()?;
+                let view = Ipv4View::of_front(data, usize::MAX).ok()?;
                 (view.source().into(), view.destination().into())
             }
             _ => {
@@ -126,14 +127,14 @@ pub(crate) struct Entering {
     pub(crate) bytes: u16,
     /// With the outer header's DF bit in the place of its own.
     pub(crate) inner: Inner,
-    /// [`Fit::Whole`], or [`Fit::FragmentOuter`].
+    /// [`Fit::Whole`], [`Fit::InSegments`], or [`Fit::FragmentOuter`].
     pub(crate) fit: Fit,
     /// Whether it is a frame by now, with the link header in front.
     pub(crate) framed: bool,
 }
 
 impl Entering {
-    /// All that is in the mbuf. A packet of several segments, or too long for one, is refused by the seal stage.
+    /// All that is in the mbuf. A packet that is too long is refused by the seal stage.
     pub(crate) fn whole(mbuf: Mbuf, tunnel: TunnelId, inner: Inner, fit: Fit) -> Self {
         let bytes = u16::try_from(mbuf.len_bytes()).unwrap_or(u16::MAX);
         Self { mbuf, tunnel, at: 0, bytes, inner, fit, framed: false }

@@ -11,6 +11,7 @@
 //! | (police) | `pipeline/police.rs` | asked by open and seal where a gateway's bandwidth is limited: which packets exceed it |
 //! | route | `pipeline/route.rs`, `source.rs` | `clear`; route, source, selectors, TTL, size; to `entering` a tunnel, `leaving`, ICMP errors |
 //! | seal | `pipeline/seal.rs` | `entering`; sequence numbers, ESP on, AES-GCM or another transform; outer route; to `leaving` |
+//! | (segments) | `pipeline/segments.rs` | asked by all of them about packets that lie in several buffers |
 //! | leave | `pipeline/leave.rs` | `leaving`; neighbour, link header, transmit queue |
 //!
 //! Called by [`crate::worker`].
@@ -22,6 +23,7 @@ mod police;
 mod receive;
 mod route;
 pub(crate) mod seal;
+mod segments;
 mod shortcut;
 mod source;
 
@@ -222,16 +224,34 @@ impl Context {
 
 /// What selectors look at in an IPv4 packet that has just been changed.
 fn described_v4(packet: &[u8]) -> Option<Flow> {
-    Ipv4View::with_checksum_known(packet).ok().map(|view| describe_v4(&view).1)
+    Ipv4View::of_front(packet, usize::MAX).ok().map(|view| describe_v4(&view).1)
+}
+
+/// The packet that an mbuf holds, its header's checksum known, if that is IPv4.
+#[inline]
+fn view_v4(mbuf: &Mbuf) -> Result<Ipv4View<'_>, Counter> {
+    Ipv4View::of_front(mbuf.data(), bytes_of(mbuf))
+}
+
+/// The packet that an mbuf holds, if that is IPv6.
+#[inline]
+fn view_v6(mbuf: &Mbuf) -> Result<Ipv6View<'_>, Counter> {
+    Ipv6View::of_front(mbuf.data(), bytes_of(mbuf))
+}
+
+/// Bytes in all segments.
+#[inline]
+fn bytes_of(mbuf: &Mbuf) -> usize {
+    usize::try_from(mbuf.len_bytes()).unwrap_or(usize::MAX)
 }
 
 /// Cuts what is behind the first `bytes` bytes.
 #[inline]
 fn trim_to(mbuf: &mut Mbuf, bytes: usize) {
-    let excess = mbuf.data().len().saturating_sub(bytes);
+    let excess = bytes_of(mbuf).saturating_sub(bytes);
     if excess == 0 {
         return;
     }
     let trimmed = u16::try_from(excess).ok().and_then(|excess| mbuf.trim(excess));
-    debug_assert!(trimmed.is_some(), "a contiguous packet can be trimmed to what it holds");
+    debug_assert!(trimmed.is_some(), "a packet can be trimmed to what it holds");
 }

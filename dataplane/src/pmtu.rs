@@ -16,7 +16,7 @@ pub use learn::{TooBig, path_mtu_after};
 pub use reassembly::{FRAGMENTS_HELD_MAX, Reassemblers, one_segment};
 
 mod learn;
-mod reassembly;
+pub(crate) mod reassembly;
 
 /// What a tunnel's headers take from the path MTU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub enum Fit {
     /// Seal it whole and let the outer packet be cut: inner IPv6 must be able to carry 1280 bytes over every
     /// path (RFC 8200, 5), and inner IPv4 68.
     FragmentOuter,
+    /// It fits, and lies in several buffers: seal it where it is.
+    InSegments,
     /// Drop it and tell the sender this MTU, in bytes.
     TooBig(u16),
 }
@@ -98,9 +100,9 @@ pub const fn mss_v6_bytes(mtu_bytes: u16) -> u16 {
 }
 
 /// Lowers the MSS option of a TCP SYN to `mss_bytes` if it is higher, and updates the TCP checksum. Returns whether it did.
-/// Everything else (other protocols, later fragments, no option) stays as it is. `packet` begins with a valid IPv4 header.
+/// Everything else (other protocols, later fragments, no option) stays as it is. `packet` begins with a valid IPv4 header, and with TCP's.
 pub fn clamp_mss_v4(packet: &mut [u8], mss_bytes: u16) -> bool {
-    let Ok(view) = Ipv4View::with_checksum_known(packet) else { return false };
+    let Ok(view) = Ipv4View::of_front(packet, usize::MAX) else { return false };
     if view.protocol() != Protocol::TCP || view.fragment_offset_bytes() != 0 {
         return false;
     }
@@ -110,7 +112,7 @@ pub fn clamp_mss_v4(packet: &mut [u8], mss_bytes: u16) -> bool {
 
 /// Like [`clamp_mss_v4`], for IPv6.
 pub fn clamp_mss_v6(packet: &mut [u8], mss_bytes: u16) -> bool {
-    let Ok(view) = Ipv6View::new(packet) else { return false };
+    let Ok(view) = Ipv6View::of_front(packet, usize::MAX) else { return false };
     if view.protocol() != Protocol::TCP || view.fragment().is_some_and(|fragment| fragment.offset_bytes != 0)
     {
         return false;

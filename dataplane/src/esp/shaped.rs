@@ -50,7 +50,13 @@ pub(crate) fn encapsulate<'a>(
 }
 
 /// Lengths, DSCP and ECN, DF, identification and checksum of the outer header.
-fn write_outer(outer: &mut [u8], hot: &Hot, inner: Inner, total_bytes: u16, sequence: u64) -> Option<()> {
+pub(super) fn write_outer(
+    outer: &mut [u8],
+    hot: &Hot,
+    inner: Inner,
+    total_bytes: u16,
+    sequence: u64,
+) -> Option<()> {
     let traffic_class = hot.dscp.outer(inner.traffic_class);
     let ip_bytes = match hot.outer {
         Outer::V4 | Outer::V4Udp => {

@@ -29,22 +29,34 @@ impl<'a> Ipv4View<'a> {
     /// # Errors
     /// The drop reason: `Ipv4Runt`, `Ipv4BadVersion`, `Ipv4BadHeaderLength`, `Ipv4BadTotalLength`, `Ipv4BadChecksum`.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Counter> {
-        let view = Self::with_checksum_known(bytes)?;
-        let is_valid = match view.header_bytes() {
-            HEADER_BYTES => checksum::is_valid_header(view.head),
-            length => Sum::new().plus(&bytes[..length]).is_valid(),
+        Self::with_checksum_known(bytes)?.with_checksum_checked()
+    }
+
+    /// The view, if the header checksum is right.
+    pub(crate) fn with_checksum_checked(self) -> Result<Self, Counter> {
+        let is_valid = match self.header_bytes() {
+            HEADER_BYTES => checksum::is_valid_header(self.head),
+            length => Sum::new().plus(&self.packet[..length]).is_valid(),
         };
         if !is_valid {
             return Err(Counter::Ipv4BadChecksum);
         }
-        Ok(view)
+        Ok(self)
     }
 
     /// Like [`Ipv4View::new`] for packets whose header checksum the port has found good, or whose integrity ESP vouches for.
     ///
     /// # Errors
     /// Those of [`Ipv4View::new`] but for `Ipv4BadChecksum`.
+    #[inline]
     pub fn with_checksum_known(bytes: &'a [u8]) -> Result<Self, Counter> {
+        Self::of_front(bytes, bytes.len())
+    }
+
+    /// Like [`Ipv4View::with_checksum_known`] where no more than the front may be at hand, with the whole header, of so many bytes: of a packet that lies in several buffers.
+    /// [`Ipv4View::payload`] and [`Ipv4View::packet`] end where the front does.
+    #[inline]
+    pub(crate) fn of_front(bytes: &'a [u8], packet_bytes: usize) -> Result<Self, Counter> {
         let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(Counter::Ipv4Runt)?;
         if head[0] >> 4 != 4 {
             return Err(Counter::Ipv4BadVersion);
@@ -54,10 +66,10 @@ impl<'a> Ipv4View<'a> {
             return Err(Counter::Ipv4BadHeaderLength);
         }
         let total_bytes = usize::from(be16(head, 2));
-        if total_bytes < header_bytes || total_bytes > bytes.len() {
+        if total_bytes < header_bytes || total_bytes > packet_bytes {
             return Err(Counter::Ipv4BadTotalLength);
         }
-        Ok(Self { head, packet: &bytes[..total_bytes] })
+        Ok(Self { head, packet: &bytes[..total_bytes.min(bytes.len())] })
     }
 
     /// Header with options, in bytes: 20 to 60.

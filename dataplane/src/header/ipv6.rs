@@ -51,13 +51,24 @@ impl<'a> Ipv6View<'a> {
     ///
     /// # Errors
     /// The drop reason: `Ipv6Runt`, `Ipv6BadVersion`, `Ipv6BadLength`, `Ipv6ExtensionHeader`.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Result<Self, Counter> {
+        Self::of_front(bytes, bytes.len())
+    }
+
+    /// Like [`Ipv6View::new`] where no more than the front may be at hand, with all extension headers, of so many bytes: of a packet that lies in several buffers.
+    /// [`Ipv6View::payload`] and [`Ipv6View::packet`] end where the front does.
+    #[inline]
+    pub(crate) fn of_front(bytes: &'a [u8], packet_bytes: usize) -> Result<Self, Counter> {
         let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(Counter::Ipv6Runt)?;
         if head[0] >> 4 != 6 {
             return Err(Counter::Ipv6BadVersion);
         }
         let total_bytes = HEADER_BYTES + usize::from(be16(head, 4));
-        let packet = bytes.get(..total_bytes).ok_or(Counter::Ipv6BadLength)?;
+        if total_bytes > packet_bytes {
+            return Err(Counter::Ipv6BadLength);
+        }
+        let packet = &bytes[..total_bytes.min(bytes.len())];
         let upper = upper_of(packet, Protocol(head[6])).ok_or(Counter::Ipv6ExtensionHeader)?;
         Ok(Self { head, packet, upper })
     }
@@ -78,6 +89,12 @@ impl<'a> Ipv6View<'a> {
     #[must_use]
     pub fn payload_bytes(&self) -> u16 {
         be16(self.head, 4)
+    }
+
+    /// Header and payload, in bytes.
+    #[must_use]
+    pub fn total_bytes(&self) -> usize {
+        HEADER_BYTES + usize::from(self.payload_bytes())
     }
 
     /// What follows the fixed header itself: an extension header or the upper layer.

@@ -20,12 +20,17 @@ impl<'a> UdpView<'a> {
     /// # Errors
     /// The drop reason: `UdpRunt`, `UdpBadLength`.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Counter> {
+        Self::of_front(bytes, bytes.len())
+    }
+
+    /// Like [`UdpView::new`] where no more than the front may be at hand, of so many bytes: [`UdpView::payload`] ends where that does.
+    pub(crate) fn of_front(bytes: &'a [u8], datagram_bytes: usize) -> Result<Self, Counter> {
         let head: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(Counter::UdpRunt)?;
         let length = usize::from(be16(head, 4));
-        if length < HEADER_BYTES || length > bytes.len() {
+        if length < HEADER_BYTES || length > datagram_bytes {
             return Err(Counter::UdpBadLength);
         }
-        Ok(Self { head, datagram: &bytes[..length] })
+        Ok(Self { head, datagram: &bytes[..length.min(bytes.len())] })
     }
 
     /// From which port.

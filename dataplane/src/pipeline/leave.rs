@@ -36,6 +36,12 @@ impl Transmit {
         self.queues.into_iter().map(|outgoing| outgoing.map(|outgoing| outgoing.queue)).collect()
     }
 
+    /// The most segments that a frame may have on that port.
+    pub(super) fn segments_max(&self, port: PortIndex) -> u16 {
+        let outgoing = self.queues.get(usize::from(port.0)).and_then(Option::as_ref);
+        outgoing.map_or(u16::MAX, |outgoing| outgoing.queue.segments_max()) // dropped without a queue
+    }
+
     /// Puts frames into their port's burst, which is sent whenever it is full. Nothing may be asked of the port: whoever made the frames has cleared what the
     /// buffers said before.
     #[inline]
@@ -92,7 +98,7 @@ pub(super) fn leave(leaving: &mut Batch<Leaving>, neighbours: &mut Neighbours<Mb
         let mtu_bytes = cx.forwarding.interface(interface).map(|interface| interface.mtu_bytes);
         match mtu_bytes {
             None => discard(mbuf, Counter::InterfaceUnknown, &mut cx.counters),
-            Some(mtu_bytes) if mbuf.data().len() <= usize::from(mtu_bytes) => {
+            Some(mtu_bytes) if mbuf.len_bytes() <= u32::from(mtu_bytes) => {
                 to_neighbour(mbuf, interface, next_hop, neighbours, cx);
             }
             Some(mtu_bytes) => in_fragments(mbuf, mtu_bytes, interface, next_hop, neighbours, cx),
@@ -139,6 +145,10 @@ impl Context {
     /// cut, or for want of buffers.
     pub(super) fn cut(&mut self, mut mbuf: Mbuf, mtu_bytes: u16, pieces: &mut Burst) -> bool {
         let cut = if mbuf.data().first().is_some_and(|first| first >> 4 == 6) {
+            match self.whole(mbuf) {
+                Some(whole) => mbuf = whole,
+                None => return false,
+            }
             self.fragment_id = self.fragment_id.wrapping_add(1);
             fragment_ipv6(&mut mbuf, mtu_bytes, self.fragment_id, &self.pool, pieces)
         } else {
@@ -190,7 +200,14 @@ impl Context {
         if frame(&mut mbuf, interface, mac).is_none() {
             return discard(mbuf, Counter::EspNoRoom, &mut self.counters);
         }
-        self.transmit.send(interface.port, [mbuf], &mut self.counters);
+        let port = interface.port;
+        if !mbuf.is_contiguous() {
+            match self.to_be_sent(mbuf, port) {
+                Some(as_it_can_be) => mbuf = as_it_can_be,
+                None => return,
+            }
+        }
+        self.transmit.send(port, [mbuf], &mut self.counters);
     }
 
     /// Turns a received packet's buffer into the frame that answers it.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use dpdk_sys::{Mbuf, Reassembly, tsc_cycles};
 
 use super::route::{self, PORT_UNREACHABLE};
-use super::{Context, Lists, push_own, trim_to};
+use super::{Context, Lists, bytes_of, push_own, trim_to, view_v4, view_v6};
 use crate::counter::Counter;
 use crate::esp;
 use crate::forwarding::{InterfaceId, VrfId};
@@ -31,6 +31,9 @@ const KEEPALIVE: u8 = 0xff;
 
 /// A packet from the underlay to one of our addresses there.
 pub(super) fn underlay(packet: Clear, interface: InterfaceId, lists: &mut Lists, cx: &mut Context) {
+    if !packet.mbuf.is_contiguous() {
+        return in_segments(packet, interface, lists, cx);
+    }
     let header_bytes = header_bytes(&packet);
     if is_fragment(&packet) {
         if let Some(whole) = reassemble(packet, cx) {
@@ -46,10 +49,36 @@ pub(super) fn underlay(packet: Clear, interface: InterfaceId, lists: &mut Lists,
     }
 }
 
+/// The same of a packet in several buffers: ESP stays in them, all else is brought together first.
+#[cold]
+fn in_segments(packet: Clear, interface: InterfaceId, lists: &mut Lists, cx: &mut Context) {
+    let at = header_bytes(&packet);
+    let esp = match packet.flow.protocol {
+        _ if is_fragment(&packet) => None,
+        Protocol::ESP => Some((at, bytes_of(&packet.mbuf))),
+        Protocol::UDP => {
+            let front = packet.mbuf.data().get(at..).unwrap_or_default();
+            let udp = UdpView::of_front(front, bytes_of(&packet.mbuf).saturating_sub(at));
+            let esp = udp.ok().and_then(|udp| esp_of(&udp));
+            esp.map(|(esp_at, end)| (at + usize::from(esp_at), at + usize::from(end)))
+        }
+        _ => None,
+    };
+    let Some((esp_at, end)) = esp else {
+        if let Some(mbuf) = cx.whole(packet.mbuf) {
+            underlay(Clear { mbuf, ..packet }, interface, lists, cx);
+        }
+        return;
+    };
+    let mut mbuf = packet.mbuf;
+    trim_to(&mut mbuf, end);
+    sealed(mbuf, esp_at, packet.flow.protocol == Protocol::UDP, lists, cx);
+}
+
 fn is_fragment(packet: &Clear) -> bool {
     match packet.inner.family {
-        Family::V4 => Ipv4View::with_checksum_known(packet.mbuf.data()).is_ok_and(|view| view.is_fragment()),
-        Family::V6 => Ipv6View::new(packet.mbuf.data()).is_ok_and(|view| view.fragment().is_some()),
+        Family::V4 => view_v4(&packet.mbuf).is_ok_and(|view| view.is_fragment()),
+        Family::V6 => view_v6(&packet.mbuf).is_ok_and(|view| view.fragment().is_some()),
     }
 }
 
@@ -129,7 +158,7 @@ fn set_destination(packet: &mut [u8], destination: IpAddr) {
 /// Puts an ESP packet, whose ESP header is at `esp_at` in the outer packet, on the list of those to be opened.
 fn sealed(mbuf: Mbuf, esp_at: usize, in_udp: bool, lists: &mut Lists, cx: &mut Context) {
     let within = |at: usize| u16::try_from(at).unwrap_or(u16::MAX); // of a packet within 64 KiB
-    let (esp_at, end) = (within(esp_at), within(mbuf.data().len()));
+    let (esp_at, end) = (within(esp_at), within(bytes_of(&mbuf)));
     let outer_class = esp::traffic_class(mbuf.data());
     let sealed = Sealed { mbuf, at: 0, esp_at, end, in_udp, outer_class };
     put(&mut lists.sealed, sealed, &mut cx.counters);
@@ -137,9 +166,14 @@ fn sealed(mbuf: Mbuf, esp_at: usize, in_udp: bool, lists: &mut Lists, cx: &mut C
 
 /// Whether a UDP datagram is ESP: where that begins and ends in it.
 pub(super) fn esp_in_udp(datagram: &[u8]) -> Option<(u16, u16)> {
-    let udp = UdpView::new(datagram).ok().filter(|udp| udp.destination_port() == NAT_T_PORT)?;
+    UdpView::new(datagram).ok().and_then(|udp| esp_of(&udp))
+}
+
+fn esp_of(udp: &UdpView<'_>) -> Option<(u16, u16)> {
     let payload = udp.payload();
-    let is_esp = payload != [KEEPALIVE] && !payload.starts_with(&NON_ESP_MARKER);
+    let is_esp = udp.destination_port() == NAT_T_PORT
+        && payload != [KEEPALIVE]
+        && !payload.starts_with(&NON_ESP_MARKER);
     is_esp.then(|| (8, udp.length_bytes()))
 }
 
@@ -192,6 +226,8 @@ pub(super) fn refuse_datagram(packet: Clear, errors: &mut Batch<Clear>, cx: &mut
     if is_fragment(&packet) {
         return discard(packet.mbuf, Counter::LocalNotServed, &mut cx.counters);
     }
+    let Some(mbuf) = cx.whole(packet.mbuf) else { return };
+    let packet = Clear { mbuf, ..packet };
     let at = header_bytes(&packet);
     let checked = UdpView::new(packet.mbuf.data().get(at..).unwrap_or_default())
         .map(|udp| checksum(&udp, packet.flow.source, packet.flow.destination));
@@ -205,7 +241,7 @@ pub(super) fn refuse_datagram(packet: Clear, errors: &mut Batch<Clear>, cx: &mut
 fn header_bytes(packet: &Clear) -> usize {
     match packet.inner.family {
         Family::V4 => ipv4::HEADER_BYTES,
-        Family::V6 => Ipv6View::new(packet.mbuf.data()).map_or(0, |view| view.header_bytes()),
+        Family::V6 => view_v6(&packet.mbuf).map_or(0, |view| view.header_bytes()),
     }
 }
 
@@ -246,6 +282,7 @@ fn control(packet: Clear, lists: &mut Lists, cx: &mut Context) {
 /// A packet to one of our addresses in any network: answered if it is an echo request, else dropped. The answer is a new
 /// packet by the counters, in the same buffer.
 pub(super) fn echo(mut packet: Clear, cx: &mut Context) -> Option<Clear> {
+    packet = Clear { mbuf: cx.whole(packet.mbuf)?, ..packet };
     let is_icmp = matches!(packet.flow.protocol, Protocol::ICMP | Protocol::ICMPV6);
     if is_icmp && is_fragment(&packet) {
         packet = reassemble(packet, cx)?;

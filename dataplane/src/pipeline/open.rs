@@ -12,14 +12,12 @@ use dpdk_sys::{BURST_PACKETS, Mbuf};
 
 use super::receive::{forwardable_v4, forwardable_v6};
 use super::shortcut::{self, Plains};
-use super::{Context, Lists, Tables, described_v4, police, trim_to};
+use super::{Context, Lists, Tables, described_v4, police, segments, trim_to, view_v4, view_v6};
 use crate::counter::Counter;
-use crate::esp;
+use crate::esp::{self, Stripped};
 use crate::forwarding::TunnelId;
-use crate::gcm::{Job, Key, Nonce, Verdict};
+use crate::gcm::{Job, Kernel, Key, Nonce, Verdict};
 use crate::header::esp::{EspView, HEADER_BYTES, IV_BYTES};
-use crate::header::ipv4::Ipv4View;
-use crate::header::ipv6::Ipv6View;
 use crate::icmp::Delivery;
 use crate::message::Event;
 use crate::nat;
@@ -112,14 +110,17 @@ fn prefetch(sealed: &Batch<Sealed>, inbound: &Inbound) {
 fn find(sealed: &mut Batch<Sealed>, opening: &mut Batch<Opening>, inbound: &Inbound, cx: &mut Context) {
     // That of the packet before, which is at home here.
     let mut known: Option<&InboundSa> = None;
-    for packet in sealed.drain(..) {
+    for mut packet in sealed.drain(..) {
         let view =
             EspView::new(packet.esp()).map(|view| (view.spi(), view.sequence_low(), view.rest_bytes()));
         let (spi, sequence_low, rest_bytes) = match view {
             Ok(view) => view,
             Err(reason) => {
-                discard(packet.mbuf, reason, &mut cx.counters);
-                continue;
+                let Some((as_it_can_be, view)) = segments::to_be_opened(packet, reason, inbound, cx) else {
+                    continue;
+                };
+                packet = as_it_can_be;
+                view
             }
         };
         if known.is_none_or(|sa| sa.spi != spi) {
@@ -176,7 +177,7 @@ fn admit(sa: &InboundSa, sequence_low: u32, in_udp: bool) -> Result<u64, Counter
 fn decrypt(opening: &mut Batch<Opening>, inbound: &Inbound, cx: &mut Context) -> u64 {
     const { assert!(BURST_PACKETS <= 64) };
     let (mut jobs, mut places) = (Jobs::new(), ArrayVec::new());
-    let opened = make_jobs(opening, inbound, &mut jobs, &mut places);
+    let opened = make_jobs(opening, inbound, cx.kernel, &mut jobs, &mut places);
     cx.watch.lap(Stage::Admit);
     cx.kernel.open(&mut jobs);
     cx.watch.lap(Stage::Decrypt);
@@ -186,11 +187,13 @@ fn decrypt(opening: &mut Batch<Opening>, inbound: &Inbound, cx: &mut Context) ->
 
 type Jobs<'a> = ArrayVec<Job<'a>, BURST_PACKETS>;
 
-/// Jobs for AES-GCM, and the places of their packets in the burst. Packets of other transforms are opened one by one: says by bit which ones are authentic.
+/// Jobs for AES-GCM, and the places of their packets in the burst. Packets of other transforms, and those that lie in several segments, are opened one by one: says by
+/// bit which ones are authentic.
 #[inline(never)] // a loop needs the registers for itself
 fn make_jobs<'a>(
     opening: &'a mut Batch<Opening>,
     inbound: &'a Inbound,
+    kernel: Kernel,
     jobs: &mut Jobs<'a>,
     places: &mut ArrayVec<u8, BURST_PACKETS>,
 ) -> u64 {
@@ -201,6 +204,11 @@ fn make_jobs<'a>(
             continue;
         };
         for packet in run {
+            if packet.packet.mbuf.data().len() < packet.packet.end.into() {
+                opened |= u64::from(open_segments(packet, sa, kernel)) << place;
+                place += 1;
+                continue;
+            }
             let Sealed { mbuf, esp_at, end, .. } = &mut packet.packet;
             let esp = mbuf.data_mut().get_mut(usize::from(*esp_at)..usize::from(*end)).unwrap_or_default();
             match &sa.keys {
@@ -226,6 +234,14 @@ fn job<'a>(esp: &'a mut [u8], sequence: u64, esn: Esn, salt: [u8; 4], key: &'a K
     Job::new(key, Nonce::new(salt, iv), esp::aad([s0, s1, s2, s3], sequence, esn), sealed)
 }
 
+/// Step 2 for a packet that lies in several segments: whether it is authentic.
+#[cold]
+#[inline(never)]
+fn open_segments(opening: &mut Opening, sa: &InboundSa, kernel: Kernel) -> bool {
+    let OpenKeys::AesGcm { salt, key } = &sa.keys else { return false };
+    esp::segments::open(&mut opening.packet, (key, *salt), opening.sequence, sa.esn, kernel)
+}
+
 /// Step 2 for a packet whose transform is not AES-GCM: whether it is authentic.
 #[cold]
 #[inline(never)]
@@ -239,13 +255,14 @@ fn decapsulate(mut mbuf: Mbuf, inside: &Inside) -> Result<(Mbuf, Family), (Mbuf,
     let Inside { shape, esp_at, end, outer_class, .. } = *inside;
     let front = usize::from(esp_at) + shape.front_bytes();
     let end = usize::from(end).saturating_sub(usize::from(shape.icv_bytes));
-    let stripped = esp::strip(mbuf.data().get(front..end).unwrap_or_default());
-    let stripped = match stripped {
+    let stripped = match mbuf.data().get(front..end) {
+        Some(payload) => esp::strip(payload, payload, payload.len()),
+        None => esp::segments::strip(&mbuf, front, end),
+    };
+    let Stripped { family, bytes: inner_bytes, traffic_class: inner } = match stripped {
         Ok(stripped) => stripped,
         Err(reason) => return Err((mbuf, reason)),
     };
-    let (family, inner_bytes) = (stripped.family, stripped.packet.len());
-    let inner = esp::traffic_class(stripped.packet);
     let traffic_class = match esp::inner_traffic_class(outer_class, inner) {
         Ok(traffic_class) => traffic_class,
         Err(reason) => return Err((mbuf, reason)),
@@ -278,9 +295,9 @@ fn check(
     cx: &mut Context,
 ) -> Result<Clear, (Mbuf, Counter)> {
     let checked = match family {
-        Family::V4 => Ipv4View::with_checksum_known(mbuf.data())
+        Family::V4 => view_v4(&mbuf)
             .and_then(|view| forwardable_v4(&view, Delivery::Unicast).map(|()| describe_v4(&view))),
-        Family::V6 => Ipv6View::new(mbuf.data())
+        Family::V6 => view_v6(&mbuf)
             .and_then(|view| forwardable_v6(&view, Delivery::Unicast).map(|()| describe_v6(&view))),
     };
     let (inner, flow) = match checked {

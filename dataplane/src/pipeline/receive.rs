@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use dpdk_sys::{Burst, Checksum, Mbuf};
 
 use super::shortcut::{self, Plains};
-use super::{Context, Lists, Tables, local, trim_to};
+use super::{Context, Lists, Tables, local, segments, trim_to, view_v4, view_v6};
 use crate::counter::Counter;
 use crate::forwarding::{Forwarding, InterfaceId, NextHop, PortIndex, VrfId};
 use crate::header::Protocol;
@@ -65,6 +65,11 @@ fn general(
     neighbours: &mut Neighbours<Mbuf>,
     cx: &mut Context,
 ) {
+    let mbuf = match mbuf.is_contiguous() {
+        true => Some(mbuf),
+        false => segments::with_headers(mbuf, &mut cx.counters),
+    };
+    let Some(mbuf) = mbuf else { return };
     let frame = match link(&mbuf, port, &cx.forwarding) {
         Ok(frame) => frame,
         Err(reason) => return discard(mbuf, reason, &mut cx.counters),
@@ -79,9 +84,6 @@ fn general(
 
 /// Reads Ethernet header and VLAN tag, and finds the interface.
 fn link(mbuf: &Mbuf, port: PortIndex, forwarding: &Forwarding) -> Result<Frame, Counter> {
-    if !mbuf.is_contiguous() {
-        return Err(Counter::EthernetSegmented);
-    }
     let ethernet = EthernetView::new(mbuf.data())?;
     let (vlan, ether_type, link_bytes) = tag(&ethernet, mbuf.stripped_vlan_tci())?;
     let id = forwarding.interface_at(port, vlan).ok_or(Counter::InterfaceUnknown)?;
@@ -151,8 +153,8 @@ fn ipv4(mut mbuf: Mbuf, frame: &Frame, lists: &mut Lists, cx: &mut Context) {
     let known = mbuf.ip_checksum() == Checksum::Good;
     let checked = match mbuf.adjust(frame.link_bytes) {
         None => Err(Counter::EthernetRunt),
-        Some(()) if known => Ipv4View::with_checksum_known(mbuf.data()),
-        Some(()) => Ipv4View::new(mbuf.data()),
+        Some(()) if known => view_v4(&mbuf),
+        Some(()) => view_v4(&mbuf).and_then(Ipv4View::with_checksum_checked),
     };
     let checked = checked.and_then(|view| {
         forwardable_v4(&view, frame.delivery)?;
@@ -178,10 +180,10 @@ fn ipv6(
     if mbuf.adjust(frame.link_bytes).is_none() {
         return discard(mbuf, Counter::EthernetRunt, &mut cx.counters);
     }
-    let (inner, mut flow, total_bytes) = match Ipv6View::new(mbuf.data()) {
+    let (inner, mut flow, total_bytes) = match view_v6(&mbuf) {
         Ok(view) => {
             let (inner, flow) = describe_v6(&view);
-            (inner, flow, view.packet().len())
+            (inner, flow, view.total_bytes())
         }
         Err(reason) => return discard(mbuf, reason, &mut cx.counters),
     };
@@ -191,13 +193,13 @@ fn ipv6(
     {
         return discovery(mbuf, frame, neighbours, cx);
     }
-    let asked = asked_of_all_nodes(&flow, frame, &cx.forwarding);
+    let asked = asked_of_all_nodes(&flow, frame, &cx.forwarding).filter(|_| mbuf.is_contiguous());
     let checked = match asked.filter(|(_, own)| icmp::ask_one_v6(mbuf.data_mut(), *own)) {
         Some((source, own)) => {
             flow.destination = own.into();
             addresses_v6(source, own)
         }
-        None => Ipv6View::new(mbuf.data()).and_then(|view| forwardable_v6(&view, frame.delivery)),
+        None => view_v6(&mbuf).and_then(|view| forwardable_v6(&view, frame.delivery)),
     };
     if let Err(reason) = checked {
         return discard(mbuf, reason, &mut cx.counters);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use dpdk_sys::Burst;
 
-use super::{Context, Lists, Tables, described_v4, leave, local, push_own, seal, source};
+use super::{Context, Lists, Tables, bytes_of, described_v4, leave, local, push_own, seal, source};
 use crate::counter::Counter;
 use crate::esp::Inner;
 use crate::forwarding::{
@@ -141,7 +141,7 @@ fn on_link(forwarding: &Forwarding, origin: Origin, destination: IpAddr) -> Resu
 
 /// The reason to drop a packet that exceeds the bandwidth of a circuit's gateway: of the circuit that it came from, or goes to.
 fn beyond_circuit(packet: &Clear, to: InterfaceId, cx: &Context) -> Option<Counter> {
-    let bytes = u16::try_from(packet.mbuf.data().len()).unwrap_or(u16::MAX);
+    let bytes = u16::try_from(packet.mbuf.len_bytes()).unwrap_or(u16::MAX);
     let passes = |on: InterfaceId, direction| {
         cx.forwarding.circuit(on).is_none_or(|circuit| circuit.pass(direction, bytes, cx.now_us))
     };
@@ -166,7 +166,7 @@ fn forward(
     if let Err(reason) = take_hop(&mut packet) {
         return refuse(packet, reason, TTL_EXCEEDED, errors, cx);
     }
-    let fits = packet.mbuf.data().len() <= usize::from(mtu_bytes);
+    let fits = packet.mbuf.len_bytes() <= u32::from(mtu_bytes);
     // IPv6 is cut by whoever made the packet (RFC 8200, 4.5): by the leave stage, if that is us.
     let may_be_cut = match packet.inner.family {
         Family::V4 => !packet.inner.dont_fragment,
@@ -210,7 +210,7 @@ fn enter(
     if packet.flow.protocol == Protocol::TCP {
         clamp(&mut packet, tunnel.mss_clamp, inner_mtu_bytes, cx);
     }
-    let bytes = packet.mbuf.data().len();
+    let bytes = bytes_of(&packet.mbuf);
     let fit = match packet.inner.family {
         Family::V4 => {
             let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
@@ -231,7 +231,7 @@ fn enter(
             return refuse(packet, Counter::TooBig, too_big(mtu_bytes), errors, cx);
         }
         Fit::FragmentInner(mtu_bytes) => Some(mtu_bytes),
-        Fit::Whole | Fit::FragmentOuter => None,
+        Fit::Whole | Fit::InSegments | Fit::FragmentOuter => None,
     };
     // Last, so that whatever the sender is told is about the packet that it knows; and before it is cut.
     if !tunnel.nat.is_empty() {
@@ -252,7 +252,9 @@ fn enter(
         if entering.is_full() {
             seal::seal(entering, leaving, tables, cx);
         }
-        return put(entering, Entering::whole(packet.mbuf, id, inner, fit), &mut cx.counters);
+        let sa = tables.outbound_of(id);
+        let Some((mbuf, fit)) = cx.to_be_sealed(packet.mbuf, fit, sa) else { return };
+        return put(entering, Entering::whole(mbuf, id, inner, fit), &mut cx.counters);
     };
     let mut pieces = Burst::new();
     if !cx.cut(packet.mbuf, mtu_bytes, &mut pieces) {

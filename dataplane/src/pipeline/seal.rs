@@ -23,6 +23,7 @@ use crate::gcm::{Job, Key, Nonce};
 use crate::message::Event;
 use crate::neighbour::Neighbours;
 use crate::packet::{Batch, Entering, Family, Leaving};
+use crate::pmtu::Fit;
 use crate::sa::{Direction, Expiry, Hot, OutboundSa, SealKeys, Writers};
 use crate::transform::Shape;
 use crate::worker::Stage;
@@ -256,7 +257,7 @@ fn encapsulate(
             && let Some(sa) = &place.sa
         {
             run.is_framed =
-                seal_run(own, place, &sa.hot, first, &mut jobs, refused) && refused.len() == before;
+                seal_run(own, place, &sa.hot, first, &mut jobs, refused, cx) && refused.len() == before;
         } else {
             refused.extend((first..).zip(own).map(|(number, _)| (number, Counter::TunnelDown)));
         }
@@ -277,6 +278,7 @@ fn seal_run<'a>(
     first: u8,
     jobs: &mut Jobs<'a>,
     refused: &mut Refused,
+    cx: &Context,
 ) -> bool {
     let mut numbers = place.numbers(packets.len().to_le_bytes()[0].into()); // at most a burst
     let mut all_framed = true;
@@ -291,7 +293,7 @@ fn seal_run<'a>(
             Left::Packet(packet) => {
                 all_framed = false;
                 let sequence = numbers.next().ok_or_else(|| place.refusal());
-                sequence.and_then(|sequence| seal_one(packet, hot, sequence, jobs))
+                sequence.and_then(|sequence| seal_one(packet, hot, sequence, jobs, cx))
             }
         };
         if let Err(reason) = refusal {
@@ -301,15 +303,19 @@ fn seal_run<'a>(
     }
 }
 
-/// Steps 2 and 3 for a packet that [`frames`] leaves: it gets no link header, and transforms other than AES-GCM seal it at once.
+/// Steps 2 and 3 for a packet that [`frames`] leaves: it gets no link header, and is sealed at once if its transform is not AES-GCM or it lies in several segments.
 #[inline(never)]
 fn seal_one<'a>(
     packet: &'a mut Entering,
     hot: &'a Hot,
     sequence: u64,
     jobs: &mut Jobs<'a>,
+    cx: &Context,
 ) -> Result<(), Counter> {
     match &hot.keys {
+        SealKeys::AesGcm { salt, key } if packet.fit == Fit::InSegments => {
+            esp::segments::seal(packet, hot, (key, *salt), sequence, cx.kernel, &cx.pool)?;
+        }
         SealKeys::AesGcm { salt, key } => {
             let sealed = esp::encapsulate(packet, hot, sequence)?;
             jobs.push(job(key, *salt, hot, sequence, sealed));

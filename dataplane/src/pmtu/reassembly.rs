@@ -65,9 +65,7 @@ pub fn one_segment(whole: Mbuf, usual: &Mempool, long: &Mempool) -> Result<Mbuf,
     let mut packet = if whole.is_contiguous() {
         whole
     } else {
-        let pool = if whole.len_bytes() <= u32::from(usual.room_bytes()) { usual } else { long };
-        let copied = pool.take().and_then(|mut into| whole.linearize_into(&mut into).map(|()| into));
-        copied.ok_or((Counter::ReassemblyTooLong, whole))?
+        copied(&whole, usual, long).ok_or((Counter::ReassemblyTooLong, whole))?
     };
     let data = packet.data_mut();
     let header_bytes = data.first().map_or(0, |first| usize::from(first & 15) * 4);
@@ -78,4 +76,12 @@ pub fn one_segment(whole: Mbuf, usual: &Mempool, long: &Mempool) -> Result<Mbuf,
         ipv4::write_checksum(header);
     }
     Ok(packet)
+}
+
+/// A packet of several segments in one, of `usual` or, if it is too long for that, of `long`. `None`: that is too short, too, or used up.
+pub(crate) fn copied(segments: &Mbuf, usual: &Mempool, long: &Mempool) -> Option<Mbuf> {
+    let pool = if segments.len_bytes() <= u32::from(usual.room_bytes()) { usual } else { long };
+    let mut into = pool.take()?;
+    segments.linearize_into(&mut into)?;
+    Some(into)
 }

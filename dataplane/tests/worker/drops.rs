@@ -215,13 +215,14 @@ fn bad_lan() -> Vec<(Counter, Vec<u8>)> {
 }
 
 /// Drop reasons that no single frame can bring about, and where they are tested.
-const ELSEWHERE: [(Counter, &str); 30] = [
+const ELSEWHERE: [(Counter, &str); 31] = [
     (HandoverFull, "exhaustion.rs"),
     (PuntRingFull, "exhaustion.rs"),
     (PuntFirstFull, "exhaustion.rs"),
     (TxRingFull, "exhaustion.rs"),
     (TxNoQueue, "exhaustion.rs"),
-    (EthernetSegmented, "exhaustion.rs"),
+    (EthernetSegmented, "segments.rs"),
+    (SegmentsNotMerged, "segments.rs"),
     (NeighbourUnresolved, "neighbours.rs"),
     (NeighbourRouteChanged, "circuits.rs"),
     (NeighbourTableFull, "neighbours.rs"),

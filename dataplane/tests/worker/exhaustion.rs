@@ -5,12 +5,11 @@ use crossgate_dataplane::counter::Counter::*;
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::header::ipv4::write_checksum;
 use crossgate_dataplane::sa::Esn;
-use dpdk_sys::{Burst, Reassembler, Reassembly, ReassemblyOptions, fragment_ipv4, tsc_cycles};
 
 use crate::drops::{gateway, good};
 use crate::lab::{
-    Gateway, HOST, LAN, OURS, Options, PEER, Setup, Site, WAN, across, authentic, eal, frame, inbound,
-    outbound, packet, padded, pair, spi, udp,
+    Gateway, HOST, LAN, OURS, Options, PEER, Setup, Site, WAN, across, authentic, frame, inbound, outbound,
+    packet, padded, pair, spi, udp,
 };
 
 const SITE_2: Site = Site(2);
@@ -222,27 +221,6 @@ fn packets_of_too_many_fragments_or_too_many_bytes_are_given_up() {
     let expected =
         [(RxPackets, 2), (FragmentsHeld, 2), (FragmentsMerged, 2), (Reassembled, 1), (ReassemblyTooLong, 1)];
     assert_eq!(two.moved(), expected);
-    two.finish();
-}
-
-#[test]
-fn frame_in_several_buffers_is_dropped() {
-    let mut two = gateway();
-    let mut whole = packet(Site(1).public(false), SITE_2.public(false), Protocol::ESP, 64, &[0; 400]);
-    whole[6] = 0;
-    let whole = two.pool.take_copy(&whole).expect("a packet");
-    let mut pieces = Burst::new();
-    fragment_ipv4(&whole, 300, &two.pool, &mut pieces).expect("it can be cut");
-    let mut table = Reassembler::new(eal(), &ReassemblyOptions::default()).expect("a table");
-    for piece in pieces.drain() {
-        if let Reassembly::Complete(chained) = table.feed_ipv4(piece, 0, tsc_cycles()) {
-            assert!(!chained.is_contiguous());
-            two.wires[WAN][0].push(chained).ok().expect("room");
-        }
-    }
-    drop(whole);
-    two.run();
-    assert_eq!(two.moved(), [(RxPackets, 1), (EthernetSegmented, 1)]);
     two.finish();
 }
 

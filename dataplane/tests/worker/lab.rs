@@ -26,6 +26,7 @@ pub(crate) use sa::{
     Options, authentic, inbound, inbound_at, outbound, outbound_to, padded, pair, raw_spi, spi,
 };
 
+mod chain;
 mod frame;
 mod sa;
 
@@ -86,12 +87,14 @@ pub(crate) struct Setup {
     pub(crate) workers: u16,
     pub(crate) forwarding: Forwarding,
     pub(crate) launch: Launch,
+    /// Whether its ports send packets of several segments.
+    pub(crate) gathers: bool,
     pub(crate) edit: fn(&mut Vec<Part>),
 }
 
 impl Setup {
     pub(crate) fn of(site: Site) -> Self {
-        Self { site, workers: 1, forwarding: forwarding(site), launch: launch(), edit: |_| {} }
+        Self { site, workers: 1, forwarding: forwarding(site), launch: launch(), gathers: true, edit: |_| {} }
     }
 
     pub(crate) fn build(self) -> Gateway {
@@ -121,8 +124,8 @@ impl Gateway {
     }
 
     fn make(setup: Setup) -> Self {
-        let Setup { site, workers, forwarding, launch, edit } = setup;
-        let (mut parts, ports, wires, pool) = parts(workers);
+        let Setup { site, workers, forwarding, launch, gathers, edit } = setup;
+        let (mut parts, ports, wires, pool) = parts(workers, gathers);
         edit(&mut parts);
         let thread = eal().register_thread().expect("an lcore id");
         let made = WorkerSet::prepare(eal(), &launch, parts).expect("workers");
@@ -206,7 +209,7 @@ impl Gateway {
         self.wires[port]
             .iter_mut()
             .flat_map(|wire| std::iter::from_fn(|| wire.pull()).collect::<Vec<_>>())
-            .map(|packet| packet.data().to_vec())
+            .map(|packet| packet.segments().collect::<Vec<_>>().concat())
             .collect()
     }
 
@@ -274,7 +277,7 @@ impl Gateway {
 }
 
 /// Queues of two ports for each worker, and their far ends.
-pub(crate) fn parts(workers: u16) -> (Vec<Part>, Vec<Port>, [Vec<Wire>; 2], Mempool) {
+pub(crate) fn parts(workers: u16, gathers: bool) -> (Vec<Part>, Vec<Port>, [Vec<Wire>; 2], Mempool) {
     let options = MempoolOptions {
         name: "lab".into(),
         packets: 1023,
@@ -297,7 +300,12 @@ pub(crate) fn parts(workers: u16) -> (Vec<Part>, Vec<Port>, [Vec<Wire>; 2], Memp
     let mut ports = Vec::new();
     let wires = [0, 1].map(|number| {
         let mut ring = RingPort::new(eal(), workers, 512).expect("a ring port");
-        let options = PortOptions { rx_queues: workers, tx_queues: workers, ..PortOptions::default() };
+        let options = PortOptions {
+            rx_queues: workers,
+            tx_queues: workers,
+            offloads: gathers,
+            ..PortOptions::default()
+        };
         let started = ring.port.start(&options, &pool).expect("the port starts");
         for ((part, rx), tx) in parts.iter_mut().zip(started.rx).zip(started.tx) {
             part.rx.push((PortIndex(number), rx));
@@ -326,13 +334,18 @@ pub(crate) fn forwarding(site: Site) -> Forwarding {
 
 /// The usual interfaces, tunnel and routes: to be added to.
 pub(crate) fn builder(site: Site) -> Builder {
+    builder_with_mtu(site, 1500)
+}
+
+/// The same with another MTU on both sides.
+pub(crate) fn builder_with_mtu(site: Site, mtu_bytes: u16) -> Builder {
     let other = site.other();
     let interface = |port, vrf, mac, addresses| Interface {
         port: PortIndex(port),
         vlan: None,
         vrf,
         mac,
-        mtu_bytes: 1500,
+        mtu_bytes,
         addresses,
     };
     let with = |address: IpAddr, length| ipnet::IpNet::new(address, length).expect("a length");

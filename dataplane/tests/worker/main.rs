@@ -19,6 +19,7 @@ mod operations;
 mod peering;
 mod per_worker;
 mod policy;
+mod segments;
 mod sequence;
 mod size;
 mod threads;

@@ -34,7 +34,7 @@ fn threads_hand_over_in_order_and_end_with_all_queues_and_packets_back() {
     let options = Options::default();
     let mut one = Gateway::new(Site(1), 1);
     one.install(outbound(Site(1), &options, 1), inbound(Site(1), &options, 0));
-    let (parts, mut ports, mut wires, pool) = lab::parts(2);
+    let (parts, mut ports, mut wires, pool) = lab::parts(2, true);
     let mut set = WorkerSet::launch(lab::eal(), &lab::launch(), parts).expect("two workers");
     assert_eq!(set.home(spi(Site(2), 1)), 1);
     let forwarding = Arc::new(lab::forwarding(Site(2)));
@@ -97,7 +97,7 @@ fn next_frame(wire: &mut dpdk_sys::Wire) -> Option<Vec<u8>> {
 
 /// Turns without work that a worker makes in a fifth of a second, after it had as long to come to rest.
 fn idle_turns(idle: Idle) -> u64 {
-    let (parts, mut ports, wires, pool) = lab::parts(1);
+    let (parts, mut ports, wires, pool) = lab::parts(1, true);
     let set = WorkerSet::launch(lab::eal(), &Launch { idle, ..lab::launch() }, parts).expect("a worker");
     let turns = || set.handles[0].stats.idle_turns();
     let window_ms = 200;
@@ -126,7 +126,7 @@ fn idle_worker_sleeps_where_it_may_and_polls_where_it_must_not() {
 #[test]
 fn worker_that_cannot_be_pinned_fails_the_launch() {
     for core in [1023, 4095] {
-        let (mut parts, ports, wires, pool) = lab::parts(1);
+        let (mut parts, ports, wires, pool) = lab::parts(1, true);
         parts[0].core = Some(core);
         let refused = WorkerSet::launch(lab::eal(), &lab::launch(), parts).err();
         let expected =

@@ -119,7 +119,9 @@ fn read_run(run: &[Opening], accepted: &[Accepted], insides: &mut Plains, flows:
 #[inline(always)] // called in one place, once a packet
 fn read(packet: &Sealed, way: WayNumber, insides: &mut Plains) -> Option<Begins> {
     let (data, at, end) = (packet.mbuf.data(), packet.esp_at.checked_add(FRONT)?, usize::from(packet.end));
-    let (family, inner) = esp::unpad(data.get(usize::from(at)..end.checked_sub(TAG_BYTES)?)?)?;
+    // With its tag, so that it is not taken for a packet in one segment if that lies in another.
+    let sealed = data.get(usize::from(at)..end)?;
+    let (family, inner) = esp::unpad(sealed.get(..sealed.len().checked_sub(TAG_BYTES)?)?)?;
     let arrival = Arrival { way, at, checksum_known: false, outer_class: packet.outer_class };
     match family {
         Family::V4 => insides.add_v4(inner, arrival),

@@ -52,7 +52,7 @@ fn send(packet: Entering, leaving: &mut Batch<Leaving>, tables: &mut Tables, cx:
     if fit == Fit::FragmentOuter {
         return in_fragments(mbuf, sa, leaving, neighbours, cx);
     }
-    if egress.is_valid(now) && mbuf.len_bytes() <= u32::from(egress.mtu_bytes) {
+    if egress.is_valid(now) && mbuf.len_bytes() <= u32::from(egress.mtu_bytes) && mbuf.is_contiguous() {
         if !leaving.is_empty() {
             leave::leave(leaving, neighbours, cx); // what came before
         }
