@@ -2,7 +2,7 @@
 //! order, but never by the shortcut: AES-GCM seals and opens them where they are (`esp/segments.rs`), and ports send them so. Where something needs all of a packet
 //! (what is for ourselves, fragments to be collected, other transforms, checksums of UDP in IPv6, ports that cannot gather) it is brought together in one buffer.
 //!
-//! Nothing of this is on the way of packets in one buffer.
+//! Packets in one buffer meet no more of this than a look at that in the general stages, and nothing on the shortcut.
 
 use dpdk_sys::Mbuf;
 
