@@ -7,6 +7,7 @@
 mod circuits;
 pub(crate) mod environment;
 mod ike_output;
+mod leases;
 mod outbox;
 mod stages;
 mod usage;
@@ -32,6 +33,7 @@ use crate::console::journal::Journal;
 use crate::console::protocol::Traffic;
 use crate::fleet::Fleet;
 use crate::identifiers::Identifiers;
+use crate::leases::Keeper;
 use crate::meters::Meters;
 use crate::nat_pools::NatPools;
 use crate::pool::Pool;
@@ -107,6 +109,7 @@ pub struct Gateway {
     pub(crate) kernel: Kernel,
     pub(crate) journal: Journal,
     pub(crate) store: Result<Store, StoreError>,
+    pub(crate) leases: Keeper,
     /// What SAs that are gone have carried.
     pub(crate) carried: BTreeMap<ConnectionId, Traffic>,
     usage: Tally,
@@ -148,6 +151,7 @@ impl Gateway {
             buffers: parts.buffers,
             kernel: parts.kernel,
             journal: parts.journal,
+            leases: Keeper::start(parts.store.as_ref().ok().cloned()),
             store: parts.store,
             carried: BTreeMap::new(),
             usage: Tally::new(now),
@@ -196,6 +200,8 @@ impl Gateway {
             self.end_stages(now);
         }
         self.nat_pools.sweep_some(self.fleet.now_us());
+        self.gather_leases();
+        self.leases.turn(now);
         self.refresh_if_stale();
         let forwarding = &self.forwarding;
         let is_own = |ip| matches!(forwarding.route(VrfId::UNDERLAY, ip), NextHop::Local(_));
@@ -224,6 +230,8 @@ impl Gateway {
     /// Deletes every SA at its peer and initiates nothing more.
     pub fn shut_down(&mut self) {
         tracing::info!("shutting down: deleting every SA at its peer");
+        // From here on clients leave without giving their addresses up.
+        self.gather_leases();
         self.command(Command::Shutdown);
     }
 
@@ -249,6 +257,7 @@ impl Gateway {
     /// Ends workers and ports. What was in them is freed.
     pub fn stop(mut self) {
         self.record_usage();
+        self.leases.finish();
         self.fleet.stop();
     }
 

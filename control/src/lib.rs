@@ -16,6 +16,7 @@ pub mod datagram;
 pub mod fleet;
 pub mod gateway;
 pub mod identifiers;
+pub mod leases;
 pub mod meters;
 pub mod nat_pools;
 pub mod pool;

@@ -225,6 +225,7 @@ impl Gateway {
         let changes = from_nothing(&wanted);
         let prepared = self.prepare(&wanted, &changes)?;
         self.carry_out(wanted, &changes, prepared);
+        self.restore_leases();
         let cause = Cause { user_id: own_user(), occasion: Occasion::Start };
         // What is wrong with the store is logged; traffic does not wait for it.
         drop(self.remember(cause, self.config_file.display().to_string()));

@@ -1,5 +1,5 @@
-//! What survives a restart: the configurations that were applied, with who applied each and when, what was used (`store/usage.rs`), and a secret of the gateway's own (`store/secret.rs`). One embedded database (redb), one file that
-//! only the gateway's user may read; this module alone opens it. A record is on the disk (fsync) when [`Store::record`] returns: whoever is killed
+//! What survives a restart: the configurations that were applied, with who applied each and when, what was used (`store/usage.rs`), which client has which address
+//! (`store/leases.rs`), and a secret of the gateway's own (`store/secret.rs`). One embedded database (redb), one file that only the gateway's user may read; this module alone opens it. A record is on the disk (fsync) when [`Store::record`] returns: whoever is killed
 //! in the middle leaves the history as it was before or as it is after, never half of an entry.
 //!
 //! `reconcile` records, `console::methods` shows and rolls back. The operator's secrets are in it by reference only, as in an exported configuration.
@@ -8,12 +8,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
+pub use leases::{LeaseChanges, Leases};
 pub use usage::{Amount, Key};
 
+mod leases;
 mod secret;
 mod usage;
 
@@ -98,9 +101,9 @@ pub struct Entry {
     pub toml: String,
 }
 
-/// The open database.
-#[derive(Debug)]
-pub struct Store(Database);
+/// The open database. Whoever writes waits for another one who writes; reading waits for nobody.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Database>);
 
 impl Store {
     /// Opens the database at `path`, or makes it, with its directory.
@@ -111,7 +114,7 @@ impl Store {
         let failed = |source: redb::Error| StoreError::Open { path: path.to_owned(), source };
         make(path).map_err(failed)?;
         let file = private_file(path).map_err(|error| failed(redb::Error::Io(error)))?;
-        database(file).map(Self).map_err(failed)
+        database(file).map(|database| Self(Arc::new(database))).map_err(failed)
     }
 
     /// Puts `entry` at the end of the history, unless its configuration is what is there already, and drops what is beyond the last
@@ -180,6 +183,7 @@ fn make(path: &Path) -> Result<(), redb::Error> {
     let transaction = made.begin_write()?;
     transaction.open_table(HISTORY)?;
     transaction.open_table(usage::USAGE)?;
+    transaction.open_table(leases::LEASES)?;
     transaction.open_table(secret::SECRETS)?;
     transaction.commit()?;
     drop(made);

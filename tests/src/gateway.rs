@@ -202,8 +202,19 @@ impl<'a> Gateway<'a> {
         self.answers()
     }
 
+    /// Ends it as an operator does, and starts it anew.
+    pub fn stop_and_restart(&mut self) -> Result<()> {
+        self.end()?;
+        self.process = Self::daemon(self.namespace, &self.plan, &self.folder)?;
+        self.answers()
+    }
+
     /// Ends it as an operator does; fails unless it ends cleanly, with status 0 and without leaks in its log.
     pub fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
         let status = self.process.end(Signal::TERM, PATIENCE)?;
         ensure(status.success(), || format!("crossgated ended with {status}:\n{}", tail(&self.log(), 40)))?;
         ensure(!self.socket().exists(), || "crossgated left its socket behind".to_owned())

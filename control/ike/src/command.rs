@@ -88,6 +88,7 @@ impl Endpoint {
         if let Some(removed) = self.connections.remove(&id) {
             self.known.remove(&removed.config);
         }
+        self.shared.leases.forget(id);
         self.set_timer(Timer::Connection(id), None);
     }
 

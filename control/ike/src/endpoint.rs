@@ -4,9 +4,10 @@
 //! `handle` with [`Input::Timeout`]. Finding an SA is a hash look-up, the next timer the first entry of a tree: thousands of SAs cost what one costs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::client::Leases;
+use crate::client::{Lease, Leases};
 use crate::config::{ConfigError, EndpointConfig};
 use crate::connection::Connection;
 use crate::cookie::Cookies;
@@ -17,6 +18,7 @@ use crate::error::{IkeError, Reason};
 use crate::event::{ChildId, ConnectionId, Event, IkeId, Input, Output, RemoveReason, Spi};
 use crate::exchange::{init, resume};
 use crate::half_open::HalfOpen;
+use crate::identity::Identity;
 use crate::job::JobResult;
 use crate::lockout::Lockout;
 use crate::notice::What;
@@ -189,6 +191,25 @@ impl Endpoint {
     #[must_use]
     pub fn status(&self) -> Vec<ConnectionStatus> {
         self.connections.values().map(|connection| connection.status(&self.sas)).collect()
+    }
+
+    /// Keeps addresses for the users who had them before a restart: nobody else gets them until `until`, nor afterwards while another one is free. What the
+    /// connection has no pool for any more is told by [`Self::lease_changes`].
+    pub fn keep_leases(
+        &mut self,
+        connection: ConnectionId,
+        leases: impl IntoIterator<Item = (IpAddr, Identity)>,
+        until: Instant,
+    ) {
+        let config = self.connections.get(&connection).map(|connection| &connection.config);
+        let clients = config.and_then(|config| config.clients.as_ref());
+        self.shared.leases.keep(connection, clients, leases, until);
+    }
+
+    /// Which addresses are to be kept for whom, as far as that has changed since the last call. Sessions that end by [`crate::Command::Shutdown`] keep theirs.
+    #[must_use]
+    pub fn lease_changes(&mut self, now: Instant) -> Vec<Lease> {
+        if self.stopping { Vec::new() } else { self.shared.leases.take_changes(now) }
     }
 
     /// How much this endpoint holds, table by table.

@@ -154,6 +154,7 @@ impl Gateway {
     /// of its tunnels may be given to another connection at once. What they have carried is kept until [`Gateway::forget`].
     pub(crate) fn remove_connection(&mut self, connection: ConnectionId) {
         self.command(Command::Remove(connection));
+        self.gather_leases();
         let left: Vec<_> = self
             .sad
             .iter()

@@ -228,3 +228,32 @@ fn who_may_not_log_in_is_refused_with_the_reason_and_who_may_not_any_more_is_cut
     anna.is_down().unwrap();
     gateway.stop().unwrap();
 }
+
+#[test]
+fn clients_have_the_same_addresses_after_the_gateway_was_stopped_and_after_it_was_killed() {
+    let (wan, site) = (Wan::new().unwrap(), Site::new(1).unwrap());
+    wan.plug(1, &site.gateway, "wan").unwrap();
+    let places = [5, 6].map(|number| place(&wan, number).unwrap());
+    let (root, own) = issued();
+    let mut gateway = Gateway::start(&site.gateway, plan(&own)).unwrap();
+    let mut clients = [("anna", &places[0]), ("bert", &places[1])].map(|(user, place)| {
+        let client = client(place, &root, user, &format!("secret of {user}")).unwrap();
+        client.initiate().unwrap();
+        client
+    });
+    has_clients(&gateway, 2).unwrap();
+    let had = ["anna at 172.16.201.1/32", "bert at 172.16.201.2/32"];
+    assert_eq!(users_of(&gateway).unwrap(), had);
+    for restart in [Gateway::stop_and_restart, Gateway::kill_and_restart] {
+        restart(&mut gateway).unwrap();
+        // In the other order, and without anything that a client would remember.
+        for client in clients.iter_mut().rev() {
+            client.kill_and_restart().unwrap();
+            client.initiate().unwrap();
+        }
+        has_clients(&gateway, 2).unwrap();
+        assert_eq!(users_of(&gateway).unwrap(), had, "{}", gateway.state());
+        reach_each_other(Host::new(&places[1], "172.16.201.2"), site.ipv4()).unwrap();
+    }
+    gateway.stop().unwrap();
+}

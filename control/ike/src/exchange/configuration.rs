@@ -41,7 +41,7 @@ pub(crate) fn lease(
         }
         is_asked = true;
         let wanted = address(&attribute.value);
-        if let Some(leased) = leases.take(state.config.id, clients, &state.peer, is_ipv4, wanted) {
+        if let Some(leased) = leases.take(state.config.id, clients, &state.peer, is_ipv4, wanted, cx.now) {
             state.lease.push(leased);
             attributes.push(given(attribute.kind, leased.address));
         }

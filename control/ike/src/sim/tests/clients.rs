@@ -256,3 +256,25 @@ fn clients_stay_when_their_number_or_name_servers_change_and_go_when_the_pool_do
     change(&mut pair, |clients| clients.pools[0].first = "10.9.0.2".parse().unwrap());
     assert_eq!((leases(&pair), sessions(&pair, "anna")), (0, 0), "{}", pair.trace());
 }
+
+#[test]
+fn after_a_restart_clients_get_the_addresses_that_they_had_in_whatever_order_they_come() {
+    let mut pair = gateway(3);
+    let _sessions = ["anna", "bert"].map(|user| Client::connect(&mut pair, user.as_bytes()[0], user));
+    let now = pair.now;
+    let kept = pair.sides[1].endpoint.lease_changes(now);
+    let kept: Vec<_> = kept.into_iter().filter_map(|lease| Some((lease.address, lease.user?))).collect();
+    assert_eq!(kept.len(), 2);
+    // Those that are told to go keep theirs, too.
+    pair.command(1, Command::Shutdown);
+    pair.run_for(Duration::from_secs(60));
+    assert_eq!((leases(&pair), pair.sides[1].endpoint.lease_changes(now)), (0, Vec::new()));
+
+    let mut pair = gateway(3);
+    let until = pair.now + Duration::from_secs(600);
+    pair.sides[1].endpoint.keep_leases(CONNECTION, kept, until);
+    let mut logs_in = |number: u8, user: &str| address(&Client::connect(&mut pair, number, user).1);
+    let addresses = [(1, "bert"), (2, "carl"), (3, "anna")].map(|(number, user)| logs_in(number, user));
+    let of = |last: u8| Some(IpAddr::V4(Ipv4Addr::new(10, 9, 0, last)));
+    assert_eq!(addresses, [of(2), of(3), of(1)]);
+}
