@@ -294,6 +294,7 @@ impl Gateway {
 
     /// Rebuilds the snapshot from the present configuration and tunnels, and gives it to the workers.
     pub(crate) fn refresh_forwarding(&mut self) {
+        self.follow_clients();
         let lasting = Lasting { meters: &self.meters, nat_pools: &self.nat_pools, circuits: &self.circuits };
         match forwarding::build(&self.config, &self.identifiers, &self.tunnels, lasting, &self.facts) {
             Ok(built) => {

@@ -409,6 +409,6 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
 }
 
 #[cfg(test)]
-mod edits;
+pub(crate) mod edits;
 #[cfg(test)]
 pub(crate) mod tests;

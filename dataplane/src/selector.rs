@@ -31,6 +31,15 @@ impl AddressRange {
         }
     }
 
+    /// Its first address.
+    #[must_use]
+    pub fn first(&self) -> IpAddr {
+        match self {
+            Self::V4(range) => (*range.start()).into(),
+            Self::V6(range) => (*range.start()).into(),
+        }
+    }
+
     /// Whether the range has every address of its family.
     #[must_use]
     pub fn is_everything(&self) -> bool {

@@ -191,6 +191,13 @@ impl Leases {
         std::mem::take(&mut self.untold).into_iter().map(told).collect()
     }
 
+    /// The addresses that sessions of a connection have, and whose they are.
+    pub(crate) fn of(&self, connection: ConnectionId) -> impl Iterator<Item = (IpAddr, &Identity)> {
+        let taken = self.of.get(&connection).into_iter().flatten();
+        let has_session = |(_, holder): &(&IpAddr, &Holder)| holder.ticket.is_some();
+        taken.filter(has_session).map(|(address, holder)| (*address, &holder.user))
+    }
+
     /// How many sessions have.
     pub(crate) fn len(&self) -> usize {
         let holders = self.of.values().flat_map(BTreeMap::values);

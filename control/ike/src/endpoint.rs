@@ -206,6 +206,11 @@ impl Endpoint {
         self.shared.leases.keep(connection, clients, leases, until);
     }
 
+    /// The addresses that clients of a connection have, and whose they are.
+    pub fn leases(&self, connection: ConnectionId) -> impl Iterator<Item = (IpAddr, &Identity)> {
+        self.shared.leases.of(connection)
+    }
+
     /// Which addresses are to be kept for whom, as far as that has changed since the last call. Sessions that end by [`crate::Command::Shutdown`] keep theirs.
     #[must_use]
     pub fn lease_changes(&mut self, now: Instant) -> Vec<Lease> {

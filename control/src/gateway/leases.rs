@@ -1,4 +1,5 @@
-//! Clients' addresses: what changes in the core is handed on to be kept ([`crate::leases`]), and what was kept is given to the core at the start.
+//! Clients' addresses: what changes in the core is handed on to be kept ([`crate::leases`]), and what was kept is given to the core at the start. Who has which
+//! tells, too, which tunnels are of one client.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,15 @@ impl Gateway {
             if let Some(name) = self.identifiers.connection_name(connection) {
                 self.leases.put(name.to_string(), address, user);
             }
+        }
+    }
+
+    /// Gives each client a part of its own in its gateway's bandwidth.
+    pub(super) fn follow_clients(&mut self) {
+        for connection in self.config.connections().values().filter(|connection| connection.is_of_clients()) {
+            let ends = self.identifiers.ends(connection.name.as_str());
+            let leases = ends.flat_map(|end| self.endpoint.leases(end));
+            self.meters.follow_clients(&connection.name, leases);
         }
     }
 

@@ -51,7 +51,7 @@ struct Edit {
 }
 
 /// The certificate of the gateways, in a file that is there as long as this process.
-static OWN: LazyLock<(tempfile::TempDir, String)> = LazyLock::new(|| {
+pub(crate) static OWN: LazyLock<(tempfile::TempDir, String)> = LazyLock::new(|| {
     let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
     let own = root.issue(&Template::peer("vpn.example.net"), &key_pem(KeyKind::P256, 2));
     let place = tempfile::tempdir().expect("a directory");
@@ -59,7 +59,7 @@ static OWN: LazyLock<(tempfile::TempDir, String)> = LazyLock::new(|| {
     (place, own.key_pem)
 });
 
-fn config(text: &str) -> Config {
+pub(crate) fn config(text: &str) -> Config {
     let variable = |name: &str| {
         Some(Zeroizing::new(match name {
             "OWN" => OWN.1.clone(),

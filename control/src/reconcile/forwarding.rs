@@ -317,7 +317,7 @@ pub(super) fn prefixes_of(range: &AddressRange) -> Vec<IpNet> {
     }
 }
 
-/// The tunnels of a connection have one share in its gateway's bandwidth: whoever negotiates more of them gets no more.
+/// The tunnels of a connection, or of one of the clients that it stands for, have one share in its gateway's bandwidth: whoever negotiates more of them gets no more.
 fn bandwidth(
     builder: &mut Builder,
     connection: &Connection,
@@ -325,10 +325,12 @@ fn bandwidth(
     tunnels: &Tunnels,
     meters: &Meters,
 ) {
-    let Some(share) = meters.share(&connection.name) else { return };
     for id in identifiers.ends(connection.name.as_str()) {
-        for (tunnel, _) in tunnels.policy(id, &configured_selectors(connection)) {
-            builder.share(tunnel, Arc::clone(share));
+        for (tunnel, selectors) in tunnels.policy(id, &configured_selectors(connection)) {
+            let peer = selectors.remote.first().map(|selector| selector.addresses.first());
+            if let Some(share) = meters.share_of_peer(&connection.name, peer) {
+                builder.share(tunnel, Arc::clone(share));
+            }
         }
     }
 }

@@ -27,21 +27,31 @@ fn meter(bytes_per_s: u64) -> Arc<Meter> {
     Arc::new(Meter::new(NonZeroU64::new(bytes_per_s).expect("not zero")))
 }
 
-/// Site 1's gateway with ten tunnels, each to its own prefix, and their outbound SAs.
+/// Site 1's gateway with ten tunnels, each to its own prefix and with a part of its own, and their outbound SAs.
 fn gateway(workers: u16, meter: &Arc<Meter>) -> (Gateway, Vec<Arc<OutboundSa>>) {
+    gateway_of(workers, &vec![1; TUNNELS.into()], meter)
+}
+
+/// The same with members that have so many tunnels each, and a part in common.
+fn gateway_of(workers: u16, members: &[u8], meter: &Arc<Meter>) -> (Gateway, Vec<Arc<OutboundSa>>) {
     let mut forwarding = lab::builder(Site(1));
-    for number in 0..TUNNELS {
+    let tunnels: u8 = members.iter().sum();
+    let shares = members.iter().flat_map(|tunnels| {
+        let share = Arc::new(Share::new(Arc::clone(meter)));
+        std::iter::repeat_n(share, usize::from(*tunnels))
+    });
+    for (number, share) in (0..tunnels).zip(shares) {
         let tunnel = TunnelId(number.into());
         forwarding.tunnel(tunnel, lab::tunnel(Site(1)));
         forwarding.route(SITE, net(&format!("10.2.{}.0/24", 100 + number)), NextHop::Tunnel(tunnel));
-        forwarding.share(tunnel, Arc::new(Share::new(Arc::clone(meter))));
+        forwarding.share(tunnel, share);
     }
     let forwarding = forwarding.build().expect("consistent");
     let mut setup = Setup { workers, forwarding, ..Setup::of(Site(1)) };
     setup.launch.sizes.tunnels = 16;
     let mut gateway = setup.build();
     let mut sas = Vec::new();
-    for number in 0..TUNNELS {
+    for number in 0..tunnels {
         let options = Options { tunnel: TunnelId(number.into()), ..Options::default() };
         let sa = Arc::new(outbound_to(Site(1), &options, raw_spi(20 + u32::from(number))));
         for worker in 0..workers {
@@ -61,7 +71,7 @@ fn clear(number: u8) -> Vec<u8> {
 
 /// Offers each tunnel its rate (bytes a second) for a second, over all workers in turn; the packets that each got through.
 fn offer(gateway: &mut Gateway, sas: &[Arc<OutboundSa>], rates: &[u64]) -> Vec<u64> {
-    let frames: Vec<_> = (0..TUNNELS).map(clear).collect();
+    let frames: Vec<_> = (0..).zip(sas).map(|(number, _)| clear(number)).collect();
     let before: Vec<u64> = sas.iter().map(|sa| sa.packets()).collect();
     let workers = gateway.workers.len();
     let (mut owed, mut queue) = (vec![0; rates.len()], 0);
@@ -92,7 +102,7 @@ fn drops(gateway: &mut Gateway) -> Vec<Counter> {
 
 #[test]
 fn ten_greedy_tunnels_share_the_rate_to_a_percent_at_any_number_of_workers() {
-    for workers in [1, 2, 3] {
+    for workers in [1, 2, 4] {
         let meter = meter(RATE);
         let (mut gateway, sas) = gateway(workers, &meter);
         // The last one wants seven times as much as the first.
@@ -106,6 +116,22 @@ fn ten_greedy_tunnels_share_the_rate_to_a_percent_at_any_number_of_workers() {
             "{workers} workers: {passed:?}"
         );
         assert_eq!(drops(&mut gateway), [SkuBandwidthOutbound]);
+        gateway.finish();
+    }
+}
+
+/// Two clients of a gateway, of which one has three Child SAs.
+#[test]
+fn greedy_client_leaves_another_one_its_half_however_many_tunnels_it_has() {
+    for workers in [1, 2] {
+        let meter = meter(RATE);
+        let (mut gateway, sas) = gateway_of(workers, &[3, 1], &meter);
+        let rates = [RATE, RATE / 2, RATE / 2, RATE];
+        offer(&mut gateway, &sas, &rates);
+        let passed = offer(&mut gateway, &sas, &rates);
+        let (one, other) = (passed[..3].iter().sum::<u64>() * PACKET, passed[3] * PACKET);
+        assert!(within(one + other, RATE, 1), "{workers} workers: {passed:?}");
+        assert!(within(one, RATE / 2, 10) && within(other, RATE / 2, 10), "{workers} workers: {passed:?}");
         gateway.finish();
     }
 }
@@ -141,10 +167,10 @@ fn resize_under_traffic_takes_effect_at_once_and_keeps_every_tunnel() {
 }
 
 /// Site 1's gateway with its one tunnel, metered.
-fn one_tunnel(meter: &Arc<Meter>) -> Gateway {
+fn one_tunnel(workers: u16, meter: &Arc<Meter>) -> Gateway {
     let mut forwarding = lab::builder(Site(1));
     forwarding.share(TUNNEL, Arc::new(Share::new(Arc::clone(meter))));
-    let mut one = Gateway::with(Site(1), 1, forwarding.build().expect("consistent"));
+    let mut one = Gateway::with(Site(1), workers, forwarding.build().expect("consistent"));
     let options = Options { esn: Esn::Off, window: 1024, ..Options::default() };
     one.install(outbound(Site(1), &options, 0), inbound(Site(1), &options, 0));
     one.moved();
@@ -152,10 +178,16 @@ fn one_tunnel(meter: &Arc<Meter>) -> Gateway {
 }
 
 #[test]
-fn both_directions_of_a_tunnel_share_its_gateways_rate() {
+fn both_directions_of_a_tunnel_share_its_gateways_rate_at_any_number_of_workers() {
+    for workers in [1, 2, 4] {
+        both_directions(workers);
+    }
+}
+
+fn both_directions(workers: u16) {
     let rate = RATE / 5;
     let meter = meter(rate);
-    let mut one = one_tunnel(&meter);
+    let mut one = one_tunnel(workers, &meter);
     let payload = vec![1; usize::try_from(PACKET).expect("short") - 20];
     let (near, far) = (Site(1).host(false), Site(2).host(false));
     let out = frame(OURS[LAN], HOST, &packet(near, far, Protocol(253), 64, &payload));
@@ -168,12 +200,14 @@ fn both_directions_of_a_tunnel_share_its_gateways_rate() {
             // Five packets of 1400 bytes each way in 2 ms: 28 Mbit/s each.
             for _ in 0..5 {
                 sequence += 1;
-                one.arrive(LAN, &out);
-                one.arrive(WAN, &authentic(Site(1), spi(Site(1), 0), Esn::Off, sequence, &inner));
+                let queue = usize::try_from(sequence).expect("few") % usize::from(workers);
+                let esp = authentic(Site(1), spi(Site(1), 0), Esn::Off, sequence, &inner);
+                one.arrive_at(LAN, queue, &out);
+                one.arrive_at(WAN, queue, &esp);
             }
             one.now_us += STEP_US;
             let now_us = one.now_us;
-            while one.workers[0].step_at(now_us) > 0 {}
+            while one.workers.iter_mut().map(|worker| worker.step_at(now_us)).sum::<usize>() > 0 {}
             one.sent(WAN);
             passed += one.sent(LAN).len() as u64 * PACKET;
         }
@@ -181,8 +215,9 @@ fn both_directions_of_a_tunnel_share_its_gateways_rate() {
     };
     second(&mut one);
     let (sealed, opened) = second(&mut one);
-    assert!(within(sealed + opened, rate, 1), "{sealed} out, {opened} in");
-    assert!(within(sealed, rate / 2, 10) && within(opened, rate / 2, 10), "{sealed} out, {opened} in");
+    assert!(within(sealed + opened, rate, 1), "{workers} workers: {sealed} out, {opened} in");
+    let is_half = |bytes| within(bytes, rate / 2, 10);
+    assert!(is_half(sealed) && is_half(opened), "{workers} workers: {sealed} out, {opened} in");
     let mut dropped = drops(&mut one);
     dropped.sort_unstable();
     let mut expected = [SkuBandwidthOutbound, SkuBandwidthInbound];
@@ -195,7 +230,7 @@ fn both_directions_of_a_tunnel_share_its_gateways_rate() {
 fn forged_packets_use_up_nothing() {
     // The bucket holds 6000 bytes.
     let meter = meter(1000);
-    let mut one = one_tunnel(&meter);
+    let mut one = one_tunnel(1, &meter);
     let (near, far) = (Site(1).host(false), Site(2).host(false));
     let plain = padded(&packet(far, near, Protocol(253), 64, &[1; 980]));
     for sequence in 1..=20 {
@@ -217,7 +252,7 @@ fn forged_packets_use_up_nothing() {
 fn duplicate_is_charged_once() {
     // The bucket holds 6000 bytes.
     let meter = meter(1000);
-    let mut one = one_tunnel(&meter);
+    let mut one = one_tunnel(1, &meter);
     let (near, far) = (Site(1).host(false), Site(2).host(false));
     let plain = padded(&packet(far, near, Protocol(253), 64, &[1; 980]));
     // Both of them in one burst, so that only the window's second look tells them apart.
