@@ -85,7 +85,7 @@ pub(crate) fn read(
 ) -> (Shelf<VirtualNetworkGateway>, Shelf<ExpressRouteGateway>) {
     let mut gateways = Shelf::new("virtual network gateway");
     let mut of_circuits = Shelf::new("ExpressRoute gateway");
-    let mut served = BTreeMap::new();
+    let (mut served, mut public) = (BTreeMap::new(), BTreeMap::new());
     for section in root.sections("virtual_network_gateway", report) {
         let Some(mut section) = section else {
             gateways.put(None, None);
@@ -118,7 +118,7 @@ pub(crate) fn read(
         }
         let (vpn_type, size) = size(&mut section, report);
         let place = section.place_of("public_addresses");
-        let public_addresses = public_addresses(&mut section, ports, report);
+        let public_addresses = public_addresses(&mut section, ports, &mut public, report);
         let active_active = active_active(&mut section, &public_addresses, size.sku, &place, report);
         let bgp = bgp::of_gateway(&mut section, (vpn_type, size.sku, active_active), serves, report);
         let kind = (vpn_type, size.sku, size.limits.ikev2_sessions);
@@ -300,7 +300,14 @@ fn active_active(
     wanted.is_some()
 }
 
-fn public_addresses(section: &mut Section<'_>, ports: &Shelf<Port>, report: &mut Report<'_>) -> Vec<IpAddr> {
+/// Reads `public_addresses`. As in the cloud, an address belongs to one gateway: who calls it, a client or a peer from anywhere, means that one. `taken` has those of the
+/// gateways before, with their lines.
+fn public_addresses(
+    section: &mut Section<'_>,
+    ports: &Shelf<Port>,
+    taken: &mut BTreeMap<IpAddr, usize>,
+    report: &mut Report<'_>,
+) -> Vec<IpAddr> {
     let found =
         section.required_list::<IpAddr>("public_addresses", "[\"192.0.2.1\"]", report).unwrap_or_default();
     let mut sound: Vec<IpAddr> = Vec::with_capacity(found.len());
@@ -323,6 +330,14 @@ fn public_addresses(section: &mut Section<'_>, ports: &Shelf<Port>, report: &mut
                 ),
             };
             report.error(&place, format!("{address} is an address of no underlay port"), remedy);
+        }
+        if let Some(line) = taken.get(&address) {
+            let problem = format!("{address} belongs to another gateway already, on line {line}");
+            let remedy =
+                "give each gateway a public address of its own: add one to the addresses of the [[port]]";
+            report.error(&place, problem, remedy);
+        } else {
+            taken.insert(address, place.line);
         }
         sound.push(address);
     }

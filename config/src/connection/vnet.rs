@@ -188,16 +188,12 @@ fn named(
     let first = |gateway: &VirtualNetworkGateway, is_ipv4| {
         gateway.public_addresses.iter().copied().find(|address| address.is_ipv4() == is_ipv4)
     };
-    let address = [true, false].into_iter().find_map(|is_ipv4| {
-        let (near, far) = (first(own, is_ipv4)?, first(other, is_ipv4)?);
-        (near != far).then_some(far)
-    });
+    let address =
+        [true, false].into_iter().find_map(|is_ipv4| first(own, is_ipv4).and(first(other, is_ipv4)));
     let Some(address) = address else {
-        let problem = format!(
-            "\"{}\" and \"{}\" have no public addresses of one family that are not the same",
-            own.name, other.name
-        );
-        report.error(place, problem, "give each gateway a public address of its own");
+        let problem =
+            format!("\"{}\" and \"{}\" have no public addresses of one family", own.name, other.name);
+        report.error(place, problem, "give both gateways a public address of one family");
         return None;
     };
     let network = around.networks.sound().get(&other.virtual_network)?;

@@ -44,8 +44,11 @@ fn moved(gateway: &str) -> Config {
     let second = "[[virtual_network]]\nname = \"second\"\naddress_space = [\"10.1.0.0/16\"]\ngateway_subnet = \"10.1.255.0/27\"\n\
                   port = \"lan\"\nvlan = 7\naddresses = [\"10.1.0.1/24\"]\n\
                   [[virtual_network_gateway]]\nname = \"gw-2\"\nvirtual_network = \"second\"\ntype = \"Vpn\"\nvpn_type = \"RouteBased\"\n\
-                  sku = \"VpnGw2\"\npublic_addresses = [\"192.0.2.1\"]\n";
-    let text = FILE.replacen("sku = \"VpnGw1\"", "sku = \"VpnGw2\"", 1).replacen(
+                  sku = \"VpnGw2\"\npublic_addresses = [\"192.0.2.7\"]\n";
+    let addresses = "[\"192.0.2.1/24\", \"192.0.2.7/24\"]";
+    let text =
+        FILE.replacen("sku = \"VpnGw1\"", "sku = \"VpnGw2\"", 1).replacen("[\"192.0.2.1/24\"]", addresses, 1);
+    let text = text.replacen(
         "type = \"IPsec\"\ngateway = \"gw\"",
         &format!("type = \"IPsec\"\negress_nat_rules = [\"own\"]\ngateway = \"{gateway}\""),
         1,
