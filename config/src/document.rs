@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::choice::Choice;
+use crate::lines::Lines;
 use crate::name::Name;
 use crate::report::{Located, Place, Report, alternatives, did_you_mean};
 use crate::value::{Value, Wrong, wrong_type};
@@ -65,6 +66,26 @@ impl<'i> Section<'i> {
         self.known.push(key);
         let (line, value) = self.entries.remove(key)?;
         Some(Located { value: value.into_inner(), place: self.place_at(key, line) })
+    }
+
+    /// The lines of the sections in it, none of them taken yet, and of their keys.
+    pub(crate) fn lines(&self, report: &Report<'_>) -> Lines {
+        let mut lines = Lines::default();
+        for (kind, (line, value)) in &self.entries {
+            if let DeValue::Table(table) = value.get_ref() {
+                note(kind, *line, table, &mut lines, report);
+            }
+            for item in value.get_ref().as_array().into_iter().flat_map(|items| items.iter()) {
+                let Some(table) = item.get_ref().as_table() else { continue };
+                let line = report.line_of(item.span().start);
+                let named = table.iter().find(|(key, _)| key.get_ref() == "name");
+                if let Some(name) = named.and_then(|(_, name)| name.get_ref().as_str()) {
+                    note(&format!("{kind}[{name}]"), line, table, &mut lines, report);
+                }
+                lines.note(kind, "", line);
+            }
+        }
+        lines
     }
 
     /// Whether the section holds `key`, not yet taken.
@@ -250,6 +271,14 @@ impl<'i> Section<'i> {
             };
             report.error(&self.place_at(&printable(key), *line), "there is no such key", remedy);
         }
+    }
+}
+
+/// Notes the lines of a section and of its keys.
+fn note(section: &str, line: usize, table: &DeTable<'_>, lines: &mut Lines, report: &Report<'_>) {
+    lines.note(section, "", line);
+    for (key, _) in table {
+        lines.note(section, key.get_ref(), report.line_of(key.span().start));
     }
 }
 

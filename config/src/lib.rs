@@ -23,6 +23,7 @@ mod finding;
 mod gateway;
 mod identity;
 pub mod import;
+mod lines;
 mod local_network_gateway;
 mod name;
 mod nat_rule;
@@ -66,6 +67,7 @@ pub use export::Kind;
 pub use finding::{Finding, Findings, Severity};
 pub use gateway::{GatewayType, VirtualNetworkGateway, VpnType};
 pub use identity::Identity;
+pub use lines::Lines;
 pub use local_network_gateway::{LocalNetworkGateway, PeerAddress};
 pub use name::Name;
 pub use nat_rule::{NatMode, NatRule, NatType};
@@ -107,6 +109,8 @@ pub struct Checked {
     pub config: Config,
     /// Findings of severity warning, in the order of the file.
     pub warnings: Vec<Finding>,
+    /// Where everything in it stands.
+    pub lines: Lines,
 }
 
 /// A complete and commented configuration, `config/examples/site-to-site.toml`.
@@ -147,8 +151,8 @@ impl Config {
         let config = Self::read_resources(&mut report, environment);
         let findings = report.into_findings();
         match config {
-            Some(config) if findings.iter().all(|finding| finding.severity == Severity::Warning) => {
-                Ok(Checked { config, warnings: findings })
+            Some((config, lines)) if findings.iter().all(|found| found.severity == Severity::Warning) => {
+                Ok(Checked { config, warnings: findings, lines })
             }
             _ => Err(Findings(findings)),
         }
@@ -156,8 +160,9 @@ impl Config {
 
     /// Reads each kind of resource after those that it refers to. `None` if a section is missing as a whole, which is
     /// reported then.
-    fn read_resources(report: &mut Report<'_>, environment: &Environment<'_>) -> Option<Self> {
+    fn read_resources(report: &mut Report<'_>, environment: &Environment<'_>) -> Option<(Self, Lines)> {
         let mut root = document::parse(report)?;
+        let lines = root.lines(report);
         let appliance = appliance::read(&mut root, environment, report);
         let ports = port::read(&mut root, report);
         let mut attachments = BTreeMap::new();
@@ -200,7 +205,7 @@ impl Config {
         root.finish(report);
         connection::warn_of_idle_peers(&connections, &peers, report);
         connection::check_rules(&connections, &peers, &nat_rules, report);
-        Some(Self {
+        let config = Self {
             appliance: appliance?,
             ports: ports.into_sound(),
             virtual_networks: networks.into_sound(),
@@ -212,7 +217,8 @@ impl Config {
             circuit_gateways: circuit_gateways.into_sound(),
             circuit_connections: circuit_connections.into_sound(),
             peerings: peerings.into_sound(),
-        })
+        };
+        Some((config, lines))
     }
 
     /// The machine.

@@ -14,7 +14,7 @@ mod told;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crossgate_config::{Config, Environment, Finding, Findings, Name, Source};
+use crossgate_config::{Checked, Config, Environment, Finding, Findings, Name, Source};
 use crossgate_dataplane::forwarding::BuildError;
 use crossgate_ike::Command;
 use crossgate_ike::config::{ConfigError, ConnectionConfig};
@@ -144,7 +144,7 @@ impl Gateway {
     /// [`ApplyError`]; then everything is as before.
     pub fn apply_file(&mut self, file: &Path, cause: Cause) -> Result<Done, ApplyError> {
         let checked = Config::read(file, &Environment::of_process())?;
-        let changes = self.apply(checked.config, file)?;
+        let changes = self.apply(&checked, file)?;
         self.config_file = file.to_owned();
         self.config_file_differs = false;
         let entry = self.remember(cause, file.display().to_string());
@@ -169,7 +169,7 @@ impl Gateway {
         let origin = format!("entry {number} of the history");
         let source = Source { file: Path::new(&origin), text: &entry.toml };
         let checked = Config::parse(source, &Environment::of_process()).map_err(ApplyError::from)?;
-        let changes = self.apply(checked.config, Path::new(&origin))?;
+        let changes = self.apply(&checked, Path::new(&origin))?;
         self.config_file_differs |= !changes.is_empty();
         let entry = self.remember(Cause { user_id, occasion: Occasion::Rollback }, origin);
         Ok(Done { changes, warnings: checked.warnings, entry })
@@ -181,11 +181,11 @@ impl Gateway {
     /// [`ApplyError`], as applying it would give.
     pub fn plan_file(&self, file: &Path) -> Result<(Vec<Step>, Vec<Finding>), ApplyError> {
         let checked = Config::read(file, &Environment::of_process())?;
-        let wanted = checked.config;
-        self.check_fixed(&wanted, file)?;
-        let changes = differences(&self.config, &wanted);
-        self.prepare(&wanted, &changes)?;
-        Ok((plan::steps(&self.config, &wanted, &changes), checked.warnings))
+        self.check_fixed(&checked, file)?;
+        let wanted = &checked.config;
+        let changes = differences(&self.config, wanted);
+        self.prepare(wanted, &changes)?;
+        Ok((plan::steps(&self.config, wanted, &changes), checked.warnings))
     }
 
     /// The applied configurations with their numbers, the oldest first.
@@ -200,20 +200,22 @@ impl Gateway {
     ///
     /// # Errors
     /// [`ApplyError`]; then everything is as before.
-    fn apply(&mut self, wanted: Config, file: &Path) -> Result<Vec<Change>, ApplyError> {
-        self.check_fixed(&wanted, file)?;
-        let changes = differences(&self.config, &wanted);
-        let prepared = self.prepare(&wanted, &changes)?;
-        self.carry_out(wanted, &changes, prepared);
+    fn apply(&mut self, wanted: &Checked, file: &Path) -> Result<Vec<Change>, ApplyError> {
+        self.check_fixed(wanted, file)?;
+        let wanted = &wanted.config;
+        let changes = differences(&self.config, wanted);
+        let prepared = self.prepare(wanted, &changes)?;
+        self.carry_out(wanted.clone(), &changes, prepared);
         Ok(changes)
     }
 
-    fn check_fixed(&self, wanted: &Config, file: &Path) -> Result<(), ApplyError> {
+    fn check_fixed(&self, wanted: &Checked, file: &Path) -> Result<(), ApplyError> {
         let made_for_bytes = |port: &Name| {
             let fact = self.identifiers.port(port).and_then(|index| self.facts.get(usize::from(index.0)));
             fact.map_or(0, |fact| fact.mtu_bytes)
         };
-        fixed::check(&self.config, wanted, file, made_for_bytes).map_err(ApplyError::NeedsRestart)
+        let origin = (file, &wanted.lines);
+        fixed::check(&self.config, &wanted.config, origin, made_for_bytes).map_err(ApplyError::NeedsRestart)
     }
 
     /// Brings a fresh gateway to the configuration that it was made with.

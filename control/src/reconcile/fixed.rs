@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use crossgate_config::{
-    Config, Difference, Finding, Findings, Kind, Name, SettingDifference, Severity, What,
+    Config, Difference, Finding, Findings, Kind, Lines, Name, SettingDifference, Severity, What,
 };
 
-/// Looks whether everything that differs between `running` and `wanted` (out of `file`) can change. `made_for_bytes` is the MTU that a port
+/// Looks whether everything that differs between `running` and `wanted` (out of this file with these lines) can change. `made_for_bytes` is the MTU that a port
 /// and its buffers were made for.
 ///
 /// # Errors
@@ -15,13 +15,14 @@ use crossgate_config::{
 pub(super) fn check(
     running: &Config,
     wanted: &Config,
-    file: &Path,
+    (file, lines): (&Path, &Lines),
     made_for_bytes: impl Fn(&Name) -> u16,
 ) -> Result<(), Findings> {
     let mut findings = Vec::new();
-    let mut refuse = |key: String, problem: String, remedy: String| {
-        let (severity, file) = (Severity::Error, file.to_owned());
-        findings.push(Finding { severity, file, line: 0, key, problem, remedy });
+    let mut refuse = |resource: &str, setting: &str, problem: String, remedy: String| {
+        let (severity, file, line) = (Severity::Error, file.to_owned(), lines.of(resource, setting));
+        let key = if setting.is_empty() { resource.to_owned() } else { format!("{resource}.{setting}") };
+        findings.push(Finding { severity, file, line, key, problem, remedy });
     };
     for Difference { kind, name, what } in running.differences(wanted) {
         let resource = match kind {
@@ -31,12 +32,14 @@ pub(super) fn check(
         };
         match what {
             What::Added => refuse(
-                resource,
+                &resource,
+                "",
                 format!("the port is new, and {PORTS}"),
                 "restart crossgated with this file, or leave the port out".to_owned(),
             ),
             What::Removed => refuse(
-                resource,
+                &resource,
+                "",
                 format!("the port is gone, and {PORTS}"),
                 "restart crossgated with this file, or put the port back".to_owned(),
             ),
@@ -48,7 +51,8 @@ pub(super) fn check(
                     let shown = |value: Option<String>| value.unwrap_or_else(|| "(default)".to_owned());
                     let (from, to) = (shown(from), shown(to));
                     refuse(
-                        format!("{resource}.{key}"),
+                        &resource,
+                        &key,
                         format!("{from} -> {to}, but {why}"),
                         format!("restart crossgated with this file, or keep {from}"),
                     );
@@ -93,13 +97,13 @@ const PORTS: &str = "DPDK opens ports once, when the gateway starts";
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{FILE, config};
+    use super::super::tests::{FILE, checked, config};
     use super::*;
 
     /// What is refused of `to`, a line each.
     fn refused(to: &str) -> Vec<String> {
-        let made_for_bytes = |_: &Name| 1500;
-        match check(&config(FILE), &config(to), Path::new("gw.toml"), made_for_bytes) {
+        let (made_for_bytes, wanted) = (|_: &Name| 1500, checked(to));
+        match check(&config(FILE), &wanted.config, (Path::new("gw.toml"), &wanted.lines), made_for_bytes) {
             Ok(()) => Vec::new(),
             Err(findings) => findings.to_string().lines().map(|line| line.trim().to_owned()).collect(),
         }
@@ -115,16 +119,16 @@ mod tests {
         assert_eq!(
             refused(&second),
             [
-                "error: gw.toml: appliance.workers: [0] -> [1], but threads and their queues are made once, when the gateway starts",
+                "error: gw.toml:4: appliance.workers: [0] -> [1], but threads and their queues are made once, when the gateway starts",
                 "remedy: restart crossgated with this file, or keep [0]",
-                "error: gw.toml: appliance.memory_mib: 256 -> 300, but DPDK takes memory and arguments once, when the gateway starts",
+                "error: gw.toml:5: appliance.memory_mib: 256 -> 300, but DPDK takes memory and arguments once, when the gateway starts",
                 "remedy: restart crossgated with this file, or keep 256",
-                "error: gw.toml: appliance.store: \"/var/lib/crossgate/gw.redb\" -> \"/srv/gw.redb\", but the gateway opens its \
+                "error: gw.toml:6: appliance.store: \"/var/lib/crossgate/gw.redb\" -> \"/srv/gw.redb\", but the gateway opens its \
                  socket and its store once, when it starts",
                 "remedy: restart crossgated with this file, or keep \"/var/lib/crossgate/gw.redb\"",
-                "error: gw.toml: port[lan].device: \"net_null1\" -> \"net_null2\", but DPDK opens ports once, when the gateway starts",
+                "error: gw.toml:14: port[lan].device: \"net_null1\" -> \"net_null2\", but DPDK opens ports once, when the gateway starts",
                 "remedy: restart crossgated with this file, or keep \"net_null1\"",
-                "error: gw.toml: port[lan].mtu_bytes: 1500 -> 9000, but the port and its buffers were made for 1500 when the gateway \
+                "error: gw.toml:15: port[lan].mtu_bytes: 1500 -> 9000, but the port and its buffers were made for 1500 when the gateway \
                  started: only less is possible",
                 "remedy: restart crossgated with this file, or keep 1500",
             ]
@@ -139,8 +143,8 @@ mod tests {
             (told.len(), &told[0], &told[2]),
             (
                 4,
-                &"error: gw.toml: port[lam]: the port is new, and DPDK opens ports once, when the gateway starts".to_owned(),
-                &"error: gw.toml: port[lan]: the port is gone, and DPDK opens ports once, when the gateway starts".to_owned(),
+                &"error: gw.toml:10: port[lam]: the port is new, and DPDK opens ports once, when the gateway starts".to_owned(),
+                &"error: gw.toml:6: port[lan]: the port is gone, and DPDK opens ports once, when the gateway starts".to_owned(),
             )
         );
     }
@@ -151,7 +155,9 @@ mod tests {
         assert!(refused(&with(1400)).is_empty());
         let made_for_bytes = |_: &Name| 1500;
         let check = |from: u16, to: u16| {
-            check(&config(&with(from)), &config(&with(to)), Path::new("gw.toml"), made_for_bytes)
+            let wanted = checked(&with(to));
+            let origin = (Path::new("gw.toml"), &wanted.lines);
+            check(&config(&with(from)), &wanted.config, origin, made_for_bytes)
         };
         assert!(check(1400, 1500).is_ok() && check(1400, 1501).is_err());
         // The device took less than was asked for: nothing is made worse by what is asked for now.

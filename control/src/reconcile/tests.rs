@@ -47,13 +47,17 @@ shared_key = { env = "KEY" }
 "#;
 
 pub(crate) fn config(text: &str) -> Config {
+    checked(text).config
+}
+
+pub(crate) fn checked(text: &str) -> Checked {
     let environment = Environment {
         cores: [0, 1].into(),
         user_id: 0,
         variable: &|_| Some(Zeroizing::new("vB7.qzN2_kTfW9xR4mYh6LdC".to_owned())),
     };
     match Config::parse(Source { file: Path::new("test.toml"), text }, &environment) {
-        Ok(checked) => checked.config,
+        Ok(checked) => checked,
         Err(findings) => panic!("{findings}"),
     }
 }

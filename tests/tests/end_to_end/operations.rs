@@ -89,9 +89,17 @@ fn what_needs_a_restart_is_told_beforehand_and_in_the_same_words() {
     assert_eq!(told.status.code(), Some(1), "{}", told.output);
     let refused: Vec<&str> = told.output.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(refused.len(), 4, "{}", told.output);
-    for place in ["appliance.idle", "port[lan].device", "port[lan].mtu_bytes", "port[wan].mtu_bytes"] {
-        let here = format!("{file}: {place}: ");
-        assert!(refused.iter().any(|line| line.contains(&here)), "no {place} in {}", told.output);
+    for (place, key) in [
+        ("appliance.idle", "idle"),
+        ("port[lan].device", "device"),
+        ("port[lan].mtu_bytes", "mtu_bytes"),
+        ("port[wan].mtu_bytes", "mtu_bytes"),
+    ] {
+        let here = refused.iter().find(|line| line.contains(&format!(": {place}: ")));
+        let line = here.and_then(|here| here.strip_prefix(&format!("error: {file}:"))?.split(':').next());
+        let line: usize = line.expect("it has a place").parse().expect("a line");
+        let there = second.lines().nth(line - 1).expect("a line of the file");
+        assert!(there.starts_with(key), "{place} is not in line {line}: {}", told.output);
     }
     let applied = gateway.client(&["apply", file]).unwrap();
     assert_eq!(applied.status.code(), Some(1), "{}", applied.output);
