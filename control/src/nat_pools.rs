@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossgate_config::{Config, Connection, Name, NatMode, NatRule, NatType};
 use crossgate_dataplane::nat::{Mapping, Nat, Pool, Sweep, Usage};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Places that are looked at in one turn: a fraction of a millisecond's work.
 const SLICE_PLACES: usize = 8192;
@@ -60,6 +60,20 @@ impl NatPools {
     /// Those for `config`: the present ones of rules that stay the same, and new ones, which allocates.
     #[must_use]
     pub fn following(&self, config: &Config) -> Self {
+        self.with(config, made)
+    }
+
+    /// The same to look at: what is new allocates nothing to speak of, and no packet can use it.
+    #[must_use]
+    pub fn planned(&self, config: &Config) -> Self {
+        self.with(config, |rule| {
+            let (internal, external) = prefixes(rule);
+            Arc::new(Pool::stand_in(internal, external))
+        })
+    }
+
+    /// `new` makes the pool of a rule that has none.
+    fn with(&self, config: &Config, new: impl Fn(&NatRule) -> Arc<Pool>) -> Self {
         let mut rules: BTreeMap<&Name, (&NatRule, Hosts)> = BTreeMap::new();
         for connection in config.connections().values() {
             for rule in connection.nat.ingress.iter().chain(&connection.nat.egress).filter(is_dynamic) {
@@ -77,7 +91,7 @@ impl NatPools {
                     && IpNet::V4(kept.pool.internal()) == rule.internal_mapping
                     && IpNet::V4(kept.pool.external()) == rule.external_mapping
             });
-            let kept = present.cloned().unwrap_or_else(|| Kept::new(made(rule), hosts.clone()));
+            let kept = present.cloned().unwrap_or_else(|| Kept::new(new(rule), hosts.clone()));
             (name.clone(), Kept { hosts, ..kept })
         };
         Self { of: rules.into_iter().map(kept).collect(), due_us: self.due_us }
@@ -146,10 +160,15 @@ fn is_dynamic(rule: &&NatRule) -> bool {
     rule.nat_type == NatType::Dynamic
 }
 
+fn prefixes(rule: &NatRule) -> (Ipv4Net, Ipv4Net) {
+    match (rule.internal_mapping, rule.external_mapping) {
+        (IpNet::V4(internal), IpNet::V4(external)) => (internal, external),
+        _ => unreachable!("a checked dynamic rule is for IPv4"),
+    }
+}
+
 fn made(rule: &NatRule) -> Arc<Pool> {
-    let (IpNet::V4(internal), IpNet::V4(external)) = (rule.internal_mapping, rule.external_mapping) else {
-        unreachable!("a checked dynamic rule is for IPv4");
-    };
+    let (internal, external) = prefixes(rule);
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).expect("the operating system gives randomness");
     let pool = Pool::new(internal, external, u64::from_ne_bytes(seed));

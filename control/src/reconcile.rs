@@ -184,7 +184,7 @@ impl Gateway {
         self.check_fixed(&checked, file)?;
         let wanted = &checked.config;
         let changes = differences(&self.config, wanted);
-        self.prepare(wanted, &changes)?;
+        self.prepare(wanted, &changes, self.nat_pools.planned(wanted))?;
         Ok((plan::steps(&self.config, wanted, &changes), checked.warnings))
     }
 
@@ -204,7 +204,7 @@ impl Gateway {
         self.check_fixed(wanted, file)?;
         let wanted = &wanted.config;
         let changes = differences(&self.config, wanted);
-        let prepared = self.prepare(wanted, &changes)?;
+        let prepared = self.prepare(wanted, &changes, self.nat_pools.following(wanted))?;
         self.carry_out(wanted.clone(), &changes, prepared);
         Ok(changes)
     }
@@ -225,7 +225,7 @@ impl Gateway {
     pub fn start(&mut self) -> Result<(), ApplyError> {
         let wanted = self.config.clone();
         let changes = from_nothing(&wanted);
-        let prepared = self.prepare(&wanted, &changes)?;
+        let prepared = self.prepare(&wanted, &changes, self.nat_pools.following(&wanted))?;
         self.carry_out(wanted, &changes, prepared);
         self.restore_leases();
         let cause = Cause { user_id: own_user(), occasion: Occasion::Start };
@@ -235,9 +235,14 @@ impl Gateway {
     }
 
     /// Everything that can fail, on copies.
-    fn prepare(&self, wanted: &Config, changes: &[Change]) -> Result<Prepared, ApplyError> {
+    fn prepare(
+        &self,
+        wanted: &Config,
+        changes: &[Change],
+        nat_pools: NatPools,
+    ) -> Result<Prepared, ApplyError> {
         let mut prepared = Prepared::new(&self.identifiers, wanted, changes)?;
-        prepared.nat_pools = self.nat_pools.following(wanted);
+        prepared.nat_pools = nat_pools;
         let mut circuits = self.circuits.clone();
         circuits.follow(wanted, &prepared.identifiers, &self.meters);
         let lasting = Lasting { meters: &self.meters, nat_pools: &prepared.nat_pools, circuits: &circuits };

@@ -133,3 +133,17 @@ fn pools_have_the_ports_that_a_configuration_counts() {
         assert_eq!(rule.ports(), own(&pools).ports(), "{external}");
     }
 }
+
+#[test]
+fn what_is_only_planned_has_no_room_and_takes_nothing_from_what_runs() {
+    let running = NatPools::default().following(&with_rule("100.64.1.1/32", ""));
+    let ports = own(&running).ports();
+    let planned = running.planned(&with_rule("100.64.16.0/20", ""));
+    assert_eq!((own(&planned).ports(), own(&running).ports()), (0, ports));
+    let unchanged = running.planned(&with_rule("100.64.1.1/32", "mss_clamp = 1300"));
+    assert!(Arc::ptr_eq(own(&running), own(&unchanged)));
+    // It fits together as it would if it were applied.
+    let config = with_rule("100.64.16.0/20", "");
+    let nat = planned.rules(&config.connections()[&name("to-b")]);
+    assert_eq!(nat.egress_pools, [Arc::clone(own(&planned))]);
+}

@@ -89,6 +89,12 @@ impl Pool {
         Some(Self::with_ports(internal, external, ports, seed))
     }
 
+    /// One without a port or a table, for snapshots that no worker gets: those that are only built to see whether they can be.
+    #[must_use]
+    pub fn stand_in(internal: Ipv4Net, external: Ipv4Net) -> Self {
+        Self::with_ports(internal, external, 0, 0)
+    }
+
     /// The same with so many ports an address, the highest ones: a multiple of four.
     #[must_use]
     pub(crate) fn with_ports(internal: Ipv4Net, external: Ipv4Net, ports: u32, seed: u64) -> Self {
