@@ -25,6 +25,9 @@ impl Gateway {
     pub fn answer(&mut self, caller: Caller, request: &Request) -> Result<Value, ErrorObject> {
         match method(request)? {
             Method::Status => result(&self.status()),
+            Method::Networks => result(&self.virtual_networks()),
+            Method::Gateways => result(&self.virtual_network_gateways()),
+            Method::LocalNetworkGateways => result(&self.local_network_gateways()),
             Method::Connections => result(&self.connections()),
             Method::Sas => result(&self.sas()),
             Method::Ports => result(&self.ports()),
@@ -220,6 +223,9 @@ fn no_history(error: HistoryError) -> ErrorObject {
 
 const METHODS: &[&str] = &[
     "status",
+    "networks",
+    "gateways",
+    "local_network_gateways",
     "connections",
     "sas",
     "ports",

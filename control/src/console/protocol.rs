@@ -1,6 +1,6 @@
 //! What the operator's client and the gateway say to each other over the Unix socket: JSON-RPC 2.0, one request and one answer a line.
 //!
-//! Server ([`crate::console::server`]) and client share these types: requests and methods here, what methods answer in `protocol/answer.rs`. Durations are in seconds, times of day in seconds since 1970 UTC,
+//! Server ([`crate::console::server`]) and client share these types: requests and methods here, what methods answer in `protocol/answer.rs` and `protocol/resource.rs`. Durations are in seconds, times of day in seconds since 1970 UTC,
 //! SPIs and addresses are text as people write them. Fields are only ever added.
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,10 @@ pub use answer::{
     PlannedStep, Port, Quantiles, Sa, StageCycles, Status, Traffic, Tunnel, Usage, UsageRow, Worker,
     WorkerStages,
 };
+pub use resource::{Clients, LocalNetworkGateway, Peering, Route, VirtualNetwork, VirtualNetworkGateway};
 
 mod answer;
+mod resource;
 
 /// Longest line either side accepts, in bytes, without the newline.
 pub const LINE_MAX_BYTES: usize = 1 << 20;
@@ -93,6 +95,12 @@ pub mod code {
 pub enum Method {
     /// Answers [`Status`].
     Status,
+    /// Answers a list of [`VirtualNetwork`].
+    Networks,
+    /// Answers a list of [`VirtualNetworkGateway`].
+    Gateways,
+    /// Answers a list of [`LocalNetworkGateway`].
+    LocalNetworkGateways,
     /// Answers a list of [`Connection`].
     Connections,
     /// Answers a list of [`Sa`].

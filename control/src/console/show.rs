@@ -1,6 +1,7 @@
 //! What the gateway answered, as text for people. Programs take the answers themselves (`--json`).
 
 mod configuration;
+mod resources;
 mod stages;
 mod usage;
 
@@ -11,6 +12,7 @@ use super::protocol::{
     Worker,
 };
 pub use configuration::{applied, circuit_skus, findings, history, left_out, planned, skus};
+pub use resources::{gateway, gateways, local_network_gateways, networks};
 pub use stages::stages;
 pub use usage::{usage, usage_csv};
 
@@ -116,12 +118,7 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
             )),
         ));
     }
-    for rule in &connection.nat_rules {
-        let NatRule { name, mode, internal_mapping, external_mapping, .. } = rule;
-        let sessions = rule.sessions.as_ref().map(nat_sessions).unwrap_or_default();
-        let rule = format!("{name}: {mode}, {internal_mapping} as {external_mapping}{sessions}");
-        facts.push(("NAT rule", cell(&rule)));
-    }
+    facts.extend(connection.nat_rules.iter().map(|rule| ("NAT rule", cell(&nat_rule(rule)))));
     let optional = [
         ("Up for", connection.up_s.map(age)),
         ("Peer's identity", connection.peer_id.clone()),
@@ -358,6 +355,12 @@ fn time(at_ms: u64) -> String {
 
 /// The end of the year 9999, the last that RFC 3339 can write.
 const TIME_MAX_MS: u64 = 253_402_300_799_999;
+
+fn nat_rule(rule: &NatRule) -> String {
+    let NatRule { name, mode, internal_mapping, external_mapping, sessions } = rule;
+    let sessions = sessions.as_ref().map(nat_sessions).unwrap_or_default();
+    format!("{name}: {mode}, {internal_mapping} as {external_mapping}{sessions}")
+}
 
 /// How full a dynamic rule is.
 fn nat_sessions(sessions: &NatSessions) -> String {

@@ -13,6 +13,7 @@ use crossgate_ike::notice::What;
 use crossgate_ike::status::{ChildStatus, ConnectionStatus, IkeStatus, Phase, PlaceStatus};
 
 mod nat;
+mod resources;
 mod ways;
 
 use super::Gateway;

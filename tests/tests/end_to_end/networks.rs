@@ -6,6 +6,7 @@ use crossgate_tests::gateway::{Gateway, Plan, example_key};
 use crossgate_tests::namespace::{Namespace, Stack, cable};
 use crossgate_tests::sites::{self, Site};
 use crossgate_tests::traffic::{Host, MARK, Stream, ping, ping_until_answered};
+use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
@@ -91,6 +92,14 @@ fn peered_networks_reach_each_other_and_the_sites_behind_the_hub() {
     }
     let stream = Stream::start(spoke, two.ipv4(), 1000, 1000).unwrap();
     stream.flows(300).unwrap();
+    // As the console tells of them.
+    let networks = gateway.ask(&["networks"]).unwrap();
+    let uses = |at: usize| networks[at]["peerings"][0]["use_remote_gateways"].clone();
+    assert_eq!((uses(0), uses(1)), (json!(false), json!(true)), "{networks}");
+    let own = gateway.ask(&["gateway", "gw"]).unwrap();
+    assert_eq!((&own["connections"], &own["connections_up"]), (&json!(["to-branch"]), &json!(1)), "{own}");
+    let sites = gateway.ask(&["local-network-gateways"]).unwrap();
+    assert_eq!(sites[0]["connections"], json!(["to-branch"]), "{sites}");
 
     // Without transit the hub is still reached, the site behind it is not; the hub's tunnel stays.
     let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();

@@ -244,6 +244,8 @@ fn clients_have_the_same_addresses_after_the_gateway_was_stopped_and_after_it_wa
     has_clients(&gateway, 2).unwrap();
     let had = ["anna at 172.16.201.1/32", "bert at 172.16.201.2/32"];
     assert_eq!(users_of(&gateway).unwrap(), had);
+    let sessions = gateway.ask(&["gateways"]).unwrap()[0]["clients"]["sessions"].clone();
+    assert_eq!(sessions, 2);
     for restart in [Gateway::stop_and_restart, Gateway::kill_and_restart] {
         restart(&mut gateway).unwrap();
         // In the other order, and without anything that a client would remember.

@@ -25,6 +25,17 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// The gateway as a whole
     Status,
+    /// Virtual networks: address spaces, ports, gateways, peerings
+    Networks,
+    /// Gateways of virtual networks: sizes, addresses, how many connections are up, clients, traffic
+    Gateways,
+    /// One gateway with its connections; exit status 1 unless all of them are up
+    Gateway {
+        /// Its name
+        name: String,
+    },
+    /// Local network gateways: where peers are, what is behind them, which connections lead there
+    LocalNetworkGateways,
     /// All connections: state, peer, traffic, and why one is not up
     Connections,
     /// One connection with its Child SAs; exit status 1 unless it is up
@@ -239,7 +250,7 @@ pub(crate) enum Shell {
 const AFTER_HELP: &str = "\
 Exit status:
   0  the answer is good, or the command was carried out
-  1  the answer is bad: the connection is not up, the configuration has errors
+  1  the answer is bad: the connection (one of the gateway) is not up, the configuration has errors
   2  wrong usage, or a name that the gateway does not know
   3  no gateway answers at the socket
   4  the gateway does not allow it, or does not speak this client's language

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossgate::console::client::{Client, ClientError, typed};
 use crossgate::console::protocol::{
-    Applied, Connection, Counter, Log, Method, Period, Planned, Rekey, Sa, Usage, code,
+    Applied, Connection, Counter, Log, Method, Period, Planned, Rekey, Sa, Usage, VirtualNetworkGateway, code,
 };
 use crossgate::console::table::Screen;
 use crossgate::console::{show, stages};
@@ -27,6 +27,17 @@ impl Session {
     pub(crate) fn run(mut self, command: &Command) -> Result<Outcome, Failure> {
         match command {
             Command::Status => self.show(&Method::Status, show::status),
+            Command::Networks => {
+                self.show(&Method::Networks, |list: &Vec<_>, screen| show::networks(list, screen))
+            }
+            Command::Gateways => {
+                self.show(&Method::Gateways, |list: &Vec<_>, screen| show::gateways(list, screen))
+            }
+            Command::Gateway { name } => self.gateway(name),
+            Command::LocalNetworkGateways => {
+                let method = Method::LocalNetworkGateways;
+                self.show(&method, |list: &Vec<_>, screen| show::local_network_gateways(list, screen))
+            }
             Command::Connections => {
                 self.show(&Method::Connections, |list: &Vec<_>, screen| show::connections(list, screen))
             }
@@ -113,15 +124,7 @@ impl Session {
     fn connection(&mut self, name: &str) -> Result<Outcome, Failure> {
         let answer = self.client.call(&Method::Connections)?;
         let all: Vec<Connection> = typed(&answer)?;
-        let Some(index) = all.iter().position(|connection| connection.name == name) else {
-            let names: Vec<&str> = all.iter().map(|connection| connection.name.as_str()).collect();
-            let problem = format!("the gateway has no connection \"{name}\"");
-            let remedy = match names.is_empty() {
-                true => "apply a configuration that has it".to_owned(),
-                false => format!("name one of: {}", names.join(", ")),
-            };
-            return Err(Failure::Usage { problem, remedy });
-        };
+        let index = position("connection", name, all.iter().map(|connection| connection.name.as_str()))?;
         let answer_sas = self.client.call(&Method::Sas)?;
         let mut sas: Vec<Sa> = typed(&answer_sas)?;
         sas.retain(|sa| sa.connection == name);
@@ -134,6 +137,22 @@ impl Session {
             print(&show::connection(&all[index], &sas, self.screen))?;
         }
         Ok(if all[index].state == "up" { Outcome::Good } else { Outcome::Bad })
+    }
+
+    fn gateway(&mut self, name: &str) -> Result<Outcome, Failure> {
+        let answer = self.client.call(&Method::Gateways)?;
+        let all: Vec<VirtualNetworkGateway> = typed(&answer)?;
+        let index = position("gateway", name, all.iter().map(|gateway| gateway.name.as_str()))?;
+        let gateway = &all[index];
+        if self.json {
+            print(&format!("{}\n", answer[index]))?;
+        } else {
+            let mut connections: Vec<Connection> = typed(&self.client.call(&Method::Connections)?)?;
+            connections.retain(|connection| connection.gateway == name);
+            print(&show::gateway(gateway, &connections, self.screen))?;
+        }
+        let is_up = gateway.connections_up == gateway.connections.len();
+        Ok(if is_up { Outcome::Good } else { Outcome::Bad })
     }
 
     /// Those that have moved, or all.
@@ -257,6 +276,19 @@ impl Session {
     fn log_after(&mut self, after: u64, lines: usize) -> Result<Log, ClientError> {
         typed(&self.client.call(&Method::Log { after, lines })?)
     }
+}
+
+/// The place of `name` among the `names` of a kind of resource.
+fn position<'n>(kind: &str, name: &str, names: impl Iterator<Item = &'n str>) -> Result<usize, Failure> {
+    let names: Vec<&str> = names.collect();
+    names.iter().position(|known| *known == name).ok_or_else(|| {
+        let problem = format!("the gateway has no {kind} \"{name}\"");
+        let remedy = match names.is_empty() {
+            true => "apply a configuration that has it".to_owned(),
+            false => format!("name one of: {}", names.join(", ")),
+        };
+        Failure::Usage { problem, remedy }
+    })
 }
 
 /// The path as the gateway sees it.

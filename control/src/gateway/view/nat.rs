@@ -11,7 +11,7 @@ impl Gateway {
         rules.map(|rule| self.nat_rule(rule)).collect()
     }
 
-    fn nat_rule(&self, rule: &ConfiguredRule) -> NatRule {
+    pub(super) fn nat_rule(&self, rule: &ConfiguredRule) -> NatRule {
         let is_dynamic = rule.nat_type == NatType::Dynamic;
         let usage = if is_dynamic { self.nat_pools.usage(&rule.name) } else { None };
         NatRule {
