@@ -6,6 +6,7 @@
 //! Workers read; the control thread allocates.
 
 use std::fmt;
+use std::num::NonZeroU8;
 
 /// A security parameters index, in host order: 256 or more, for RFC 4303 reserves 0 to 255.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,7 +95,7 @@ impl Bucket {
 
     /// Which of `workers` is home to this bucket's SAs. The SPI does not change when the number of workers does.
     #[must_use]
-    pub const fn home(self, workers: std::num::NonZeroU8) -> u8 {
+    pub const fn home(self, workers: NonZeroU8) -> u8 {
         self.0 % workers.get()
     }
 }
@@ -158,6 +159,26 @@ impl SpiAllocator {
         Ok(Spi::compose(bucket, slot, self.generations[index]))
     }
 
+    /// The same for an SA that is to be at home at one of `workers`. One that is there beside another for the same traffic must not take a tunnel's place: such are
+    /// given as long as more than half of the slots are free.
+    ///
+    /// # Errors
+    /// [`SpisExhausted`] if no more than half of the slots are free.
+    pub fn allocate_for(&mut self, worker: u8, workers: NonZeroU8) -> Result<Spi, SpisExhausted> {
+        if self.free.len() * 2 <= self.taken.len() {
+            return Err(SpisExhausted(u32::try_from(self.taken.len()).unwrap_or(u32::MAX)));
+        }
+        let dealt = self.allocate()?;
+        let homes: Vec<u8> =
+            (0..BUCKETS).filter(|bucket| Bucket(*bucket).home(workers) == worker % workers.get()).collect();
+        let mut byte = [0];
+        (self.random)(&mut byte);
+        let bucket = homes.get(usize::from(byte[0]) % homes.len().max(1)).copied();
+        let slot = dealt.slot().0;
+        let generation = self.generations[dealt.slot().index()];
+        Ok(bucket.map_or(dealt, |bucket| Spi::compose(bucket, slot, generation)))
+    }
+
     /// Gives a slot back once its SA has left the worker's table (or was never installed). An SPI that is not out, or
     /// whose slot has a newer one out, is left alone.
     pub fn release(&mut self, spi: Spi) {
@@ -187,7 +208,6 @@ fn shuffle<T>(cards: &mut [T], random: Fill) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::num::NonZeroU8;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     /// Different bytes at each call: enough to be told apart.
@@ -216,6 +236,22 @@ mod tests {
         let steps: std::collections::HashSet<u32> =
             first.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
         assert!(steps.len() > 250, "no SPI follows from the one before");
+    }
+
+    #[test]
+    fn spis_for_a_worker_are_at_home_there_and_leave_half_of_the_slots_to_others() {
+        let workers = NonZeroU8::new(3).unwrap();
+        let mut allocator = SpiAllocator::new(129, fill);
+        let mut taken = Vec::new();
+        for worker in (0..3).cycle() {
+            let Ok(spi) = allocator.allocate_for(worker, workers) else { break };
+            assert_eq!(spi.bucket().home(workers), worker);
+            taken.push(spi);
+        }
+        assert_eq!(taken.len(), 64);
+        assert!(allocator.allocate().is_ok(), "the other half is for tunnels");
+        taken.into_iter().for_each(|spi| allocator.release(spi));
+        assert!(allocator.allocate_for(2, workers).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crossgate_dataplane::message::Command;
 use crossgate_dataplane::spi::Spi;
 
 use crate::lab::{
-    Gateway, HOST, LAN, OURS, Options, Site, WAN, across, forwarded, frame, inbound, outbound, spi,
+    Gateway, HOST, LAN, OURS, Options, Site, WAN, across, forwarded, frame, inbound, outbound, spi, udp,
 };
 
 fn spi_of(esp: &[u8]) -> Option<Spi> {
@@ -68,4 +68,55 @@ fn worker_without_an_sa_of_its_own_uses_the_one_that_all_share() {
     one.command(1, Command::InstallOutbound(shared));
     assert_eq!(seal(&mut one, 1), Some(spi(Site(2), 0)), "the shared one again");
     one.finish();
+}
+
+#[test]
+fn flows_keep_their_order_while_workers_get_sas_of_their_own() {
+    const FLOWS_A_WORKER: u16 = 4;
+    let options = Options::default();
+    let (mut one, mut two) = (Gateway::new(Site(1), 2), Gateway::new(Site(2), 2));
+    // Bucket 2, which is at home at worker 0 like bucket 0, is that of the one for all.
+    one.install(outbound(Site(1), &options, 2), inbound(Site(1), &options, 2));
+    two.install(outbound(Site(2), &options, 2), inbound(Site(2), &options, 2));
+    for worker in 0..2 {
+        let sa = inbound(Site(2), &options, u32::try_from(worker).expect("few"));
+        assert_eq!(two.home(sa.spi()), worker);
+        two.command(worker, Command::InstallInbound(Box::new(sa)));
+    }
+    let mut opened: Vec<(u16, u8)> = Vec::new();
+    for round in 0..9 {
+        match round {
+            3 => drop(one.command(0, Command::InstallOutbound(Arc::new(outbound(Site(1), &options, 0))))),
+            5 => drop(one.command(1, Command::InstallOutbound(Arc::new(outbound(Site(1), &options, 1))))),
+            _ => {}
+        }
+        for queue in 0..2 {
+            for flow in 0..FLOWS_A_WORKER {
+                let port = 1000 + flow + FLOWS_A_WORKER * u16::try_from(queue).expect("few");
+                for number in [2 * round, 2 * round + 1] {
+                    let packet = udp(Site(1).host(false), Site(2).host(false), port, &[number; 40]);
+                    one.arrive_at(LAN, queue, &frame(OURS[LAN], HOST, &packet));
+                }
+            }
+        }
+        one.run();
+        for esp in one.sent(WAN) {
+            // A port that does not know SPIs: whatever it goes by, a sender's packets stay in order.
+            let queue = usize::from(spi_of(&esp) == Some(spi(Site(2), 0)));
+            two.arrive_at(WAN, queue, &forwarded(esp));
+        }
+        two.run();
+        opened.extend(two.sent(LAN).iter().map(|clear| {
+            let port = u16::from_be_bytes(clear[36..38].try_into().expect("two bytes"));
+            (port, clear[42])
+        }));
+    }
+    for port in 1000..1000 + 2 * FLOWS_A_WORKER {
+        let numbers: Vec<u8> =
+            opened.iter().filter(|(of, _)| *of == port).map(|(_, number)| *number).collect();
+        assert_eq!(numbers, (0..18).collect::<Vec<u8>>(), "port {port}");
+    }
+    assert!(two.drops().is_empty());
+    one.finish();
+    two.finish();
 }
