@@ -27,9 +27,11 @@ use crossgate_ike::event::{
 use crate::workers::{Ticket, Workers};
 
 use path::{Ends, Paths};
+use seats::Seats;
 
 mod keys;
 mod path;
+mod seats;
 
 /// How often a NAT on our side is reminded of us (RFC 3948, 4).
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -58,7 +60,9 @@ pub struct Pair {
     pub outbound: Arc<OutboundSa>,
     /// Where it talks.
     pub path: Path,
-    /// Whether its outbound SA is the one that its tunnel uses.
+    /// The one worker that it is for (RFC 9611). One whose number no worker has only receives.
+    pub resource: Option<u16>,
+    /// Whether its outbound SA is the one that its tunnel uses, or that worker in it.
     pub sends: bool,
     seen_packets: u64,
     /// The limit that the core was told of.
@@ -72,6 +76,7 @@ pub struct Pair {
 pub struct Sad {
     pairs: BTreeMap<ChildId, Pair>,
     by_inbound: HashMap<Spi, ChildId>,
+    seats: Seats,
     paths: Paths,
 }
 
@@ -132,10 +137,7 @@ impl Sad {
             keepalive: keepalive(&child.path),
         }));
         let stats = inbound.stats();
-        let mut ticket = workers.at_home(inbound_spi, Command::InstallInbound(Box::new(inbound)));
-        if child.outbound_use == OutboundUse::Now {
-            ticket = workers.install_outbound(&outbound);
-        }
+        workers.at_home(inbound_spi, Command::InstallInbound(Box::new(inbound)));
         self.by_inbound.insert(inbound_spi, child.id);
         let connection = child.connection;
         let pair = Pair {
@@ -145,24 +147,31 @@ impl Sad {
             inbound: stats,
             outbound,
             path: child.path,
+            resource: child.resource,
             sends: false,
             seen_packets: 0,
             told: None,
             first_mtu_bytes: policy.path_mtu_bytes,
         };
         self.pairs.insert(child.id, pair);
+        self.seats.join(tunnel, child.id);
         if child.outbound_use == OutboundUse::Now {
-            self.mark_sending(child.id, tunnel);
+            self.activate(child.id, workers);
         }
-        Ok(ticket)
+        Ok(workers.latest())
     }
 
-    /// Sends on a pair that was on standby; what its tunnel sent on before is replaced.
+    /// Sends on a pair; what its tunnel, or its worker in it, sent on before is replaced.
     pub fn activate(&mut self, child: ChildId, workers: &mut Workers) {
-        if let Some(pair) = self.pairs.get(&child) {
-            workers.install_outbound(&pair.outbound);
-            self.mark_sending(child, pair.tunnel);
+        let Some((tunnel, resource)) = self.pairs.get(&child).map(|pair| (pair.tunnel, pair.resource)) else {
+            return;
+        };
+        for other in self.seats.pairs(tunnel) {
+            if let Some(pair) = self.pairs.get_mut(other).filter(|pair| pair.resource == resource) {
+                pair.sends = *other == child;
+            }
         }
+        self.seats.settle(tunnel, &self.pairs, workers);
     }
 
     /// Sends nothing more on a pair. Its successor has usually taken its place already; then this changes nothing, even if a peer that
@@ -171,13 +180,8 @@ impl Sad {
         if let Some(pair) = self.pairs.get_mut(&child)
             && std::mem::take(&mut pair.sends)
         {
-            workers.remove_outbound(&pair.outbound);
-        }
-    }
-
-    fn mark_sending(&mut self, child: ChildId, tunnel: TunnelId) {
-        for (other, pair) in self.pairs.iter_mut().filter(|(_, pair)| pair.tunnel == tunnel) {
-            pair.sends = *other == child;
+            let tunnel = pair.tunnel;
+            self.seats.settle(tunnel, &self.pairs, workers);
         }
     }
 
@@ -186,8 +190,9 @@ impl Sad {
         let pair = self.pairs.remove(&child)?;
         self.by_inbound.remove(&pair.inbound_spi);
         if pair.sends {
-            workers.remove_outbound(&pair.outbound);
+            self.seats.settle(pair.tunnel, &self.pairs, workers);
         }
+        self.seats.leave(pair.tunnel, child);
         let ticket = workers.at_home(pair.inbound_spi, Command::RemoveInbound(pair.inbound_spi));
         Some((pair, ticket))
     }
@@ -202,9 +207,7 @@ impl Sad {
         successor.set_path_mtu_bytes(self.paths.mtu_bytes(path::ends(&path), first_mtu_bytes));
         pair.first_mtu_bytes = first_mtu_bytes;
         pair.outbound = Arc::new(successor);
-        if pair.sends {
-            workers.install_outbound(&pair.outbound);
-        }
+        self.seats.renew(child, pair, workers);
         let in_udp = path.encapsulation == IkeEncapsulation::Udp;
         let moved = Command::SetRemote { spi: pair.inbound_spi, remote: path.remote, in_udp };
         workers.at_home(pair.inbound_spi, moved);
@@ -235,7 +238,8 @@ impl Sad {
     /// Whether some pair of this tunnel is sent on.
     #[must_use]
     pub fn has_sender(&self, tunnel: TunnelId) -> bool {
-        self.pairs.values().any(|pair| pair.tunnel == tunnel && pair.sends)
+        let mut pairs = self.seats.pairs(tunnel).iter().filter_map(|child| self.pairs.get(child));
+        pairs.any(|pair| pair.sends)
     }
 
     /// All pairs in the order of their making.

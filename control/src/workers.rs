@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use crossgate_dataplane::forwarding::{Forwarding, InterfaceId};
+use crossgate_dataplane::forwarding::{Forwarding, InterfaceId, TunnelId};
 use crossgate_dataplane::message::{Command, CommandId, ControlEnd, Event, Full, Inject, Replaced};
 use crossgate_dataplane::sa::OutboundSa;
 use crossgate_dataplane::spi::Spi;
@@ -20,7 +20,7 @@ use crossgate_dataplane::worker::Histograms;
 pub struct Ticket(u64);
 
 /// Number of a worker, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WorkerId(pub u8);
 
 struct Lane {
@@ -64,22 +64,35 @@ impl Workers {
         self.at_every(|| Command::SetForwarding(Arc::clone(forwarding)))
     }
 
-    /// Lets every worker seal with this SA.
-    pub fn install_outbound(&mut self, sa: &Arc<OutboundSa>) -> Ticket {
-        self.at_every(|| Command::InstallOutbound(Arc::clone(sa)))
+    /// Lets a worker seal with this SA.
+    pub fn install_outbound(&mut self, worker: WorkerId, sa: &Arc<OutboundSa>) {
+        self.at(worker, Command::InstallOutbound(Arc::clone(sa)));
     }
 
-    /// Lets no worker seal with this SA any more, if it is still the tunnel's present one.
-    pub fn remove_outbound(&mut self, sa: &OutboundSa) -> Ticket {
-        let (tunnel, spi) = (sa.tunnel(), sa.spi());
-        self.at_every(|| Command::RemoveOutbound { tunnel, spi })
+    /// Lets a worker seal with this SA no more, if it is still the tunnel's present one there.
+    pub fn remove_outbound(&mut self, worker: WorkerId, tunnel: TunnelId, spi: Spi) {
+        self.at(worker, Command::RemoveOutbound { tunnel, spi });
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> NonZeroU8 {
+        self.count
+    }
+
+    /// The workers, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.count.get()).map(WorkerId)
     }
 
     /// Sends a command about an inbound SA to the worker that is its home.
     pub fn at_home(&mut self, spi: Spi, command: Command) -> Ticket {
+        self.at(WorkerId(spi.bucket().home(self.count)), command)
+    }
+
+    fn at(&mut self, worker: WorkerId, command: Command) -> Ticket {
         self.last += 1;
-        let home = usize::from(spi.bucket().home(self.count));
-        self.lanes[home].put(Ticket(self.last), command);
+        self.lanes[usize::from(worker.0)].put(Ticket(self.last), command);
         Ticket(self.last)
     }
 
@@ -95,8 +108,7 @@ impl Workers {
 
     /// Has a neighbour asked for, by the first worker.
     pub fn solicit(&mut self, interface: InterfaceId, address: IpAddr) {
-        self.last += 1;
-        self.lanes[0].put(Ticket(self.last), Command::Solicit { interface, address });
+        self.at(WorkerId(0), Command::Solicit { interface, address });
     }
 
     /// Asks every worker for what it has recorded since the last time.

@@ -1,6 +1,5 @@
 //! A Child SA as negotiation sees it: offered, narrowed, keyed, installed, retired (RFC 7296, 2.9, 2.17). Used by IKE_AUTH and CREATE_CHILD_SA in both roles.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::{ChildConfig, ConnectionConfig};
@@ -14,11 +13,16 @@ use crate::event::{
     ChildId, ChildSa, EspHalf, Event, OutboundUse, Path, RemoveReason, Role, Spi, VolumeLimits,
 };
 use crate::notice::What;
+use crate::resource::Share;
 use crate::sa::Cx;
 use crate::secret::Secret;
 use crate::selector::{TrafficSelector, is_narrowing, narrow};
 use crate::status::ChildStatus;
 use crate::wire::{Message, PayloadType, ranges};
+
+mod offer;
+
+pub(crate) use offer::Offer;
 
 /// Child SAs that a peer may have at once under a policy of one pair of selectors: rekeying needs three, a peer that restarts some more.
 const CHILDREN_AT_LEAST: usize = 8;
@@ -49,9 +53,13 @@ pub(crate) struct Child {
     pub(crate) expires_at: Instant,
     /// Whether we send on it.
     pub(crate) sends: bool,
+    /// When to send on it though the peer has not sent on it yet.
+    pub(crate) send_at: Option<Instant>,
     /// It lost a collision: it receives until it is deleted, but is never sent on.
     pub(crate) lost: bool,
     pub(crate) phase: Phase,
+    /// Which of our resources it is for.
+    pub(crate) share: Share,
 }
 
 /// Where a pair is in its life.
@@ -78,79 +86,7 @@ pub(crate) struct Agreed {
     pub(crate) remote: Vec<TrafficSelector>,
     pub(crate) replaces: Option<ChildId>,
     pub(crate) outbound_use: OutboundUse,
-}
-
-/// The traffic selectors that we ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Offer {
-    pub(crate) local: Vec<TrafficSelector>,
-    pub(crate) remote: Vec<TrafficSelector>,
-}
-
-impl Offer {
-    /// Everything that a policy allows.
-    pub(crate) fn whole(policy: &ChildConfig) -> Self {
-        Self { local: policy.local_selectors.clone(), remote: policy.remote_selectors.clone() }
-    }
-
-    /// One pair of a policy, for a peer that takes no more (SINGLE_PAIR_REQUIRED, RFC 7296, 2.9): the addresses of the packet that asked for the SA, or
-    /// else the policy's first.
-    pub(crate) fn single(policy: &ChildConfig, trigger: Option<(IpAddr, IpAddr)>) -> Self {
-        let of_packet = trigger.and_then(|(source, destination)| {
-            Some((host_in(&policy.local_selectors, source)?, host_in(&policy.remote_selectors, destination)?))
-        });
-        let (local, remote) =
-            of_packet.unwrap_or_else(|| (policy.local_selectors[0], policy.remote_selectors[0]));
-        Self { local: vec![local], remote: vec![remote] }
-    }
-
-    /// Whether a policy allows all of it.
-    pub(crate) fn is_within(&self, policy: &ChildConfig) -> bool {
-        is_narrowing(&self.local, &policy.local_selectors)
-            && is_narrowing(&self.remote, &policy.remote_selectors)
-    }
-
-    /// Exactly what a pair carries already.
-    pub(crate) fn same_as(child: &Child) -> Self {
-        Self { local: child.local.clone(), remote: child.remote.clone() }
-    }
-
-    /// Whether a Child SA between these selectors is for any of it.
-    pub(crate) fn meets(&self, local: &[TrafficSelector], remote: &[TrafficSelector]) -> bool {
-        let meet = |own: &[TrafficSelector], asked: &[TrafficSelector]| {
-            own.iter().any(|own| asked.iter().any(|asked| own.intersect(asked).is_some()))
-        };
-        meet(&self.local, local) && meet(&self.remote, remote)
-    }
-
-    /// What of it none of `children` carries: all in one, if that is so of all, or else pair by pair.
-    pub(crate) fn missing<'c>(self, children: impl Iterator<Item = &'c Child> + Clone) -> Vec<Self> {
-        if children.clone().any(|child| child.carries_some_of(&self)) {
-            return self.left_out(children);
-        }
-        vec![self]
-    }
-
-    /// Each pair of selectors of one family in this offer of which none of `children` carries anything: what a peer left out that takes fewer
-    /// pairs into one Child SA than it was offered (RFC 7296, 2.9), as Libreswan does, which takes one.
-    pub(crate) fn left_out<'c>(&self, children: impl Iterator<Item = &'c Child> + Clone) -> Vec<Self> {
-        let pairs =
-            self.local.iter().flat_map(|local| self.remote.iter().map(move |remote| (*local, *remote)));
-        pairs
-            .filter(|(local, remote)| {
-                local.addresses().first().is_ipv4() == remote.addresses().first().is_ipv4()
-            })
-            .map(|(local, remote)| Self { local: vec![local], remote: vec![remote] })
-            .filter(|pair| !children.clone().any(|child| child.carries_some_of(pair)))
-            .collect()
-    }
-}
-
-/// The part of the first selector with `address` that has no other address.
-fn host_in(selectors: &[TrafficSelector], address: IpAddr) -> Option<TrafficSelector> {
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let host = TrafficSelector::from_prefix(address, bits).ok()?;
-    selectors.iter().find_map(|selector| selector.intersect(&host))
+    pub(crate) share: Share,
 }
 
 /// What keys are made from.
@@ -191,7 +127,13 @@ impl Agreed {
             remote,
             replaces: None,
             outbound_use: OutboundUse::Now,
+            share: Share::Alone,
         })
+    }
+
+    /// Whether it is for traffic that has no Child SA.
+    pub(crate) const fn is_first(&self) -> bool {
+        self.replaces.is_none() && self.share.number().is_none()
     }
 
     /// Keys the pair, has it installed and files it.
@@ -227,6 +169,7 @@ impl Agreed {
             connection: config.id,
             policy: self.policy,
             replaces: self.replaces,
+            resource: self.share.number(),
             role: self.role,
             suite: self.suite,
             esn: self.esn,
@@ -254,8 +197,10 @@ impl Agreed {
             rekey_at: cx.now + soft,
             expires_at: cx.now + policy.lifetime.hard,
             sends: self.outbound_use == OutboundUse::Now,
+            send_at: None,
             lost: false,
             phase: Phase::Live,
+            share: self.share,
         }
     }
 }
@@ -304,14 +249,22 @@ impl Child {
         matches!(self.phase, Phase::Live)
     }
 
-    /// Whether it is for the same traffic under the same policy as another.
+    /// Whether it is for the same traffic of the same resources under the same policy as another.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        self.policy == other.policy && self.local == other.local && self.remote == other.remote
+        self.policy == other.policy
+            && self.local == other.local
+            && self.remote == other.remote
+            && self.share.number() == other.share.number()
+    }
+
+    /// Whether it is in use, and for all resources.
+    pub(crate) const fn serves_all(&self) -> bool {
+        self.is_live() && !self.lost && self.share.number().is_none()
     }
 
     /// Whether it is in use for any of what an offer of the same policy asks for.
     pub(crate) fn carries_some_of(&self, offer: &Offer) -> bool {
-        self.is_live() && !self.lost && self.is_for_some_of(offer)
+        self.serves_all() && self.is_for_some_of(offer)
     }
 
     /// Whether it is for any of what an offer of the same policy asks for, in use or not.
@@ -322,6 +275,16 @@ impl Child {
     /// Whether it is for exactly this traffic.
     pub(crate) fn is_between(&self, policy: usize, local: TrafficSelector, remote: TrafficSelector) -> bool {
         self.policy == policy && self.local == [local] && self.remote == [remote]
+    }
+
+    /// What may be sent, on our side and on the peer's.
+    pub(crate) fn selector_lists(&self) -> (&[TrafficSelector], &[TrafficSelector]) {
+        (&self.local, &self.remote)
+    }
+
+    /// Its algorithms.
+    pub(crate) const fn algorithms(&self) -> (EspSuite, Esn) {
+        (self.suite, self.esn)
     }
 
     /// The first selector of either side; in IKEv1 there is no other.
@@ -360,6 +323,7 @@ impl Child {
             rekey_at: self.rekey_at,
             expires_at: self.expires_at,
             sends: self.sends,
+            resource: self.share.number(),
         }
     }
 }

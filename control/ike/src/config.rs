@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +105,8 @@ pub struct ChildConfig {
     pub local_selectors: Vec<TrafficSelector>,
     /// What may be sent to the peer, at least one.
     pub remote_selectors: Vec<TrafficSelector>,
+    /// How many resources (workers) of ours may have a Child SA each beside the one for all, with a peer that can do that, too (RFC 9611). `None` says nothing of it.
+    pub resources: Option<NonZeroU16>,
     /// When the pair is replaced by time.
     pub lifetime: Lifetime,
     /// Payload bytes in either direction after which the pair is replaced at the latest.
@@ -397,5 +400,6 @@ impl ChildConfig {
             && self.esn == other.esn
             && self.local_selectors == other.local_selectors
             && self.remote_selectors == other.remote_selectors
+            && self.resources == other.resources
     }
 }

@@ -61,9 +61,9 @@ pub trait Environment {
     /// The time of day, which certificates are valid by.
     fn unix_time(&self) -> crossgate_pki::UnixTime;
 
-    /// A free inbound SPI of the data plane, for a Child SA of `connection`; `None` if it has no free slot. It stays allocated until
-    /// [`Self::release_spi`] (it was never installed) or [`crate::Event::RemoveChild`] (it was) names it.
-    fn allocate_spi(&mut self, connection: crate::event::ConnectionId) -> Option<Spi>;
+    /// A free inbound SPI of the data plane, for a Child SA of `connection` that is for all resources or for that one; `None` if it has no free slot, or none for a single
+    /// resource. It stays allocated until [`Self::release_spi`] (it was never installed) or [`crate::Event::RemoveChild`] (it was) names it.
+    fn allocate_spi(&mut self, connection: crate::event::ConnectionId, resource: Option<u16>) -> Option<Spi>;
 
     /// Gives back an SPI that was allocated but never appeared in [`crate::Event::InstallChild`].
     fn release_spi(&mut self, spi: Spi);

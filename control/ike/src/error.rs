@@ -242,6 +242,9 @@ pub enum IkeError {
     /// The peer has more Child SAs under one policy than make sense.
     #[error("the peer has too many Child SAs")]
     TooManyChildren,
+    /// TS_MAX_QUEUE (RFC 9611): for other selectors there may be room.
+    #[error("no more Child SAs for single resources of this traffic")]
+    TooManyForTraffic,
     /// A lifetime ended before a successor was made.
     #[error("the lifetime ended before a successor could be negotiated")]
     Expired,

@@ -307,6 +307,9 @@ pub struct ChildSa {
     pub policy: usize,
     /// The pair that it replaces.
     pub replaces: Option<ChildId>,
+    /// The one resource of ours that it is for (RFC 9611): with as many resources as [`crate::config::ChildConfig::resources`] says, numbers from there on only receive.
+    /// `None`: it is for all that have none of their own.
+    pub resource: Option<u16>,
     /// Who began the exchange.
     pub role: Role,
     /// Algorithms.

@@ -59,6 +59,7 @@ mod lockout;
 mod mobility;
 mod redirect;
 mod rekey;
+mod resource;
 mod sa;
 mod secured;
 mod stranger;

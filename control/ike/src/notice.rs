@@ -132,6 +132,8 @@ catalogue! {
     SinglePair Info "the peer takes a single pair of traffic selectors (SINGLE_PAIR_REQUIRED): asking for one pair";
     /// A pair of traffic selectors was asked for as often as is reasonable.
     PairGivenUp Warn "the peer does not give a pair of traffic selectors a Child SA, however often it is asked: it stays without one";
+    /// There is no further Child SA for one resource, from the peer (TS_MAX_QUEUE) or in our tables.
+    NoMoreForResources Info "no more Child SAs for single workers (RFC 9611): workers without one of their own use the one for all";
     /// The peer took some pairs of traffic selectors into a Child SA and left this one out (RFC 7296, 2.9).
     PairLeftOut Info "the peer left a pair of traffic selectors out of the Child SA: asking for it apart";
     /// A request is sent again.

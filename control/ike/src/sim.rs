@@ -136,6 +136,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
             local_selectors: vec![prefix(index)],
             remote_selectors: vec![prefix(1 - index)],
             lifetime: Lifetime::of(Duration::from_secs(27_000)),
+            resources: None,
             lifetime_bytes: None,
             lifetime_packets: None,
         }],
@@ -195,13 +196,30 @@ impl Pair {
     /// Two endpoints with the default connection, `adjust`ed per side, run until nothing more happens.
     #[must_use]
     pub fn connected(seed: u64, link: Link, adjust: impl Fn(usize, &mut ConnectionConfig)) -> Self {
+        let mut pair = Self::configured(seed, link, adjust);
+        pair.run_until_idle();
+        pair
+    }
+
+    /// The same as soon as both sides send.
+    ///
+    /// # Panics
+    /// When that takes longer than a minute.
+    #[must_use]
+    pub fn begun(seed: u64, link: Link, adjust: impl Fn(usize, &mut ConnectionConfig)) -> Self {
+        let mut pair = Self::configured(seed, link, adjust);
+        let both_send = |pair: &Self| pair.sides.iter().all(|side| side.plane.sending().next().is_some());
+        assert!(pair.run(both_send, pair.now + Duration::from_secs(60)), "{}", pair.trace());
+        pair
+    }
+
+    fn configured(seed: u64, link: Link, adjust: impl Fn(usize, &mut ConnectionConfig)) -> Self {
         let mut pair = Self::new(seed, link, &EndpointConfig::default());
         for index in [1, 0] {
             let mut config = connection(index);
             adjust(index, &mut config);
             pair.command(index, Command::Configure(Box::new(config)));
         }
-        pair.run_until_idle();
         pair
     }
 

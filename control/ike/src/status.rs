@@ -150,6 +150,8 @@ pub struct ChildStatus {
     pub expires_at: Instant,
     /// Whether we send on it.
     pub sends: bool,
+    /// The one resource of ours that it is for (RFC 9611).
+    pub resource: Option<u16>,
 }
 
 impl ChildStatus {

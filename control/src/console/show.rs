@@ -200,6 +200,8 @@ pub fn sas(sas: &[Sa], screen: Screen) -> String {
     let mut table = screen.table(&headings);
     for sa in sas {
         let selectors = format!("{} = {}", sa.local_selectors.join(" "), sa.remote_selectors.join(" "));
+        let state =
+            sa.worker.map_or_else(|| sa.state.clone(), |worker| format!("{}, worker {worker}", sa.state));
         let suite = if sa.esn { format!("{} ESN", sa.suite) } else { sa.suite.clone() };
         table.add_row([
             cell(
@@ -207,7 +209,7 @@ pub fn sas(sas: &[Sa], screen: Screen) -> String {
                     .as_ref()
                     .map_or_else(|| sa.connection.clone(), |user| format!("{}: {user}", sa.connection)),
             ),
-            moody(&sa.state, if sa.state == "sends" { Mood::Good } else { Mood::Plain }),
+            moody(&state, if sa.state == "sends" { Mood::Good } else { Mood::Plain }),
             cell(&sa.inbound_spi),
             cell(&sa.outbound_spi),
             cell(&suite),

@@ -1,6 +1,7 @@
 //! What the IKE core is handed: randomness of the operating system, inbound SPIs of the data plane, a secret that survives a restart.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
 use crossgate_dataplane::spi::{Spi, SpiAllocator};
@@ -18,13 +19,14 @@ use crate::workers::{Ticket, Workers};
 /// Randomness and SPIs.
 pub(super) struct Surroundings {
     spis: SpiAllocator,
+    workers: NonZeroU8,
     /// SPIs of removed SAs, until the workers have acknowledged their removal.
     releasing: VecDeque<(Ticket, Spi)>,
 }
 
 impl Surroundings {
-    pub(super) fn new(slots: u32) -> Self {
-        Self { spis: SpiAllocator::new(slots, fill), releasing: VecDeque::new() }
+    pub(super) fn new(slots: u32, workers: NonZeroU8) -> Self {
+        Self { spis: SpiAllocator::new(slots, fill), workers, releasing: VecDeque::new() }
     }
 
     /// Frees an SPI when everything up to `ticket` has been applied.
@@ -51,8 +53,16 @@ impl Environment for Surroundings {
         UnixTime(unix_seconds())
     }
 
-    fn allocate_spi(&mut self, _: ConnectionId) -> Option<IkeSpi> {
-        self.spis.allocate().ok().map(|spi| IkeSpi(spi.get()))
+    fn allocate_spi(&mut self, _: ConnectionId, resource: Option<u16>) -> Option<IkeSpi> {
+        let spi = match resource {
+            None => self.spis.allocate(),
+            // Of what the peer has more of than we have workers, each worker receives its part.
+            Some(number) => {
+                let worker = u8::try_from(number % u16::from(self.workers.get())).unwrap_or(0);
+                self.spis.allocate_for(worker, self.workers)
+            }
+        };
+        spi.ok().map(|spi| IkeSpi(spi.get()))
     }
 
     fn release_spi(&mut self, spi: IkeSpi) {

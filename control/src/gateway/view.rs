@@ -171,7 +171,9 @@ impl Gateway {
     }
 
     fn sa(&self, connection: &str, child: &ChildStatus, pair: &Pair, now: Instant) -> Sa {
+        let is_spare = pair.resource.is_some_and(|number| number >= self.workers.count().get().into());
         let state = match (pair.sends, self.sad.has_sender(pair.tunnel), pair.outbound.packets()) {
+            (true, ..) if is_spare => "receives",
             (true, ..) => "sends",
             (false, true, 0) => "standby",
             _ => "receives",
@@ -180,6 +182,7 @@ impl Gateway {
             connection: connection.to_owned(),
             user: None,
             tunnel: pair.tunnel.0,
+            worker: pair.resource.filter(|_| !is_spare),
             state: state.to_owned(),
             inbound_spi: child.inbound_spi.to_string(),
             outbound_spi: child.outbound_spi.to_string(),

@@ -213,6 +213,7 @@ fn child(connection: &Connection) -> ChildConfig {
         name: connection.name.as_str().into(),
         esp_suites: esp_suites(&policy.ipsec),
         pfs_groups: pfs_groups(policy),
+        resources: None,
         esn: match policy.ipsec.esn {
             ConfigEsn::Prefer => EsnPolicy::Prefer,
             ConfigEsn::Require => EsnPolicy::Require,

@@ -42,7 +42,7 @@ impl Environment for Books {
         UnixTime(since.map_or(0, |since| since.as_secs()))
     }
 
-    fn allocate_spi(&mut self, _: ConnectionId) -> Option<Spi> {
+    fn allocate_spi(&mut self, _: ConnectionId, _: Option<u16>) -> Option<Spi> {
         self.last_spi += 1;
         Some(Spi(self.last_spi))
     }

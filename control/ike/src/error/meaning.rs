@@ -52,6 +52,7 @@ impl IkeError {
             | Self::NoFreeSpi
             | Self::NoFreeAddress
             | Self::TooManyChildren
+            | Self::TooManyForTraffic
             | Self::Expired => Blame::Exhausted,
             Self::NoAnswer { hint: Some(NotifyType::NO_PROPOSAL_CHOSEN), .. } => Blame::NoCommonGround,
             Self::NoAnswer { .. } | Self::StoppedHalfWay(_) | Self::NameNotFound { .. } => Blame::Unreachable,
@@ -60,7 +61,8 @@ impl IkeError {
 
     /// Whether it comes and goes where both sides act at once: no reason to tell anybody.
     pub(crate) const fn is_passing(&self) -> bool {
-        matches!(self, Self::Collision | Self::ChildNotFound | Self::NothingToFollow | Self::Reconfigured)
+        let is_of_both = matches!(self, Self::Collision | Self::ChildNotFound | Self::NothingToFollow);
+        is_of_both || matches!(self, Self::Reconfigured | Self::TooManyForTraffic)
     }
 
     /// Whether it says why a connection does not come up, and not only that it went down or did not come up.
@@ -109,6 +111,7 @@ impl IkeError {
             Self::NoFreeAddress => NotifyType::INTERNAL_ADDRESS_FAILURE,
             Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
             Self::NoFreeSpi | Self::TooManyChildren => NotifyType::NO_ADDITIONAL_SAS,
+            Self::TooManyForTraffic => NotifyType::TS_MAX_QUEUE,
             Self::Collision
             | Self::Reconfigured
             | Self::Expired

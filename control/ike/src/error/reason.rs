@@ -188,9 +188,11 @@ impl IkeError {
             Self::Login(error) => of_login(error),
             Self::LoginLocked(_) => Reason::WrongPassword,
             Self::WrongLoginKey(_) | Self::NoAddressAsked => Reason::LoginFailed,
-            Self::Reconfigured | Self::Collision | Self::ChildNotFound | Self::NothingToFollow => {
-                return None;
-            }
+            Self::Reconfigured
+            | Self::Collision
+            | Self::ChildNotFound
+            | Self::NothingToFollow
+            | Self::TooManyForTraffic => return None,
         })
     }
 }

@@ -112,6 +112,9 @@ impl IkeError {
             Self::TooManyChildren => {
                 "the peer makes Child SAs without deleting old ones: update or restart it"
             }
+            Self::TooManyForTraffic => {
+                "none needed: the peer uses the Child SA that it has for all resources"
+            }
             Self::Expired => {
                 "the peer did not answer rekeying in time: look into its log, or lengthen sa_lifetime_s"
             }

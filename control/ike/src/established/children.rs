@@ -13,6 +13,7 @@ use crate::error::IkeError;
 use crate::event::{ChildId, DownReason, Event, IkeId, RemoveReason};
 use crate::exchange::rekey_ike;
 use crate::notice::What;
+use crate::resource::Share;
 use crate::sa::Cx;
 use crate::status::ChildStatus;
 
@@ -108,14 +109,22 @@ impl Established {
         child.rekey_at = child.expires_at;
         if child.phase != Phase::Deleting {
             child.phase = Phase::Deleting;
-            let (policy, carried) = (child.policy, Offer::same_as(child));
+            let (policy, carried, share) = (child.policy, Offer::same_as(child), child.share);
             self.want(Task::DeleteChild(id, RemoveReason::Expired));
-            self.want_again(policy, carried, Duration::ZERO, cx);
+            match share {
+                Share::Alone | Share::Fallback => self.want_again(policy, carried, Duration::ZERO, cx),
+                Share::Own(_) => self.want(Task::ForResource { policy, offer: carried }),
+            }
         }
     }
 
     pub(crate) fn inbound_activity(&mut self, id: ChildId, cx: &mut Cx<'_>) {
         self.heard_at = cx.now;
+        self.send_on(id, cx);
+    }
+
+    /// The peer has this Child SA for certain, or has had time enough: no more waiting.
+    pub(super) fn send_on(&mut self, id: ChildId, cx: &mut Cx<'_>) {
         if self.child(id).is_some_and(|child| child.is_live() && !child.sends && !child.lost) {
             self.activate(id, cx);
         }
@@ -128,6 +137,7 @@ impl Established {
         let relieved: Vec<ChildId> = self.children.iter().filter(is_relieved).map(|other| other.id).collect();
         for child in self.children.iter_mut().filter(|child| relieved.contains(&child.id)) {
             child.sends = child.id == id;
+            child.send_at = None;
         }
         cx.event(Event::ActivateOutbound(id));
     }
@@ -149,10 +159,16 @@ impl Established {
         }
     }
 
-    /// Sends on something for this traffic of a policy, if there is anything and nothing is sent on.
-    pub(crate) fn ensure_sending(&mut self, policy: usize, traffic: &Offer, cx: &mut Cx<'_>) {
-        let mut alike =
-            self.children.iter().filter(|child| child.policy == policy && child.is_for_some_of(traffic));
+    /// Sends on something for this traffic of a policy and a share of the resources, if there is anything and nothing is sent on.
+    pub(crate) fn ensure_sending(
+        &mut self,
+        policy: usize,
+        (traffic, share): (&Offer, Share),
+        cx: &mut Cx<'_>,
+    ) {
+        let mut alike = self.children.iter().filter(|child| {
+            child.policy == policy && child.share.number() == share.number() && child.is_for_some_of(traffic)
+        });
         if alike.clone().any(|child| child.sends) {
             return;
         }
@@ -228,7 +244,7 @@ impl Established {
         let child = self.children.remove(at);
         // The peer may have made its successor while it was being deleted: nothing else would ever switch to that one.
         if child.sends {
-            self.ensure_sending(child.policy, &Offer::same_as(&child), cx);
+            self.ensure_sending(child.policy, (&Offer::same_as(&child), child.share), cx);
         }
         child.let_go(reason, cx);
     }
@@ -242,7 +258,7 @@ impl Established {
     }
 
     pub(crate) fn has_live(&self, policy: usize) -> bool {
-        self.children.iter().any(|child| child.policy == policy && child.is_live() && !child.lost)
+        self.children.iter().any(|child| child.policy == policy && child.serves_all())
     }
 
     pub(crate) fn child_status(&self) -> Vec<ChildStatus> {

@@ -17,6 +17,8 @@ use crate::wire::ExchangeType;
 
 /// Shortest wait after TEMPORARY_FAILURE or a failed Child SA (RFC 7296, 2.25: some time).
 const BUSY_WAIT: Duration = Duration::from_secs(2);
+/// The same for a Child SA for one resource.
+const RESOURCE_WAIT: Duration = Duration::from_secs(30);
 /// How often a pair of selectors is asked for again, each time after twice the wait: for some minutes.
 const LEFT_OUT_TRIES: u32 = 7;
 
@@ -28,6 +30,11 @@ pub(crate) enum Task {
     },
     /// Ask for what the peer left out of a Child SA, or for what was lost with one.
     LeftOut(LeftOut),
+    /// Ask for the next Child SA for a resource of ours, beside the one with these selectors (RFC 9611).
+    ForResource {
+        policy: usize,
+        offer: Offer,
+    },
     RekeyChild(ChildId),
     DeleteChild(ChildId, RemoveReason),
     /// Delete a pair that the peer made by an answer which we did not take; it was to receive for us under this SPI.
@@ -115,6 +122,7 @@ impl Established {
         match task {
             Task::NewChild { policy } => create_child::begin_new(self, policy, cx),
             Task::LeftOut(left_out) => create_child::begin_left_out(self, left_out, cx),
+            Task::ForResource { policy, offer } => create_child::begin_for_resource(self, policy, &offer, cx),
             Task::RekeyChild(child) => create_child::begin_rekey(self, child, cx),
             Task::DeleteChild(child, reason) => informational::delete_child(self, child, reason, cx),
             Task::Disown(spi) => informational::disown(self, spi, cx),
@@ -164,6 +172,10 @@ impl Established {
         let spread = BUSY_WAIT.mul_f64(2.0 * f64::from(cx.random_u32()) / f64::from(u32::MAX));
         match task {
             Task::LeftOut(left_out) => self.ask_again(left_out, BUSY_WAIT + spread, cx),
+            // There is no hurry: the one for all serves every resource.
+            task @ Task::ForResource { .. } => {
+                self.want_later(task, RESOURCE_WAIT + spread, cx);
+            }
             task => {
                 self.want_later(task, BUSY_WAIT + spread, cx);
             }
@@ -204,6 +216,7 @@ impl Task {
     /// Its place in the order of tasks.
     const fn rank(&self) -> u8 {
         match self {
+            Self::ForResource { .. } => 3,
             Self::LeftOut(_) => 2,
             Self::NewChild { .. } => 1,
             _ => 0,

@@ -74,6 +74,14 @@ impl Established {
         for (_, task) in due {
             self.want(task);
         }
+        let waited: Vec<ChildId> = self
+            .children
+            .iter_mut()
+            .filter_map(|child| child.send_at.take_if(|at| *at <= now).map(|_| child.id))
+            .collect();
+        for child in waited {
+            self.send_on(child, cx);
+        }
         let expired: Vec<ChildId> =
             self.children.iter().filter(|child| child.expires_at <= now).map(|child| child.id).collect();
         for child in expired {
@@ -117,6 +125,7 @@ impl Established {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let children = self.children.iter().map(|child| child.rekey_at.min(child.expires_at));
+        let waiting = self.children.iter().filter_map(|child| child.send_at);
         let later = self.later.iter().map(|(at, _)| *at);
         let liveness = self.is_silent().then(|| self.heard_at + self.config.dpd.idle);
         let own = [
@@ -129,6 +138,6 @@ impl Established {
             self.secured.window.deadline(),
             liveness,
         ];
-        own.into_iter().flatten().chain(children).chain(later).min()
+        own.into_iter().flatten().chain(children).chain(waiting).chain(later).min()
     }
 }

@@ -64,8 +64,11 @@ fn install(state: &mut Established, agreed: Agreed, transcript: &Transcript, cx:
         shared: None,
         nonces: transcript.nonces(),
     };
+    let role = agreed.role;
     let child = agreed.install(&state.config, state.secured.path, &keying, cx);
+    let id = child.id;
     state.children.push(child);
+    state.want_for_resources(id, role, cx);
 }
 
 /// The transition to an authenticated IKE SA, in both roles; needs the proof.

@@ -7,7 +7,7 @@ mod begin;
 mod request;
 
 pub(crate) use answer::{ChildAnswering, on_computed_answer, on_request};
-pub(crate) use begin::{begin_left_out, begin_new, begin_rekey};
+pub(crate) use begin::{begin_for_resource, begin_left_out, begin_new, begin_rekey};
 pub(crate) use request::{ChildRequest, on_computed, on_response};
 
 const EXCHANGE: ExchangeType = ExchangeType::CREATE_CHILD_SA;

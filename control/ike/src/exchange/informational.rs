@@ -70,7 +70,7 @@ fn on_child_deleted(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Optio
         return None;
     };
     let (id, policy, phase, inbound) = (child.id, child.policy, child.phase, child.inbound);
-    let carried = Offer::same_as(child);
+    let (carried, is_for_one) = (Offer::same_as(child), child.share.number().is_some());
     let crossed = matches!(&state.pending, Some(Pending::DeleteChild(ours, _)) if *ours == id);
     let reason = match phase {
         Phase::Replaced(successor) => {
@@ -83,7 +83,8 @@ fn on_child_deleted(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Optio
         Phase::Live => RemoveReason::DeletedByPeer,
     };
     state.drop_child(id, reason, cx);
-    if phase == Phase::Live && state.config.mode.initiates() {
+    // A resource without a Child SA of its own has the one for all (RFC 9611, 6): the peer may have deleted it since it was idle there.
+    if phase == Phase::Live && state.config.mode.initiates() && !is_for_one {
         state.want_again(policy, carried, REPLACE_WAIT, cx);
     }
     (!crossed).then_some(inbound)

@@ -65,6 +65,9 @@ impl What {
                 "at the peer: look into its log for why it stops half way; on the way let UDP 500 and 4500 and IP fragments pass"
             }
             Self::ErrorAnswered => "look at crossgate connections for the reason; failed_... count by reason",
+            Self::NoMoreForResources => {
+                "none needed; at the peer: raise how many Child SAs it takes for one connection, if flows are to keep to their workers"
+            }
             Self::PairLeftOut | Self::SinglePair => {
                 "none needed; at the peer: let it take several pairs of prefixes in one Child SA"
             }

@@ -16,6 +16,7 @@ use crate::error::{IkeError, Stage};
 use crate::event::{ChildId, ConnectionId, DownReason, Event, IkeId, Output, Spi, Transmit};
 use crate::job::{Job, Work};
 use crate::notice::{Notice, What};
+use crate::resource::Share;
 use crate::stranger;
 use crate::wire::IkeSpi;
 
@@ -203,6 +204,19 @@ impl Cx<'_> {
     /// # Errors
     /// [`IkeError::NoFreeSpi`].
     pub(crate) fn esp_spi(&mut self, connection: ConnectionId) -> Result<Spi, IkeError> {
-        self.env.allocate_spi(connection).ok_or(IkeError::NoFreeSpi)
+        self.env.allocate_spi(connection, None).ok_or(IkeError::NoFreeSpi)
+    }
+
+    /// The same for a share of the resources.
+    ///
+    /// # Errors
+    /// [`IkeError::NoFreeSpi`]; for a single resource [`IkeError::TooManyForTraffic`], for there may be room for others.
+    pub(crate) fn esp_spi_for(&mut self, connection: ConnectionId, share: Share) -> Result<Spi, IkeError> {
+        match share.number() {
+            None => self.esp_spi(connection),
+            Some(number) => {
+                self.env.allocate_spi(connection, Some(number)).ok_or(IkeError::TooManyForTraffic)
+            }
+        }
     }
 }

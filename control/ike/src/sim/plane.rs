@@ -102,7 +102,8 @@ impl Plane {
     fn tunnel_for(&mut self, sa: &ChildSa) -> u64 {
         let replaced = sa.replaces.and_then(|old| self.installed.get(&old));
         let traffic = |sa: &ChildSa| {
-            (sa.connection, sa.policy, sa.local_selectors.clone(), sa.remote_selectors.clone())
+            let selectors = (sa.local_selectors.clone(), sa.remote_selectors.clone());
+            (sa.connection, sa.policy, selectors, sa.resource)
         };
         let alike = || self.installed.values().find(|installed| traffic(&installed.sa) == traffic(sa));
         replaced.or_else(alike).map(|found| found.tunnel).unwrap_or_else(|| {
@@ -122,7 +123,7 @@ impl Plane {
         self.heard.insert(spi)
     }
 
-    /// The pair that a policy of a connection sends on; of several tunnels of one policy, that of the first.
+    /// The pair that a policy of a connection sends on; of several tunnels of one policy (or resources of a tunnel), that of the first.
     #[must_use]
     pub fn sends_on(&self, connection: ConnectionId, policy: usize) -> Option<&ChildSa> {
         self.sending().find(|sa| (sa.connection, sa.policy) == (connection, policy))
@@ -160,7 +161,7 @@ impl Environment for Plane {
         self.unix_time
     }
 
-    fn allocate_spi(&mut self, _connection: ConnectionId) -> Option<Spi> {
+    fn allocate_spi(&mut self, _: ConnectionId, _: Option<u16>) -> Option<Spi> {
         if self.allocated.len() >= self.capacity {
             return None;
         }

@@ -61,6 +61,7 @@ mod reasons;
 mod reconfigured;
 mod redirect;
 mod rekey;
+mod resource;
 mod resume;
 mod roles;
 mod scripted;

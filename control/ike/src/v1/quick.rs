@@ -21,6 +21,7 @@ use crate::event::{ChildId, Encapsulation, OutboundUse, Spi};
 use crate::job::JobResult;
 use crate::notice::What;
 use crate::rekey::lowest;
+use crate::resource::Share;
 use crate::sa::{Arrived, Cx};
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
@@ -181,6 +182,7 @@ impl Established {
         let isakmp = &self.isakmp;
         let keys = isakmp.keys.esp(isakmp.prf(), deal.choice.suite, deal.shared, deal.nonces, spis);
         let agreed = Agreed {
+            share: Share::Alone,
             policy: deal.policy,
             role: deal.role,
             inbound: deal.inbound,

@@ -212,6 +212,9 @@ pub struct Sa {
     pub user: Option<String>,
     /// The tunnel's number in the data plane.
     pub tunnel: u32,
+    /// The one worker that seals with it (RFC 9611), from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u16>,
     /// `sends` (in use), `standby` (its successor is being made ready) or `receives` (retired).
     pub state: String,
     /// Our SPI.

@@ -9,6 +9,7 @@ use crate::established::{Established, Task};
 use crate::event::{OutboundUse, Role, Spi};
 use crate::exchange::init::Transcript;
 use crate::notice::What;
+use crate::resource::Share;
 use crate::sa::Cx;
 use crate::wire::{Message, NotifyType, Payload, PayloadType, Proposal, ProtocolId};
 
@@ -58,7 +59,8 @@ fn agree_as_initiator(config: &ConnectionConfig, spi: Spi, message: &Message) ->
     let child = &config.children[0];
     let choice = accept_esp(&child.esp_suites, &[], child.esn.offered(), sa)
         .map_err(|_| IkeError::Misbehaved { stage, what: "chose ESP algorithms that were not offered" })?;
-    Agreed::from_answer(stage, &choice, spi, 0, &Offer::whole(child), message)
+    let agreed = Agreed::from_answer(stage, &choice, spi, 0, &Offer::whole(child), message)?;
+    Ok(Agreed { share: Share::agreed(child.resources, message), ..agreed })
 }
 
 /// Whether the peer wants no Child SA for now: none of the payloads for one is there (RFC 6023, 4).
@@ -95,6 +97,7 @@ pub(super) fn agree_as_responder(
         remote,
         replaces: None,
         outbound_use: OutboundUse::Now,
+        share: Share::agreed(child.resources, message),
     };
     Ok((agreed, proposal))
 }

@@ -20,6 +20,7 @@ use crate::job::{JobResult, Outcome};
 use crate::mobility::{self, Mobility};
 use crate::notice::What;
 use crate::redirect::Redirect;
+use crate::resource::Share;
 use crate::sa::{Arrived, Cx, State};
 use crate::secured::{Received, Secured};
 use crate::window::Due;
@@ -209,6 +210,7 @@ impl AuthSent {
             payloads.push(Payload::SecurityAssociation(proposals));
             payloads.push(Payload::TsInitiator(selectors(&child.local_selectors)));
             payloads.push(Payload::TsResponder(selectors(&child.remote_selectors)));
+            payloads.extend(child.resources.and_then(|_| Share::Fallback.payload()));
         }
         payloads.extend(crash::token_for(cx.settings, self.secured.spis));
         payloads.extend(resume::request(config));

@@ -414,6 +414,7 @@ impl AuthAwaited {
                 payloads.push(Payload::SecurityAssociation(vec![proposal]));
                 payloads.push(Payload::TsInitiator(selectors(&agreed.remote)));
                 payloads.push(Payload::TsResponder(selectors(&agreed.local)));
+                payloads.extend(agreed.share.payload());
                 install(&mut state, agreed, &transcript, cx);
             }
             Err(error) => {

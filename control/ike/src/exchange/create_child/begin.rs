@@ -6,6 +6,7 @@ use super::request::{ChildRequest, prepare, send};
 use crate::child::Offer;
 use crate::established::{Answering, Established, LeftOut, Task};
 use crate::event::ChildId;
+use crate::resource::{self, Share};
 use crate::sa::Cx;
 
 /// Wait before a pair that the peer is making is looked at again.
@@ -46,7 +47,7 @@ pub(super) fn is_served(state: &mut Established, task: &Task, cx: &mut Cx<'_>) -
         _ => return false,
     };
     let asked_first = match &state.answering {
-        Some(Answering::Child(answer)) if answer.agreed.replaces.is_none() => {
+        Some(Answering::Child(answer)) if answer.agreed.is_first() => {
             let agreed = &answer.agreed;
             let is_of = |offer: &Offer| offer.meets(&agreed.local, &agreed.remote);
             agreed.policy == policy && part.is_none_or(is_of)
@@ -62,19 +63,31 @@ pub(super) fn is_served(state: &mut Established, task: &Task, cx: &mut Cx<'_>) -
 /// Asks for the successor of a Child SA: for what that one carries, since a peer that takes a part of what it is asked for may take another one (RFC 7296, 2.9.2).
 pub(crate) fn begin_rekey(state: &mut Established, id: ChildId, cx: &mut Cx<'_>) {
     let Some(old) = state.child(id).filter(|child| child.is_live()) else { return };
-    let (policy, offer) = (old.policy, Offer::same_as(old));
+    let (policy, offer, share) = (old.policy, Offer::same_as(old), old.share);
+    let algorithms = share.number().map(|_| old.algorithms());
     if policy < state.config.children.len() {
         let mut request = ChildRequest::new(policy, offer);
         request.replaces = Some(id);
+        (request.share, request.algorithms) = (share, algorithms);
         begin(state, request, cx);
     }
 }
 
+/// Asks for the next Child SA that a resource of ours lacks (RFC 9611), with the algorithms of the one for all.
+pub(crate) fn begin_for_resource(state: &mut Established, policy: usize, offer: &Offer, cx: &mut Cx<'_>) {
+    let Some((of, number)) = resource::next(state, policy, offer) else { return };
+    let mut request = ChildRequest::new(policy, offer.clone());
+    request.share = Share::Own(number);
+    request.algorithms = Some(of.algorithms());
+    begin(state, request, cx);
+}
+
 fn begin(state: &mut Established, mut request: ChildRequest, cx: &mut Cx<'_>) {
-    match cx.esp_spi(state.config.id) {
+    match cx.esp_spi_for(state.config.id, request.share) {
         Ok(spi) => request.spi = spi,
         Err(error) => {
             return match request.left_out {
+                _ if request.share.number().is_some() => state.no_more_for_resources(request.replaces, cx),
                 Some(left_out) => state.ask_again(left_out, AGAIN_WAIT, cx),
                 None => state.child_failed(request.policy, error, cx),
             };

@@ -5,16 +5,18 @@ use std::time::Duration;
 use super::EXCHANGE;
 use super::begin::is_served;
 use crate::child::{Agreed, Child, Keying, Offer, Phase};
+use crate::config::ChildConfig;
 use crate::crypto::kex::{Group, PrivateValue};
 use crate::crypto::keys::Nonces;
-use crate::crypto::suite::{EspChoice, accept_esp, esp_proposals};
+use crate::crypto::suite::{Esn, EspChoice, EspSuite, accept_esp, esp_proposals};
 use crate::error::{IkeError, Stage};
 use crate::established::{Answering, Established, LeftOut, Pending, Task};
-use crate::event::{ChildId, OutboundUse, RemoveReason, Spi};
+use crate::event::{ChildId, OutboundUse, RemoveReason, Role, Spi};
 use crate::exchange::auth::selectors;
 use crate::job::{JobResult, Outcome, Work};
 use crate::notice::What;
 use crate::rekey::{Lowest, lowest};
+use crate::resource::{self, Share};
 use crate::sa::Cx;
 use crate::secret::Secret;
 use crate::wire::{GroupId, KeyExchangeData, Message, Notify, NotifyType, Payload, PayloadType, ProtocolId};
@@ -34,6 +36,10 @@ pub(crate) struct ChildRequest {
     /// It is for a part of the policy that has no Child SA while others have.
     pub(super) left_out: Option<LeftOut>,
     pub(super) offer: Offer,
+    /// For which of our resources it is, unless the peer's answer to a first one says otherwise.
+    pub(crate) share: Share,
+    /// The only ones that are offered, where others are in use for the same traffic.
+    pub(super) algorithms: Option<(EspSuite, Esn)>,
     pub(crate) spi: Spi,
     pub(super) nonce: Vec<u8>,
     private: Option<PrivateValue>,
@@ -55,6 +61,8 @@ impl ChildRequest {
             replaces: None,
             left_out: None,
             offer,
+            share: Share::Alone,
+            algorithms: None,
             spi: Spi(0),
             nonce: Vec::new(),
             private: None,
@@ -78,10 +86,25 @@ impl ChildRequest {
     }
 
     pub(crate) fn task(&self) -> Task {
-        match (self.replaces, &self.left_out) {
-            (Some(old), _) => Task::RekeyChild(old),
-            (None, Some(left_out)) => Task::LeftOut(left_out.clone()),
-            (None, None) => Task::NewChild { policy: self.policy },
+        let policy = self.policy;
+        match (self.replaces, &self.left_out, self.share) {
+            (Some(old), ..) => Task::RekeyChild(old),
+            (None, _, Share::Own(_)) => Task::ForResource { policy, offer: self.offer.clone() },
+            (None, Some(left_out), _) => Task::LeftOut(left_out.clone()),
+            (None, None, _) => Task::NewChild { policy },
+        }
+    }
+
+    /// Whether it is for traffic that has no Child SA.
+    pub(super) const fn is_first(&self) -> bool {
+        self.replaces.is_none() && self.share.number().is_none()
+    }
+
+    /// The algorithms that are offered.
+    fn offered(&self, policy: &ChildConfig) -> (Vec<EspSuite>, Vec<Esn>) {
+        match self.algorithms {
+            Some((suite, esn)) => (vec![suite], vec![esn]),
+            None => (policy.esp_suites.clone(), policy.esn.offered().to_vec()),
         }
     }
 }
@@ -105,13 +128,16 @@ pub(super) fn send(
         let about = Notify::about_child(NotifyType::REKEY_SA, ProtocolId::ESP, old.inbound.0);
         payloads.push(Payload::Notify(about));
     }
-    let proposals =
-        esp_proposals(&policy.esp_suites, &policy.pfs_groups, policy.esn.offered(), request.spi.0);
+    let (suites, esn) = request.offered(policy);
+    let proposals = esp_proposals(&suites, &policy.pfs_groups, &esn, request.spi.0);
+    let share =
+        if request.is_first() && policy.resources.is_some() { Share::Fallback } else { request.share };
     payloads.push(Payload::SecurityAssociation(proposals));
     payloads.push(Payload::Nonce(request.nonce.clone()));
     payloads.extend(ke.map(Payload::KeyExchange));
     payloads.push(Payload::TsInitiator(selectors(&request.offer.local)));
     payloads.push(Payload::TsResponder(selectors(&request.offer.remote)));
+    payloads.extend(share.payload());
     state.pending = Some(Pending::Child(request));
     state.secured.request(EXCHANGE, payloads, cx);
 }
@@ -168,6 +194,9 @@ fn reject(state: &mut Established, request: &ChildRequest, error: IkeError, cx: 
 
 fn failed(state: &mut Established, request: &ChildRequest, error: IkeError, cx: &mut Cx<'_>) {
     cx.note_stage(What::ExchangeFailed, request.stage());
+    if request.share.number().is_some() && (request.replaces.is_none() || resource::is_full(&error)) {
+        return state.no_more_for_resources(request.replaces, cx);
+    }
     if let Some(left_out) = &request.left_out {
         return state.left_out_refused(left_out.clone(), cx);
     }
@@ -195,7 +224,8 @@ pub(crate) fn on_response(
     };
     let missing = |payload| IkeError::Missing { stage, payload };
     let checked = message.sa().ok_or(missing(PayloadType::SA)).and_then(|sa| {
-        accept_esp(&policy.esp_suites, &policy.pfs_groups, policy.esn.offered(), sa)
+        let (suites, esn) = request.offered(policy);
+        accept_esp(&suites, &policy.pfs_groups, &esn, sa)
             .map_err(|_| IkeError::Misbehaved { stage, what: "chose ESP algorithms that were not offered" })
     });
     let choice = match checked {
@@ -238,7 +268,7 @@ fn on_error(state: &mut Established, mut request: ChildRequest, notify: &Notify,
             let old = request.replaces.and_then(|id| state.child(id)).filter(|old| old.is_live());
             if let Some((old, carried)) = old.map(|old| (old.id, Offer::same_as(old))) {
                 state.drop_child(old, RemoveReason::DeletedByPeer, cx);
-                state.want_again(request.policy, carried, Duration::ZERO, cx);
+                want_again(state, &request, carried, cx);
             }
         }
         NotifyType::SINGLE_PAIR_REQUIRED if state.single_pairs.insert(request.policy) => {
@@ -270,6 +300,11 @@ fn complete(
         Ok(found) => found,
         Err(error) => return reject(state, &request, error, cx),
     };
+    // Its worker seals all of the tunnel's traffic with it (RFC 9611, 3: the same selectors).
+    if request.share.number().is_some() && !request.offer.is_same(&agreed.local, &agreed.remote) {
+        let what = "narrowed the traffic selectors of a Child SA for one resource";
+        return reject(state, &request, IkeError::Misbehaved { stage, what }, cx);
+    }
     if request.deleted.contains(&agreed.outbound) {
         return already_deleted(state, &request, cx);
     }
@@ -278,6 +313,10 @@ fn complete(
         request.rival.clone().map(|(_, theirs)| theirs).or_else(|| rival_being_answered(state, &request));
     let lost = rival.is_some_and(|theirs| ours < theirs);
     agreed.replaces = request.replaces;
+    agreed.share = request.share;
+    if request.is_first() {
+        agreed.share = Share::agreed(config.children[request.policy].resources, message);
+    }
     agreed.outbound_use = if lost { OutboundUse::Standby } else { OutboundUse::Now };
     let nonces = Nonces { initiator: &request.nonce, responder: nonce };
     let keying = Keying { prf: state.secured.prf(), sk_d: state.secured.sk_d(), shared, nonces };
@@ -303,7 +342,16 @@ fn complete(
         cx.note_child(What::Collision, id);
     }
     delete_replaced(state, &request);
-    let is_other = |child: &Child| child.policy == request.policy && child.is_live() && child.id != id;
+    if request.is_first() {
+        state.want_for_resources(id, Role::Initiator, cx);
+    }
+    if request.share.number().is_some() {
+        if let task @ Task::ForResource { .. } = request.task() {
+            state.want(task);
+        }
+        return;
+    }
+    let is_other = |child: &Child| child.policy == request.policy && child.serves_all() && child.id != id;
     if request.replaces.is_none() && !state.children.iter().any(is_other) {
         // What was lost last may have been a part of what the peer allows by now.
         state.want_left_out_of_policy(request.policy, cx);
@@ -325,7 +373,14 @@ fn delete_replaced(state: &mut Established, request: &ChildRequest) {
 fn already_deleted(state: &mut Established, request: &ChildRequest, cx: &mut Cx<'_>) {
     cx.env.release_spi(request.spi);
     delete_replaced(state, request);
-    state.want_again(request.policy, request.offer.clone(), Duration::ZERO, cx);
+    want_again(state, request, request.offer.clone(), cx);
+}
+
+/// What a Child SA for all carried is asked for again; what the peer deletes of those for a resource is not.
+fn want_again(state: &mut Established, request: &ChildRequest, carried: Offer, cx: &mut Cx<'_>) {
+    if request.share.number().is_none() {
+        state.want_again(request.policy, carried, Duration::ZERO, cx);
+    }
 }
 
 /// The peer's request to rekey the same pair may still be computed here; its nonces are known.

@@ -288,3 +288,28 @@ fn a_pair_for_which_the_peer_is_always_busy_is_asked_for_ever_less_often_and_the
     settle(&mut pair);
     pair.assert_up("the other pair carries on");
 }
+
+#[test]
+fn an_answer_that_narrows_a_child_for_one_resource_is_not_taken() {
+    let mut pair = Pair::begun(1, Link::LAN, |_, config| {
+        config.children[0].resources = std::num::NonZeroU16::new(2);
+    });
+    let is_first = |pair: &Pair| pair.sides[0].plane.live().len() == 1;
+    assert!(is_first(&pair), "{}", pair.trace());
+    answer(&mut pair, 1, ExchangeType::CREATE_CHILD_SA, |request| {
+        let mut proposal = request.sa().unwrap()[0].clone();
+        proposal.spi = vec![0, 0, 0x77, 0x77];
+        let host = |text: &str| TrafficSelector::from_prefix(text.parse().unwrap(), 32).unwrap();
+        let own = request.ts_responder().unwrap().clone();
+        vec![
+            Payload::SecurityAssociation(vec![proposal]),
+            Payload::Nonce(vec![7; 32]),
+            Payload::TsInitiator(crate::exchange::auth::selectors(&[host("10.1.3.4")])),
+            Payload::TsResponder(own),
+        ]
+    });
+    pair.run_for(Duration::from_secs(1));
+    assert!(is_first(&pair), "{}", pair.trace());
+    assert_eq!(pair.count(0, What::NoMoreForResources), 1, "{}", pair.trace());
+    pair.assert_up("the one for all carries on");
+}
