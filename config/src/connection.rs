@@ -91,6 +91,8 @@ pub struct Connection {
     pub mobike: bool,
     /// Whether a lost IKE SA may be taken up again by a ticket (RFC 5723), with a peer that can.
     pub session_resumption: bool,
+    /// Whether each worker has a Child SA of its own beside the one for all (RFC 9611), with a peer that can do that, too.
+    pub per_resource_child_sas: bool,
     /// Whether a peer that sends us to another gateway is obeyed.
     pub follow_redirects: bool,
     /// The gateway that peers are sent to instead of being served here.
@@ -252,6 +254,7 @@ fn one<'a>(
         section.has("mtu_bytes").then(|| section.integer("mtu_bytes", MTU_BYTES, *MTU_BYTES.end(), report));
     let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
     let (protocol, protocol_place) = protocol::read(section, report);
+    let per_resource_child_sas = protocol::per_resource_child_sas(section, protocol, report);
     let policy = policy(section, gateway, protocol, report);
     let nat = nat::read(section, connection_type, &found, around.nat_rules, report);
     let routing_weight = sites::routing_weight(section, connection_type, report);
@@ -301,6 +304,7 @@ fn one<'a>(
         dpd_timeout: Duration::from_secs(dpd_timeout_s.into()),
         mobike,
         session_resumption,
+        per_resource_child_sas,
         follow_redirects,
         redirect_to,
         mtu_bytes,

@@ -369,6 +369,7 @@ fn connection(
         dpd_timeout: Duration::from_secs(DPD_TIMEOUT_S),
         mobike: true,
         session_resumption: false,
+        per_resource_child_sas: false,
         follow_redirects: false,
         redirect_to: None,
         mtu_bytes: None,

@@ -279,7 +279,7 @@ fn check_prefixes(
 }
 
 /// Keys of the other types.
-const OF_TUNNELS: [&str; 21] = [
+const OF_TUNNELS: [&str; 22] = [
     "local_network_gateway",
     "remote_gateway",
     "shared_key",
@@ -292,6 +292,7 @@ const OF_TUNNELS: [&str; 21] = [
     "dpd_timeout_s",
     "mobike",
     "session_resumption",
+    "per_resource_child_sas",
     "follow_redirects",
     "redirect_to",
     "mtu_bytes",

@@ -37,6 +37,22 @@ pub(super) fn read(section: &mut Section<'_>, report: &mut Report<'_>) -> (Proto
     (value, place)
 }
 
+/// Whether each worker has a Child SA of its own with a peer that can do that: unless the file says otherwise, where the version has it.
+pub(super) fn per_resource_child_sas(
+    section: &mut Section<'_>,
+    protocol: Protocol,
+    report: &mut Report<'_>,
+) -> bool {
+    let Some(Located { value, place }) = section.optional::<bool>("per_resource_child_sas", report) else {
+        return protocol == Protocol::IkeV2;
+    };
+    if value && protocol == Protocol::IkeV1 {
+        let problem = "IKEv1 has one pair of SAs for the same traffic, not one for each worker";
+        report.error(&place, problem, "leave it out, or take protocol = \"IKEv2\"");
+    }
+    value
+}
+
 /// What of a connection the version has to bear.
 pub(super) struct Settings<'a> {
     pub(super) gateway: Option<&'a VirtualNetworkGateway>,

@@ -82,7 +82,13 @@ fn settings() -> impl Strategy<Value = String> {
         one(&["", "dpd_timeout_s = 9", "dpd_timeout_s = 3600"]),
         one(&["", "mss_clamp = \"off\"", "mss_clamp = 1350"]),
         one(&["", "routing_weight = 0", "routing_weight = 32000"]),
-        one(&["", "mobike = false", "follow_redirects = false\nmobike = true", "session_resumption = true"]),
+        one(&[
+            "",
+            "mobike = false",
+            "follow_redirects = false\nmobike = true",
+            "session_resumption = true",
+            "per_resource_child_sas = false",
+        ]),
         one(&["", "redirect_to = \"gw2.example.net\"", "redirect_to = \"198.51.100.9\""]),
         one(&[
             "",

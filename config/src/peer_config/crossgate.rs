@@ -80,6 +80,7 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
                 | "follow_redirects"
                 | "mobike"
                 | "mss_clamp"
+                | "per_resource_child_sas"
                 | "protocol"
                 | "session_resumption"
                 | "use_policy_based_traffic_selectors",

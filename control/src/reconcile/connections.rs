@@ -1,6 +1,7 @@
 //! A configured connection as the IKE core wants it: the operator's words become suites, selectors and lifetimes.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crossgate_config::policy::algorithm::{
@@ -58,7 +59,7 @@ pub fn translate(
         ike_suites: policy.ike.iter().flat_map(ike_suites).collect(),
         additional: additional(connection),
         additional_on_request: policy.additional_key_exchanges.contains(&AdditionalKeyExchange::Auto),
-        children: children(connection),
+        children: children(config, connection),
         mode: mode(config, connection),
         ike_lifetime: Lifetime::of(policy.ike_lifetime),
         dpd: Dpd::of(connection.dpd_timeout),
@@ -188,8 +189,10 @@ pub fn mode(config: &Config, connection: &Connection) -> Mode {
 }
 
 /// One policy with all selectors; in IKEv1, which negotiates one pair at a time, one for each pair.
-fn children(connection: &Connection) -> Vec<ChildConfig> {
-    let whole = child(connection);
+fn children(config: &Config, connection: &Connection) -> Vec<ChildConfig> {
+    let workers = u16::try_from(config.appliance().workers.len()).ok().and_then(NonZeroU16::new);
+    let resources = workers.filter(|_| connection.per_resource_child_sas);
+    let whole = ChildConfig { resources, ..child(connection) };
     if connection.protocol == Protocol::IkeV2 {
         return vec![whole];
     }

@@ -4,8 +4,10 @@ use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::failure::{Result, ensure};
 use crossgate_tests::gateway::{Driver, Gateway, Plan};
 use crossgate_tests::sites::{self, Site};
-use crossgate_tests::traffic::{MARK, Stream, bulk, ping, ping_until_answered};
+use crossgate_tests::strongswan::{Settings, StrongSwan};
+use crossgate_tests::traffic::{Host, MARK, Stream, bulk, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Traffic of both families, both ways.
@@ -57,10 +59,10 @@ fn two_gateways_use_plain_esp_with_extended_sequence_numbers() {
 fn two_workers_share_a_tunnel_where_each_has_its_queues() {
     let (one, two) = sites::both_ours().unwrap();
     let second = Gateway::start(&two.gateway, Plan::site(2)).unwrap();
-    let with_two = |arguments: &str| Plan {
-        worker_cores: vec![0, 1],
-        device_arguments: arguments.to_owned(),
-        ..Plan::site(1)
+    let with_two = |arguments: &str| {
+        let mut plan = Plan { device_arguments: arguments.to_owned(), ..two_workers(1) };
+        plan.connections[0].extra = "per_resource_child_sas = false".to_owned();
+        plan
     };
     // A packet that one worker opens must not depend on the other to leave: that is refused, and not found out later.
     let refused = Gateway::start(&one.gateway, with_two("")).err().map(|error| error.to_string());
@@ -69,12 +71,138 @@ fn two_workers_share_a_tunnel_where_each_has_its_queues() {
     let first = Gateway::start(&one.gateway, with_two(",qpairs=2")).unwrap();
     first.is("peer", "up").unwrap();
     exchange_by_esp(&one, &two).unwrap();
+    first.only_sa().unwrap();
     for counter in ["tx_no_queue", "esp_too_old", "esp_replayed", "esp_auth_failed"] {
         assert_eq!(first.counter(counter).unwrap(), 0, "{counter}: {}", first.state());
         assert_eq!(second.counter(counter).unwrap(), 0, "{counter}: {}", second.state());
     }
     first.stop().unwrap();
     second.stop().unwrap();
+}
+
+/// A gateway of two workers, each with its queues.
+fn two_workers(number: u8) -> Plan {
+    Plan { worker_cores: vec![0, 1], device_arguments: ",qpairs=2".to_owned(), ..Plan::site(number) }
+}
+
+/// Waits until the Child SAs that send are those of both workers and the one for all, none of them among `old`; their inbound SPIs.
+fn each_has_its_own(gateway: &Gateway<'_>, old: &[Value]) -> Result<Vec<Value>> {
+    until("a Child SA for each of two workers beside the one for all", Duration::from_secs(30), || {
+        let sas = gateway.sas()?;
+        let mut workers: Vec<_> = sas.iter().map(|sa| sa["worker"].as_u64()).collect();
+        workers.sort_unstable();
+        let are_new = sas.iter().all(|sa| sa["state"] == "sends" && !old.contains(&sa["inbound_spi"]));
+        Ok(if are_new && workers == [None, Some(0), Some(1)] {
+            Look::Holds(sas.iter().map(|sa| sa["inbound_spi"].clone()).collect())
+        } else {
+            Look::NotYet(format!("{sas:?}"))
+        })
+    })
+}
+
+/// Sends by ever other ports until each worker of a gateway has sealed and opened on the Child SA of its own.
+fn each_uses_its_own(gateway: &Gateway<'_>, near: Host<'_>, far: Host<'_>) -> Result<()> {
+    until("traffic on the Child SA of each worker", Duration::from_secs(60), || {
+        bulk(near, far, Duration::from_millis(100))?;
+        let sas = gateway.sas()?;
+        let moved = |worker: u64, way: &str| {
+            let own = sas.iter().find(|sa| sa["worker"] == worker);
+            own.and_then(|sa| sa["traffic"][way].as_u64()).is_some_and(|packets| packets > 0)
+        };
+        let all = [0, 1].iter().all(|worker| moved(*worker, "out_packets") && moved(*worker, "in_packets"));
+        Ok(Look::when(all, || format!("{sas:?}")))
+    })
+}
+
+fn nothing_went_wrong(gateway: &Gateway<'_>) -> Result<()> {
+    for counter in ["esp_too_old", "esp_replayed", "esp_auth_failed", "esp_unknown_spi", "tunnel_no_sa"] {
+        let count = gateway.counter(counter)?;
+        ensure(count == 0, || format!("{counter} {count}: {}", gateway.state()))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn each_worker_of_two_gateways_seals_with_a_child_sa_of_its_own() {
+    let (one, two) = sites::both_ours().unwrap();
+    let second = Gateway::start(&two.gateway, two_workers(2)).unwrap();
+    let first = Gateway::start(&one.gateway, two_workers(1)).unwrap();
+    first.is("peer", "up").unwrap();
+    let before = [&first, &second].map(|gateway| each_has_its_own(gateway, &[]).unwrap());
+    exchange_by_esp(&one, &two).unwrap();
+    each_uses_its_own(&first, one.ipv4(), two.ipv4()).unwrap();
+    each_uses_its_own(&second, two.ipv4(), one.ipv4()).unwrap();
+    // All are replaced under traffic of more than one flow, and each keeps its worker.
+    let streams = [
+        Stream::start(one.ipv4(), two.ipv4(), 500, 700).unwrap(),
+        Stream::start(two.ipv4(), one.ipv4(), 500, 700).unwrap(),
+        Stream::start(one.ipv6(), two.ipv6(), 250, 1200).unwrap(),
+        Stream::start(two.ipv6(), one.ipv6(), 250, 1200).unwrap(),
+    ];
+    streams.iter().for_each(|stream| stream.flows(300).unwrap());
+    first.ask(&["rekey", "peer", "--child"]).unwrap();
+    let after = [(&first, &before[0]), (&second, &before[1])]
+        .map(|(gateway, old)| each_has_its_own(gateway, old).unwrap());
+    second.ask(&["rekey", "peer", "--child"]).unwrap();
+    each_has_its_own(&second, &after[1]).unwrap();
+    each_has_its_own(&first, &after[0]).unwrap();
+    streams.iter().for_each(|stream| stream.flows(300).unwrap());
+    for report in streams.map(Stream::stop) {
+        report.unwrap().whole().unwrap();
+    }
+    each_uses_its_own(&first, one.ipv4(), two.ipv4()).unwrap();
+    [&first, &second].into_iter().for_each(|gateway| nothing_went_wrong(gateway).unwrap());
+    first.stop().unwrap();
+    second.stop().unwrap();
+}
+
+#[test]
+fn workers_get_their_own_under_traffic_whoever_has_more_of_them() {
+    let (one, two) = sites::both_ours().unwrap();
+    let second = Gateway::start(&two.gateway, Plan::site(2)).unwrap();
+    let first = Gateway::start(&one.gateway, two_workers(1)).unwrap();
+    first.is("peer", "up").unwrap();
+    ping_until_answered(one.ipv4(), two.ipv4().address, Duration::from_secs(20)).unwrap();
+    let streams = [
+        Stream::start(one.ipv4(), two.ipv4(), 500, 700).unwrap(),
+        Stream::start(two.ipv4(), one.ipv4(), 500, 700).unwrap(),
+    ];
+    streams.iter().for_each(|stream| stream.flows(300).unwrap());
+    // Made anew while there is traffic: those of workers follow the one for all.
+    let old = each_has_its_own(&first, &[]).unwrap();
+    second.ask(&["rekey", "peer", "--child"]).unwrap();
+    each_has_its_own(&first, &old).unwrap();
+    streams.iter().for_each(|stream| stream.flows(300).unwrap());
+    for report in streams.map(Stream::stop) {
+        report.unwrap().whole().unwrap();
+    }
+    // The other one binds one of them to its only worker, and only receives on the rest.
+    until("the side with one worker to send on its own", Duration::from_secs(20), || {
+        let sas = second.sas()?;
+        let own = sas.iter().filter(|sa| sa["worker"] == 0 && sa["state"] == "sends").count();
+        let spare = sas.iter().filter(|sa| sa["worker"].is_null() && sa["state"] == "receives").count();
+        Ok(Look::when((sas.len(), own, spare) == (3, 1, 1), || format!("{sas:?}")))
+    })
+    .unwrap();
+    [&first, &second].into_iter().for_each(|gateway| nothing_went_wrong(gateway).unwrap());
+    first.stop().unwrap();
+    second.stop().unwrap();
+}
+
+#[test]
+fn strongswan_that_knows_nothing_of_workers_gets_the_one_for_all() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
+    let gateway = Gateway::start(&site.gateway, two_workers(1)).unwrap();
+    gateway.is("peer", "up").unwrap();
+    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    gateway.rekey_child("peer").unwrap();
+    strongswan.rekey_child().unwrap();
+    let sa = gateway.only_sa().unwrap();
+    assert_eq!(sa["worker"], Value::Null, "{sa}");
+    ping(site.ipv4(), peer.ipv4().address, 20, 900, false).unwrap().all_answered().unwrap();
+    assert_eq!(gateway.connection("peer").unwrap()["failure"], Value::Null);
+    gateway.stop().unwrap();
 }
 
 #[test]
