@@ -241,7 +241,12 @@ impl ConnectionConfig {
 
     /// Whether a peer at `remote` may be this connection's.
     pub(crate) fn may_be_at(&self, remote: IpAddr) -> bool {
-        self.places.contains(&Place::At(remote)) || self.may_roam()
+        self.is_at(remote) || self.may_roam()
+    }
+
+    /// Whether `remote` is one of its addresses.
+    pub(crate) fn is_at(&self, remote: IpAddr) -> bool {
+        self.places.contains(&Place::At(remote))
     }
 
     /// Whether the peer may be anywhere. One that is called by a name may call from anywhere: its address changes before anybody here asks for it, and its

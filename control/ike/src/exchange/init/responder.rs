@@ -1,5 +1,6 @@
 //! The responder of IKE_SA_INIT: refusals and cookies without state, then the answer (RFC 7296, 1.2, 2.5, 2.6).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{MIXES_ON_REQUEST, Transcript, detect_nat, header, nat_payloads, spi_pair};
@@ -93,7 +94,7 @@ pub(crate) fn accept(
         return answer_without_state(arrived, &message, payload, &mut cx);
     }
     let can_mix = message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
-    if wants_to_mix(&candidates, &message) {
+    if wants_to_mix(&candidates, remote, &message) {
         return refuse(arrived, &message, NotifyType::OFFER_ADDITIONAL_KEY_EXCHANGES, Vec::new(), &mut cx);
     }
     for candidate in &candidates {
@@ -165,11 +166,14 @@ pub(crate) fn accept(
     endpoint.register(sa);
 }
 
-/// Whether the peer is to offer additional key exchanges, which it does when it is asked to: whoever it is of those known here, they are wanted first.
-fn wants_to_mix(candidates: &[&Connection], message: &Message) -> bool {
+/// Whether the peer is to offer additional key exchanges, which it does when it is asked to: whoever it is of those known at its address, or else of those from anywhere,
+/// they are wanted first.
+fn wants_to_mix(candidates: &[&Connection], remote: IpAddr, message: &Message) -> bool {
     let offers = |payload: &Payload| matches!(payload, Payload::VendorId(id) if *id == MIXES_ON_REQUEST);
     let wanted = |candidate: &&Connection| candidate.config.additional.first().is_some_and(Option::is_some);
-    !candidates.is_empty() && candidates.iter().all(wanted) && message.payloads.iter().any(offers)
+    let known = candidates.iter().take_while(|candidate| candidate.config.is_at(remote)).count();
+    let possible = if known > 0 { &candidates[..known] } else { candidates };
+    !possible.is_empty() && possible.iter().all(wanted) && message.payloads.iter().any(offers)
 }
 
 /// Where a peer is sent that follows redirects, if all connections that it may be of say the same (RFC 5685, 3).

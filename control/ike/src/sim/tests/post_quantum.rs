@@ -66,6 +66,44 @@ fn on_request_two_of_ours_mix_and_nobody_else_is_offered_what_he_may_not_know() 
 }
 
 #[test]
+fn connection_for_peers_from_anywhere_decides_only_about_those_that_no_other_one_expects() {
+    let (mixes, classic) = ([Some(Group::MlKem768), None].as_slice(), [None].as_slice());
+    let elsewhere: IpAddr = "192.0.2.99".parse().unwrap();
+    let own = connection(0).local_address;
+    // What connection 1 has and whom it expects, what the one for anybody has, whether there is ML-KEM in the keys.
+    let cases = [
+        (mixes, own, classic, 1),
+        (mixes, own, mixes, 1),
+        (classic, own, mixes, 0),
+        (mixes, elsewhere, classic, 0),
+        (classic, elsewhere, mixes, 1),
+    ];
+    for (number, (additional, expected_at, of_anybody, mixed)) in cases.into_iter().enumerate() {
+        let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+        let auto = |additional: &[Option<Group>], config: ConnectionConfig| ConnectionConfig {
+            additional: additional.to_vec(),
+            additional_on_request: true,
+            ..config
+        };
+        // At the other address, the peer is of the connection for anybody.
+        let is_anybody = expected_at == elsewhere;
+        let (other_id, other) = (ConnectionId(2), Some(Identity::KeyId(vec![9])));
+        let mut one = auto(additional, connection(1));
+        one.places = vec![Place::At(expected_at)];
+        let mut anybody = auto(of_anybody, ConnectionConfig { places: Vec::new(), ..connection(1) });
+        let stranger = if is_anybody { &mut one } else { &mut anybody };
+        (stranger.id, stranger.remote_id) = (other_id, other);
+        for config in [one, anybody] {
+            pair.command(1, Command::Configure(Box::new(config)));
+        }
+        pair.command(0, Command::Configure(Box::new(auto(mixes, connection(0)))));
+        settle(&mut pair);
+        pair.assert_up(&format!("case {number}"));
+        assert_eq!(pair.count(1, What::KeysMixed), mixed, "case {number}\n{}", pair.trace());
+    }
+}
+
+#[test]
 fn whoever_asks_again_and_again_for_an_offer_is_answered_once() {
     use crate::wire::{
         Header, IkeSpi, Message, MessageKind, Notify, NotifyType, Payload, Role, TransformType,
