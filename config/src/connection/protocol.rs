@@ -110,11 +110,9 @@ fn lacks(
         matches!(one, AdditionalKeyExchange::None | AdditionalKeyExchange::Auto)
     };
     let has_additional = !policy.additional_key_exchanges.iter().all(is_none);
-    let is_rsa = |by: &Authentication| match by {
+    let signs = |by: &Authentication| match by {
         Authentication::SharedKey(_) => true,
-        Authentication::Certificate(by) => {
-            matches!(by.credential.key().public_key().kind(), KeyKind::Rsa { .. })
-        }
+        Authentication::Certificate(by) => by.credential.key().public_key().kind() != KeyKind::Ed25519,
         // Of clients alone, which speak IKEv2.
         Authentication::Login(_) => false,
     };
@@ -136,9 +134,9 @@ fn lacks(
         (has_additional, "no additional key exchange", "leave additional_key_exchange out"),
         (has_ppk, "no post-quantum pre-shared keys", "leave ppk out, or take protocol = \"IKEv2\""),
         (
-            !authentication.is_none_or(is_rsa),
-            "no certificates here but those with an RSA key",
-            "take one with an RSA key, a shared_key, or protocol = \"IKEv2\"",
+            !authentication.is_none_or(signs),
+            "no certificates but those with an RSA or ECDSA key",
+            "take one with such a key, a shared_key, or protocol = \"IKEv2\"",
         ),
     ]
 }

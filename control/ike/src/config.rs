@@ -281,8 +281,8 @@ pub enum ConfigError {
     )]
     NoV1Suite,
     /// Certificates of another kind are not for IKEv1.
-    #[error("IKEv1 signs by RSA here: take a certificate with an RSA key, a shared key, or IKEv2")]
-    NotRsa,
+    #[error("IKEv1 signs by RSA or ECDSA: take a certificate with such a key, a shared key, or IKEv2")]
+    NoV1Signature,
     /// Who logs in begins.
     #[error("clients that log in (EAP) begin by themselves: set mode ResponderOnly")]
     EapInitiator,
@@ -314,12 +314,12 @@ impl ConnectionConfig {
             let is_taken = match &self.authentication {
                 Authentication::SharedKey(_) => true,
                 Authentication::Certificate(by) => {
-                    matches!(by.credential.key().public_key().kind(), KeyKind::Rsa { .. })
+                    by.credential.key().public_key().kind() != KeyKind::Ed25519
                 }
                 Authentication::Eap(_) => false,
             };
             if !is_taken {
-                return Err(ConfigError::NotRsa);
+                return Err(ConfigError::NoV1Signature);
             }
         }
         let usable = |c: &ChildConfig| {

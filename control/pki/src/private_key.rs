@@ -140,15 +140,32 @@ impl PrivateKey {
         }
     }
 
-    /// Signs a hash by RSA as IKEv1 does: padded as PKCS#1 pads, but without the hash's name (RFC 2409, 5.1).
+    /// Signs a hash as IKEv1 does: by RSA, padded as PKCS#1 pads, but without the hash's name (RFC 2409, 5.1); by ECDSA in the form of RFC 4754.
     ///
     /// # Errors
-    /// [`SignatureError::OtherAlgorithm`] if it is no RSA key.
-    pub fn sign_bare_rsa(&self, hash: &[u8], seed: Zeroizing<[u8; 32]>) -> Result<Vec<u8>, SignatureError> {
-        let Key::Rsa(key) = &self.key else { return Err(SignatureError::OtherAlgorithm) };
-        let mut random = ChaCha20Rng::from_seed(*seed);
-        key.sign_with_rng(&mut random, rsa::Pkcs1v15Sign::new_unprefixed(), hash)
-            .map_err(|_| SignatureError::OtherAlgorithm)
+    /// [`SignatureError::OtherAlgorithm`] if the key is of neither kind.
+    pub fn sign_bare(&self, hash: &[u8], seed: Zeroizing<[u8; 32]>) -> Result<Vec<u8>, SignatureError> {
+        let other = |_| SignatureError::OtherAlgorithm;
+        match &self.key {
+            Key::Rsa(key) => {
+                let mut random = ChaCha20Rng::from_seed(*seed);
+                key.sign_with_rng(&mut random, rsa::Pkcs1v15Sign::new_unprefixed(), hash)
+                    .map_err(|_| SignatureError::OtherAlgorithm)
+            }
+            Key::P256(key) => {
+                let signature: p256::ecdsa::Signature = key.sign_prehash(hash).map_err(other)?;
+                Ok(signature.to_vec())
+            }
+            Key::P384(key) => {
+                let signature: p384::ecdsa::Signature = key.sign_prehash(hash).map_err(other)?;
+                Ok(signature.to_vec())
+            }
+            Key::P521(key) => {
+                let signature: p521::ecdsa::Signature = key.sign_prehash(&widened(hash)).map_err(other)?;
+                Ok(signature.to_vec())
+            }
+            Key::Ed25519(_) => Err(SignatureError::OtherAlgorithm),
+        }
     }
 
     /// An ECDSA signature in the form of RFC 4754: both numbers, each as long as the curve's field.

@@ -211,13 +211,27 @@ impl PublicKey {
             .ok_or(SignatureError::Wrong)
     }
 
-    /// Whether a signature of IKEv1 over a hash is this key's: RSA, padded as PKCS#1 pads, without the hash's name (RFC 2409, 5.1).
+    /// Whether a signature of IKEv1 over a hash is this key's: RSA, padded as PKCS#1 pads, without the hash's name (RFC 2409, 5.1), or ECDSA in the form of RFC 4754.
     ///
     /// # Errors
     /// [`SignatureError`].
-    pub fn verify_bare_rsa(&self, hash: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
-        let Key::Rsa(key) = &self.key else { return Err(SignatureError::OtherAlgorithm) };
-        key.verify(rsa::Pkcs1v15Sign::new_unprefixed(), hash, signature).map_err(wrong)
+    pub fn verify_bare(&self, hash: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        match &self.key {
+            Key::Rsa(key) => key.verify(rsa::Pkcs1v15Sign::new_unprefixed(), hash, signature).map_err(wrong),
+            Key::P256(key) => {
+                let signature = p256::ecdsa::Signature::from_slice(signature).map_err(wrong)?;
+                key.verify_prehash(hash, &signature).map_err(wrong)
+            }
+            Key::P384(key) => {
+                let signature = p384::ecdsa::Signature::from_slice(signature).map_err(wrong)?;
+                key.verify_prehash(hash, &signature).map_err(wrong)
+            }
+            Key::P521(key) => {
+                let signature = p521::ecdsa::Signature::from_slice(signature).map_err(wrong)?;
+                key.verify_prehash(&widened(hash), &signature).map_err(wrong)
+            }
+            Key::Ed25519(_) => Err(SignatureError::OtherAlgorithm),
+        }
     }
 
     /// Whether an ECDSA signature is this key's, in the form of RFC 4754: both numbers, each as long as the curve's field.

@@ -101,9 +101,20 @@ fn of_v1(mut plan: Plan) -> Plan {
 }
 
 #[test]
-fn rsa_in_ikev1_whoever_begins() {
+fn rsa_and_ecdsa_in_ikev1_whoever_begins() {
+    for (kind, scheme) in [
+        (RSA, "RSA_EMSA_PKCS1_NULL"),
+        (KeyKind::P256, "ECDSA_WITH_NULL"),
+        (KeyKind::P384, "ECDSA_WITH_NULL"),
+        (KeyKind::P521, "ECDSA_WITH_NULL"),
+    ] {
+        in_ikev1(kind, scheme);
+    }
+}
+
+fn in_ikev1(kind: KeyKind, scheme: &str) {
     for mode in ["InitiatorOnly", "ResponderOnly"] {
-        let (ours, theirs) = both(RSA);
+        let (ours, theirs) = both(kind);
         let mut plan = of_v1(plan(ours, mode));
         plan.connections[0].extra = "protocol = \"IKEv1\"".to_owned();
         let settings = Settings {
@@ -114,8 +125,8 @@ fn rsa_in_ikev1_whoever_begins() {
             remote_prefixes: vec!["10.1.0.0/16".to_owned()],
             ..settings(theirs)
         };
-        let said = format!("authentication of '{OURS}' with RSA_EMSA_PKCS1_NULL successful");
-        comes_up(plan, &settings, &[&said]).unwrap_or_else(|failure| panic!("{mode}: {failure}"));
+        let said = format!("authentication of '{OURS}' with {scheme} successful");
+        comes_up(plan, &settings, &[&said]).unwrap_or_else(|failure| panic!("{kind}, {mode}: {failure}"));
     }
 }
 

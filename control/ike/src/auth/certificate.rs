@@ -4,6 +4,7 @@
 //! Signing and checking take up to some milliseconds: IKE_AUTH packs them into a `Work` that leaves as a job. Paths, names and keys are the
 //! business of `crossgate-pki`.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use crossgate_pki::{
@@ -251,7 +252,7 @@ impl Sign {
                 let algorithm = SignatureAlgorithm::RsaPkcs1(digest);
                 (AuthMethod::RSA_SIGNATURE, key.sign(algorithm, octets, seed).map_err(failed)?)
             }
-            Scheme::Bare => (AuthMethod::RSA_SIGNATURE, key.sign_bare_rsa(octets, seed).map_err(failed)?),
+            Scheme::Bare => (AuthMethod::RSA_SIGNATURE, key.sign_bare(octets, seed).map_err(failed)?),
             Scheme::Ecdsa(method, digest) => (method, key.sign_plain_ecdsa(digest, octets).map_err(failed)?),
             Scheme::Digital(algorithm) => {
                 let signature = key.sign(algorithm, octets, seed).map_err(failed)?;
@@ -369,7 +370,12 @@ impl Verify {
         let (data, octets) = (&self.proof.data, &self.octets);
         let wrong = |_| IkeError::WrongSignature;
         if self.is_bare {
-            key.verify_bare_rsa(octets, data).map_err(wrong)?;
+            // Both sides sign by what was negotiated, which is for a key of our kind.
+            let own = self.by.credential.key().public_key().kind();
+            if discriminant(&key.kind()) != discriminant(&own) {
+                return Err(IkeError::WrongSignature);
+            }
+            key.verify_bare(octets, data).map_err(wrong)?;
             return Ok(());
         }
         match self.proof.method {

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossgate_pki::KeyKind;
+
 use super::established::Established;
 use super::keys::{self, Agreed, Side};
 use super::protect::{Abilities, Isakmp};
@@ -45,10 +47,13 @@ const LIFE_MIN: Duration = Duration::from_secs(60);
 
 /// How a connection proves itself in phase 1.
 fn method(config: &ConnectionConfig) -> Method {
-    match config.authentication {
-        Authentication::SharedKey(_) => Method::SharedKey,
-        // Not taken for IKEv1, `ConnectionConfig::check`.
-        Authentication::Certificate(_) | Authentication::Eap(_) => Method::RsaSignature,
+    let Some(by) = config.authentication.certificate() else { return Method::SharedKey };
+    match by.credential.key().public_key().kind() {
+        KeyKind::P256 => Method::Ecdsa256,
+        KeyKind::P384 => Method::Ecdsa384,
+        KeyKind::P521 => Method::Ecdsa521,
+        // Ed25519 is not taken for IKEv1, `ConnectionConfig::check`.
+        KeyKind::Rsa { .. } | KeyKind::Ed25519 => Method::RsaSignature,
     }
 }
 
@@ -74,6 +79,7 @@ fn clear(cookies: (IkeSpi, IkeSpi), payloads: Vec<Payload>) -> Vec<u8> {
 struct Transcript {
     cookies: IkeSpis,
     suite: IkeSuite,
+    method: Method,
     /// The body of the initiator's SA payload.
     sa_body: Vec<u8>,
     public_initiator: Vec<u8>,
@@ -118,7 +124,7 @@ impl Transcript {
             Role::Initiator => (initiator, responder),
             Role::Responder => (responder, initiator),
         };
-        keys::proof(self.prf(), prove, sides, &self.sa_body, id_body)
+        keys::proof(self.method.proof_prf(self.prf()), prove, sides, &self.sa_body, id_body)
     }
 }
 

@@ -39,12 +39,19 @@ pub(super) enum Method {
     SharedKey,
     /// By RSA signatures.
     RsaSignature,
+    /// By ECDSA over P-256 and SHA-256 (RFC 4754).
+    Ecdsa256,
+    /// By ECDSA over P-384 and SHA-384.
+    Ecdsa384,
+    /// By ECDSA over P-521 and SHA-512.
+    Ecdsa521,
 }
 
 /// What was chosen for phase 1.
 #[derive(Debug)]
 pub(super) struct Phase1 {
     pub(super) suite: IkeSuite,
+    pub(super) method: Method,
     /// How long the peer lets it live, if it says so.
     pub(super) life: Option<Duration>,
     /// The offer cut down to the choice: the answer.
@@ -56,6 +63,19 @@ impl Method {
         match self {
             Self::SharedKey => 1,
             Self::RsaSignature => 3,
+            Self::Ecdsa256 => 9,
+            Self::Ecdsa384 => 10,
+            Self::Ecdsa521 => 11,
+        }
+    }
+
+    /// The PRF of HASH_I and HASH_R: a signature that comes with a hash of its own takes that one's, not the negotiated one (RFC 2409, 5).
+    pub(super) const fn proof_prf(self, negotiated: Prf) -> Prf {
+        match self {
+            Self::SharedKey | Self::RsaSignature => negotiated,
+            Self::Ecdsa256 => Prf::HmacSha2_256,
+            Self::Ecdsa384 => Prf::HmacSha2_384,
+            Self::Ecdsa521 => Prf::HmacSha2_512,
         }
     }
 }
@@ -144,6 +164,7 @@ pub(super) fn choose(suites: &[IkeSuite], method: Method, offered: &SecurityAsso
     let found = fitting.filter_map(|suite| read.iter().find(|(_, _, (offer, _))| offer == suite)).next();
     found.map(|(proposal, transform, (suite, life))| Phase1 {
         suite: *suite,
+        method,
         life: *life,
         answer: of_one(Proposal { transforms: vec![(*transform).clone()], ..(*proposal).clone() }),
     })

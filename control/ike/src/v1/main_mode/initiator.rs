@@ -129,6 +129,7 @@ impl Offered {
         let transcript = Transcript {
             cookies: IkeSpis { initiator: attempt.cookie, responder: header.responder },
             suite: chosen.suite,
+            method: chosen.method,
             sa_body,
             public_initiator: Vec::new(),
             public_responder: Vec::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::first::{candidates, choose, has_place, refuse, refuse_by_answer, refuse_stranger};
 use super::tries::{Found, Tries};
-use super::{Done, Transcript, clear, establish, isakmp, signature};
+use super::{Done, Transcript, clear, establish, isakmp, method, signature};
 use crate::auth::AuthVerified;
 use crate::config::{ConnectionConfig, Version};
 use crate::connection::Evidence;
@@ -114,6 +114,7 @@ pub(crate) fn accept(
     let transcript = Transcript {
         cookies,
         suite: chosen.suite,
+        method: chosen.method,
         sa_body,
         public_initiator: Vec::new(),
         public_responder: Vec::new(),
@@ -347,8 +348,9 @@ impl Awaiting {
 
     fn configs(&self, cx: &Cx<'_>) -> Vec<Arc<ConnectionConfig>> {
         let found = self.open.candidates.iter().filter_map(|id| cx.connections.get(id));
+        let Transcript { suite, method: agreed, .. } = &self.open.transcript;
         let speaks = |config: &Arc<ConnectionConfig>| {
-            config.version == Version::V1 && config.ike_suites.contains(&self.open.transcript.suite)
+            config.version == Version::V1 && method(config) == *agreed && config.ike_suites.contains(suite)
         };
         found.map(|connection| Arc::clone(&connection.config)).filter(speaks).collect()
     }

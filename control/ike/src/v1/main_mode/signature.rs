@@ -1,4 +1,4 @@
-//! Main mode with RSA signatures (RFC 2409, 5.1): certificates travel beside the signatures, and who checks which is known from the peer's name by then. Signing and
+//! Main mode with signatures by RSA (RFC 2409, 5.1) or ECDSA (RFC 4754): certificates travel beside the signatures, and who checks which is known from the peer's name by then. Signing and
 //! checking leave as jobs, as in IKEv2.
 
 use std::sync::Arc;

@@ -121,7 +121,7 @@ impl Candidate {
     ) -> Option<(Opened, Identification, Option<AuthVerified>)> {
         let most = match self.method {
             Method::SharedKey => SHARED_KEY_BYTES_MAX,
-            Method::RsaSignature => SIGNATURE_BYTES_MAX,
+            _ => SIGNATURE_BYTES_MAX,
         };
         let datagram = Some(datagram).filter(|datagram| datagram.len() <= most)?;
         let opened = protect::open(transcript.suite.cipher, &self.keys.encrypt, iv, datagram)?;
@@ -131,7 +131,7 @@ impl Candidate {
                 let expected = transcript.proof(Role::Initiator, &self.keys.prove, &id.body());
                 Some(psk::verify_hash(&expected, wire::hash(opened.payloads())?)?)
             }
-            Method::RsaSignature => wire::signature(opened.payloads()).map(|_| None)?,
+            _ => wire::signature(opened.payloads()).map(|_| None)?,
         };
         Some((opened, id, proof))
     }
