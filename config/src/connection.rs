@@ -253,7 +253,8 @@ fn one<'a>(
     let mtu_bytes =
         section.has("mtu_bytes").then(|| section.integer("mtu_bytes", MTU_BYTES, *MTU_BYTES.end(), report));
     let mss_clamp = section.optional("mss_clamp", report).map_or(MssClamp::Auto, |clamp| clamp.value);
-    let (protocol, protocol_place) = protocol::read(section, report);
+    let of_site = gateway.filter(|_| connection_type == ConnectionType::IPsec);
+    let (protocol, protocol_place) = protocol::read(section, of_site, report);
     let per_resource_child_sas = protocol::per_resource_child_sas(section, protocol, report);
     let policy = policy(section, gateway, protocol, report);
     let nat = nat::read(section, connection_type, &found, around.nat_rules, report);

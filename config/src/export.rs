@@ -229,7 +229,9 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
         Remote::LocalNetworkGateway(name) => settings.put("local_network_gateway", text(name)),
         Remote::Gateway { reference, .. } => settings.put("remote_gateway", text(reference)),
     }
-    if connection.protocol == Protocol::IkeV1 {
+    let gateway = config.gateway_of(connection);
+    let is_policy_based = gateway.vpn_type == VpnType::PolicyBased;
+    if is_policy_based || connection.protocol == Protocol::IkeV1 {
         settings.put("protocol", connection.protocol.word());
     }
     authentication(&connection.authentication, &mut settings);
@@ -275,7 +277,7 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     }
     selectors(config, connection, &mut settings);
     // A gateway that takes no policy has the default, which is not written.
-    if connection.policy != Policy::of(connection.protocol) {
+    if connection.policy != Policy::on(gateway, connection.protocol) {
         policy(&connection.policy, &mut settings);
     }
     // Tables come after the plain keys, else TOML would take those for the table's.

@@ -2,6 +2,7 @@
 
 pub(crate) mod agreement;
 pub mod algorithm;
+mod defaults;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,9 +12,12 @@ use algorithm::{
     IpsecIntegrityWord, PfsGroup, PfsWord, Prf,
 };
 
+use defaults::Defaults;
+
 use crate::choice::Choice;
 use crate::connection::Protocol;
 use crate::document::Section;
+use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::report::{Located, Place, Report};
 
 /// One proposal for the IKE SA (RFC 7296, 3.3): any one of each list. Lists are in order of preference.
@@ -131,7 +135,26 @@ impl Policy {
     /// of `pfs_groups` lets peers without perfect forward secrecy rekey.
     #[must_use]
     pub fn of(protocol: Protocol) -> Self {
-        let (ike, ipsec) = proposals(Words::default(), protocol);
+        Self::of_defaults(&Defaults::of(protocol))
+    }
+
+    /// The same on this gateway. One that takes no policy has, behind what is sound, what the cloud's have: SHA-1, 3DES and group 2; a policy-based one also their life
+    /// of Child SAs.
+    #[must_use]
+    pub fn on(gateway: &VirtualNetworkGateway, protocol: Protocol) -> Self {
+        if gateway.sku.takes_policy() {
+            return Self::of(protocol);
+        }
+        let policy = Self::of_defaults(&Defaults::without_policy(protocol));
+        let sa_lifetime = match gateway.vpn_type {
+            VpnType::PolicyBased => Duration::from_secs(SA_LIFETIME_S_POLICY_BASED),
+            VpnType::RouteBased => policy.sa_lifetime,
+        };
+        Self { sa_lifetime, ..policy }
+    }
+
+    fn of_defaults(defaults: &Defaults) -> Self {
+        let (ike, ipsec) = proposals(Words::default(), defaults);
         Self {
             ike,
             additional_key_exchanges: ADDITIONAL_KEY_EXCHANGES.to_vec(),
@@ -155,7 +178,7 @@ pub(crate) fn read(mut section: Section<'_>, protocol: Protocol, report: &mut Re
     let named =
         Words { ike_encryption, ike_integrity, dh_groups, ipsec_encryption, ipsec_integrity, pfs_groups };
     check_ike(&named, &section.place, report);
-    let (ike, mut ipsec) = proposals(named, protocol);
+    let (ike, mut ipsec) = proposals(named, &Defaults::of(protocol));
     ipsec.esn = section.optional("esn", report).map_or(Esn::Prefer, |esn| esn.value);
     let additional_key_exchanges = additional_key_exchanges(&mut section, report);
     let pfs_from_start = section.optional("pfs_from_start", report).is_some_and(|word| word.value);
@@ -304,8 +327,7 @@ fn replay_window(section: &mut Section<'_>, report: &mut Report<'_>) -> u16 {
 
 /// Makes proposals of the words, with the defaults where there are none. Ciphers of a kind share a proposal; the kind
 /// that is named first comes first.
-fn proposals(words: Words, protocol: Protocol) -> (Vec<IkeProposal>, IpsecProposal) {
-    let defaults = Defaults::of(protocol);
+fn proposals(words: Words, defaults: &Defaults) -> (Vec<IkeProposal>, IpsecProposal) {
     let or_default = |given: Vec<DhGroup>| if given.is_empty() { defaults.dh_groups.to_vec() } else { given };
     let dh_groups = or_default(words.dh_groups);
     let encryption =
@@ -327,12 +349,14 @@ fn proposals(words: Words, protocol: Protocol) -> (Vec<IkeProposal>, IpsecPropos
     let gcm_first = encryption[0].is_combined_mode();
     let in_order = if gcm_first { [gcm, cbc] } else { [cbc, gcm] };
     let ike = in_order.into_iter().filter(|kind| !kind.is_empty()).map(proposal).collect();
-    let encryption =
-        if words.ipsec_encryption.is_empty() { IPSEC_ENCRYPTION.to_vec() } else { words.ipsec_encryption };
+    let encryption = match words.ipsec_encryption {
+        none if none.is_empty() => defaults.ipsec_encryption.to_vec(),
+        named => named,
+    };
     let pfs_groups = pfs_groups(&words.pfs_groups, &dh_groups, defaults.dh_groups);
     let integrity = match encryption.iter().all(|cipher| cipher.is_combined_mode()) {
         true => Vec::new(),
-        false if words.ipsec_integrity.is_empty() => IPSEC_INTEGRITY.to_vec(),
+        false if words.ipsec_integrity.is_empty() => defaults.ipsec_integrity.to_vec(),
         false => words.ipsec_integrity,
     };
     (ike, IpsecProposal { encryption, integrity, pfs_groups, esn: Esn::Prefer })
@@ -358,60 +382,13 @@ fn pfs_groups(words: &[PfsWord], dh_groups: &[DhGroup], defaults: &[DhGroup]) ->
     groups
 }
 
-/// What stands for lists that the file does not give.
-struct Defaults {
-    ike_encryption: &'static [IkeEncryption],
-    ike_integrity: &'static [IkeIntegrity],
-    dh_groups: &'static [DhGroup],
-}
-
-impl Defaults {
-    const fn of(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::IkeV2 => {
-                Self { ike_encryption: IKE_ENCRYPTION, ike_integrity: IKE_INTEGRITY, dh_groups: DH_GROUPS }
-            }
-            // Each combination is a transform of its own there.
-            Protocol::IkeV1 => Self {
-                ike_encryption: &[IkeEncryption::Aes256, IkeEncryption::Aes128],
-                ike_integrity: &[IkeIntegrity::Sha256, IkeIntegrity::Sha384],
-                dh_groups: &[DhGroup::Modp2048, DhGroup::Ecp256, DhGroup::Ecp384, DhGroup::Modp4096],
-            },
-        }
-    }
-}
-
-const IKE_ENCRYPTION: &[IkeEncryption] = &[
-    IkeEncryption::GcmAes256,
-    IkeEncryption::GcmAes128,
-    IkeEncryption::Aes256,
-    IkeEncryption::Aes192,
-    IkeEncryption::Aes128,
-];
-const IKE_INTEGRITY: &[IkeIntegrity] = &[IkeIntegrity::Sha384, IkeIntegrity::Sha256, IkeIntegrity::Sha512];
-const DH_GROUPS: &[DhGroup] = &[
-    DhGroup::Ecp384,
-    DhGroup::Curve25519,
-    DhGroup::Ecp256,
-    DhGroup::Ecp521,
-    DhGroup::Modp4096,
-    DhGroup::Modp3072,
-    DhGroup::Modp2048,
-];
-const IPSEC_ENCRYPTION: &[IpsecEncryption] = &[
-    IpsecEncryption::GcmAes256,
-    IpsecEncryption::GcmAes128,
-    IpsecEncryption::Aes256,
-    IpsecEncryption::Aes128,
-];
-const IPSEC_INTEGRITY: &[IpsecIntegrity] =
-    &[IpsecIntegrity::Sha256, IpsecIntegrity::Sha384, IpsecIntegrity::Sha512];
-
 /// A peer that knows nothing of RFC 9370 should pass over the proposals with it (RFC 7296, 3.3.6), but some refuse the whole message.
 const ADDITIONAL_KEY_EXCHANGES: &[AdditionalKeyExchange] = &[AdditionalKeyExchange::Auto];
 /// Azure's bounds of saLifeTimeSeconds.
 const LIFETIME_S: RangeInclusive<u32> = 300..=172_799;
 const SA_LIFETIME_S_DEFAULT: u32 = 27_000;
+/// As Azure's policy-based gateways have it.
+const SA_LIFETIME_S_POLICY_BASED: u64 = 3600;
 const IKE_LIFETIME_S_DEFAULT: u32 = 28_800;
 /// From Azure's least to 2^40 KiB, beyond which nothing is gained.
 const SA_DATA_SIZE_KIB: RangeInclusive<u64> = 1024..=1 << 40;

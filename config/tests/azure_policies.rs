@@ -9,26 +9,32 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use crossgate_config::policy::algorithm::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf,
 };
-use crossgate_config::{Config, Environment, Policy, Source};
+use crossgate_config::{Config, Connection, Environment, Policy, Protocol, Source};
 use zeroize::Zeroizing;
 
 const BASE: &str = include_str!("findings/base.toml");
 
 /// The policy that the lines make, and the words that are warned about in it.
 fn policy(lines: &str) -> (Policy, BTreeSet<String>) {
-    let text = format!("{BASE}[connection.policy]\n{lines}");
+    let (connection, weak) = connection(&format!("{BASE}[connection.policy]\n{lines}"));
+    (connection.policy, weak)
+}
+
+/// The connection of a configuration, and the words that are warned about in it.
+fn connection(text: &str) -> (Connection, BTreeSet<String>) {
     let variable = |_: &str| Some(Zeroizing::new("q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mA".to_owned()));
     let environment = Environment { cores: BTreeSet::from([0, 1]), user_id: 0, variable: &variable };
-    let checked = Config::parse(Source { file: Path::new("gw.toml"), text: &text }, &environment)
-        .unwrap_or_else(|findings| panic!("{lines}{findings}"));
+    let checked = Config::parse(Source { file: Path::new("gw.toml"), text }, &environment)
+        .unwrap_or_else(|findings| panic!("{text}{findings}"));
     let weak = checked.warnings.iter().filter_map(|warning| warning.problem.split_once(" is weak:"));
     let weak = weak.map(|(word, _)| word.to_owned()).collect();
     let connection = checked.config.connections().values().next().expect("there is one");
-    (connection.policy.clone(), weak)
+    (connection.clone(), weak)
 }
 
 const WEAK: [&str; 11] =
@@ -202,4 +208,39 @@ fn every_default_offer_of_azure_can_be_a_policy_here() {
         let pfs = if pfs == "None" { "" } else { pfs };
         assert_eq!(warned, weak(&["SHA1", "DHGroup2", encryption, integrity, pfs]), "{lines}");
     }
+}
+
+/// Gateways that take no policy offer what the cloud's offer, behind what is sound; others do not.
+#[test]
+fn a_peer_of_the_clouds_default_finds_its_offers_where_no_policy_can_name_them() {
+    let of = |sku: &str| connection(&BASE.replace("sku = \"VpnGw1\"", sku));
+    let offers_of_2016 = |policy: &Policy| {
+        let ike = policy.ike.iter().any(|proposal| {
+            proposal.encryption.contains(&IkeEncryption::TripleDes)
+                && proposal.integrity.contains(&IkeIntegrity::Sha1)
+                && proposal.prf.contains(&Prf::HmacSha1)
+                && proposal.dh_groups.last() == Some(&DhGroup::Modp1024)
+                && proposal.integrity[0] != IkeIntegrity::Sha1
+                && proposal.encryption[0] != IkeEncryption::TripleDes
+        });
+        let esp = policy.ipsec.encryption.last() == Some(&IpsecEncryption::TripleDes)
+            && policy.ipsec.integrity.last() == Some(&IpsecIntegrity::Sha1)
+            && policy.ipsec.pfs_groups.last() == Some(&PfsGroup::None);
+        (ike, esp)
+    };
+    let (policy_based, warned) = of("vpn_type = \"PolicyBased\"");
+    assert_eq!(offers_of_2016(&policy_based.policy), (true, true), "{policy_based:?}");
+    assert_eq!(policy_based.protocol, Protocol::IkeV1);
+    assert_eq!(policy_based.policy.sa_lifetime, Duration::from_secs(3600));
+    assert_eq!(warned, BTreeSet::from(["IKEv1".to_owned()]));
+    // As many combinations as the first message of IKEv1 holds.
+    let [proposal] = policy_based.policy.ike.as_slice() else { panic!("{policy_based:?}") };
+    assert_eq!(proposal.encryption.len() * proposal.integrity.len() * proposal.dh_groups.len(), 30);
+
+    let (basic, _) = of("sku = \"Basic\"");
+    assert_eq!(offers_of_2016(&basic.policy), (true, true), "{basic:?}");
+    assert_eq!(basic.protocol, Protocol::IkeV2);
+    let (other, warned) = of("sku = \"VpnGw1\"");
+    assert_eq!((offers_of_2016(&other.policy), warned), ((false, false), BTreeSet::new()), "{other:?}");
+    assert_eq!(other.policy, Policy::default());
 }

@@ -14,12 +14,29 @@ pub(super) fn policy(
     protocol: Protocol,
     report: &mut Report<'_>,
 ) -> Policy {
-    let Some(section) = section.section("policy", report) else { return Policy::of(protocol) };
+    let place = section.place.clone();
+    let Some(section) = section.section("policy", report) else {
+        let Some(gateway) = gateway else { return Policy::of(protocol) };
+        warn_of_weak_defaults(gateway, &place, report);
+        return Policy::on(gateway, protocol);
+    };
     if let Some(gateway) = gateway.filter(|gateway| !gateway.sku.takes_policy()) {
         let problem = format!("the gateway \"{}\" is of size Basic, which takes no policy", gateway.name);
         report.error(&section.place, problem, "leave the policy out, or take a larger sku");
     }
     policy::read(section, protocol, report)
+}
+
+/// What a gateway that takes no policy offers, and nothing can be done about but to take another one.
+fn warn_of_weak_defaults(gateway: &VirtualNetworkGateway, place: &Place, report: &mut Report<'_>) {
+    if gateway.sku.takes_policy() {
+        return;
+    }
+    let problem = format!(
+        "the gateway \"{}\" is of size Basic, which offers, behind what is sound, DHGroup2, SHA1 and DES3, as the cloud's does: they are weak",
+        gateway.name
+    );
+    report.warning(place, problem, "see to it that the peer takes better ones, or take a larger sku");
 }
 
 /// Selectors of one's own are for route-based gateways that take a policy.

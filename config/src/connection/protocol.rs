@@ -23,14 +23,20 @@ pub enum Protocol {
 impl Choice for Protocol {
     const WORDS: &'static [(&'static str, Self)] = &[("IKEv2", Self::IkeV2), ("IKEv1", Self::IkeV1)];
     const WEAK: &'static [(Self, &'static str, &'static str)] =
-        &[(Self::IkeV1, "it is obsolete (RFC 9395)", "take \"IKEv2\" if the peer speaks it")];
+        &[(Self::IkeV1, "it is obsolete (RFC 9395)", "take protocol = \"IKEv2\" if the peer speaks it")];
 }
 
-/// IKEv2 unless the file says otherwise, and where it says so.
-pub(super) fn read(section: &mut Section<'_>, report: &mut Report<'_>) -> (Protocol, Place) {
-    let Some(Located { value, place }) = section.optional::<Protocol>("protocol", report) else {
-        return (Protocol::IkeV2, section.place.clone());
-    };
+/// IKEv2, or IKEv1 to a site from a policy-based gateway, as in the cloud, unless the file says otherwise; and where it says so.
+pub(super) fn read(
+    section: &mut Section<'_>,
+    gateway: Option<&VirtualNetworkGateway>,
+    report: &mut Report<'_>,
+) -> (Protocol, Place) {
+    let is_policy_based = gateway.is_some_and(|gateway| gateway.vpn_type == VpnType::PolicyBased);
+    let by_default = if is_policy_based { Protocol::IkeV1 } else { Protocol::IkeV2 };
+    let place = section.place.clone();
+    let named = section.optional::<Protocol>("protocol", report);
+    let Located { value, place } = named.unwrap_or(Located { value: by_default, place });
     if let Some((problem, remedy)) = value.weakness() {
         report.warning(&place, format!("{} is weak: {problem}", value.word()), remedy);
     }
