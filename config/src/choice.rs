@@ -34,7 +34,7 @@ mod tests {
 
     use super::Choice;
     use crate::appliance::{Idle, Memory};
-    use crate::connection::{ConnectionMode, ConnectionType};
+    use crate::connection::{ConnectionMode, ConnectionType, Start};
     use crate::gateway::{GatewayType, VpnType};
     use crate::nat_rule::{NatMode, NatType};
     use crate::policy::algorithm::{
@@ -59,6 +59,7 @@ mod tests {
         words_are_sound::<Memory>();
         words_are_sound::<ConnectionType>();
         words_are_sound::<ConnectionMode>();
+        words_are_sound::<Start>();
         words_are_sound::<GatewayType>();
         words_are_sound::<VpnType>();
         words_are_sound::<Sku>();

@@ -7,6 +7,7 @@ mod nat;
 mod protocol;
 mod rules;
 mod sites;
+mod start;
 mod vnet;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ pub(crate) use nat::check_rules;
 pub use protocol::Protocol;
 use rules::Rules;
 use sites::Way;
+pub use start::Start;
 use toml::de::DeValue;
 pub(crate) use vnet::NAME_WHAT_IS_THERE;
 pub use vnet::{Remote, RemoteGateway};
@@ -85,6 +87,10 @@ pub struct Connection {
     pub remote_id: Identity,
     /// Who begins.
     pub mode: ConnectionMode,
+    /// When this side does, if it may.
+    pub start: Start,
+    /// The tunnel is taken down after so long without a packet through it, 30 s to 86,400 s; `None`: it stays.
+    pub idle_timeout: Option<Duration>,
     /// The peer is asked whether it is alive after this much silence; 9 s to 3600 s.
     pub dpd_timeout: Duration,
     /// Whether tunnels may move to other addresses (MOBIKE) with a peer that can.
@@ -243,6 +249,8 @@ fn one<'a>(
 
     let authentication = authentication::read(section, around.environment, trusts, report);
     let mode = mode(section, peer, report);
+    let begins = start::Begins { connection_type, mode, gateway, peer };
+    let (start, idle_timeout) = start::read(section, &begins, report);
     check_dpd(section, gateway, report);
     let dpd_timeout_s = section.integer("dpd_timeout_s", DPD_TIMEOUT_S, DPD_TIMEOUT_S_DEFAULT, report);
     let mobike = section.optional::<bool>("mobike", report).is_none_or(|word| word.value);
@@ -302,6 +310,8 @@ fn one<'a>(
         local_id: local_id?,
         remote_id,
         mode,
+        start,
+        idle_timeout,
         dpd_timeout: Duration::from_secs(dpd_timeout_s.into()),
         mobike,
         session_resumption,

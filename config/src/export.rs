@@ -10,7 +10,7 @@ use toml::Value;
 
 use crate::authentication::Authentication;
 use crate::choice::Choice;
-use crate::connection::{MssClamp, Protocol};
+use crate::connection::{MssClamp, Protocol, Start};
 use crate::policy::{IkeProposal, Policy};
 use crate::port::Device;
 use crate::prefix::{InterfaceAddress, StaticRoute};
@@ -243,7 +243,13 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     settings.put("local_id", text(&connection.local_id));
     settings.put("remote_id", text(&connection.remote_id));
     settings.put("mode", connection.mode.word());
-    if config.gateway_of(connection).vpn_type == VpnType::RouteBased {
+    if is_policy_based || connection.start == Start::OnTraffic {
+        settings.put("start", connection.start.word());
+    }
+    if let Some(after) = connection.idle_timeout {
+        settings.put("idle_timeout_s", seconds(after));
+    }
+    if !is_policy_based {
         settings.put("dpd_timeout_s", seconds(connection.dpd_timeout));
     }
     settings.put("mobike", connection.mobike);

@@ -60,6 +60,7 @@ pub use circuit::{
 };
 pub use connection::{
     Connection, ConnectionMode, ConnectionType, LocalEnd, MssClamp, Nat, Protocol, Remote, RemoteGateway,
+    Start,
 };
 pub use difference::{Difference, SettingDifference, What};
 pub use environment::{Environment, Source};

@@ -297,6 +297,11 @@ impl<'a> Far<'a> {
         }
     }
 
+    /// Whether the other side, if it begins, does so for traffic alone: it would bring up at once what we take down when it is idle.
+    fn begins_on_traffic(&self) -> bool {
+        self.connection.idle_timeout.is_some() && self.mode() != ConnectionMode::ResponderOnly
+    }
+
     /// The two lines that every configuration begins with, behind the system's sign for comments.
     fn head(&self, sign: &str, out: &mut String) -> fmt::Result {
         if self.number > 1 {

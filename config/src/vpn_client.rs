@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use crate::authentication::{self, Authentication};
 use crate::choice::Choice;
-use crate::connection::{Connection, ConnectionMode, ConnectionType, MssClamp, Nat, Protocol, Remote};
+use crate::connection::{Connection, ConnectionMode, ConnectionType, MssClamp, Nat, Protocol, Remote, Start};
 use crate::document::Section;
 use crate::environment::Environment;
 use crate::gateway::{VirtualNetworkGateway, VpnType};
@@ -366,6 +366,8 @@ fn connection(
         local_id: clients.server_name.clone(),
         remote_id: Identity::KeyId(b"clients".to_vec()),
         mode: ConnectionMode::ResponderOnly,
+        start: Start::OnLoad,
+        idle_timeout: None,
         dpd_timeout: Duration::from_secs(DPD_TIMEOUT_S),
         mobike: true,
         session_resumption: false,

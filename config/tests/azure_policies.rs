@@ -14,7 +14,7 @@ use std::time::Duration;
 use crossgate_config::policy::algorithm::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf,
 };
-use crossgate_config::{Config, Connection, Environment, Policy, Protocol, Source};
+use crossgate_config::{Config, Connection, Environment, Policy, Protocol, Source, Start};
 use zeroize::Zeroizing;
 
 const BASE: &str = include_str!("findings/base.toml");
@@ -230,8 +230,10 @@ fn a_peer_of_the_clouds_default_finds_its_offers_where_no_policy_can_name_them()
     };
     let (policy_based, warned) = of("vpn_type = \"PolicyBased\"");
     assert_eq!(offers_of_2016(&policy_based.policy), (true, true), "{policy_based:?}");
-    assert_eq!(policy_based.protocol, Protocol::IkeV1);
-    assert_eq!(policy_based.policy.sa_lifetime, Duration::from_secs(3600));
+    assert_eq!((policy_based.protocol, policy_based.start), (Protocol::IkeV1, Start::OnTraffic));
+    let seconds = |of: Option<Duration>| of.map(|of| of.as_secs());
+    assert_eq!(seconds(policy_based.idle_timeout), Some(300));
+    assert_eq!(seconds(Some(policy_based.policy.sa_lifetime)), Some(3600));
     assert_eq!(warned, BTreeSet::from(["IKEv1".to_owned()]));
     // As many combinations as the first message of IKEv1 holds.
     let [proposal] = policy_based.policy.ike.as_slice() else { panic!("{policy_based:?}") };
@@ -239,7 +241,7 @@ fn a_peer_of_the_clouds_default_finds_its_offers_where_no_policy_can_name_them()
 
     let (basic, _) = of("sku = \"Basic\"");
     assert_eq!(offers_of_2016(&basic.policy), (true, true), "{basic:?}");
-    assert_eq!(basic.protocol, Protocol::IkeV2);
+    assert_eq!((basic.protocol, basic.start, basic.idle_timeout), (Protocol::IkeV2, Start::OnLoad, None));
     let (other, warned) = of("sku = \"VpnGw1\"");
     assert_eq!((offers_of_2016(&other.policy), warned), ((false, false), BTreeSet::new()), "{other:?}");
     assert_eq!(other.policy, Policy::default());

@@ -314,3 +314,21 @@ fn a_post_quantum_key_is_written_for_who_has_words_for_it() {
     let refused = written(&config, System::CiscoIos, KeyText::Written).unwrap_err();
     assert_eq!(refused, PeerConfigError::Ppk { system: "cisco-ios" });
 }
+
+#[test]
+fn peer_of_a_tunnel_that_goes_when_it_is_idle_begins_on_traffic_too() {
+    let key = "shared_key = { env = \"PSK\" }\n";
+    let on_traffic = format!("{key}start = \"OnTraffic\"\nidle_timeout_s = 300\n");
+    let words = [
+        (System::StrongSwan, "start_action = trap\n"),
+        (System::Libreswan, "auto=route\n"),
+        (System::JuniperSrx, "establish-tunnels on-traffic\n"),
+        (System::Crossgate, "start = \"OnTraffic\"\n"),
+    ];
+    for (system, expected) in words {
+        let said = |text: &str| written(&config(text), system, KeyText::Placeholder).unwrap();
+        let waiting = said(&routed().replace(key, &on_traffic));
+        assert!(waiting.contains(expected), "{waiting}");
+        assert!(!said(&routed()).contains(expected), "{waiting}");
+    }
+}

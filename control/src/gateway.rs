@@ -6,6 +6,7 @@
 
 mod circuits;
 pub(crate) mod environment;
+mod idle;
 mod ike_output;
 mod leases;
 mod outbox;
@@ -48,6 +49,7 @@ use crate::usage::Tally;
 use crate::workers::{Ticket, Workers};
 
 use environment::Surroundings;
+use idle::Idle;
 use outbox::Outbox;
 
 /// How often the data plane's signs of life are passed on to the core.
@@ -119,6 +121,7 @@ pub struct Gateway {
     resolver: Resolver,
     radius: RadiusPort,
     activity_at: Instant,
+    idle: Idle,
     stages_until: Option<Instant>,
     last_barrier: Option<Ticket>,
 }
@@ -161,6 +164,7 @@ impl Gateway {
             resolver: parts.resolver,
             radius: RadiusPort::default(),
             activity_at: now + ACTIVITY_EVERY,
+            idle: Idle::default(),
             stages_until: None,
             last_barrier: None,
         }

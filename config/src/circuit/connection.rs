@@ -279,7 +279,7 @@ fn check_prefixes(
 }
 
 /// Keys of the other types.
-const OF_TUNNELS: [&str; 22] = [
+const OF_TUNNELS: [&str; 24] = [
     "local_network_gateway",
     "remote_gateway",
     "shared_key",
@@ -289,6 +289,8 @@ const OF_TUNNELS: [&str; 22] = [
     "local_id",
     "remote_id",
     "mode",
+    "start",
+    "idle_timeout_s",
     "dpd_timeout_s",
     "mobike",
     "session_resumption",

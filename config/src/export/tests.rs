@@ -78,7 +78,13 @@ fn circuits_are_exported_and_a_difference_of_theirs_is_told() {
 fn settings() -> impl Strategy<Value = String> {
     let one = |options: &'static [&'static str]| proptest::sample::select(options);
     let plain = (
-        one(&["", "mode = \"InitiatorOnly\"", "mode = \"ResponderOnly\""]),
+        one(&[
+            "",
+            "mode = \"InitiatorOnly\"",
+            "mode = \"ResponderOnly\"\nidle_timeout_s = 600",
+            "start = \"OnTraffic\"",
+            "start = \"OnTraffic\"\nidle_timeout_s = 30",
+        ]),
         one(&["", "dpd_timeout_s = 9", "dpd_timeout_s = 3600"]),
         one(&["", "mss_clamp = \"off\"", "mss_clamp = 1350"]),
         one(&["", "routing_weight = 0", "routing_weight = 32000"]),

@@ -9,7 +9,7 @@ use super::{Far, PLACEHOLDER, Stop};
 use crate::choice::Choice;
 use crate::export::Kind;
 use crate::prefix::overlap;
-use crate::{Config, Identity, Sku};
+use crate::{Config, Identity, Sku, Start, VpnType};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     if far.number > 1 {
@@ -58,6 +58,10 @@ fn way(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     }
     writeln!(out, "local_id = {}\nremote_id = {}", text(far.local_id), text(&far.remote_id))?;
     writeln!(out, "mode = \"{}\"", far.mode().word())?;
+    let start = if far.begins_on_traffic() { Start::OnTraffic } else { Start::OnLoad };
+    if start == Start::OnTraffic || far.config.gateway_of(connection).vpn_type == VpnType::PolicyBased {
+        writeln!(out, "start = \"{}\"", start.word())?;
+    }
     if connection.second_address.is_some() {
         writeln!(out, "routing_weight = {}", connection.routing_weight.unwrap_or(WEIGHT))?;
     }
@@ -78,6 +82,7 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
                 None,
                 "dpd_timeout_s"
                 | "follow_redirects"
+                | "idle_timeout_s"
                 | "mobike"
                 | "mss_clamp"
                 | "per_resource_child_sas"

@@ -150,6 +150,7 @@ fn vpn(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
     let vpn = format!("set security ipsec vpn {name}");
     let establish = match far.mode() {
         ConnectionMode::ResponderOnly => "responder-only",
+        _ if far.begins_on_traffic() => "on-traffic",
         ConnectionMode::Default | ConnectionMode::InitiatorOnly => "immediately",
     };
     let unit = far.number - 1;

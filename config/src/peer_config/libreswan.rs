@@ -27,6 +27,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let local = far.local.map_or_else(|| "%defaultroute".to_owned(), |address| address.to_string());
     let auto = match far.mode() {
         ConnectionMode::ResponderOnly => "add",
+        _ if far.begins_on_traffic() => "route",
         ConnectionMode::Default | ConnectionMode::InitiatorOnly => "start",
     };
     let ike: Vec<String> = policy.ike.iter().flat_map(|proposal| ike_proposals(far, proposal)).collect();

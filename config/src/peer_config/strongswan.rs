@@ -21,6 +21,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let ike: Vec<String> = policy.ike.iter().flat_map(|proposal| ike_proposals(far, proposal)).collect();
     let start = match far.mode() {
         ConnectionMode::ResponderOnly => "none",
+        _ if far.begins_on_traffic() => "trap",
         ConnectionMode::Default | ConnectionMode::InitiatorOnly => "start",
     };
     writeln!(out, "connections {{\n    {name} {{")?;
@@ -85,7 +86,11 @@ fn child(
     out: &mut String,
 ) -> fmt::Result {
     let policy = far.policy;
-    let dead = if start == "none" { "clear" } else { "restart" };
+    let dead = match start {
+        "none" => "clear",
+        "trap" => "trap",
+        _ => "restart",
+    };
     writeln!(out, "            {name} {{")?;
     for (key, value) in [
         ("local_ts", local.to_owned()),

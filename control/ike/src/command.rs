@@ -22,11 +22,14 @@ impl Endpoint {
             Command::Remove(id) => self.remove(id, now, env),
             Command::Initiate(id) => self.initiate(id, now, env),
             Command::Trap { connection: id, source, destination } => {
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.trigger = Some((source, destination));
+                let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+                connection.trigger = Some((source, destination));
+                // A peer that did not answer, or refused, is not called for every packet.
+                if !connection.config.on_traffic || connection.retry_at.is_none() {
+                    self.initiate(id, now, env);
                 }
-                self.initiate(id, now, env);
             }
+            Command::Idle(id) => self.each_sa(id, now, env, |sa, cx| sa.close(DownReason::Idle, cx)),
             Command::Reset(id) => self.reset(id, now, env),
             Command::RekeyChild(child) => self.with_child(child, now, env, IkeSa::rekey_child),
             Command::RekeyIke(id) => self.each_sa(id, now, env, IkeSa::rekey_ike),
@@ -68,13 +71,14 @@ impl Endpoint {
         };
         let is_there = connection.search.change(&connection.config.places, &config.places);
         let same = is_there && connection.config.same_ike(&config);
-        connection.wanted = config.mode.initiates();
+        // What traffic has begun is under way still.
+        connection.wanted = config.begins_by_itself() || connection.wanted && config.mode.initiates();
         (connection.epoch, connection.ticket) = (epoch, None);
         connection.config = Arc::new(config);
         let config = Arc::clone(&connection.config);
         if same {
             self.each_sa(id, now, env, |sa, cx| sa.reconfigure(&config, cx));
-            if !self.is_up_or_coming(id) && config.mode.initiates() {
+            if !self.is_up_or_coming(id) && config.begins_by_itself() {
                 self.initiate(id, now, env);
             }
         } else {
@@ -119,7 +123,9 @@ impl Endpoint {
             Some(until) => return self.set_timer(Timer::Connection(id), Some(until)),
             None => {}
         }
-        if self.connections.get(&id).is_some_and(|connection| connection.wanted) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.retry_at = None;
+        if connection.wanted {
             self.initiate(id, now, env);
         }
     }
@@ -133,8 +139,11 @@ impl Endpoint {
             // Whoever resets wants the peer to prove itself anew.
             (connection.epoch, connection.ticket) = (epoch, None);
             connection.search = Search::default();
-            connection.wanted = connection.config.mode.initiates();
-            if connection.wanted {
+            connection.wanted = connection.config.begins_by_itself();
+            connection.retry_at = None;
+            let wanted = connection.wanted;
+            self.set_timer(Timer::Connection(id), None);
+            if wanted {
                 self.initiate(id, now, env);
             }
         }

@@ -50,6 +50,10 @@ pub struct ConnectionConfig {
     pub children: Vec<ChildConfig>,
     /// Who begins.
     pub mode: Mode,
+    /// Whether we begin only for traffic ([`Command::Trap`]), each time anew.
+    ///
+    /// [`Command::Trap`]: crate::Command::Trap
+    pub on_traffic: bool,
     /// When SAs are replaced.
     pub ike_lifetime: Lifetime,
     /// How a dead peer is noticed.
@@ -336,6 +340,11 @@ impl ConnectionConfig {
         }
         let is_other_family = |place: &Place| matches!(place, Place::At(remote) if remote.is_ipv4() != self.local_address.is_ipv4());
         if self.places.iter().any(is_other_family) { Err(ConfigError::MixedFamilies) } else { Ok(()) }
+    }
+
+    /// Whether we begin as soon as it is configured, and again after each end.
+    pub(crate) const fn begins_by_itself(&self) -> bool {
+        self.mode.initiates() && !self.on_traffic
     }
 
     /// Where an IKE SA with a peer at `remote` begins, before anything is known about NATs.

@@ -65,7 +65,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(config: ConnectionConfig) -> Self {
-        let wanted = config.mode.initiates();
+        let wanted = config.begins_by_itself();
         let config = Arc::new(config);
         Self {
             config,
@@ -111,18 +111,24 @@ impl Connection {
         jittered(doubled.min(settings.retry_maximum), env)
     }
 
-    /// When to call after nobody answered.
-    pub(crate) fn next_call(
+    /// Sets when to call after the last IKE SA ended, or nobody answered. Of one that waits for traffic that is the time before which traffic does not count.
+    pub(crate) fn plan_call(
         &mut self,
         next: Next,
         settings: &EndpointConfig,
         now: Instant,
         env: &mut dyn Environment,
-    ) -> Instant {
-        match next {
+    ) {
+        self.retry_at = Some(match next {
             Next::AtOnce => now,
             Next::Later => now + self.backoff(settings, env),
-        }
+        });
+        self.wanted = next == Next::AtOnce || self.config.begins_by_itself();
+    }
+
+    /// When it is tried again, if it is by itself.
+    pub(crate) fn next_call(&self) -> Option<Instant> {
+        self.retry_at.filter(|_| self.wanted)
     }
 
     /// Keeps why it failed; a hint only where nothing weightier is known.
@@ -161,7 +167,7 @@ impl Connection {
             name: Arc::clone(&self.config.name),
             phase,
             failure: self.failure.clone(),
-            retry_at: self.retry_at,
+            retry_at: self.next_call(),
             places: self.search.status(&self.config.places, !ike_sas.is_empty()),
             ike_sas,
         }

@@ -296,17 +296,18 @@ impl Endpoint {
                 if at_once { Next::AtOnce } else { Next::Later }
             }
         };
-        let mut retry_at = None;
+        let (mut retry_at, mut timer) = (None, None);
         if alone && entry.wanted && !self.stopping {
-            retry_at = Some(entry.next_call(next, &settings, now, env));
-            entry.retry_at = retry_at;
+            entry.plan_call(next, &settings, now, env);
+            retry_at = entry.next_call();
+            timer = entry.retry_at;
         }
         // A call elsewhere that comes to nothing is no failure of a connection that is up.
         if let Some(error) = error.as_ref().filter(|_| alone || proven) {
             entry.failed(error.clone(), now, if proven { Evidence::Proven } else { Evidence::Shown });
         }
-        if retry_at.is_some() {
-            self.set_timer(Timer::Connection(id), retry_at);
+        if timer.is_some() {
+            self.set_timer(Timer::Connection(id), timer);
         }
         if proven {
             self.shared.out.push_back(Output::Event(Event::IkeDown { connection: id, ike, reason }));

@@ -104,7 +104,9 @@ pub enum Command {
         /// Where it wants to go.
         destination: IpAddr,
     },
-    /// Deletes the connection's SAs and, unless it is ResponderOnly, initiates anew.
+    /// The data plane: no packet has gone through the connection for as long as it may be idle. Deletes its SAs; one that begins by itself is initiated anew.
+    Idle(ConnectionId),
+    /// Deletes the connection's SAs and, unless it is ResponderOnly or waits for traffic, initiates anew.
     Reset(ConnectionId),
     /// Replaces a Child SA by a fresh one.
     RekeyChild(ChildId),
@@ -380,6 +382,8 @@ pub enum DownReason {
     DeletedByPeer,
     /// The operator reset or removed the connection, or its configuration changed.
     DeletedByUs,
+    /// No packet had gone through it for as long as it may be idle.
+    Idle,
     /// The peer did not answer.
     PeerDead,
     /// The peer proved that it has lost the IKE SA (RFC 6290).

@@ -402,7 +402,7 @@ impl Endpoint {
         let Some(place) = target.of(&connection.config.places) else { return };
         let error = IkeError::NameNotFound { name: place.to_string(), why };
         let failure = Failure { error: error.clone(), at: now };
-        let mut retry_at = None;
+        let (mut retry_at, mut timer) = (None, None);
         if is_up {
             connection.search.note_failure(&target, failure);
         } else {
@@ -410,12 +410,13 @@ impl Endpoint {
             let next = connection.search.unanswered_at(&target, places, failure);
             connection.failed(error.clone(), now, Evidence::Shown);
             if connection.wanted && !self.stopping {
-                retry_at = Some(connection.next_call(next, &settings, now, env));
-                connection.retry_at = retry_at;
+                connection.plan_call(next, &settings, now, env);
+                retry_at = connection.next_call();
+                timer = connection.retry_at;
             }
         }
-        if retry_at.is_some() {
-            self.set_timer(Timer::Connection(id), retry_at);
+        if timer.is_some() {
+            self.set_timer(Timer::Connection(id), timer);
         }
         self.shared.count_failure(&error);
         self.shared.out.push_back(Output::Event(Event::Failed { connection: id, error, retry_at }));

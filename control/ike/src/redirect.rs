@@ -139,13 +139,14 @@ impl Endpoint {
             Place::At(address) => address.is_ipv4() == is_ipv4 && is_unicast(address),
             Place::Named(_) => true,
         };
-        let follows = connection.wanted && !stopping && is_usable && connection.followed.take(now);
+        let is_wanted = connection.wanted || connection.config.on_traffic;
+        let follows = is_wanted && !stopping && is_usable && connection.followed.take(now);
         let mut cx = self.cx(now, env);
         cx.connection = Some(id);
         cx.note(if follows { What::Redirected } else { What::RedirectIgnored });
         if follows {
             if let Some(connection) = self.connections.get_mut(&id) {
-                connection.retry_at = None;
+                (connection.wanted, connection.retry_at) = (true, None);
             }
             self.set_timer(Timer::Connection(id), None);
             self.call_detour(id, Detour { to, from }, now, env);

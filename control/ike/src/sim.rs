@@ -141,6 +141,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
             lifetime_packets: None,
         }],
         mode: if index == 0 { Mode::Default } else { Mode::ResponderOnly },
+        on_traffic: false,
         ike_lifetime: Lifetime::of(Duration::from_secs(28_800)),
         dpd: Dpd::of(Duration::from_secs(90)),
         other_addresses: Vec::new(),

@@ -333,7 +333,7 @@ pub fn log_line(line: &LogLine) -> String {
 fn state(state: &str) -> Cell {
     let mood = match state {
         "up" => Mood::Good,
-        "connecting" | "partial" => Mood::Pending,
+        "connecting" | "partial" | "waiting" => Mood::Pending,
         _ => Mood::Bad,
     };
     moody(state, mood)

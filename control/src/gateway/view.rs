@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crossgate_config::{Choice, Connection as Configured};
+use crossgate_config::{Choice, Connection as Configured, Start};
 use crossgate_dataplane::spi::Spi;
 use crossgate_ike::config::Version;
 use crossgate_ike::environment::Instant;
@@ -104,6 +104,7 @@ impl Gateway {
             places: status.places.iter().map(|place| seen_place(place, now)).collect(),
             mode: configured.mode.word().to_owned(),
             state: match status.phase {
+                Phase::Down if configured.start == Start::OnTraffic && status.failure.is_none() => "waiting",
                 Phase::Down => "down",
                 Phase::Connecting => "connecting",
                 Phase::Partial => "partial",

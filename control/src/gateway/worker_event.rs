@@ -94,6 +94,7 @@ impl Gateway {
     /// What has to be looked at now and then: signs of life for the core, limits whose event was lost, path MTUs that have become old.
     pub(super) fn look_at_sas(&mut self) {
         self.pass_on_activity();
+        self.end_idle();
         for (spi, expiry) in self.sad.untold_limits() {
             self.tell_of_limit(spi, expiry);
         }

@@ -10,7 +10,7 @@ use crossgate_config::policy::algorithm::{
 use crossgate_config::policy::{AdditionalKeyExchange, Esn as ConfigEsn, IkeProposal, IpsecProposal, Policy};
 use crossgate_config::{
     Authentication as ConfigAuthentication, Config, Connection, ConnectionMode, Identity as ConfigIdentity,
-    LocalEnd, PeerAddress, Protocol, RadiusServer, RsaSignature, Users, VpnClientConfiguration,
+    LocalEnd, PeerAddress, Protocol, RadiusServer, RsaSignature, Start, Users, VpnClientConfiguration,
 };
 use crossgate_eap::mschapv2::PasswordHash;
 use crossgate_eap::{RadiusSecret, RadiusServer as EapRadiusServer, TlsSettings};
@@ -61,6 +61,7 @@ pub fn translate(
         additional_on_request: policy.additional_key_exchanges.contains(&AdditionalKeyExchange::Auto),
         children: children(config, connection),
         mode: mode(config, connection),
+        on_traffic: connection.start == Start::OnTraffic,
         ike_lifetime: Lifetime::of(policy.ike_lifetime),
         dpd: Dpd::of(connection.dpd_timeout),
         other_addresses: other_addresses(config, connection),

@@ -215,7 +215,7 @@ fn bad_lan() -> Vec<(Counter, Vec<u8>)> {
 }
 
 /// Drop reasons that no single frame can bring about, and where they are tested.
-const ELSEWHERE: [(Counter, &str); 31] = [
+const ELSEWHERE: [(Counter, &str); 32] = [
     (HandoverFull, "exhaustion.rs"),
     (PuntRingFull, "exhaustion.rs"),
     (PuntFirstFull, "exhaustion.rs"),

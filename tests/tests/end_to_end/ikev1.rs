@@ -128,7 +128,7 @@ fn pairs(mode: &str) -> Result<()> {
     let text = include_str!("../../../config/examples/policy-based.toml")
         .replace("iface=wan0", "iface=wan")
         .replace("iface=lan0", "iface=lan")
-        .replace("type = \"IPsec\"", &format!("type = \"IPsec\"\nmode = {mode:?}"));
+        .replace("type = \"IPsec\"", &format!("type = \"IPsec\"\nstart = \"OnLoad\"\nmode = {mode:?}"));
     let (site, peer) = sites::with_peer()?;
     for address in ["10.2.1.1", "10.2.2.1"] {
         peer.gateway.address("lo", &format!("{address}/32"))?;

@@ -18,6 +18,7 @@ mod ikev1;
 mod lab_proves_itself;
 mod mobike;
 mod networks;
+mod on_traffic;
 mod operations;
 mod peer_config;
 mod places;

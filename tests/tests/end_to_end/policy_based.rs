@@ -17,14 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const HOSTS: [&str; 3] = ["10.2.0.1", "10.2.1.1", "10.2.2.1"];
 const OUTSIDE: &str = "10.2.3.1";
 
-/// The example on the interfaces that a site of the lab has, with three prefixes behind the peer: three pairs. By IKEv2.
+/// The example on the interfaces that a site of the lab has, with three prefixes behind the peer: three pairs. By IKEv2, from the start on.
 fn policy_based(mode: &str) -> Plan {
     let text = include_str!("../../../config/examples/policy-based.toml")
         .replace("iface=wan0", "iface=wan")
         .replace("iface=lan0", "iface=lan")
         .replace(
             "type = \"IPsec\"",
-            &format!("type = \"IPsec\"\nprotocol = \"IKEv2\"\nmode = {mode:?}"),
+            &format!("type = \"IPsec\"\nprotocol = \"IKEv2\"\nstart = \"OnLoad\"\nmode = {mode:?}"),
         );
     Plan::example(&text, &["peer"])
 }

@@ -66,4 +66,5 @@ mod resume;
 mod roles;
 mod scripted;
 mod strangers;
+mod traffic;
 mod v1;

@@ -67,7 +67,7 @@ pub struct Connection {
     pub places: Vec<Place>,
     /// `Default`, `InitiatorOnly` or `ResponderOnly`.
     pub mode: String,
-    /// `up`, `partial`, `connecting` or `down`.
+    /// `up`, `partial`, `connecting`, `down`, or `waiting` for traffic.
     pub state: String,
     /// Since the IKE SA is up.
     pub up_s: Option<u64>,
@@ -107,7 +107,7 @@ pub struct Tunnel {
     pub local: String,
     /// The peer's address; its name while it is not up, or "any".
     pub remote: String,
-    /// `up`, `partial`, `connecting` or `down`.
+    /// `up`, `partial`, `connecting`, `down`, or `waiting` for traffic.
     pub state: String,
     /// Since its IKE SA is up.
     pub up_s: Option<u64>,

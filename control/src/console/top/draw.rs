@@ -105,7 +105,7 @@ fn connections(
 fn connection(connection: &ConnectionRates, view: &View, name_width: usize, width: usize) -> Line<'static> {
     let colour = match connection.state.as_str() {
         "up" => Color::Green,
-        "connecting" | "partial" => Color::Yellow,
+        "connecting" | "partial" | "waiting" => Color::Yellow,
         _ => Color::Red,
     };
     let name = format!("{:name_width$} ", clip(&clean(&connection.name), name_width));

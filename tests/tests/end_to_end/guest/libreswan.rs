@@ -86,7 +86,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "a policy-based gateway with three pairs, Crossgate begins",
-            policy_based("protocol = \"IKEv2\"\nmode = \"InitiatorOnly\""),
+            policy_based("protocol = \"IKEv2\"\nstart = \"OnLoad\"\nmode = \"InitiatorOnly\""),
             &three,
             3,
         ),

@@ -11,7 +11,7 @@ mod load;
 mod rekey;
 
 /// The default connection in IKEv1.
-fn v1(config: &mut ConnectionConfig) {
+pub(super) fn v1(config: &mut ConnectionConfig) {
     config.version = Version::V1;
     let sha256 = Integrity::HmacSha2_256_128;
     config.ike_suites = vec![IkeSuite {
