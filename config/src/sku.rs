@@ -215,4 +215,33 @@ mod tests {
             assert_eq!(same.count(), 1, "{row:?}");
         }
     }
+
+    #[test]
+    fn each_size_has_the_numbers_and_abilities_of_the_cloud_s_tables() {
+        // Tunnels, sessions over SSTP and IKEv2, Mbit/s; BGP, active-active, NAT rules.
+        for (sku, generation, numbers, abilities) in [
+            (Sku::Basic, G1, [10, 128, 0, 100], [false, false, false]),
+            (Sku::Standard, G1, [10, 128, 0, 100], [true, false, false]),
+            (Sku::HighPerformance, G1, [30, 128, 0, 200], [true, true, false]),
+            (Sku::VpnGw1, G1, [30, 128, 250, 650], [true, true, false]),
+            (Sku::VpnGw2, G1, [30, 128, 500, 1000], [true, true, true]),
+            (Sku::VpnGw2, G2, [30, 128, 500, 1250], [true, true, true]),
+            (Sku::VpnGw3, G1, [30, 128, 1000, 1250], [true, true, true]),
+            (Sku::VpnGw3, G2, [30, 128, 1000, 2500], [true, true, true]),
+            (Sku::VpnGw4, G2, [100, 128, 5000, 5000], [true, true, true]),
+            (Sku::VpnGw5, G2, [100, 128, 10_000, 10_000], [true, true, true]),
+        ] {
+            let row = sku.row(generation).expect("it is in the table");
+            let Limits { tunnels, sstp_sessions, ikev2_sessions, bandwidth_mbit_per_s } = row.limits;
+            let mbit_per_s = bandwidth_mbit_per_s.expect("each has a bandwidth");
+            assert_eq!([tunnels, sstp_sessions, ikev2_sessions, mbit_per_s], numbers, "{sku:?}");
+            assert_eq!([row.bgp, row.active_active, row.nat], abilities, "{sku:?}");
+            assert_eq!(sku.is_active_active(), row.active_active, "{sku:?}");
+            assert_eq!(
+                (row.custom_policy, row.policy_based),
+                (sku != Sku::Basic, sku == Sku::Basic),
+                "{sku:?}"
+            );
+        }
+    }
 }

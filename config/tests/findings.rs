@@ -169,6 +169,25 @@ fn more_prefixes_than_there_may_be_are_found() {
 }
 
 #[test]
+fn more_nat_rules_than_a_gateway_may_have_are_found() {
+    let rules = |count: u16| {
+        let rule = |number: u16| {
+            let prefix = format!("{}.{}.0/24", number / 250, number % 250);
+            format!(
+                "[[nat_rule]]\nname = \"r{number}\"\ngateway = \"gw\"\nmode = \"IngressSnat\"\n\
+                 internal_mapping = \"10.1{prefix}\"\nexternal_mapping = \"100.7{prefix}\"\n"
+            )
+        };
+        let large = BASE.replace("sku = \"VpnGw1\"", "sku = \"VpnGw2\"");
+        said_of(&(large + &(0..count).map(rule).collect::<String>()))
+    };
+    // That no connection names them is a warning.
+    assert!(!rules(500).contains("error: "));
+    let said = rules(501);
+    assert!(said.contains("nat_rule[r500]: \"gw\" has more than 500 NAT rules"), "{said}");
+}
+
+#[test]
 fn more_workers_than_share_the_work_and_cores_beyond_what_the_kernel_names_are_found() {
     let with_workers = |workers: &[u16]| BASE.replace("workers = [1]", &format!("workers = {workers:?}"));
     let large: BTreeSet<u16> = (0..2000).collect();

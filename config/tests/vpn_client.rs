@@ -127,6 +127,7 @@ fn what_does_not_fit_is_told_with_what_to_do() {
         ),
         ("\"Password\"", "\"Password\", \"Radius\"", "passwords are either for the RADIUS server to judge"),
         ("sku = \"VpnGw1\"", "sku = \"Basic\"", "have no clients over IKEv2"),
+        ("\"RouteBased\"", "\"PolicyBased\"", "gateways that are PolicyBased or of size Basic"),
         (
             "routes = []",
             "routes = [{ prefix = \"172.16.201.128/25\", next_hop = \"10.1.0.9\" }]",
@@ -145,6 +146,17 @@ fn what_does_not_fit_is_told_with_what_to_do() {
         assert!(said.contains(expected), "{to}: {said}");
         assert!(!said.contains("secret of anna"), "{said}");
     }
+}
+
+#[test]
+fn clients_are_offered_what_a_connection_without_a_policy_offers() {
+    let files = Files::new();
+    let (before, rest) = EXAMPLE.split_once("[connection.policy]").unwrap();
+    let (_, after) = rest.split_once("[connection.traffic_selectors]").unwrap();
+    let text = format!("{before}[connection.traffic_selectors]{after}{CLIENTS}");
+    let config = files.parse(&text.replace("{ file = \"a-to-b.psk\" }", "{ env = \"PSK\" }")).unwrap();
+    let policy = |name: &str| &config.connections()[name].policy;
+    assert_eq!(policy("gw-clients"), policy("a-to-b"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::circuits::Circuits;
 use crate::meters::Meters;
 
 mod circuits;
+mod rules;
 
 pub(crate) const FILE: &str = r#"
 [appliance]

@@ -20,6 +20,14 @@ fn prefixes_become_ranges_and_back() {
 }
 
 #[test]
+fn narrowing_ends_at_what_a_payload_can_hold() {
+    let hosts: Vec<_> =
+        (0..300).map(|host| prefix(&format!("10.1.{}.{}/32", host / 256, host % 256))).collect();
+    let narrowed = narrow(&[TrafficSelector::any_ipv4()], &hosts);
+    assert_eq!(narrowed, hosts[..255]);
+}
+
+#[test]
 fn narrowing_is_the_intersection_without_what_is_covered() {
     let policy = [prefix("10.1.0.0/16"), prefix("fd00:1::/48")];
     let any = [TrafficSelector::any_ipv4(), TrafficSelector::any_ipv6()];

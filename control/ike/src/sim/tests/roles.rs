@@ -111,3 +111,27 @@ fn forced_encapsulation_on_either_side_puts_esp_into_udp_on_both() {
         }
     }
 }
+
+#[test]
+fn two_that_only_begin_answer_neither_of_them() {
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    for side in [0, 1] {
+        let config = ConnectionConfig { mode: Mode::InitiatorOnly, ..connection(side) };
+        pair.command(side, Command::Configure(Box::new(config)));
+    }
+    pair.run_for(Duration::from_secs(400));
+    for side in &pair.sides {
+        assert!(side.plane.live().is_empty(), "{}", pair.trace());
+    }
+}
+
+#[test]
+fn an_idle_tunnel_stays_as_it_is() {
+    let mut pair = connected(1, [Mode::Default, Mode::ResponderOnly]);
+    settle(&mut pair);
+    let live = |pair: &Pair| pair.sides.each_ref().map(|side| side.plane.live());
+    let before = live(&pair);
+    pair.run_for(Duration::from_secs(6 * 3600));
+    pair.assert_up("after six hours without a packet");
+    assert_eq!(live(&pair), before, "{}", pair.trace());
+}
