@@ -1,17 +1,22 @@
 //! The other side's configuration that `crossgate peer-config` writes is started as it stands, and connects.
 
 use crossgate_tests::failure::Result;
-use crossgate_tests::gateway::{Gateway, Plan};
+use crossgate_tests::gateway::{Connection, Gateway, Plan, Ppk};
 use crossgate_tests::sites;
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Host, ping, ping_until_answered};
+use crossgate_tests::wait::{Look, until};
 use std::path::Path;
 use std::time::Duration;
 
 /// The other side of the connection "peer", with its key.
 fn other_side(gateway: &Gateway<'_>, system: &str) -> String {
-    let written =
-        gateway.client(&["peer-config", "peer", "--for", system, "--with-key"]).expect("the client starts");
+    other_side_of(gateway, "peer", system)
+}
+
+fn other_side_of(gateway: &Gateway<'_>, connection: &str, system: &str) -> String {
+    let asked = ["peer-config", connection, "--for", system, "--with-key"];
+    let written = gateway.client(&asked).expect("the client starts");
     assert!(written.status.success(), "{}", written.output);
     written.output
 }
@@ -137,6 +142,115 @@ fn strongswan_connects_with_names_and_a_key_that_needs_quoting() {
     connects(plan).unwrap();
 }
 
+/// IPv4 alone, which is what rules and prefixes of these tests are of.
+fn ipv4_alone() -> Plan {
+    Plan {
+        space: vec!["10.1.0.0/16".to_owned()],
+        lan: vec!["10.1.0.1/24".to_owned()],
+        sku: "VpnGw2".to_owned(),
+        connections: Vec::new(),
+        ..Plan::site(1)
+    }
+}
+
+/// A connection to 192.0.2.`number` with these prefixes behind it.
+fn to(name: &str, number: u8, prefixes: &[&str]) -> Connection {
+    Connection {
+        name: name.to_owned(),
+        prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
+        ..Connection::to_site(number)
+    }
+}
+
+#[test]
+fn one_strongswan_has_connections_with_nat_rules_with_a_post_quantum_key_and_with_selectors() {
+    let (site, peer) = sites::with_peer().unwrap();
+    for (device, address) in [
+        ("wan", "192.0.2.3/24"),
+        ("wan", "192.0.2.4/24"),
+        ("lo", "10.1.7.1/32"),
+        ("lo", "10.3.0.1/32"),
+        ("lo", "10.4.0.1/32"),
+        ("lo", "10.5.0.1/32"),
+    ] {
+        peer.gateway.address(device, address).unwrap();
+    }
+    let rule = |name: &str, mode: &str, external: &str| {
+        format!(
+            "[[nat_rule]]\nname = \"{name}\"\ngateway = \"gw\"\nmode = \"{mode}\"\ninternal_mapping = \"10.1.0.0/16\"\n\
+             external_mapping = \"{external}\"\n"
+        )
+    };
+    let mut plan = ipv4_alone();
+    plan.gateway_extra =
+        rule("own", "EgressSnat", "100.65.0.0/16") + &rule("far", "IngressSnat", "100.66.0.0/16");
+    let mut translated = to("translated", 2, &["10.1.0.0/16"]);
+    translated.extra = "ingress_nat_rules = [\"far\"]\negress_nat_rules = [\"own\"]".to_owned();
+    let mut with_key = to("with-key", 3, &["10.3.0.0/16"]);
+    with_key.ppk = Some(Ppk {
+        id: "site-a.site-b".to_owned(),
+        secret: "q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mAuE4iRo6KyXg=".to_owned(),
+        required: true,
+    });
+    let mut selected = to("selected", 4, &["10.4.0.0/24", "10.5.0.0/24"]);
+    selected.selectors = Some((
+        vec!["10.1.0.0/24".to_owned(), "10.1.8.0/24".to_owned()],
+        vec!["10.4.0.0/24".to_owned(), "10.5.0.0/24".to_owned()],
+    ));
+    plan.connections = vec![translated, with_key, selected];
+    let gateway = Gateway::start(&site.gateway, plan).unwrap();
+    let written =
+        ["translated", "with-key", "selected"].map(|name| other_side_of(&gateway, name, "strongswan"));
+    let settings = Settings { instead: Some(written.concat()), ..Settings::default() };
+    let _strongswan = StrongSwan::start(&peer.gateway, &settings).unwrap();
+    let home = site.ipv4();
+    // Each host with the address that our network knows it by, and what it knows our host by.
+    for (host, known, home_there) in [
+        ("10.1.7.1", "100.66.7.1", "100.65.0.10"),
+        ("10.3.0.1", "10.3.0.1", "10.1.0.10"),
+        ("10.4.0.1", "10.4.0.1", "10.1.0.10"),
+        ("10.5.0.1", "10.5.0.1", "10.1.0.10"),
+    ] {
+        let far = Host::new(&peer.gateway, host);
+        ping_until_answered(home, known.parse().unwrap(), Duration::from_secs(20)).unwrap();
+        ping(far, home_there.parse().unwrap(), 5, 500, false).unwrap().all_answered().unwrap();
+    }
+    let suite = gateway.connection("with-key").unwrap()["ike_suite"].clone();
+    assert!(suite.as_str().is_some_and(|suite| suite.ends_with("+PPK")), "{suite}");
+    gateway.stop().unwrap();
+}
+
+#[test]
+fn strongswan_is_the_way_to_everywhere_from_both_addresses_of_a_gateway() {
+    let (site, peer) = sites::with_peer().unwrap();
+    peer.gateway.address("lo", "198.51.100.7/32").unwrap();
+    let plan = Plan {
+        wan: vec!["192.0.2.1/24".to_owned(), "192.0.2.9/24".to_owned()],
+        gateway_extra: "active_active = true\n".to_owned(),
+        connections: vec![to("peer", 2, &["0.0.0.0/0"])],
+        ..ipv4_alone()
+    };
+    let gateway = Gateway::start(&site.gateway, plan).unwrap();
+    let written = other_side(&gateway, "strongswan");
+    let settings = Settings { instead: Some(written), ..Settings::default() };
+    let strongswan = StrongSwan::start(&peer.gateway, &settings).unwrap();
+    until("a tunnel from each address", Duration::from_secs(20), || {
+        let sas = strongswan.sas()?;
+        let is_there = |address: &str| sas.contains(&format!("remote '{address}'"));
+        let both = is_there("192.0.2.1") && is_there("192.0.2.9") && strongswan.children()? >= 2;
+        Ok(Look::when(both, || sas))
+    })
+    .unwrap();
+    for far in ["10.2.0.1", "198.51.100.7"] {
+        ping_until_answered(site.ipv4(), far.parse().unwrap(), Duration::from_secs(20)).unwrap();
+        ping(Host::new(&peer.gateway, far), site.ipv4().address, 5, 500, false)
+            .unwrap()
+            .all_answered()
+            .unwrap();
+    }
+    gateway.stop().unwrap();
+}
+
 #[test]
 fn another_crossgate_connects() {
     let (one, two) = sites::both_ours().unwrap();
@@ -172,4 +286,7 @@ fn key_is_written_only_when_asked_for_and_unknown_words_are_refused() {
         let refused = gateway.client(wrong).unwrap();
         assert_eq!(refused.status.code(), Some(2), "{}", refused.output);
     }
+    let unknown = gateway.client(&["reset", "--gateway", "nobody"]).unwrap();
+    assert_eq!(unknown.status.code(), Some(2), "{}", unknown.output);
+    assert!(unknown.output.contains("\"gw\"") || unknown.output.contains(" gw"), "{}", unknown.output);
 }

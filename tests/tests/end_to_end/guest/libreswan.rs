@@ -8,9 +8,12 @@ use crossgate_tests::met;
 use crossgate_tests::sites::Site;
 use crossgate_tests::traffic::{ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{FAR, FAR_IPV6, PATIENCE, set_up};
+
+/// A host at the other side, of no prefix that anybody lists.
+const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
 /// What is tried, and how many Child SAs it makes.
 struct Case {
@@ -41,6 +44,19 @@ fn policy_based(lines: &str) -> Plan {
     plan
 }
 
+/// Everything is behind the peer, which knows our hosts by other addresses.
+fn everywhere() -> Plan {
+    let mut plan = with(Plan::site(1).with_mode("InitiatorOnly"), "egress_nat_rules = [\"own\"]");
+    plan.space = vec!["10.1.0.0/16".to_owned()];
+    plan.lan = vec!["10.1.0.1/24".to_owned()];
+    plan.connections[0].prefixes = vec!["0.0.0.0/0".to_owned()];
+    "VpnGw2".clone_into(&mut plan.sku);
+    plan.gateway_extra = "[[nat_rule]]\nname = \"own\"\ngateway = \"gw\"\nmode = \"EgressSnat\"\ninternal_mapping = \"10.1.0.0/16\"\n\
+                          external_mapping = \"100.65.0.0/16\"\n"
+        .to_owned();
+    plan
+}
+
 fn cases() -> Vec<Case> {
     let both = &[FAR, FAR_IPV6];
     let three = [[10, 2, 0, 1], [10, 2, 1, 1], [10, 2, 2, 1]].map(IpAddr::from);
@@ -63,6 +79,7 @@ fn cases() -> Vec<Case> {
         with(plan, "protocol = \"IKEv1\"")
     };
     vec![
+        case("NAT rules and the way to everywhere, Crossgate begins", everywhere(), &[FAR, ANYWHERE], 1),
         case("every default, Libreswan begins", Plan::site(1).with_mode("ResponderOnly"), both, 2),
         case("names and a key that need quoting, Crossgate begins", named, both, 2),
         case("a policy with AES-CBC and an old group, Libreswan begins", custom, both, 2),
@@ -101,7 +118,7 @@ fn libreswan_connects_with_every_configuration_that_is_written_for_it() {
     libreswan
         .guest()
         .run(
-            "ip address add 10.2.1.1/32 dev lo; ip address add 10.2.2.1/32 dev lo
+            "ip address add 10.2.1.1/32 dev lo; ip address add 10.2.2.1/32 dev lo; ip address add 198.51.100.7/32 dev lo
              ip route add default via 192.0.2.1; ip -6 route add fd00:1::/48 dev eth0",
         )
         .unwrap();
