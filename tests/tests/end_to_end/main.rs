@@ -27,6 +27,7 @@ mod policy_based;
 mod ppk;
 mod rekey;
 mod reload;
+mod resources;
 mod resumption;
 mod site_to_site;
 mod topologies;
