@@ -1,5 +1,8 @@
 //! Ports and workers as the console shows them.
 
+#[cfg(test)]
+mod beside;
+
 use crossgate_config::{Choice, Config, Name};
 use crossgate_dataplane::counter::Counter;
 use crossgate_dataplane::worker::{Histograms, Stage};
