@@ -18,6 +18,7 @@ use std::time::Duration;
 use ability::{check_dpd, check_selectors_allowed, policy};
 pub use ends::LocalEnd;
 use ends::{identities, local_address, second_address};
+use ipnet::IpNet;
 pub use kind::{ConnectionMode, ConnectionType};
 pub use nat::Nat;
 pub(crate) use nat::check_rules;
@@ -41,12 +42,14 @@ use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
 use crate::nat_rule::NatRule;
 use crate::network::VirtualNetwork;
+use crate::peering::VirtualNetworkPeering;
 use crate::policy::Policy;
 use crate::port::Port;
 use crate::ppk::{self, Ppk};
 use crate::report::{Located, Place, Report};
 use crate::selectors::{Ends, TrafficSelectors};
 use crate::shelf::Shelf;
+use crate::transit::{self, Stranger};
 use crate::value::{Value, Wrong, wrong_type};
 
 /// What happens to the maximum segment size of TCP that passes through.
@@ -155,6 +158,7 @@ pub(crate) struct Around<'a> {
     pub(crate) networks: &'a Shelf<VirtualNetwork>,
     pub(crate) gateways: &'a Shelf<VirtualNetworkGateway>,
     pub(crate) peers: &'a Shelf<LocalNetworkGateway>,
+    pub(crate) peerings: &'a Shelf<VirtualNetworkPeering>,
     pub(crate) nat_rules: &'a Shelf<NatRule>,
     pub(crate) circuits: circuit::Around<'a>,
     pub(crate) max_tunnels: u32,
@@ -200,6 +204,7 @@ pub(crate) fn read(
         connections.put(name, connection);
     }
     vnet::check_pairs(&connections, &places, report);
+    transit::check_strangers(&rules.strangers, &connections, around.peers, report);
     (connections, of_circuits)
 }
 
@@ -225,6 +230,8 @@ struct Found<'a> {
     gateway: Option<&'a VirtualNetworkGateway>,
     network: Option<&'a VirtualNetwork>,
     peer: Option<&'a LocalNetworkGateway>,
+    /// The network's prefixes, and those of the networks that use its gateway.
+    served: Vec<IpNet>,
 }
 
 fn one<'a>(
@@ -241,7 +248,8 @@ fn one<'a>(
     let connection_type = section.choice("type", report).unwrap_or(ConnectionType::IPsec);
     let (remote, described, place) = vnet::far_end(section, connection_type, name, gateway, around, report);
     let peer = described.as_deref();
-    let found = Found { gateway, network, peer };
+    let served = |network| transit::served(network, around.networks.sound(), around.peerings.sound());
+    let found = Found { gateway, network, peer, served: network.map(served).unwrap_or_default() };
     bgp::refuse(section, report);
     if let (Some(gateway), Some(peer), Some(place)) = (gateway, peer, &place) {
         bgp::check_pair(gateway, network, peer, place, report);
@@ -267,7 +275,7 @@ fn one<'a>(
     let policy = policy(section, gateway, protocol, report);
     let nat = nat::read(section, connection_type, &found, around.nat_rules, report);
     let routing_weight = sites::routing_weight(section, connection_type, report);
-    let traffic_selectors = traffic_selectors(section, &found, nat.as_ref(), report);
+    let (traffic_selectors, strangers) = traffic_selectors(section, &found, nat.as_ref(), report);
     let local_address = local_address(&found, place.as_ref(), remote.as_ref(), around.ports, report);
     let second_address = second_address(connection_type, &found, local_address);
     let ppk = ppk::read(section, around.environment, report);
@@ -281,6 +289,15 @@ fn one<'a>(
     };
     protocol::check(protocol, &protocol_place, &settings, report);
     let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
+    if let Some(gateway) = gateway {
+        let served_name = Ends::served_name(nat.as_ref());
+        rules.strangers.extend(strangers.into_iter().map(|prefix| Stranger {
+            connection: name.map(|name| name.value.clone()),
+            gateway: gateway.name.clone(),
+            prefix,
+            served_name,
+        }));
+    }
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
     rules.tunnels(name, gateway, &section.place, report);
@@ -361,21 +378,20 @@ fn mode(
     mode
 }
 
+/// What may travel, and which prefixes of our side in it are not of what the gateway serves.
 fn traffic_selectors(
     section: &mut Section<'_>,
     found: &Found<'_>,
     nat: Option<&Nat>,
     report: &mut Report<'_>,
-) -> Option<TrafficSelectors> {
+) -> (Option<TrafficSelectors>, Vec<Located<IpNet>>) {
     let by_policy = section.optional::<bool>("use_policy_based_traffic_selectors", report);
     let own = section.section("traffic_selectors", report);
     // Without the rules nobody knows which addresses there are.
-    let space = nat.zip(found.network).map(|(nat, network)| nat.network_prefixes(&network.address_space));
-    let space = space.unwrap_or_default();
+    let served = nat.map(|nat| nat.network_prefixes(&found.served)).unwrap_or_default();
     let ends = Ends {
-        address_space: &space,
+        served: &served,
         prefixes: found.peer.filter(|_| nat.is_some()).map_or(&[][..], |peer| &peer.prefixes),
-        is_translated: nat.is_some_and(|nat| !nat.egress.is_empty()),
     };
     ends.check_families(&section.place, report);
     if let Some(gateway) = found.gateway {
@@ -387,18 +403,20 @@ fn traffic_selectors(
         let problem = "the connection has traffic_selectors of its own, which this would replace";
         report.error(&flag.place, problem, "leave one of the two out");
     }
-    let own = own.map(|own| ends.read(own, report));
-    let gateway = found.gateway?;
-    found.network?;
-    found.peer?;
-    Some(own.unwrap_or_else(|| {
+    let mut strangers = Vec::new();
+    let own = own.map(|own| ends.read(own, &mut strangers, report));
+    let (Some(gateway), Some(_), Some(_)) = (found.gateway, found.network, found.peer) else {
+        return (None, strangers);
+    };
+    let selectors = own.unwrap_or_else(|| {
         let flag = by_policy.filter(|flag| flag.value);
         let pairs = flag.is_some() || gateway.vpn_type == VpnType::PolicyBased;
         let selectors = if pairs { ends.prefix_pairs() } else { ends.by_default(gateway.vpn_type) };
         let place = flag.map_or_else(|| section.place.clone(), |flag| flag.place);
         selectors.check_size(pairs, &place, report);
         selectors
-    }))
+    });
+    (Some(selectors), strangers)
 }
 
 /// What IPv4 has to carry at least (RFC 791), to the most that a port takes.

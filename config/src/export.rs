@@ -328,12 +328,8 @@ fn peering(peering: &VirtualNetworkPeering) -> Resource {
 /// The selectors, unless they are those that the connection has without being told.
 fn selectors(config: &Config, connection: &Connection, settings: &mut Settings) {
     let gateway = config.gateway_of(connection);
-    let address_space = connection.nat.network_prefixes(&config.network_of(connection).address_space);
-    let ends = Ends {
-        address_space: &address_space,
-        prefixes: &config.peer_of(connection).prefixes,
-        is_translated: !connection.nat.egress.is_empty(),
-    };
+    let served = config.prefixes_served(connection);
+    let ends = Ends { served: &served, prefixes: &config.peer_of(connection).prefixes };
     let own = &connection.traffic_selectors;
     if *own == ends.by_default(gateway.vpn_type) {
         return;

@@ -40,6 +40,7 @@ mod secret;
 mod selectors;
 mod shelf;
 pub mod sku;
+mod transit;
 mod value;
 mod vpn_client;
 
@@ -172,6 +173,7 @@ impl Config {
         let (gateways, circuit_gateways) = gateway::read(&mut root, &ports, &networks, environment, report);
         let nat_rules = nat_rule::read(&mut root, &gateways, &networks, report);
         let mut peers = local_network_gateway::read(&mut root, report);
+        let (peerings, peering_places) = peering::read(&mut root, &networks, report);
         let max_tunnels =
             appliance.as_ref().map_or(appliance::MAX_TUNNELS_DEFAULT, |appliance| appliance.max_tunnels);
         let around = connection::Around {
@@ -179,6 +181,7 @@ impl Config {
             networks: &networks,
             gateways: &gateways,
             peers: &peers,
+            peerings: &peerings,
             nat_rules: &nat_rules,
             circuits: circuit::Around {
                 networks: &networks,
@@ -202,7 +205,7 @@ impl Config {
             peers: &peers,
             connections: &connections,
         };
-        let peerings = peering::read(&mut root, &around, report);
+        peering::check(&peerings, &peering_places, &around, report);
         root.finish(report);
         connection::warn_of_idle_peers(&connections, &peers, report);
         connection::check_rules(&connections, &peers, &nat_rules, report);
@@ -362,12 +365,7 @@ impl Config {
     /// If `connection` is of another configuration.
     #[must_use]
     pub fn peer_of<'a>(&'a self, connection: &'a Connection) -> &'a LocalNetworkGateway {
-        match &connection.remote {
-            Remote::LocalNetworkGateway(peer) => {
-                self.local_network_gateways.get(peer).expect("the peer of a checked connection exists")
-            }
-            Remote::Gateway { described, .. } => described,
-        }
+        connection.peer(&self.local_network_gateways).expect("the peer of a checked connection exists")
     }
 }
 

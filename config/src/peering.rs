@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::circuit::{ExpressRouteCircuit, ExpressRouteConnection, ExpressRouteGateway};
-use crate::connection::{Connection, NAME_WHAT_IS_THERE, Remote};
+use crate::connection::{Connection, NAME_WHAT_IS_THERE};
 use crate::document::Section;
 use crate::gateway::VirtualNetworkGateway;
 use crate::local_network_gateway::LocalNetworkGateway;
@@ -59,14 +59,17 @@ impl Around<'_> {
     }
 }
 
+/// Where the file has the peering from one network to another.
+pub(crate) type Places = BTreeMap<(Name, Name), Place>;
+
 /// Reads each `[[virtual_network_peering]]`.
 pub(crate) fn read(
     root: &mut Section<'_>,
-    around: &Around<'_>,
+    networks: &Shelf<VirtualNetwork>,
     report: &mut Report<'_>,
-) -> Shelf<VirtualNetworkPeering> {
+) -> (Shelf<VirtualNetworkPeering>, Places) {
     let mut peerings = Shelf::new("virtual network peering");
-    let mut places: BTreeMap<(Name, Name), Place> = BTreeMap::new();
+    let mut places = Places::new();
     for section in root.sections("virtual_network_peering", report) {
         let Some(mut section) = section else {
             peerings.put(None, None);
@@ -76,7 +79,7 @@ pub(crate) fn read(
         if let Some(name) = &name {
             peerings.declare(name, report);
         }
-        let ends = ends(&mut section, around.networks, report);
+        let ends = ends(&mut section, networks, report);
         let mut flag = |key| section.optional::<bool>(key, report).is_some_and(|flag| flag.value);
         let (allow_gateway_transit, use_remote_gateways) =
             (flag("allow_gateway_transit"), flag("use_remote_gateways"));
@@ -102,15 +105,25 @@ pub(crate) fn read(
         });
         peerings.put(name, peering);
     }
+    (peerings, places)
+}
+
+/// Checks each peering against what is around it.
+pub(crate) fn check(
+    peerings: &Shelf<VirtualNetworkPeering>,
+    places: &Places,
+    around: &Around<'_>,
+    report: &mut Report<'_>,
+) {
     for peering in peerings.sound().values() {
         let key = (peering.virtual_network.clone(), peering.remote_virtual_network.clone());
         let Some(place) = places.get(&key) else { continue };
-        check_pair(peering, &peerings, place, report);
-        check_transit(peering, &peerings, around, place, report);
+        check_pair(peering, peerings, place, report);
+        check_transit(peering, peerings, around, place, report);
+        check_others(peering, peerings, around, place, report);
         check_prefixes(peering, around, place, report);
         check_routes(peering, around, place, report);
     }
-    peerings
 }
 
 /// The two networks, whose address spaces do not overlap.
@@ -239,6 +252,38 @@ fn circle<'a>(
     Some(networks)
 }
 
+/// Networks that one network is peered with have addresses of their own: its routes, and its tunnels, could not tell them apart.
+fn check_others(
+    peering: &VirtualNetworkPeering,
+    peerings: &Shelf<VirtualNetworkPeering>,
+    around: &Around<'_>,
+    place: &Place,
+    report: &mut Report<'_>,
+) {
+    let networks = around.networks.sound();
+    let far = |peering: &VirtualNetworkPeering| networks.get(&peering.remote_virtual_network);
+    let Some(own) = far(peering) else { return };
+    let earlier = peerings
+        .sound()
+        .values()
+        .filter(|other| other.virtual_network == peering.virtual_network && other.name < peering.name);
+    for other in earlier.filter_map(far).filter(|other| other.name != own.name) {
+        let mut pairs =
+            own.address_space.iter().flat_map(|own| other.address_space.iter().map(move |far| (own, far)));
+        if let Some((space, taken)) = pairs.find(|(own, far)| overlap(**own, **far)) {
+            let problem = format!(
+                "{space} of \"{}\" overlaps {taken} of \"{}\", which \"{}\" is peered with, too",
+                own.name, other.name, peering.virtual_network
+            );
+            report.error(
+                place,
+                problem,
+                "networks that are peered with one need address spaces of their own",
+            );
+        }
+    }
+}
+
 /// What is behind a tunnel of a network cannot be in a peered network too.
 fn check_prefixes(
     peering: &VirtualNetworkPeering,
@@ -333,10 +378,6 @@ fn peers_of<'a>(
     let (gateways, peers) = (around.gateways.sound(), around.peers.sound());
     around.connections.sound().values().filter_map(move |connection| {
         gateways.get(&connection.gateway).filter(|own| own.virtual_network == *network)?;
-        let peer = match &connection.remote {
-            Remote::LocalNetworkGateway(name) => peers.get(name)?,
-            Remote::Gateway { described, .. } => described,
-        };
-        Some((connection, peer))
+        Some((connection, connection.peer(peers)?))
     })
 }

@@ -2,6 +2,7 @@
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::connection::Nat;
 use crate::document::Section;
 use crate::gateway::VpnType;
 use crate::prefix::{within, without_overlaps};
@@ -42,12 +43,10 @@ impl TrafficSelectors {
 
 /// What the selectors of a connection have to fit.
 pub(crate) struct Ends<'a> {
-    /// The network's address space, as the peer knows it.
-    pub(crate) address_space: &'a [IpNet],
+    /// What our gateway serves, as the peer knows it.
+    pub(crate) served: &'a [IpNet],
     /// The prefixes behind the peer.
     pub(crate) prefixes: &'a [IpNet],
-    /// Whether NAT rules give the network's addresses to the peer as others.
-    pub(crate) is_translated: bool,
 }
 
 impl Ends<'_> {
@@ -67,23 +66,23 @@ impl Ends<'_> {
         TrafficSelectors { local: any.clone(), remote: any }
     }
 
-    /// The network's prefixes to everything, in each address family that the network has.
+    /// What the gateway serves to everything, in each address family of it.
     fn own_to_any(&self) -> TrafficSelectors {
-        let has = |any: &IpNet| self.address_space.iter().any(|prefix| is_ipv4(prefix) == is_ipv4(any));
+        let has = |any: &IpNet| self.served.iter().any(|prefix| is_ipv4(prefix) == is_ipv4(any));
         let remote = EVERYTHING.into_iter().filter(has).collect();
-        TrafficSelectors { local: self.address_space.to_vec(), remote }
+        TrafficSelectors { local: self.served.to_vec(), remote }
     }
 
-    /// The network's prefixes to the peer's, in each address family that both ends have.
+    /// What the gateway serves to the peer's prefixes, in each address family that both ends have.
     pub(crate) fn prefix_pairs(&self) -> TrafficSelectors {
         let shared =
             |prefixes: &[IpNet]| prefixes.iter().copied().filter(|p| self.both_have(is_ipv4(p))).collect();
-        TrafficSelectors { local: shared(self.address_space), remote: shared(self.prefixes) }
+        TrafficSelectors { local: shared(self.served), remote: shared(self.prefixes) }
     }
 
     /// Reports that the ends cannot speak to each other, or that some of the peer's prefixes cannot be reached.
     pub(crate) fn check_families(&self, place: &Place, report: &mut Report<'_>) {
-        if self.address_space.is_empty() || self.prefixes.is_empty() {
+        if self.served.is_empty() || self.prefixes.is_empty() {
             return; // reported already
         }
         if ![true, false].into_iter().any(|ipv4| self.both_have(ipv4)) {
@@ -105,25 +104,42 @@ impl Ends<'_> {
 
     fn both_have(&self, ipv4: bool) -> bool {
         let has = |prefixes: &[IpNet]| prefixes.iter().any(|prefix| is_ipv4(prefix) == ipv4);
-        has(self.address_space) && has(self.prefixes)
+        has(self.served) && has(self.prefixes)
     }
 
-    /// Reads `traffic_selectors` of a connection.
-    pub(crate) fn read(&self, mut section: Section<'_>, report: &mut Report<'_>) -> TrafficSelectors {
+    /// What [`Self::served`] is, for findings.
+    pub(crate) fn served_name(nat: Option<&Nat>) -> &'static str {
+        match nat {
+            Some(nat) if !nat.egress.is_empty() => {
+                "the network's address space as the peer knows it, by its egress NAT rules"
+            }
+            _ => "the address space of the network or of one that uses its gateway",
+        }
+    }
+
+    /// Reads `traffic_selectors` of a connection. Prefixes of our side that are not of what the gateway serves go to `strangers`.
+    pub(crate) fn read(
+        &self,
+        mut section: Section<'_>,
+        strangers: &mut Vec<Located<IpNet>>,
+        report: &mut Report<'_>,
+    ) -> TrafficSelectors {
         let place = section.place.clone();
-        let own = match self.is_translated {
-            true => "the network's address space as the peer knows it, by its egress NAT rules",
-            false => "the network's address space",
+        let local = side(&mut section, "local", report);
+        let remote = side(&mut section, "remote", report);
+        let outside = |side: &[Located<IpNet>], space: &[IpNet]| -> Vec<Located<IpNet>> {
+            let is_outside =
+                |prefix: IpNet| !space.is_empty() && prefix.prefix_len() > 0 && !within(prefix, space);
+            side.iter().filter(|prefix| is_outside(prefix.value)).cloned().collect()
         };
+        strangers.extend(outside(&local, self.served));
+        for Located { value, place } in outside(&remote, self.prefixes) {
+            let problem = format!("{value} is not within the prefixes of the local network gateway");
+            report.error(&place, problem, "take a part of that, or extend that");
+        }
         let selectors = TrafficSelectors {
-            local: side(&mut section, "local", self.address_space, own, report),
-            remote: side(
-                &mut section,
-                "remote",
-                self.prefixes,
-                "the prefixes of the local network gateway",
-                report,
-            ),
+            local: without_overlaps(local, report),
+            remote: without_overlaps(remote, report),
         };
         section.finish(report);
         selectors.check_size(true, &place, report);
@@ -143,22 +159,9 @@ impl Ends<'_> {
     }
 }
 
-/// One side of the selectors: prefixes within `space`, or everything.
-fn side(
-    section: &mut Section<'_>,
-    key: &'static str,
-    space: &[IpNet],
-    space_name: &str,
-    report: &mut Report<'_>,
-) -> Vec<IpNet> {
-    let prefixes = section.required_list::<IpNet>(key, "[\"10.1.0.0/16\"]", report).unwrap_or_default();
-    for Located { value, place } in &prefixes {
-        if !space.is_empty() && value.prefix_len() > 0 && !within(*value, space) {
-            let problem = format!("{value} is not within {space_name}");
-            report.error(place, problem, "take a part of that, or extend that");
-        }
-    }
-    without_overlaps(prefixes, report)
+/// One side of the selectors.
+fn side(section: &mut Section<'_>, key: &'static str, report: &mut Report<'_>) -> Vec<Located<IpNet>> {
+    section.required_list::<IpNet>(key, "[\"10.1.0.0/16\"]", report).unwrap_or_default()
 }
 
 fn is_ipv4(prefix: &IpNet) -> bool {

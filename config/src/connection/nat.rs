@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::{Choice as _, Connection, ConnectionType, Found, Remote};
+use super::{Choice as _, Connection, ConnectionType, Found};
 use crate::document::Section;
 use crate::local_network_gateway::LocalNetworkGateway;
 use crate::name::Name;
@@ -244,10 +244,7 @@ pub(crate) fn check_rules(
     // Each connection with its peer, and the site's prefixes as the network knows them.
     let sites: Vec<_> = sound()
         .filter_map(|connection| {
-            let peer = match &connection.remote {
-                Remote::LocalNetworkGateway(peer) => peers.sound().get(peer)?,
-                Remote::Gateway { described, .. } => &**described,
-            };
+            let peer = connection.peer(peers.sound())?;
             Some((connection, peer, connection.nat.site_prefixes(&peer.prefixes)))
         })
         .collect();

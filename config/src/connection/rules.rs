@@ -9,6 +9,7 @@ use crate::local_network_gateway::LocalNetworkGateway;
 use crate::name::Name;
 use crate::report::{Place, Report};
 use crate::selectors::TrafficSelectors;
+use crate::transit::Stranger;
 
 use super::Choice as _;
 use super::protocol::Protocol;
@@ -25,6 +26,8 @@ pub(super) struct Rules {
     pub(super) sites: Sites,
     /// The connection of each peer: our address, the peer's, the peer's identity.
     peers: BTreeMap<(IpAddr, Option<IpAddr>, Identity), Name>,
+    /// What their selectors name on our side that may be a site's behind another one.
+    pub(super) strangers: Vec<Stranger>,
 }
 
 impl Rules {

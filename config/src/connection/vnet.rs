@@ -1,6 +1,7 @@
 //! Connections between two virtual networks (`Vnet2Vnet`): what is behind the peer comes from the other network. `remote_gateway` names a gateway of this
 //! file, or is the public address of one on another appliance, whose address space is learned when the tunnel is negotiated.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::policy::agreement;
 use crate::prefix::{StaticRoute, overlap, taken_by};
 use crate::report::{Located, Place, Report};
 use crate::shelf::Shelf;
+use crate::transit;
 use crate::value::{Value, Wrong};
 
 /// The gateway at the other end of a connection between networks.
@@ -65,6 +67,17 @@ impl Connection {
         match &self.remote {
             Remote::LocalNetworkGateway(name) => Some(name),
             Remote::Gateway { .. } => None,
+        }
+    }
+
+    /// The peer that it leads to, if that is among `peers` or of another network.
+    pub(crate) fn peer<'a>(
+        &'a self,
+        peers: &'a BTreeMap<Name, LocalNetworkGateway>,
+    ) -> Option<&'a LocalNetworkGateway> {
+        match &self.remote {
+            Remote::LocalNetworkGateway(name) => peers.get(name),
+            Remote::Gateway { described, .. } => Some(described),
         }
     }
 
@@ -199,11 +212,23 @@ fn named(
     let network = around.networks.sound().get(&other.virtual_network)?;
     let near = around.networks.sound().get(&own.virtual_network);
     check_clouds(near, network, place, report);
+    let mut prefixes = network.address_space.clone();
+    let spokes = transit::spokes(&network.name, around.networks.sound(), around.peerings.sound());
+    let peered: Vec<&Name> = around
+        .peerings
+        .sound()
+        .values()
+        .filter(|peering| peering.virtual_network == own.virtual_network)
+        .map(|peering| &peering.remote_virtual_network)
+        .collect();
+    // Our network reaches what it is peered with that way.
+    let spokes = spokes.filter(|spoke| !peered.contains(&&spoke.name));
+    prefixes.extend(spokes.flat_map(|spoke| &spoke.address_space));
     Some(LocalNetworkGateway {
         name: other.name.clone(),
         address: PeerAddress::At(address),
         backup_addresses: Vec::new(),
-        prefixes: network.address_space.clone(),
+        prefixes,
         bgp: None,
     })
 }

@@ -6,6 +6,7 @@ use crossgate_tests::gateway::{Gateway, Plan, example_key};
 use crossgate_tests::namespace::{Namespace, Stack, cable};
 use crossgate_tests::sites::{self, Site};
 use crossgate_tests::traffic::{Host, MARK, Stream, ping, ping_until_answered};
+use crossgate_tests::wait::{Look, until};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -52,6 +53,21 @@ addresses = [\"{own}\"]
 "
     )
 }
+
+/// The second network uses the first one's gateway.
+const SPOKE: &str = "
+[[virtual_network_peering]]
+name = \"hub-to-second\"
+virtual_network = \"network-a\"
+remote_virtual_network = \"second\"
+allow_gateway_transit = true
+
+[[virtual_network_peering]]
+name = \"second-to-hub\"
+virtual_network = \"second\"
+remote_virtual_network = \"network-a\"
+use_remote_gateways = true
+";
 
 #[test]
 fn two_networks_with_the_same_addresses_never_mix() {
@@ -152,11 +168,14 @@ fn two_networks_of_one_appliance_are_connected_by_a_tunnel() {
 #[test]
 fn networks_of_two_appliances_learn_each_other_s_prefixes() {
     let (one, two) = sites::both_ours().unwrap();
+    let host = second_host(&one, "10.3.0.10/24", "10.3.0.1").unwrap();
+    let spoke = Host::new(&host, "10.3.0.10");
     let [a, b] = [
         include_str!("../../../config/examples/two-appliances-a.toml"),
         include_str!("../../../config/examples/two-appliances-b.toml"),
     ]
     .map(|text| example(text, &["a-b"]));
+    let a = with(a, &(second_network("10.3.0.0/16", "10.3.0.1/24", "10.3.255.0/27") + SPOKE));
     let second = Gateway::start(&two.gateway, b).unwrap();
     let first = Gateway::start(&one.gateway, a).unwrap();
     first.is("a-to-b", "up").unwrap();
@@ -170,8 +189,34 @@ fn networks_of_two_appliances_learn_each_other_s_prefixes() {
         stream.stop().unwrap().whole().unwrap();
     }
     let sa = first.only_sa().unwrap();
-    assert_eq!(sa["local_selectors"], serde_json::json!(["10.1.0.0/16", "fd00:1::/48"]), "{sa}");
+    let locals = serde_json::json!(["10.1.0.0/16", "fd00:1::/48", "10.3.0.0/16"]);
+    assert_eq!(sa["local_selectors"], locals, "{sa}");
     assert_eq!(sa["remote_selectors"], serde_json::json!(["10.2.0.0/16", "fd00:2::/48"]), "{sa}");
+    for (from, to) in [(spoke, two.ipv4()), (two.ipv4(), spoke)] {
+        ping(from, to.address, 20, 900, false).unwrap().all_answered().unwrap();
+    }
+
+    // Without transit the tunnel carries the network alone, and with it the spoke again.
+    let text = std::fs::read_to_string(first.file()).unwrap();
+    let without = text.replace("use_remote_gateways = true", "use_remote_gateways = false");
+    for (text, is_carried) in [(&without, false), (&text, true)] {
+        first.write_file(text).unwrap();
+        first.ask(&["apply", first.file().to_str().unwrap()]).unwrap();
+        until("the other selectors", PATIENCE, || {
+            let sas = second.sas()?;
+            let carry = |sa: &serde_json::Value| sa["remote_selectors"].to_string().contains("10.3.0.0/16");
+            Ok(Look::when(!sas.is_empty() && sas.iter().all(|sa| carry(sa) == is_carried), || {
+                format!("{sas:?}")
+            }))
+        })
+        .unwrap();
+        ping_until_answered(one.ipv4(), two.ipv4().address, PATIENCE).unwrap();
+        if is_carried {
+            ping_until_answered(spoke, two.ipv4().address, PATIENCE).unwrap();
+        } else {
+            ping(spoke, two.ipv4().address, 5, 56, false).unwrap().none_answered().unwrap();
+        }
+    }
     first.stop().unwrap();
     second.stop().unwrap();
 }
