@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 use crate::choice::Choice;
 use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity, PfsGroup};
+use crate::selectors::named;
 use crate::{Config, Connection, ConnectionMode, Identity, LocalEnd, Policy, Ppk, Protocol};
 
 /// A system that can be the other side.
@@ -149,7 +150,7 @@ struct Far<'a> {
     remote_id: Identity,
     /// The prefixes behind the other side.
     local_prefixes: &'a [IpNet],
-    /// Our network's, as the other side knows them.
+    /// Those on our side that the connection carries, as the other side knows them.
     remote_prefixes: Vec<IpNet>,
     key: Option<&'a [u8]>,
 }
@@ -185,7 +186,7 @@ impl<'a> Far<'a> {
             local_id: &connection.remote_id,
             remote_id: end.id.clone(),
             local_prefixes: &peer.prefixes,
-            remote_prefixes: connection.nat.network_prefixes(&config.network_of(connection).address_space),
+            remote_prefixes: config.prefixes_carried(connection),
             key,
         }
     }
@@ -222,17 +223,14 @@ impl<'a> Far<'a> {
         named(&self.connection.traffic_selectors.remote, self.local_prefixes)
     }
 
-    /// Our selectors, in the same way.
-    fn remote_selectors(&self) -> Vec<IpNet> {
-        named(&self.connection.traffic_selectors.local, &self.remote_prefixes)
-    }
-
     /// Every pair of prefixes of one family, for systems that take pairs.
     fn pairs(&self) -> Vec<Pair> {
-        let remotes = self.remote_selectors();
         let mut pairs = Vec::new();
         for local in self.local_selectors() {
-            let fitting = remotes.iter().filter(|remote| remote.addr().is_ipv4() == local.addr().is_ipv4());
+            let fitting = self
+                .remote_prefixes
+                .iter()
+                .filter(|remote| remote.addr().is_ipv4() == local.addr().is_ipv4());
             pairs.extend(fitting.map(|remote| Pair { local, remote: *remote }));
         }
         pairs
@@ -320,20 +318,6 @@ impl<'a> Far<'a> {
         }
         Ok(())
     }
-}
-
-/// `selectors`, or the prefixes of the same families where a selector is everything.
-fn named(selectors: &[IpNet], prefixes: &[IpNet]) -> Vec<IpNet> {
-    let mut named = Vec::new();
-    for selector in selectors {
-        if selector.prefix_len() > 0 {
-            named.push(*selector);
-        } else {
-            let family = |prefix: &&IpNet| prefix.addr().is_ipv4() == selector.addr().is_ipv4();
-            named.extend(prefixes.iter().filter(family));
-        }
-    }
-    named
 }
 
 /// A proposal for each choice of one word from each list, for IKEv1, where a proposal has one algorithm of each kind. Empty lists have no place in it.

@@ -164,6 +164,19 @@ fn side(section: &mut Section<'_>, key: &'static str, report: &mut Report<'_>) -
     section.required_list::<IpNet>(key, "[\"10.1.0.0/16\"]", report).unwrap_or_default()
 }
 
+/// `selectors`, or the prefixes of the same families where a selector is everything.
+pub(crate) fn named(selectors: &[IpNet], prefixes: &[IpNet]) -> Vec<IpNet> {
+    let mut named = Vec::new();
+    for selector in selectors {
+        if selector.prefix_len() > 0 {
+            named.push(*selector);
+        } else {
+            named.extend(prefixes.iter().filter(|prefix| is_ipv4(prefix) == is_ipv4(selector)));
+        }
+    }
+    named
+}
+
 fn is_ipv4(prefix: &IpNet) -> bool {
     matches!(prefix, IpNet::V4(_))
 }

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use crate::Config;
 use crate::connection::Connection;
 use crate::local_network_gateway::LocalNetworkGateway;
 use crate::name::Name;
 use crate::network::VirtualNetwork;
 use crate::peering::VirtualNetworkPeering;
-use crate::prefix::within;
+use crate::prefix::{overlap, within};
 use crate::report::{Located, Report};
 use crate::shelf::Shelf;
+use crate::{Config, selectors};
 
 /// The networks that use the gateway of the network `hub`.
 pub(crate) fn spokes<'a>(
@@ -87,4 +87,54 @@ impl Config {
         let network = self.network_of(connection);
         connection.nat.network_prefixes(&served(network, &self.virtual_networks, &self.peerings))
     }
+
+    /// The prefixes on our side that `connection`, one of this configuration, carries, as its peer knows them: those that its selectors name, and where these say
+    /// everything, what its gateway serves and the sites that the peer reaches through it.
+    ///
+    /// # Panics
+    /// If `connection` is of another configuration.
+    #[must_use]
+    pub fn prefixes_carried(&self, connection: &Connection) -> Vec<IpNet> {
+        let mut all = self.prefixes_served(connection);
+        all.extend(self.sites_reached(connection));
+        selectors::named(&connection.traffic_selectors.local, &all)
+    }
+
+    /// What is behind the other connections of the gateway, as far as their selectors let this one's peer through. Nothing of what the peer has itself: its own way there is
+    /// the shorter one.
+    fn sites_reached(&self, connection: &Connection) -> Vec<IpNet> {
+        let own: Vec<IpNet> = behind(connection, self.peer_of(connection)).collect();
+        let others = self.connections.values().filter(|other| {
+            // The far network of this appliance knows of no site here.
+            other.gateway == connection.gateway
+                && other.name != connection.name
+                && other.remote_gateway().is_none()
+        });
+        let lets_through = |other: &&Connection, site: &IpNet| {
+            let meet =
+                |selectors: &[IpNet], prefix: &IpNet| selectors.iter().any(|one| overlap(*one, *prefix));
+            let selectors = &other.traffic_selectors;
+            own.iter().any(|own| meet(&selectors.local, own)) && meet(&selectors.remote, site)
+        };
+        let mut reached: Vec<IpNet> = Vec::new();
+        for other in others {
+            let sites = behind(other, self.peer_of(other))
+                .filter(|site| lets_through(&other, site) && !own.iter().any(|own| overlap(*own, *site)));
+            reached.extend(sites);
+        }
+        largest(reached)
+    }
+}
+
+/// Without those that are in another one.
+fn largest(mut prefixes: Vec<IpNet>) -> Vec<IpNet> {
+    prefixes.sort_by_key(|prefix| (prefix.prefix_len(), *prefix));
+    let mut kept: Vec<IpNet> = Vec::new();
+    for prefix in prefixes {
+        if !within(prefix, &kept) {
+            kept.push(prefix);
+        }
+    }
+    kept.sort_unstable();
+    kept
 }

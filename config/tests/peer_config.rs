@@ -102,6 +102,30 @@ fn active_active() -> String {
         )
 }
 
+/// A hub: a spoke uses its gateway; what the other side reaches of the sites is the first alone, since the second one's selectors name the hub, and the third is behind the
+/// other side, too.
+fn hub() -> String {
+    let site = |number: u8, prefix: &str, more: &str| {
+        format!(
+            "[[local_network_gateway]]\nname = \"site-{number}\"\naddress = \"198.51.100.{number}\"\nprefixes = [\"{prefix}\"]\n\
+             [[connection]]\nname = \"to-{number}\"\ngateway = \"gw\"\nlocal_network_gateway = \"site-{number}\"\n\
+             shared_key = {{ env = \"PSK\" }}\n{more}"
+        )
+    };
+    let own = "[connection.traffic_selectors]\nlocal = [\"10.1.0.0/16\"]\nremote = [\"10.5.0.0/16\"]\n";
+    routed()
+        + &site(4, "10.4.0.0/16", "")
+        + &site(5, "10.5.0.0/16", own)
+        + &site(6, "10.2.0.0/15", "")
+        + &site(7, "0.0.0.0/0", "")
+        + "[[virtual_network]]\nname = \"spoke\"\naddress_space = [\"10.9.0.0/16\"]\nport = \"lan\"\nvlan = 13\n\
+           addresses = [\"10.9.0.1/24\"]\n\
+           [[virtual_network_peering]]\nname = \"there\"\nvirtual_network = \"site-a\"\nremote_virtual_network = \"spoke\"\n\
+           allow_gateway_transit = true\n\
+           [[virtual_network_peering]]\nname = \"back\"\nvirtual_network = \"spoke\"\nremote_virtual_network = \"site-a\"\n\
+           use_remote_gateways = true\n"
+}
+
 #[test]
 fn every_system_gets_its_words() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer_config");
@@ -113,6 +137,7 @@ fn every_system_gets_its_words() {
         ("translated", translated()),
         ("active-active", active_active()),
         ("ikev1", by_ikev1()),
+        ("hub", hub()),
     ];
     for (case, text) in cases {
         let config = config(&text);
@@ -147,9 +172,16 @@ fn a_crossgate_accepts_what_is_written_for_it() {
         "public_addresses = [\"192.0.2.1\"]\n[virtual_network_gateway.custom]\ntunnels = 5",
     );
     let policy_based = BASE.replace("sku = \"VpnGw1\"", "vpn_type = \"PolicyBased\"");
-    for text in
-        [routed(), by_policy(), separate_integrity(), BASE.to_owned(), custom, policy_based, translated()]
-    {
+    for text in [
+        routed(),
+        by_policy(),
+        separate_integrity(),
+        BASE.to_owned(),
+        custom,
+        policy_based,
+        translated(),
+        hub(),
+    ] {
         let said = written(&config(&text), System::Crossgate, KeyText::Written).unwrap();
         let file = directory.path().join("gw.toml");
         let key = directory.path().join("a-to-b.psk");

@@ -168,7 +168,7 @@ fn routed(far: &Far<'_>, name: &str, sets: &str, out: &mut String) -> Result<(),
     }
     writeln!(out, " tunnel source {local}\n tunnel mode {mode}\n tunnel destination {}", far.remote)?;
     writeln!(out, " tunnel protection ipsec profile {name}")?;
-    for prefix in far.remote_selectors() {
+    for prefix in &far.remote_prefixes {
         match prefix {
             IpNet::V4(net) => writeln!(out, "ip route {} {} Tunnel{number}", net.network(), net.netmask())?,
             IpNet::V6(net) => writeln!(out, "ipv6 route {net} Tunnel{number}")?,

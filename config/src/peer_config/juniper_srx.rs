@@ -178,7 +178,7 @@ fn vpn(far: &Far<'_>, name: &str, out: &mut String) -> Result<(), Stop> {
     writeln!(out, "set security flow tcp-mss ipsec-vpn mss {mss}")?;
     // Junos makes the routes of traffic selectors itself.
     if far.is_any_to_any() {
-        for prefix in far.remote_selectors() {
+        for prefix in &far.remote_prefixes {
             let table = if prefix.addr().is_ipv4() { "" } else { "rib inet6.0 " };
             writeln!(out, "set routing-options {table}static route {prefix} next-hop st0.{unit}")?;
         }

@@ -68,7 +68,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
 /// All pairs of prefixes in one child; in IKEv1, where a Child SA has one, a child for each.
 fn children(far: &Far<'_>, start: &str, out: &mut String) -> fmt::Result {
     if !far.is_ikev1() {
-        let (local, remote) = (joined(&far.local_selectors(), ","), joined(&far.remote_selectors(), ","));
+        let (local, remote) = (joined(&far.local_selectors(), ","), joined(&far.remote_prefixes, ","));
         return child(far, "net", (&local, &remote), start, out);
     }
     for (number, pair) in (1..).zip(far.pairs()) {
@@ -126,7 +126,7 @@ fn interface(far: &Far<'_>, out: &mut String) -> fmt::Result {
         out,
         "# Routes into both, of which one whose tunnel is down has to be taken out (a script: updown):"
     )?;
-    for prefix in far.remote_selectors() {
+    for prefix in &far.remote_prefixes {
         let six = if prefix.addr().is_ipv4() { "" } else { " -6" };
         writeln!(out, "#   ip{six} route add {prefix} nexthop dev xfrm1 nexthop dev xfrm2")?;
     }

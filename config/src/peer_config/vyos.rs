@@ -52,7 +52,7 @@ fn routed(far: &Far<'_>, name: &str, peer: &str, out: &mut String) -> Result<(),
     writeln!(out, "{peer} vti bind '{vti}'\n{peer} vti esp-group '{name}'")?;
     writeln!(out, "set interfaces vti {vti} description '{}'", far.name)?;
     writeln!(out, "set interfaces vti {vti} ip adjust-mss 'clamp-mss-to-pmtu'")?;
-    for prefix in far.remote_selectors() {
+    for prefix in &far.remote_prefixes {
         let route = if prefix.addr().is_ipv4() { "route" } else { "route6" };
         writeln!(out, "set protocols static {route} {prefix} interface {vti}")?;
     }
