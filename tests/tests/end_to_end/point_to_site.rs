@@ -40,15 +40,27 @@ fn users(names: &[&str]) -> String {
         .fold("# who may log in\n".to_owned(), |text, name| text + &format!("{name}:secret of {name}\n"))
 }
 
+/// What the gateway proves itself with, and who may log in.
+fn files(own: &Issued) -> Vec<(&'static str, String)> {
+    vec![
+        ("vpn.pem", own.pem()),
+        ("vpn.key", own.key_pem.clone()),
+        ("users", users(&["anna", "bert", "carl"])),
+    ]
+}
+
+/// The example on the interfaces that a site of the lab has.
+fn example(own: &Issued) -> Plan {
+    let text = include_str!("../../../config/examples/clients.toml");
+    let text = text.replace("iface=wan0", "iface=wan").replace("iface=lan0", "iface=lan");
+    Plan { files: files(own), ..Plan::example(&text, &[]) }
+}
+
 /// A gateway with room for two clients.
 fn plan(own: &Issued) -> Plan {
     let mut plan = Plan::site(1);
     plan.connections.clear();
-    plan.files = vec![
-        ("vpn.pem", own.pem()),
-        ("vpn.key", own.key_pem.clone()),
-        ("users", users(&["anna", "bert", "carl"])),
-    ];
+    plan.files = files(own);
     plan.gateway_extra = "[virtual_network_gateway.vpn_client_configuration]
 vpn_client_address_pool = [\"172.16.201.0/30\"]
 vpn_client_protocols = [\"IkeV2\"]
@@ -190,6 +202,21 @@ fn reach_each_other(one: Host<'_>, other: Host<'_>) -> Result<()> {
     ping_until_answered(one, other.address, PATIENCE)?;
     ping(one, other.address, 5, 1_300, false)?.all_answered()?;
     ping(other, one.address, 5, 100, false)?.all_answered()
+}
+
+#[test]
+fn a_client_of_the_example_gets_an_address_and_reaches_the_network() {
+    let (wan, site) = (Wan::new().unwrap(), Site::new(1).unwrap());
+    wan.plug(1, &site.gateway, "wan").unwrap();
+    let place = place(&wan, 5).unwrap();
+    let (root, own) = issued();
+    let gateway = Gateway::start(&site.gateway, example(&own)).unwrap();
+    let anna = client(&place, &root, "anna", "secret of anna").unwrap();
+    anna.initiate().unwrap();
+    has_clients(&gateway, 1).unwrap();
+    assert_eq!(users_of(&gateway).unwrap(), ["anna at 172.16.201.1/32"]);
+    reach_each_other(Host::new(&place, "172.16.201.1"), site.ipv4()).unwrap();
+    gateway.stop().unwrap();
 }
 
 #[test]

@@ -17,10 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A host with a cable to the interface `device` of our gateway.
 fn host(gateway: &Namespace, device: &str) -> Result<Namespace> {
+    host_in(1, gateway, device)
+}
+
+/// The same in the network 10.`number`.0.0/16.
+fn host_in(number: u8, gateway: &Namespace, device: &str) -> Result<Namespace> {
     let host = Namespace::new(&format!("host-{device}"), Stack::Kernel)?;
     cable((gateway, device), (&host, "lan"), 1500)?;
-    host.address("lan", "10.1.0.10/24")?;
-    host.route("default", "10.1.0.1")?;
+    host.address("lan", &format!("10.{number}.0.10/24"))?;
+    host.route("default", &format!("10.{number}.0.1"))?;
     Ok(host)
 }
 
@@ -125,6 +130,63 @@ fn three_sites_reach_the_hub_and_through_it_each_other() {
     stream.flows(200).unwrap();
     at_south.terminate().unwrap();
     stream.flows(200).unwrap();
+    stream.stop().unwrap().whole().unwrap();
+    gateway.stop().unwrap();
+}
+
+#[test]
+fn sites_a_spoke_and_another_network_meet_at_one_hub() {
+    let text = include_str!("../../../config/examples/hub.toml");
+    let wan = Wan::new().unwrap();
+    let ours = Namespace::new("hub", Stack::Dpdk).unwrap();
+    wan.plug(1, &ours, "wan0").unwrap();
+    let inside = [(1, "lan0"), (5, "lan1"), (6, "lan2")]
+        .map(|(number, device)| host_in(number, &ours, device).unwrap());
+    let plan = Plan::example(text, &["to-north", "to-south", "laboratory"]);
+    let gateway = Gateway::start(&ours, plan).unwrap();
+    let [hub, spoke, laboratory] =
+        [(0, "10.1.0.10"), (1, "10.5.0.10"), (2, "10.6.0.10")].map(|(at, of)| Host::new(&inside[at], of));
+
+    // Each site is told what `peer-config` names for it.
+    let north = site(&wan, 2, "10.2.0.1").unwrap();
+    let south = site(&wan, 3, "10.3.0.1").unwrap();
+    let told = |connection: &str| -> Vec<String> {
+        let said = gateway.client(&["peer-config", connection, "--for", "strongswan"]).unwrap().output;
+        let line = said.lines().find_map(|line| line.trim().strip_prefix("remote_ts = "));
+        line.unwrap_or_else(|| panic!("{said}")).split(',').map(str::to_owned).collect()
+    };
+    assert_eq!(told("to-north"), ["10.1.0.0/16", "10.5.0.0/16", "10.3.0.0/16"]);
+    let of = |connection: &str, number, own: &str| Settings {
+        remote_prefixes: told(connection),
+        ..settings(connection, number, own, &[])
+    };
+    let _at_north = StrongSwan::start(&north, &of("to-north", 2, "10.2.0.0/16")).unwrap();
+    let _at_south = StrongSwan::start(&south, &of("to-south", 3, "10.3.0.0/16")).unwrap();
+    for connection in ["to-north", "to-south", "to-laboratory", "laboratory-to-hub"] {
+        gateway.is(connection, "up").unwrap();
+    }
+    let (north, south) = (Host::new(&north, "10.2.0.1"), Host::new(&south, "10.3.0.1"));
+    for (one, other) in [
+        (hub, spoke),
+        (hub, laboratory),
+        (hub, north),
+        (hub, south),
+        (spoke, laboratory),
+        (spoke, north),
+        (spoke, south),
+        (north, south),
+    ] {
+        ping_until_answered(one, other.address, PATIENCE).unwrap();
+        ping(other, one.address, 10, 900, false).unwrap().all_answered().unwrap();
+    }
+    // What is behind another connection of the hub is no part of what the two networks tell each other.
+    for site in [north, south] {
+        ping(laboratory, site.address, 5, 64, false).unwrap().none_answered().unwrap();
+    }
+    let stream = Stream::start(spoke, laboratory, 1000, 700).unwrap();
+    stream.flows(500).unwrap();
+    gateway.ask(&["rekey", "to-laboratory"]).unwrap();
+    stream.flows(500).unwrap();
     stream.stop().unwrap().whole().unwrap();
     gateway.stop().unwrap();
 }
