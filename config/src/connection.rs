@@ -6,6 +6,7 @@ mod kind;
 mod nat;
 mod protocol;
 mod rules;
+mod selected;
 mod sites;
 mod start;
 mod vnet;
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ability::{check_dpd, check_selectors_allowed, policy};
+use ability::{check_dpd, policy};
 pub use ends::LocalEnd;
 use ends::{identities, local_address, second_address};
 use ipnet::IpNet;
@@ -36,7 +37,7 @@ use crate::choice::Choice;
 use crate::circuit::{self, ExpressRouteConnection};
 use crate::document::Section;
 use crate::environment::Environment;
-use crate::gateway::{VirtualNetworkGateway, VpnType};
+use crate::gateway::VirtualNetworkGateway;
 use crate::identity::Identity;
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
@@ -47,9 +48,9 @@ use crate::policy::Policy;
 use crate::port::Port;
 use crate::ppk::{self, Ppk};
 use crate::report::{Located, Place, Report};
-use crate::selectors::{Ends, TrafficSelectors};
+use crate::selectors::TrafficSelectors;
 use crate::shelf::Shelf;
-use crate::transit::{self, Stranger};
+use crate::transit;
 use crate::value::{Value, Wrong, wrong_type};
 
 /// What happens to the maximum segment size of TCP that passes through.
@@ -275,7 +276,7 @@ fn one<'a>(
     let policy = policy(section, gateway, protocol, report);
     let nat = nat::read(section, connection_type, &found, around.nat_rules, report);
     let routing_weight = sites::routing_weight(section, connection_type, report);
-    let (traffic_selectors, strangers) = traffic_selectors(section, &found, nat.as_ref(), report);
+    let traffic_selectors = selected::read(section, name, &found, nat.as_ref(), &mut rules.strangers, report);
     let local_address = local_address(&found, place.as_ref(), remote.as_ref(), around.ports, report);
     let second_address = second_address(connection_type, &found, local_address);
     let ppk = ppk::read(section, around.environment, report);
@@ -289,15 +290,6 @@ fn one<'a>(
     };
     protocol::check(protocol, &protocol_place, &settings, report);
     let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
-    if let Some(gateway) = gateway {
-        let served_name = Ends::served_name(nat.as_ref());
-        rules.strangers.extend(strangers.into_iter().map(|prefix| Stranger {
-            connection: name.map(|name| name.value.clone()),
-            gateway: gateway.name.clone(),
-            prefix,
-            served_name,
-        }));
-    }
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
     rules.tunnels(name, gateway, &section.place, report);
@@ -376,47 +368,6 @@ fn mode(
         report.error(&place, problem, "give its address, or take mode = \"ResponderOnly\"");
     }
     mode
-}
-
-/// What may travel, and which prefixes of our side in it are not of what the gateway serves.
-fn traffic_selectors(
-    section: &mut Section<'_>,
-    found: &Found<'_>,
-    nat: Option<&Nat>,
-    report: &mut Report<'_>,
-) -> (Option<TrafficSelectors>, Vec<Located<IpNet>>) {
-    let by_policy = section.optional::<bool>("use_policy_based_traffic_selectors", report);
-    let own = section.section("traffic_selectors", report);
-    // Without the rules nobody knows which addresses there are.
-    let served = nat.map(|nat| nat.network_prefixes(&found.served)).unwrap_or_default();
-    let ends = Ends {
-        served: &served,
-        prefixes: found.peer.filter(|_| nat.is_some()).map_or(&[][..], |peer| &peer.prefixes),
-    };
-    ends.check_families(&section.place, report);
-    if let Some(gateway) = found.gateway {
-        let place = own.as_ref().map(|own| own.place.clone());
-        let flag = by_policy.as_ref().filter(|flag| flag.value).map(|flag| flag.place.clone());
-        check_selectors_allowed(gateway, place.as_ref(), flag.as_ref(), report);
-    }
-    if let Some(flag) = by_policy.as_ref().filter(|flag| flag.value && own.is_some()) {
-        let problem = "the connection has traffic_selectors of its own, which this would replace";
-        report.error(&flag.place, problem, "leave one of the two out");
-    }
-    let mut strangers = Vec::new();
-    let own = own.map(|own| ends.read(own, &mut strangers, report));
-    let (Some(gateway), Some(_), Some(_)) = (found.gateway, found.network, found.peer) else {
-        return (None, strangers);
-    };
-    let selectors = own.unwrap_or_else(|| {
-        let flag = by_policy.filter(|flag| flag.value);
-        let pairs = flag.is_some() || gateway.vpn_type == VpnType::PolicyBased;
-        let selectors = if pairs { ends.prefix_pairs() } else { ends.by_default(gateway.vpn_type) };
-        let place = flag.map_or_else(|| section.place.clone(), |flag| flag.place);
-        selectors.check_size(pairs, &place, report);
-        selectors
-    });
-    (Some(selectors), strangers)
 }
 
 /// What IPv4 has to carry at least (RFC 791), to the most that a port takes.

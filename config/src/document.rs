@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::choice::Choice;
 use crate::lines::Lines;
@@ -224,6 +224,20 @@ impl<'i> Section<'i> {
         Self::of(value, place, &format!("[{key}]"), report)
     }
 
+    /// The table under `key`, or the tables of a list; `None` if it is absent. A table that is none is reported and left out.
+    pub(crate) fn one_or_sections(
+        &mut self,
+        key: &'static str,
+        report: &mut Report<'_>,
+    ) -> Option<Vec<Self>> {
+        let Located { value, place } = self.take(key)?;
+        let sections = match value {
+            DeValue::Array(array) => Self::of_list(array, &place, key, report),
+            one => vec![Self::of(one, place, &format!("[{key}]"), report)],
+        };
+        Some(sections.into_iter().flatten().collect())
+    }
+
     /// The tables of a list of tables; `None` for each that is none and was reported.
     pub(crate) fn sections(&mut self, key: &'static str, report: &mut Report<'_>) -> Vec<Option<Self>> {
         let Some(Located { value, place }) = self.take(key) else { return Vec::new() };
@@ -231,9 +245,13 @@ impl<'i> Section<'i> {
             complain(&place, wrong_type("a list of tables", &value, &format!("[[{key}]]")), report);
             return vec![None];
         };
+        Self::of_list(array, &place, key, report)
+    }
+
+    fn of_list(array: DeArray<'i>, place: &Place, key: &str, report: &mut Report<'_>) -> Vec<Option<Self>> {
         let mut sections = Vec::with_capacity(array.len());
         for (index, item) in array.into_iter().enumerate() {
-            let place = item_place(&place, index, &item, report);
+            let place = item_place(place, index, &item, report);
             sections.push(Self::of(item.into_inner(), place, &format!("[[{key}]]"), report));
         }
         sections

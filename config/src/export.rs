@@ -15,7 +15,6 @@ use crate::policy::{IkeProposal, Policy};
 use crate::port::Device;
 use crate::prefix::{InterfaceAddress, StaticRoute};
 use crate::secret::SecretReference;
-use crate::selectors::Ends;
 use crate::{
     Appliance, Config, Connection, LocalNetworkGateway, Name, NatRule, Port, Remote, VirtualNetwork,
     VirtualNetworkPeering, VpnType,
@@ -23,6 +22,7 @@ use crate::{
 
 mod circuit;
 mod gateway;
+mod selectors;
 
 /// Kinds of resources, in the order in which a file names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -281,7 +281,7 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
             settings.put(key, texts(&rules.iter().map(|rule| &rule.name).collect::<Vec<_>>()));
         }
     }
-    selectors(config, connection, &mut settings);
+    selectors::put(config, connection, &mut settings);
     // A gateway that takes no policy has the default, which is not written.
     if connection.policy != Policy::on(gateway, connection.protocol) {
         policy(&connection.policy, &mut settings);
@@ -323,23 +323,6 @@ fn peering(peering: &VirtualNetworkPeering) -> Resource {
     settings.put("allow_gateway_transit", peering.allow_gateway_transit);
     settings.put("use_remote_gateways", peering.use_remote_gateways);
     settings.of(Kind::VirtualNetworkPeering, &peering.name)
-}
-
-/// The selectors, unless they are those that the connection has without being told.
-fn selectors(config: &Config, connection: &Connection, settings: &mut Settings) {
-    let gateway = config.gateway_of(connection);
-    let served = config.prefixes_served(connection);
-    let ends = Ends { served: &served, prefixes: &config.peer_of(connection).prefixes };
-    let own = &connection.traffic_selectors;
-    if *own == ends.by_default(gateway.vpn_type) {
-        return;
-    }
-    if *own == ends.prefix_pairs() {
-        settings.put("use_policy_based_traffic_selectors", true);
-        return;
-    }
-    settings.put_in("traffic_selectors", "local", texts(&own.local));
-    settings.put_in("traffic_selectors", "remote", texts(&own.remote));
 }
 
 fn policy(policy: &Policy, settings: &mut Settings) {

@@ -81,7 +81,7 @@ pub use ppk::Ppk;
 pub use prefix::{InterfaceAddress, StaticRoute, prefix_flaw};
 pub use region::{Cloud, Region};
 pub use secret::{SecretReference, SharedKey};
-pub use selectors::TrafficSelectors;
+pub use selectors::{SelectorPolicy, TrafficSelectors};
 pub use sku::{Generation, Limits, Sku};
 pub use vpn_client::{
     ClientCertificates, RadiusServer, RevokedCertificate, RootCertificate, RootSource, Users,

@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use crate::choice::Choice;
 use crate::policy::algorithm::{DhGroup, IpsecEncryption, IpsecIntegrity, PfsGroup};
 use crate::selectors::named;
-use crate::{Config, Connection, ConnectionMode, Identity, LocalEnd, Policy, Ppk, Protocol};
+use crate::{Config, Connection, ConnectionMode, Identity, LocalEnd, Policy, Ppk, Protocol, SelectorPolicy};
 
 /// A system that can be the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -223,15 +223,24 @@ impl<'a> Far<'a> {
         named(&self.connection.traffic_selectors.remote, self.local_prefixes)
     }
 
+    /// The other side's selectors and ours in the same way, policy by policy.
+    fn policies(&self) -> Vec<SelectorPolicy> {
+        let turned = |policy: &SelectorPolicy| SelectorPolicy {
+            local: named(&policy.remote, self.local_prefixes),
+            remote: named(&policy.local, &self.remote_prefixes),
+        };
+        self.connection.traffic_selectors.policies().iter().map(turned).collect()
+    }
+
     /// Every pair of prefixes of one family, for systems that take pairs.
     fn pairs(&self) -> Vec<Pair> {
         let mut pairs = Vec::new();
-        for local in self.local_selectors() {
-            let fitting = self
-                .remote_prefixes
-                .iter()
-                .filter(|remote| remote.addr().is_ipv4() == local.addr().is_ipv4());
-            pairs.extend(fitting.map(|remote| Pair { local, remote: *remote }));
+        for SelectorPolicy { local, remote } in self.policies() {
+            for local in local {
+                let fitting =
+                    remote.iter().filter(|remote| remote.addr().is_ipv4() == local.addr().is_ipv4());
+                pairs.extend(fitting.map(|remote| Pair { local, remote: *remote }));
+            }
         }
         pairs
     }

@@ -8,29 +8,75 @@ use crate::gateway::VpnType;
 use crate::prefix::{within, without_overlaps};
 use crate::report::{Located, Place, Report};
 
-/// What may enter and leave a tunnel: from any of `local` to any of `remote`, and back.
+/// What may enter and leave a tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrafficSelectors {
+    /// On our side, of all policies; at least one.
+    pub local: Vec<IpNet>,
+    /// On the peer's side, of all policies; at least one. Each address family is on both sides or on none.
+    pub remote: Vec<IpNet>,
+    /// What goes with what, where that is not each with each. Empty or two and more.
+    several: Vec<SelectorPolicy>,
+}
+
+/// From any of `local` to any of `remote`, and back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelectorPolicy {
     /// On our side; at least one.
     pub local: Vec<IpNet>,
-    /// On the peer's side; at least one. Each address family is on both sides or on none.
+    /// On the peer's side; at least one.
     pub remote: Vec<IpNet>,
 }
 
 impl TrafficSelectors {
-    /// Pairs of a local and a remote prefix of one family: as many Child SAs there are where each is negotiated by itself.
+    /// Pairs of a local and a remote prefix of one family that go together: as many Child SAs there are where each is negotiated by itself.
     pub(crate) fn pairs(&self) -> usize {
-        let of_family = |ipv4: bool| {
-            let count = |side: &[IpNet]| side.iter().filter(|prefix| is_ipv4(prefix) == ipv4).count();
-            count(&self.local) * count(&self.remote)
+        let of_one = |policy: &SelectorPolicy| -> usize {
+            let of_family = |side: &[IpNet], ipv4| side.iter().filter(|one| is_ipv4(one) == ipv4).count();
+            let families = [true, false].into_iter();
+            families.map(|ipv4| of_family(&policy.local, ipv4) * of_family(&policy.remote, ipv4)).sum()
         };
-        of_family(true) + of_family(false)
+        self.policies().iter().map(of_one).sum()
+    }
+
+    /// Each local prefix with each remote one.
+    pub(crate) fn each_with_each(local: Vec<IpNet>, remote: Vec<IpNet>) -> Self {
+        Self { local, remote, several: Vec::new() }
+    }
+
+    fn of_policies(mut policies: Vec<SelectorPolicy>) -> Self {
+        if policies.len() == 1
+            && let Some(SelectorPolicy { local, remote }) = policies.pop()
+        {
+            return Self::each_with_each(local, remote);
+        }
+        let all = |side: fn(&SelectorPolicy) -> &Vec<IpNet>| {
+            let mut all: Vec<IpNet> = Vec::new();
+            for prefix in policies.iter().flat_map(side) {
+                if !all.contains(prefix) {
+                    all.push(*prefix);
+                }
+            }
+            all
+        };
+        Self { local: all(|one| &one.local), remote: all(|one| &one.remote), several: policies }
+    }
+
+    /// What goes with what: nothing else may travel.
+    #[must_use]
+    pub fn policies(&self) -> Vec<SelectorPolicy> {
+        if self.several.is_empty() {
+            return vec![SelectorPolicy { local: self.local.clone(), remote: self.remote.clone() }];
+        }
+        self.several.clone()
     }
 
     /// Reports more selectors than one side of a tunnel can name, and, of selectors `by_policy`, more pairs than there may be.
     pub(crate) fn check_size(&self, by_policy: bool, place: &Place, report: &mut Report<'_>) {
         let pairs = self.pairs();
-        let most = self.local.len().max(self.remote.len());
+        let policies = self.policies();
+        let sides = policies.iter().map(|policy| policy.local.len().max(policy.remote.len()));
+        let most = sides.max().unwrap_or(0);
         let remedy = "join prefixes that lie side by side, or let everything travel: any-to-any";
         if by_policy && pairs > PAIRS_MAX {
             report.error(place, format!("{pairs} pairs of prefixes are more than {PAIRS_MAX}"), remedy);
@@ -63,21 +109,21 @@ impl Ends<'_> {
     /// Everything to everything, in each address family that both ends have.
     pub(crate) fn any_to_any(&self) -> TrafficSelectors {
         let any: Vec<IpNet> = EVERYTHING.into_iter().filter(|any| self.both_have(is_ipv4(any))).collect();
-        TrafficSelectors { local: any.clone(), remote: any }
+        TrafficSelectors::each_with_each(any.clone(), any)
     }
 
     /// What the gateway serves to everything, in each address family of it.
     fn own_to_any(&self) -> TrafficSelectors {
         let has = |any: &IpNet| self.served.iter().any(|prefix| is_ipv4(prefix) == is_ipv4(any));
         let remote = EVERYTHING.into_iter().filter(has).collect();
-        TrafficSelectors { local: self.served.to_vec(), remote }
+        TrafficSelectors::each_with_each(self.served.to_vec(), remote)
     }
 
     /// What the gateway serves to the peer's prefixes, in each address family that both ends have.
     pub(crate) fn prefix_pairs(&self) -> TrafficSelectors {
         let shared =
             |prefixes: &[IpNet]| prefixes.iter().copied().filter(|p| self.both_have(is_ipv4(p))).collect();
-        TrafficSelectors { local: shared(self.served), remote: shared(self.prefixes) }
+        TrafficSelectors::each_with_each(shared(self.served), shared(self.prefixes))
     }
 
     /// Reports that the ends cannot speak to each other, or that some of the peer's prefixes cannot be reached.
@@ -117,13 +163,40 @@ impl Ends<'_> {
         }
     }
 
-    /// Reads `traffic_selectors` of a connection. Prefixes of our side that are not of what the gateway serves go to `strangers`.
+    /// Reads `traffic_selectors` of a connection: one table, or several, each a policy of its own. Prefixes of our side that are not of what the gateway serves go to `strangers`.
     pub(crate) fn read(
+        &self,
+        sections: Vec<Section<'_>>,
+        strangers: &mut Vec<Located<IpNet>>,
+        report: &mut Report<'_>,
+    ) -> TrafficSelectors {
+        let first = sections.first().map(|section| section.place.clone());
+        let mut policies: Vec<SelectorPolicy> = Vec::new();
+        for section in sections {
+            let place = section.place.clone();
+            let policy = self.policy(section, strangers, report);
+            if policies.contains(&policy) && !policy.local.is_empty() && !policy.remote.is_empty() {
+                report.error(
+                    &place,
+                    "the same selectors stand above already",
+                    "leave one of the two tables out",
+                );
+            }
+            policies.push(policy);
+        }
+        let selectors = TrafficSelectors::of_policies(policies);
+        if let Some(place) = first {
+            selectors.check_size(true, &place, report);
+        }
+        selectors
+    }
+
+    fn policy(
         &self,
         mut section: Section<'_>,
         strangers: &mut Vec<Located<IpNet>>,
         report: &mut Report<'_>,
-    ) -> TrafficSelectors {
+    ) -> SelectorPolicy {
         let place = section.place.clone();
         let local = side(&mut section, "local", report);
         let remote = side(&mut section, "remote", report);
@@ -137,12 +210,11 @@ impl Ends<'_> {
             let problem = format!("{value} is not within the prefixes of the local network gateway");
             report.error(&place, problem, "take a part of that, or extend that");
         }
-        let selectors = TrafficSelectors {
+        let selectors = SelectorPolicy {
             local: without_overlaps(local, report),
             remote: without_overlaps(remote, report),
         };
         section.finish(report);
-        selectors.check_size(true, &place, report);
         for (ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
             let has = |side: &[IpNet]| side.iter().any(|prefix| is_ipv4(prefix) == ipv4);
             let known = !selectors.local.is_empty() && !selectors.remote.is_empty();

@@ -103,23 +103,26 @@ impl Config {
     /// What is behind the other connections of the gateway, as far as their selectors let this one's peer through. Nothing of what the peer has itself: its own way there is
     /// the shorter one.
     fn sites_reached(&self, connection: &Connection) -> Vec<IpNet> {
-        let own: Vec<IpNet> = behind(connection, self.peer_of(connection)).collect();
+        let own: Vec<IpNet> =
+            self.prefixes_behind(connection).into_iter().chain(connection.named_prefixes()).collect();
+        let is_own = |site: IpNet| own.iter().any(|own| own.prefix_len() > 0 && overlap(*own, site));
         let others = self.connections.values().filter(|other| {
             // The far network of this appliance knows of no site here.
             other.gateway == connection.gateway
                 && other.name != connection.name
                 && other.remote_gateway().is_none()
         });
-        let lets_through = |other: &&Connection, site: &IpNet| {
-            let meet =
-                |selectors: &[IpNet], prefix: &IpNet| selectors.iter().any(|one| overlap(*one, *prefix));
-            let selectors = &other.traffic_selectors;
-            own.iter().any(|own| meet(&selectors.local, own)) && meet(&selectors.remote, site)
+        let lets_through = |other: &Connection, site: IpNet| {
+            let meet = |selectors: &[IpNet], prefix: IpNet| selectors.iter().any(|one| overlap(*one, prefix));
+            let policies = other.traffic_selectors.policies();
+            policies
+                .iter()
+                .any(|policy| own.iter().any(|own| meet(&policy.local, *own)) && meet(&policy.remote, site))
         };
         let mut reached: Vec<IpNet> = Vec::new();
         for other in others {
             let sites = behind(other, self.peer_of(other))
-                .filter(|site| lets_through(&other, site) && !own.iter().any(|own| overlap(*own, *site)));
+                .filter(|site| lets_through(other, *site) && !is_own(*site));
             reached.extend(sites);
         }
         largest(reached)

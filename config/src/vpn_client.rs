@@ -377,10 +377,10 @@ fn connection(
         mtu_bytes: None,
         mss_clamp: MssClamp::Auto,
         policy: Policy::default(),
-        traffic_selectors: TrafficSelectors {
-            local: local.copied().collect(),
-            remote: clients.address_pool.clone(),
-        },
+        traffic_selectors: TrafficSelectors::each_with_each(
+            local.copied().collect(),
+            clients.address_pool.clone(),
+        ),
         nat: Nat::default(),
         routing_weight: None,
     }

@@ -126,6 +126,16 @@ fn hub() -> String {
            use_remote_gateways = true\n"
 }
 
+/// Two policies: not every prefix goes with every other one.
+fn policies() -> String {
+    let policy = |local: &str, remote: &str| {
+        format!("[[connection.traffic_selectors]]\nlocal = [{local}]\nremote = [{remote}]\n")
+    };
+    routed()
+        + &policy("\"10.1.1.0/24\"", "\"10.2.1.0/24\"")
+        + &policy("\"10.1.2.0/24\", \"10.1.3.0/24\"", "\"10.2.2.0/24\"")
+}
+
 #[test]
 fn every_system_gets_its_words() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer_config");
@@ -155,6 +165,20 @@ fn every_system_gets_its_words() {
 }
 
 #[test]
+fn each_policy_of_selectors_is_a_child_of_its_own() {
+    let config = config(&policies());
+    let said = written(&config, System::StrongSwan, KeyText::Written).unwrap();
+    for (name, local, remote) in
+        [("net", "10.2.1.0/24", "10.1.1.0/24"), ("net-2", "10.2.2.0/24", "10.1.2.0/24,10.1.3.0/24")]
+    {
+        let sides = format!("                local_ts = {local}\n                remote_ts = {remote}\n");
+        assert!(said.contains(&format!("            {name} {{\n{sides}")), "{said}");
+    }
+    let said = written(&config, System::Libreswan, KeyText::Written).unwrap();
+    assert_eq!(said.matches("leftsubnet=").count(), 3, "{said}");
+}
+
+#[test]
 fn without_being_asked_no_system_gets_the_key() {
     let config = config(&routed());
     for (word, system) in System::WORDS {
@@ -181,6 +205,7 @@ fn a_crossgate_accepts_what_is_written_for_it() {
         policy_based,
         translated(),
         hub(),
+        policies(),
     ] {
         let said = written(&config(&text), System::Crossgate, KeyText::Written).unwrap();
         let file = directory.path().join("gw.toml");
@@ -194,7 +219,9 @@ fn a_crossgate_accepts_what_is_written_for_it() {
         let here = config(&text).connections().values().next().unwrap().clone();
         assert_eq!((&there.local_id, &there.remote_id), (&here.remote_id, &here.local_id));
         assert_eq!(there.policy, here.policy);
-        assert_eq!(there.traffic_selectors.local, here.traffic_selectors.remote);
+        let turned = there.traffic_selectors.policies().into_iter().map(|one| (one.remote, one.local));
+        let own = here.traffic_selectors.policies().into_iter().map(|one| (one.local, one.remote));
+        assert!(turned.eq(own), "in\n{said}");
         assert_eq!(there.authentication, here.authentication);
     }
 }

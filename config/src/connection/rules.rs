@@ -100,8 +100,11 @@ impl Rules {
     }
 }
 
-/// Tunnels of a connection towards one address: IKEv1 negotiates one for each pair of prefixes.
+/// Tunnels of a connection towards one address: one for each policy of selectors, and in IKEv1 one for each pair of prefixes.
 pub(super) fn tunnels_each(protocol: Protocol, selectors: Option<&TrafficSelectors>) -> u32 {
-    let pairs = selectors.filter(|_| protocol == Protocol::IkeV1).map_or(1, TrafficSelectors::pairs);
-    u32::try_from(pairs.max(1)).unwrap_or(u32::MAX)
+    let children = selectors.map_or(1, |selectors| match protocol {
+        Protocol::IkeV1 => selectors.pairs(),
+        Protocol::IkeV2 => selectors.policies().len(),
+    });
+    u32::try_from(children.max(1)).unwrap_or(u32::MAX)
 }

@@ -18,6 +18,7 @@ use crate::network::VirtualNetwork;
 use crate::policy::agreement;
 use crate::prefix::{StaticRoute, overlap, taken_by};
 use crate::report::{Located, Place, Report};
+use crate::selectors::SelectorPolicy;
 use crate::shelf::Shelf;
 use crate::transit;
 use crate::value::{Value, Wrong};
@@ -356,8 +357,11 @@ fn check_policies(one: &Connection, other: &Connection, place: &Place, report: &
     }
     let meet =
         |near: &[IpNet], far: &[IpNet]| near.iter().any(|one| far.iter().any(|other| overlap(*one, *other)));
-    let (own, others) = (&one.traffic_selectors, &other.traffic_selectors);
-    if !meet(&own.local, &others.remote) || !meet(&own.remote, &others.local) {
+    let (own, others) = (one.traffic_selectors.policies(), other.traffic_selectors.policies());
+    let agree = |own: &SelectorPolicy, other: &SelectorPolicy| {
+        meet(&own.local, &other.remote) && meet(&own.remote, &other.local)
+    };
+    if !own.iter().any(|own| others.iter().any(|other| agree(own, other))) {
         let problem =
             format!("the traffic_selectors leave nothing of those of \"{}\", the other end", other.name);
         report.error(

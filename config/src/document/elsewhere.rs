@@ -106,8 +106,8 @@ const KEYS: &[(&str, &str, &str, &str)] = &[
     (
         CONNECTION,
         "trafficselectorpolicies",
-        "a connection has one table of selectors: each local prefix with each remote one",
-        "write a table [connection.traffic_selectors] with local and remote",
+        "the key has another name here",
+        "write a table [[connection.traffic_selectors]] with local and remote for each policy",
     ),
     (CONNECTION, "dpdtimeoutseconds", "the key has another name here", "write dpd_timeout_s = 45"),
     (CONNECTION, "connectiontype", "the key has another name here", "write type = \"IPsec\""),

@@ -126,6 +126,7 @@ fn settings() -> impl Strategy<Value = String> {
     let selectors = one(&[
         "",
         "[connection.traffic_selectors]\nlocal = [\"10.1.0.0/16\"]\nremote = [\"10.2.3.0/24\"]",
+        "[[connection.traffic_selectors]]\nlocal = [\"10.1.1.0/24\"]\nremote = [\"10.2.1.0/24\"]\n[[connection.traffic_selectors]]\nlocal = [\"10.1.2.0/24\"]\nremote = [\"10.2.2.0/24\"]",
         "[connection.traffic_selectors]\nlocal = [\"10.1.0.0/16\", \"fd00:1::/48\"]\nremote = [\"10.2.0.0/16\", \"fd00:2::/48\"]",
         "[connection.traffic_selectors]\nlocal = [\"0.0.0.0/0\", \"::/0\"]\nremote = [\"0.0.0.0/0\", \"::/0\"]",
     ]);

@@ -125,7 +125,7 @@ fn connection(reference: Node<'_, '_>, place: &str, network: &str, gateway: &str
     let remedy = format!("write the key of both sides: (umask 077; cat > {name}.psk)");
     draft.leave_out(place, "secrets are not in the file", remedy);
     let (gateway, end, settings, policy) = (gateway.to_owned(), End::Peer(peer), Vec::new(), Vec::new());
-    draft.connections.push(Connection { name, gateway, end, settings, policy, selectors: None });
+    draft.connections.push(Connection { name, gateway, end, settings, policy, selectors: Vec::new() });
 }
 
 /// Tells every element and attribute that is not one of [`KNOWN`]; `path` is that of the parent by names alone, `place` as people read it.

@@ -85,7 +85,7 @@ pub(super) struct Connection {
     pub(super) end: End,
     pub(super) settings: Vec<(&'static str, String)>,
     pub(super) policy: Vec<(&'static str, String)>,
-    pub(super) selectors: Option<(Vec<IpNet>, Vec<IpNet>)>,
+    pub(super) selectors: Vec<(Vec<IpNet>, Vec<IpNet>)>,
 }
 
 impl Draft {
@@ -235,8 +235,11 @@ impl Draft {
         for (key, value) in &connection.policy {
             write(text, format!("{key} = {value}\n"));
         }
-        if let Some((local, remote)) = &connection.selectors {
-            write(text, "[connection.traffic_selectors]\n".to_owned());
+        let several = connection.selectors.len() > 1;
+        for (local, remote) in &connection.selectors {
+            let head =
+                if several { "[[connection.traffic_selectors]]" } else { "[connection.traffic_selectors]" };
+            write(text, format!("{head}\n"));
             write(text, format!("local = {}\nremote = {}\n", list(local), list(remote)));
         }
         text.push('\n');

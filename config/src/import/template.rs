@@ -262,8 +262,14 @@ impl One<'_> {
             );
         };
         let name = draft.name("connections", self.name);
-        let mut connection =
-            Connection { name, gateway, end: far, settings: Vec::new(), policy: Vec::new(), selectors: None };
+        let mut connection = Connection {
+            name,
+            gateway,
+            end: far,
+            settings: Vec::new(),
+            policy: Vec::new(),
+            selectors: Vec::new(),
+        };
         self.settings(&place, &mut connection, draft);
         self.named_nat_rules(&mut connection, draft);
         self.selectors(&place, &mut connection, draft);
@@ -305,12 +311,12 @@ impl One<'_> {
         }
     }
 
-    /// Our selectors pair every local prefix with every remote one, so several policies become one that holds them all.
+    /// A policy of the template is one here: each of its local prefixes with each of its remote ones.
     fn selectors(&self, place: &str, connection: &mut Connection, draft: &mut Draft) {
         let Some(policies) = self.get("trafficSelectorPolicies").and_then(Value::as_array) else { return };
         let place = format!("{place}.properties.trafficSelectorPolicies");
-        let (mut locals, mut remotes) = (Vec::new(), Vec::new());
         for policy in policies {
+            let (mut locals, mut remotes) = (Vec::new(), Vec::new());
             for (key, into) in [("localAddressRanges", &mut locals), ("remoteAddressRanges", &mut remotes)] {
                 let texts = self.texts(policy.get(key), &place, draft);
                 for prefix in draft.prefixes(&place, texts.iter().map(String::as_str)) {
@@ -319,13 +325,9 @@ impl One<'_> {
                     }
                 }
             }
-        }
-        if policies.len() > 1 {
-            let problem = "several policies become one: each local prefix with each remote one";
-            draft.leave_out(place, problem, "give each pair a connection of its own if that is too much");
-        }
-        if !locals.is_empty() && !remotes.is_empty() {
-            connection.selectors = Some((locals, remotes));
+            if !locals.is_empty() && !remotes.is_empty() {
+                connection.selectors.push((locals, remotes));
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Far, PLACEHOLDER, Stop};
 use crate::choice::Choice;
 use crate::export::Kind;
 use crate::prefix::overlap;
-use crate::{Config, Identity, Sku, Start, VpnType};
+use crate::{Config, Identity, SelectorPolicy, Sku, Start, VpnType};
 
 pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     if far.number > 1 {
@@ -75,7 +75,7 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         .iter()
         .find(|one| one.kind == Kind::Connection && one.name == far.connection.name)
         .map_or(&[][..], |resource| &resource.settings);
-    let mut table = None;
+    let (mut table, mut several) = (None, false);
     for setting in own {
         let key = match (setting.table, setting.key) {
             (
@@ -90,6 +90,10 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
                 | "session_resumption"
                 | "use_policy_based_traffic_selectors",
             ) => setting.key,
+            (None, "traffic_selectors") => {
+                several = true;
+                continue;
+            }
             (None, _) => continue,
             (Some("traffic_selectors"), "local") => "remote",
             (Some("traffic_selectors"), "remote") => "local",
@@ -103,6 +107,12 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
             writeln!(out, "{key} = {{ file = \"{}.ppk\" }}", far.key_name)?;
         } else {
             writeln!(out, "{key} = {}", setting.value)?;
+        }
+    }
+    if several {
+        for SelectorPolicy { local, remote } in far.connection.traffic_selectors.policies() {
+            writeln!(out, "[[connection.traffic_selectors]]")?;
+            writeln!(out, "local = {}\nremote = {}", quoted(&remote), quoted(&local))?;
         }
     }
     Ok(())

@@ -65,15 +65,18 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     Ok(())
 }
 
-/// All pairs of prefixes in one child; in IKEv1, where a Child SA has one, a child for each.
+/// A child for each policy of selectors; in IKEv1, where a Child SA has one pair of prefixes, a child for each pair.
 fn children(far: &Far<'_>, start: &str, out: &mut String) -> fmt::Result {
-    if !far.is_ikev1() {
-        let (local, remote) = (joined(&far.local_selectors(), ","), joined(&far.remote_prefixes, ","));
-        return child(far, "net", (&local, &remote), start, out);
-    }
-    for (number, pair) in (1..).zip(far.pairs()) {
+    let sides: Vec<(String, String)> = match far.is_ikev1() {
+        true => far.pairs().iter().map(|pair| (pair.local.to_string(), pair.remote.to_string())).collect(),
+        false => {
+            let policies = far.policies();
+            policies.iter().map(|one| (joined(&one.local, ","), joined(&one.remote, ","))).collect()
+        }
+    };
+    for (number, (local, remote)) in (1..).zip(&sides) {
         let name = if number == 1 { "net".to_owned() } else { format!("net-{number}") };
-        child(far, &name, (&pair.local.to_string(), &pair.remote.to_string()), start, out)?;
+        child(far, &name, (local, remote), start, out)?;
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ use crossgate_config::policy::algorithm::{
 use crossgate_config::policy::{AdditionalKeyExchange, Esn as ConfigEsn, IkeProposal, IpsecProposal, Policy};
 use crossgate_config::{
     Authentication as ConfigAuthentication, Config, Connection, ConnectionMode, Identity as ConfigIdentity,
-    LocalEnd, PeerAddress, Protocol, RadiusServer, RsaSignature, Start, Users, VpnClientConfiguration,
+    LocalEnd, PeerAddress, Protocol, RadiusServer, RsaSignature, SelectorPolicy, Start, Users,
+    VpnClientConfiguration,
 };
 use crossgate_eap::mschapv2::PasswordHash;
 use crossgate_eap::{RadiusSecret, RadiusServer as EapRadiusServer, TlsSettings};
@@ -189,14 +190,19 @@ pub fn mode(config: &Config, connection: &Connection) -> Mode {
     }
 }
 
-/// One policy with all selectors; in IKEv1, which negotiates one pair at a time, one for each pair.
+/// A policy for each of the configuration's; in IKEv1, which negotiates one pair at a time, one for each pair.
 fn children(config: &Config, connection: &Connection) -> Vec<ChildConfig> {
     let workers = u16::try_from(config.appliance().workers.len()).ok().and_then(NonZeroU16::new);
     let resources = workers.filter(|_| connection.per_resource_child_sas);
-    let whole = ChildConfig { resources, ..child(connection) };
-    if connection.protocol == Protocol::IkeV2 {
-        return vec![whole];
+    let of = |policy| ChildConfig { resources, ..child(connection, policy) };
+    let policies: Vec<ChildConfig> = connection.traffic_selectors.policies().iter().map(of).collect();
+    match connection.protocol {
+        Protocol::IkeV2 => policies,
+        Protocol::IkeV1 => policies.iter().flat_map(pairs).collect(),
     }
+}
+
+fn pairs(whole: &ChildConfig) -> Vec<ChildConfig> {
     let is_ipv4 = |selector: &TrafficSelector| selector.addresses().first().is_ipv4();
     let pairs = whole.local_selectors.iter().flat_map(|local| {
         let remotes = whole.remote_selectors.iter().filter(move |remote| is_ipv4(remote) == is_ipv4(local));
@@ -211,7 +217,7 @@ fn children(config: &Config, connection: &Connection) -> Vec<ChildConfig> {
     pairs.map(of_pair).collect()
 }
 
-fn child(connection: &Connection) -> ChildConfig {
+fn child(connection: &Connection, selected: &SelectorPolicy) -> ChildConfig {
     let policy = &connection.policy;
     ChildConfig {
         name: connection.name.as_str().into(),
@@ -223,8 +229,8 @@ fn child(connection: &Connection) -> ChildConfig {
             ConfigEsn::Require => EsnPolicy::Require,
             ConfigEsn::Off => EsnPolicy::Off,
         },
-        local_selectors: selectors(&connection.traffic_selectors.local),
-        remote_selectors: selectors(&connection.traffic_selectors.remote),
+        local_selectors: selectors(&selected.local),
+        remote_selectors: selectors(&selected.remote),
         lifetime: Lifetime::of(policy.sa_lifetime),
         lifetime_bytes: Some(policy.sa_data_size_kib.saturating_mul(BYTES_PER_KIB)),
         lifetime_packets: None,

@@ -9,6 +9,7 @@ use crate::meters::Meters;
 
 mod circuits;
 mod rules;
+mod selectors;
 mod transit;
 
 pub(crate) const FILE: &str = r#"

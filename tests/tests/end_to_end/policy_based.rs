@@ -135,3 +135,68 @@ fn all_pairs(plan: Plan) -> Result<()> {
     assert_eq!(wire.count(Kind::EspInUdp), 0, "{}", wire.summary());
     gateway.stop()
 }
+
+/// Two policies: our first hosts with the first of the peer's prefixes, the next ones with the other two.
+fn by_two_policies(mode: &str) -> Plan {
+    let policies = "
+[[connection.traffic_selectors]]
+local = [\"10.1.0.0/28\"]
+remote = [\"10.2.0.0/24\"]
+[[connection.traffic_selectors]]
+local = [\"10.1.0.16/28\"]
+remote = [\"10.2.1.0/24\", \"10.2.2.0/24\"]
+";
+    let plan = by_policy(mode);
+    let text = plan.text(Path::new("FOLDER")).replace("use_policy_based_traffic_selectors = true\n", "");
+    Plan { instead: Some(text + policies), ..plan }
+}
+
+#[test]
+fn each_policy_of_selectors_travels_in_an_sa_of_its_own_and_nothing_else_does() {
+    for mode in ["InitiatorOnly", "ResponderOnly"] {
+        two_policies(mode).unwrap();
+    }
+}
+
+fn two_policies(mode: &str) -> Result<()> {
+    let (site, peer) = sites::with_peer()?;
+    let [first, second, third] = hosts(&peer.gateway)?;
+    site.host.address("lan", "10.1.0.20/24")?;
+    let (one, two) = (site.ipv4(), Host::new(&site.host, "10.1.0.20"));
+    let settings = Settings {
+        shared_key: example_key("peer"),
+        local_prefixes: vec!["10.2.0.0/24".to_owned()],
+        remote_prefixes: vec!["10.1.0.0/16".to_owned()],
+        more_children: vec![("second", "10.2.1.0/24,10.2.2.0/24")],
+        ..Settings::default()
+    };
+    let strongswan = StrongSwan::start(&peer.gateway, &settings)?;
+    let gateway = Gateway::start(&site.gateway, by_two_policies(mode))?;
+    if mode == "ResponderOnly" {
+        strongswan.initiate()?;
+        strongswan.swanctl("--initiate --child second --timeout 30")?;
+    }
+    gateway.is("peer", "up")?;
+    for (ours, theirs) in [(one, first), (two, second), (two, third)] {
+        ping_until_answered(ours, theirs.address, PATIENCE)?;
+        ping(theirs, ours.address, 10, 900, false)?.all_answered()?;
+    }
+    let mut selectors: Vec<String> = gateway
+        .sas()?
+        .iter()
+        .map(|sa| format!("{} {}", sa["local_selectors"], sa["remote_selectors"]))
+        .collect();
+    selectors.sort();
+    let expected =
+        [r#"["10.1.0.0/28"] ["10.2.0.0/24"]"#, r#"["10.1.0.16/28"] ["10.2.1.0/24","10.2.2.0/24"]"#];
+    assert_eq!(selectors, expected, "{mode}");
+    let wire = Capture::start(&site.gateway, "wan", 1000)?;
+    for (ours, theirs) in [(one, second), (one, third), (two, first)] {
+        ping(ours, theirs.address, 3, 64, false)?.none_answered()?;
+    }
+    let wire = wire.stop()?;
+    let sealed = wire.count(Kind::Esp) + wire.count(Kind::EspInUdp);
+    let clear = wire.clear(MARK, &[one.address, two.address]);
+    assert_eq!((sealed, clear), (0, 0), "{}", wire.summary());
+    gateway.stop()
+}
