@@ -28,6 +28,8 @@ mod subject;
 pub mod testing;
 mod time;
 mod twin;
+#[cfg(test)]
+mod vectors;
 
 pub use algorithm::{Digest, SignatureAlgorithm, UnknownAlgorithm};
 pub use certificate::Certificate;

@@ -155,18 +155,4 @@ pub(super) fn proof(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_prfs_are_stretched_and_long_ones_cut() {
-        // RFC 2409, B: K1 = prf(SKEYID_e, 0), K2 = prf(SKEYID_e, K1).
-        let from = Secret::new(vec![7; 20]);
-        let stretched = cut(Prf::HmacSha1, &from, 32);
-        let first = Prf::HmacSha1.compute(from.expose(), &[&[0]]);
-        let second = Prf::HmacSha1.compute(from.expose(), &[first.expose()]);
-        assert_eq!(stretched.expose()[..20], first.expose()[..]);
-        assert_eq!(stretched.expose()[20..], second.expose()[..12]);
-        assert_eq!(cut(Prf::HmacSha2_256, &Secret::new(vec![9; 32]), 16).expose(), &[9; 16]);
-    }
-}
+mod tests;

@@ -32,6 +32,16 @@ fn response_authenticator_is_that_of_rfc_2865_and_not_enough_by_itself() {
 }
 
 #[test]
+fn message_authenticator_is_that_of_rfc_5997() {
+    // RFC 5997, 6: a Status-Server packet and what answers it.
+    let asked = hex!("0cda0026 8a54f4686fb394c52866e302185d0623 5012 5a665e2e1e8411f3e243822097c84fa3");
+    assert_eq!(signed(SECRET, &[&asked[..22], &[0; 16]]), asked[22..]);
+    let answer = hex!("02da0014 ef0d552a4bf2d693ec2b6fe8b5411d66");
+    let asked_by = asked.get(4..).unwrap().first_chunk().unwrap();
+    assert_eq!(response_authenticator(&answer[..4], asked_by, &[], SECRET), answer[4..]);
+}
+
+#[test]
 fn a_question_is_signed_first_and_carries_its_packet_in_pieces() {
     let request = request();
     assert_eq!((request[0], request[1], &request[20..22]), (1, 9, &[80, 18][..]));

@@ -5,6 +5,7 @@ use hex_literal::hex;
 use super::*;
 
 mod vectors;
+mod wycheproof;
 
 /// Hands out `bytes` once, the end of the buffer filled.
 fn fixed(bytes: &[u8]) -> impl FnMut(&mut [u8]) + '_ {

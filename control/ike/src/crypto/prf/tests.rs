@@ -5,6 +5,7 @@ use hex_literal::hex;
 use super::*;
 
 mod vectors;
+mod wycheproof;
 
 #[test]
 fn hmac_case_2_of_rfc_4231() {

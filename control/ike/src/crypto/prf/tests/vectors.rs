@@ -129,7 +129,21 @@ struct Ikev2 {
     skeyseed_of_rekey: &'static [u8],
 }
 
-const NIST: [Ikev2; 2] = [
+const NIST: [Ikev2; 3] = [
+    Ikev2 {
+        prf: Prf::HmacSha1,
+        nonces: [hex!("32b50d5f4a3763f3"), hex!("9206a04b26564cb1")],
+        spis: [hex!("34c9e7c188868785"), hex!("3ff77d760d2b2199")],
+        shared: hex!("4b2c1f971981a8ad8d0abeafabf38cf75fc8349c148142465ed9c8b516b8be52"),
+        shared_new: hex!("863f3c9d06efd39d2b907b97f8699e5dd5251ef64a2a176f36ee40c87d4f9330"),
+        skeyseed: &hex!("a9a7b222b59f8f48645f28a1db5b5f5d7479cba7"),
+        keys: hex!(
+            "a14293677cc80ff8f9cc0eee30d895da9d8f405666e30ef0dfcb63c634a46002a2a63080e514a062768b76606f"
+            "9fa5e992204fc5a670bde3f10d6b027113936a5c55b648a194ae587b0088d52204b702c979fa280870d2ed41ef"
+            "a9c549fd11198af1670b143d384bd275c5f594cf266b05ebadca855e4249520a441a81157435a7a56cc4"
+        ),
+        skeyseed_of_rekey: &hex!("63e81194946ebd05df7df5ebf5d8750056bf1f1d"),
+    },
     Ikev2 {
         prf: Prf::HmacSha2_256,
         nonces: [hex!("3f302be1abcb28e1"), hex!("8c332ee006064c9b")],
@@ -194,10 +208,11 @@ fn ikev2_cases_of_nist_cut_into_keys() {
         let keys = IkeKeys::derive(suite, &shared, Nonces { initiator: &ni, responder: &nr }, spis);
         let (sk_d, rest) = case.keys.split_at(case.prf.output_bytes());
         let (sk_ei, rest) = rest.split_at(cipher.encryption_key_bytes());
-        let (sk_er, front_of_sk_pi) = rest.split_at(cipher.encryption_key_bytes());
+        let (sk_er, front_of_proofs) = rest.split_at(cipher.encryption_key_bytes());
         assert!(keys.derive.matches(sk_d), "{:?}", case.prf);
         assert!(keys.initiator.encryption.matches(sk_ei), "{:?}", case.prf);
         assert!(keys.responder.encryption.matches(sk_er), "{:?}", case.prf);
-        assert!(keys.prove_initiator.expose().starts_with(front_of_sk_pi), "{:?}", case.prf);
+        let proofs = [&keys.prove_initiator.expose()[..], keys.prove_responder.expose()].concat();
+        assert!(proofs.starts_with(front_of_proofs), "{:?}", case.prf);
     }
 }
