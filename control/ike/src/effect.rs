@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Version;
 use crate::connection::Evidence;
 use crate::endpoint::{Endpoint, Timer};
 use crate::environment::{Environment, Instant};
@@ -227,7 +228,10 @@ impl Endpoint {
             return;
         };
         // After a crash within that time both are the peer's; then they are not simultaneous.
-        let is_simultaneous = now.saturating_since(since) < SIMULTANEOUS && fresh.role() != old.role();
+        // In IKEv1 it has given its pairs away: taking others' now, it would hand them on for ever.
+        let is_over = old.version() == Version::V1 && old.is_leaving();
+        let is_simultaneous =
+            !is_over && now.saturating_since(since) < SIMULTANEOUS && fresh.role() != old.role();
         let role = fresh.role();
         if is_simultaneous && fresh.knows_our_rule() {
             let (loser, winner) = if fresh.spis() < old.spis() { (new, other) } else { (other, new) };
@@ -238,7 +242,7 @@ impl Endpoint {
                 cx.note(What::InitialContact);
                 sa.end(DownReason::Superseded, cx);
             });
-        } else {
+        } else if !is_over {
             self.move_pairs(other, new, now, env);
             self.with_sa(other, now, env, |sa, cx| sa.close_superseded(role, cx));
         }
