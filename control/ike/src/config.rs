@@ -347,11 +347,19 @@ impl ConnectionConfig {
         self.mode.initiates() && !self.on_traffic
     }
 
-    /// Where an IKE SA with a peer at `remote` begins, before anything is known about NATs.
+    /// Our addresses between which a tunnel with a peer that speaks MOBIKE may choose, [`Self::local_address`] first.
+    pub(crate) fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let moves = self.mobike && self.version == Version::V2;
+        let others = self.other_addresses.iter().filter(move |_| moves).copied();
+        let is_ipv4 = self.local_address.is_ipv4();
+        std::iter::once(self.local_address).chain(others.filter(move |other| other.is_ipv4() == is_ipv4))
+    }
+
+    /// Where an IKE SA between these two begins, before anything is known about NATs.
     #[must_use]
-    pub(crate) fn path_to(&self, remote: IpAddr) -> Path {
+    pub(crate) fn path_between(local: IpAddr, remote: IpAddr) -> Path {
         Path {
-            local: SocketAddr::new(self.local_address, IKE_PORT),
+            local: SocketAddr::new(local, IKE_PORT),
             remote: SocketAddr::new(remote, IKE_PORT),
             encapsulation: Encapsulation::None,
             nat_before_us: false,
@@ -366,10 +374,11 @@ impl ConnectionConfig {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        self.path_to(match self.places.first() {
+        let remote = match self.places.first() {
             Some(Place::At(address)) => *address,
             Some(Place::Named(_)) | None => unknown,
-        })
+        };
+        Self::path_between(self.local_address, remote)
     }
 
     /// The additional key exchanges that are offered to a peer that `can` do them for certain, or else may not know what they are.

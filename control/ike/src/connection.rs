@@ -92,7 +92,7 @@ impl Connection {
 
     /// Whether a peer at `remote` that talks to `local` may be this connection's, whoever begins.
     pub(crate) fn is_between(&self, local: IpAddr, remote: IpAddr) -> bool {
-        self.config.local_address == local && self.config.may_be_at(remote)
+        self.config.own_addresses().any(|own| own == local) && self.config.may_be_at(remote)
     }
 
     /// Whether to begin anew without any wait after a crash of the peer: not again and again, whatever the peer does.

@@ -183,7 +183,7 @@ impl Endpoint {
         entry.retry_at = None;
         if let Some(sa) = self.sas.get(&ike) {
             let config = Arc::clone(&entry.config);
-            entry.search.found(ike, sa.remote(&config), &config.places);
+            entry.search.found(ike, sa.remote(&config), sa.moves(), &config.places);
         }
         if !entry.ikes.contains(&ike) {
             entry.ikes.push(ike);
@@ -286,7 +286,7 @@ impl Endpoint {
         let unanswered = error.clone().filter(|error| matches!(error, IkeError::NoAnswer { .. }));
         let failure = unanswered.map(|error| Failure { error, at: now });
         let next = match (failure, alone) {
-            (Some(failure), true) => entry.search.unanswered(ike, entry.config.places.len(), failure),
+            (Some(failure), true) => entry.search.unanswered(ike, &entry.config, failure),
             (Some(failure), false) => {
                 entry.search.note_unanswered_call(ike, failure);
                 Next::Later

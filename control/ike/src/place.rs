@@ -1,6 +1,6 @@
 //! Where a connection's peer is looked for: a list of addresses and names, tried in this order (RFC 7296 leaves it to us). The next one's turn comes when nobody answers at
 //! one: no answer to IKE_SA_INIT or IKE_AUTH, or a peer that died. Anything else that goes wrong is a matter between two peers that talk: no other place is called at once for
-//! it. Then, and once all were tried, the connection waits, and begins with the first again. An IKE SA that is up at another place than the first calls the first before it is replaced.
+//! it. Where the peer last spoke MOBIKE, each of our addresses has its turn at all places. Then, and once all were tried, the connection waits, and begins with the first again. An IKE SA that is up at another place than the first calls the first before it is replaced.
 //!
 //! Names leave as [`Event::Resolve`] and come back as [`Input::Resolved`], for each call anew. Owned by the endpoint.
 //!
@@ -57,7 +57,7 @@ impl fmt::Display for Place {
 pub(crate) struct Search {
     /// The one that is used, or called next.
     at: usize,
-    /// How many were called in a row without an answer.
+    /// How many calls in a row had no answer.
     unanswered: usize,
     /// Names of which an answer is awaited.
     resolving: Option<Resolving>,
@@ -69,6 +69,8 @@ pub(crate) struct Search {
     found_names: usize,
     /// Where the peer sent us: used, or called next, in the place of the list.
     detour: Option<Detour>,
+    /// Whether the last IKE SA with the peer spoke MOBIKE: it takes us for who we are at another address, too.
+    moves: bool,
 }
 
 /// Who is called.
@@ -131,12 +133,12 @@ impl Search {
     }
 
     /// Nobody answered at the place of a call, or an IKE SA's peer at the present one died.
-    pub(crate) fn unanswered(&mut self, ike: IkeId, places: usize, failure: Failure) -> Next {
+    pub(crate) fn unanswered(&mut self, ike: IkeId, config: &ConnectionConfig, failure: Failure) -> Next {
         let target = self.take_call(ike).unwrap_or_else(|| self.present());
-        self.unanswered_at(&target, places, failure)
+        self.unanswered_at(&target, config, failure)
     }
 
-    fn unanswered_at(&mut self, target: &Target, places: usize, failure: Failure) -> Next {
+    fn unanswered_at(&mut self, target: &Target, config: &ConnectionConfig, failure: Failure) -> Next {
         self.note_failure(target, failure);
         self.resolving = None;
         // Who sent us elsewhere is asked again.
@@ -144,12 +146,20 @@ impl Search {
             return Next::AtOnce;
         }
         self.unanswered += 1;
-        if self.unanswered >= places {
+        let places = config.places.len();
+        let callers = if self.moves { config.own_addresses().count() } else { 1 };
+        if self.unanswered >= places * callers {
             (self.at, self.unanswered) = (0, 0);
             return Next::Later;
         }
         self.at = (target.place + 1) % places;
         Next::AtOnce
+    }
+
+    /// Our address that calls: the first one at all places, then, with a peer that speaks MOBIKE, the others, as the way from the first one may be what is broken.
+    fn caller(&self, config: &ConnectionConfig) -> IpAddr {
+        let turn = self.unanswered / config.places.len().max(1);
+        config.own_addresses().nth(turn).filter(|_| self.moves).unwrap_or(config.local_address)
     }
 
     /// A call at another place than the present one came to nothing: the connection stays where it is.
@@ -170,8 +180,9 @@ impl Search {
         self.detour = None;
     }
 
-    /// An IKE SA is up with a peer at `remote`.
-    pub(crate) fn found(&mut self, ike: IkeId, remote: IpAddr, places: &[Place]) {
+    /// An IKE SA is up with a peer at `remote`; `moves`: it speaks MOBIKE.
+    pub(crate) fn found(&mut self, ike: IkeId, remote: IpAddr, moves: bool, places: &[Place]) {
+        self.moves = moves;
         let called = self.take_call(ike);
         // None where we are back from where we were sent, or were called ourselves.
         self.detour = called.as_ref().and_then(|target| target.detour.clone());
@@ -327,16 +338,14 @@ impl Endpoint {
         let held = connection.ticket.take_if(|_| target.detour.is_none());
         let held = held.map(|held| *held).filter(is_good);
         let sent_by = target.detour.as_ref().map(|detour| detour.from);
+        let path = ConnectionConfig::path_between(connection.search.caller(&config), address);
         let mut cx = self.cx(now, env);
         cx.connection = Some(id);
         let sa: Box<IkeSa> = match config.version {
-            Version::V1 => {
-                let path = config.path_to(address);
-                v1::begin(config, path, None, &mut cx)
-            }
+            Version::V1 => v1::begin(config, path, None, &mut cx),
             Version::V2 => match held {
-                Some(held) => resume::begin(config, address, held, &mut cx),
-                None => init::begin(config, address, sent_by, &mut cx),
+                Some(held) => resume::begin(config, path, held, &mut cx),
+                None => init::begin(config, path, sent_by, &mut cx),
             },
         };
         if let Some(connection) = self.connections.get_mut(&id) {
@@ -406,8 +415,7 @@ impl Endpoint {
         if is_up {
             connection.search.note_failure(&target, failure);
         } else {
-            let places = connection.config.places.len();
-            let next = connection.search.unanswered_at(&target, places, failure);
+            let next = connection.search.unanswered_at(&target, &connection.config, failure);
             connection.failed(error.clone(), now, Evidence::Shown);
             if connection.wanted && !self.stopping {
                 connection.plan_call(next, &settings, now, env);

@@ -3,7 +3,6 @@
 //!
 //! A ticket that is refused costs a round trip: the initiator goes on with IKE_SA_INIT at once, whoever it is that refuses.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::ConnectionConfig;
@@ -64,14 +63,8 @@ fn header(spis: (IkeSpi, IkeSpi), sender: Role, kind: MessageKind) -> Header {
     Header { initiator_spi, responder_spi, exchange, sender, kind, id }
 }
 
-/// Begins with a ticket, with a peer at `remote`.
-pub(crate) fn begin(
-    config: Arc<ConnectionConfig>,
-    remote: IpAddr,
-    held: Held,
-    cx: &mut Cx<'_>,
-) -> Box<IkeSa> {
-    let path = config.path_to(remote);
+/// Begins with a ticket, with the peer at the end of `path`.
+pub(crate) fn begin(config: Arc<ConnectionConfig>, path: Path, held: Held, cx: &mut Cx<'_>) -> Box<IkeSa> {
     let id = IkeId(cx.shared.next_id());
     cx.ike = Some(id);
     cx.note_from(What::Initiating, path.remote);

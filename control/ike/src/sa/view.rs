@@ -82,6 +82,11 @@ impl IkeSa {
         self.path(config).remote.ip()
     }
 
+    /// Whether the peer, once proven, speaks MOBIKE as we do.
+    pub(crate) fn moves(&self) -> bool {
+        matches!(&self.state, State::Established(state) if state.mobility.is_some())
+    }
+
     pub(crate) fn status(&self, config: &ConnectionConfig) -> IkeStatus {
         if let State::V1(phase) = &self.state {
             return self.status_of_v1(phase, config);

@@ -94,14 +94,13 @@ pub(crate) struct Sent {
     request: Vec<u8>,
 }
 
-/// Begins to initiate, with a peer at `remote`, to which another one may have sent us.
+/// Begins to initiate, with the peer at the end of `path`, to which another one may have sent us.
 pub(crate) fn begin(
     config: Arc<ConnectionConfig>,
-    remote: IpAddr,
+    path: Path,
     sent_by: Option<IpAddr>,
     cx: &mut Cx<'_>,
 ) -> Box<IkeSa> {
-    let path = config.path_to(remote);
     let id = IkeId(cx.shared.next_id());
     cx.ike = Some(id);
     cx.note_from(What::Initiating, path.remote);

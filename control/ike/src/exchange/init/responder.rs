@@ -85,9 +85,13 @@ pub(crate) fn accept(
     let (local, remote) = (arrived.local.ip(), arrived.remote.ip());
     // A peer with a known address before those from anywhere.
     let fitting_address = known.iter().filter_map(|id| cx.connections.get(id));
-    let (candidates, others): (Vec<_>, Vec<_>) = fitting_address
+    let (mut candidates, others): (Vec<_>, Vec<_>) = fitting_address
         .filter(|connection| connection.may_answer(local, remote))
         .partition(|candidate| candidate.config.version == Version::V2);
+    // What is at another address of ours by MOBIKE alone answers where nothing else does.
+    if candidates.iter().any(|candidate| candidate.config.local_address == local) {
+        candidates.retain(|candidate| candidate.config.local_address == local);
+    }
     if let Some(to) = sent_elsewhere(&candidates, &message) {
         cx.note_from(What::Redirecting, arrived.remote);
         let payload = redirect::payload(&to, nonce);

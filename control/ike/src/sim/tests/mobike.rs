@@ -124,8 +124,8 @@ fn one_that_does_not_speak_it_is_called_anew_and_ports_stay() {
         pair.sides[1].silent = [ip(THEIRS)].into();
         pair.run_for(Duration::from_secs(200));
         assert_eq!(pair.count(0, What::PathChanged), 0);
-        // Side 1 answers at its first address only: with nobody there, nothing is up.
-        assert_eq!(pair.live_ikes()[0], 0, "{}", pair.trace());
+        // Whoever does not speak MOBIKE answers at the first address only: with nobody there, nothing is up.
+        assert_eq!(pair.live_ikes()[0], usize::from(without == 0), "{}", pair.trace());
     }
 }
 
@@ -197,6 +197,40 @@ fn nobody_else_moves_a_tunnel_by_repeating_an_answer() {
     assert_eq!(pair.count(0, What::PathChanged), 0, "{}", pair.trace());
 }
 
+#[test]
+fn tunnel_that_was_lost_is_begun_anew_between_the_addresses_that_live() {
+    for moves in [true, false] {
+        let mut pair = pair(1, Link::LAN, |index, config| {
+            config.mobike = moves || index == 0;
+            if index == 0 {
+                config.places.push(Place::At(ip(THEIR_OTHER)));
+            }
+        });
+        pair.sides[1].silent = [ip(THEIRS), ip(THEIR_OTHER)].into();
+        pair.run_for(Duration::from_secs(150));
+        assert_eq!(pair.live_ikes(), [0, 0], "{}", pair.trace());
+        pair.sides[0].silent = [ip(OURS)].into();
+        pair.sides[1].silent = [ip(THEIRS)].into();
+        pair.run_for(Duration::from_secs(400));
+        if moves {
+            pair.assert_up("begun anew");
+            let path = path(&pair, 0);
+            assert_eq!(
+                (path.local.ip(), path.remote.ip()),
+                (ip(OUR_OTHER), ip(THEIR_OTHER)),
+                "{}",
+                pair.trace()
+            );
+        } else {
+            // Who does not speak MOBIKE would not know us at another address, nor answers at one.
+            assert_eq!(pair.live_ikes(), [0, 0], "{}", pair.trace());
+        }
+        pair.sides.iter_mut().for_each(|side| side.silent.clear());
+        pair.run_for(Duration::from_secs(400));
+        pair.assert_up("all addresses live");
+    }
+}
+
 /// Whoever is silent for too long under loss is given up and called anew, so now and then the tunnel is another one; there always is one, between addresses that live.
 #[test]
 fn tunnel_outlives_each_path_under_loss() {
@@ -215,6 +249,9 @@ fn tunnel_outlives_each_path_under_loss() {
                 pair.sides[index].silent = [ip(dead)].into();
             }
             pair.run_for(Duration::from_secs(400));
+            // Whoever was given up late is still being called.
+            let is_up = |pair: &Pair| (pair.live_ikes(), pair.live_children()) == ([1, 1], [1, 1]);
+            pair.run(is_up, pair.now + Duration::from_secs(1200));
             let note = format!("seed {seed}, round {round}");
             pair.assert_up(&note);
             let ends = |index: usize| (path(&pair, index).local.ip(), path(&pair, index).remote.ip());
