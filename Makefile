@@ -13,6 +13,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CONFIG ?=
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 30
+# Seeds for each simulated test.
+SEEDS ?= 10000
 
 # Always the whole workspace with a choice of test programs: another choice of crates would be compiled anew with other features.
 test_names = $(basename $(notdir $(wildcard $(1)/tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)))
@@ -22,7 +24,7 @@ PEER_TESTS := $(call test_names,tests)
 # cargo shows its progress to people; to a log it says what failed only.
 CARGO_VERBOSITY := $(shell test -t 2 || echo --quiet)
 
-.PHONY: help run test interop bench fuzz lint lint-arm install-deps
+.PHONY: help run test simulate interop bench fuzz lint lint-arm install-deps
 
 help: ## this list
 	@echo 'usage: make TARGET, as root where it says so'
@@ -47,6 +49,9 @@ test: ## root: install what is missing, then every test: units, simulation, work
 	echo 'end-to-end, three at a time: strongSwan and a guest are peers'; \
 	HUGEPAGES=1024 tests/setup/with-hugepages cargo test --workspace --no-fail-fast $(addprefix --test ,$(PEER_TESTS)) -- --test-threads=3 || failed=1; \
 	exit $$failed
+
+simulate: ## every simulated test of IKE with SEEDS (10000) seeds: loss, repeats, clocks that jump, rekeys and deletes that meet (15 minutes)
+	@CROSSGATE_SEEDS=$(SEEDS) cargo test $(CARGO_VERBOSITY) --workspace --lib sim::tests
 
 interop: ## root: run the end-to-end tests with every peer and write docs/interop.md, who was met and what came of it (8 minutes)
 	@tests/setup/install test

@@ -21,12 +21,14 @@ use crate::place::Place;
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
+mod clock;
 mod link;
 mod outcome;
 pub mod plane;
 pub mod random;
 mod run;
 
+pub use clock::Clock;
 pub use link::Link;
 use link::{Carried, Packet};
 use plane::Plane;
@@ -50,6 +52,8 @@ pub struct Side {
     pub alive: bool,
     /// Addresses of its at which it hears nothing.
     pub silent: BTreeSet<IpAddr>,
+    /// Its clock.
+    pub clock: Clock,
     /// What it reported, in order, without notices.
     pub events: Vec<String>,
     /// Why something failed that no event tells of, and of which connection.
@@ -95,10 +99,20 @@ pub struct Pair {
 /// Seeds for a test: `count` of them, as many as `CROSSGATE_SEEDS` says, or the one in `CROSSGATE_SEED`.
 #[must_use]
 pub fn seeds(count: u64) -> Vec<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    seeds_of(count, 1)
+}
+
+/// Seeds for a test whose runs are long (days of virtual time, signatures by the dozen): of `CROSSGATE_SEEDS` a hundredth.
+#[must_use]
+pub fn few_seeds(count: u64) -> Vec<u64> {
+    seeds_of(count, 100)
+}
+
+fn seeds_of(count: u64, divisor: u64) -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     match number("CROSSGATE_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("CROSSGATE_SEEDS").unwrap_or(count)).collect(),
+        None => (0..number("CROSSGATE_SEEDS").map_or(count, |wanted| wanted.div_ceil(divisor))).collect(),
     }
 }
 
@@ -168,6 +182,7 @@ impl Pair {
                 address: connection(usize::from(index)).local_address,
                 alive: true,
                 silent: BTreeSet::new(),
+                clock: Clock::default(),
                 events: Vec::new(),
                 told: Vec::new(),
                 settings,
@@ -259,7 +274,8 @@ impl Pair {
         if !side.alive {
             return;
         }
-        side.endpoint.handle(input, self.now, &mut side.plane).expect("simulated configurations work");
+        let now = side.clock.shows(self.now);
+        side.endpoint.handle(input, now, &mut side.plane).expect("simulated configurations work");
         while let Some(output) = self.sides[index].endpoint.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
@@ -272,6 +288,7 @@ impl Pair {
 
     fn carry_out(&mut self, index: usize, event: Event) {
         let side = &mut self.sides[index];
+        let now = side.clock.shows(self.now);
         match event {
             Event::Compute(job) => {
                 let result = job.run();
@@ -284,7 +301,7 @@ impl Pair {
                     return;
                 }
                 side.endpoint
-                    .handle(Input::Computed(result), self.now, &mut side.plane)
+                    .handle(Input::Computed(result), now, &mut side.plane)
                     .expect("a result is no configuration");
             }
             Event::InstallChild(child) => {
@@ -299,7 +316,7 @@ impl Pair {
                 if let Some(addresses) = self.names.get(&*name).cloned() {
                     let resolution = Resolution { connection, ticket, addresses };
                     side.endpoint
-                        .handle(Input::Resolved(resolution), self.now, &mut side.plane)
+                        .handle(Input::Resolved(resolution), now, &mut side.plane)
                         .expect("an address is no configuration");
                 }
             }

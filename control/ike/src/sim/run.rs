@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Pair;
 use super::link::Carried;
+use super::{Pair, Side};
 use crate::environment::Instant;
 use crate::event::Input;
 
@@ -21,8 +21,7 @@ impl Pair {
     /// When time does not move any more.
     pub fn step(&mut self, limit: Instant) -> bool {
         let flying = self.flying.keys().next().map(|(at, _)| *at);
-        let timers =
-            self.sides.iter().filter(|side| side.alive).filter_map(|side| side.endpoint.poll_timeout());
+        let timers = self.sides.iter().filter(|side| side.alive).filter_map(Side::next_timeout);
         let Some(at) = flying.into_iter().chain(timers).min().filter(|at| *at <= limit) else { return false };
         self.now = self.now.max(at);
         let due =
@@ -89,6 +88,6 @@ impl Pair {
     fn is_idle(&self) -> bool {
         let quiet = |at: Instant| at > self.now + QUIET;
         !self.flying.values().any(|packet| matches!(packet.carried, Carried::Ike(_) | Carried::Computed(_)))
-            && self.sides.iter().filter(|s| s.alive).all(|s| s.endpoint.poll_timeout().is_none_or(quiet))
+            && self.sides.iter().filter(|s| s.alive).all(|s| s.next_timeout().is_none_or(quiet))
     }
 }
