@@ -259,6 +259,10 @@ impl Endpoint {
             };
             self.with_sa(best, now, env, |sa, cx| sa.activate_policy(policy, cx));
         }
+        // One that took over without any Child SA has only what it was handed to do, and nothing else may ever wake it.
+        for ike in ikes {
+            self.with_sa(ike, now, env, |sa, cx| sa.established(cx, |_, _| {}));
+        }
     }
 
     fn on_ended(
