@@ -65,11 +65,14 @@ bench: ## root: install what is missing, then measure everything beside its peer
 	@cargo build --release $(CARGO_VERBOSITY) -p crossgate -p crossgate-perf --features crossgate-perf/aws-lc
 	@tests/setup/with-hugepages $(TARGET)/release/crossgate-perf report
 
-fuzz: ## every fuzz target for FUZZ_SECONDS (30) each
+# What a run finds new stays out of the tree, in the first of the two directories; the second is where all begin.
+fuzz: ## every fuzz target for FUZZ_SECONDS (30) each, from tests/fuzz/corpus on
 	@tests/setup/install fuzz
 	@for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
 		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target -- \
+		grown=tests/fuzz/target/corpus/$$target; \
+		mkdir -p $$grown; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target $$grown tests/fuzz/corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1; \
 	done
 

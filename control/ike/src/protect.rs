@@ -85,7 +85,18 @@ impl Sealer {
     pub fn seal(&mut self, message: &Message, random: &mut dyn FnMut(&mut [u8])) -> Result<Vec<u8>, TooLong> {
         let content = content(message)?;
         let first = message.payloads.first().map_or(PayloadType::NONE, Payload::kind);
-        self.seal_part(&message.header, (PayloadType::SK, first, &[]), &content, random)
+        self.seal_content(&message.header, first, &content, random)
+    }
+
+    /// Seals what need be no payloads.
+    pub(crate) fn seal_content(
+        &mut self,
+        header: &Header,
+        first: PayloadType,
+        content: &[u8],
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Vec<u8>, TooLong> {
+        self.seal_part(header, (PayloadType::SK, first, &[]), content, random)
     }
 
     /// Seals `message` into datagrams of at most `datagram_bytes` each (IKE header included, UDP and IP excluded): one
@@ -213,6 +224,16 @@ impl Opener {
                 Ok(Opened::Fragment(Fragment { header, first, number, total, content }))
             }
             _ => Err(OpenError::NotProtected),
+        }
+    }
+
+    /// What is inside a datagram that is no fragment, and the type of the first payload.
+    pub(crate) fn open_content(&self, datagram: &[u8]) -> Option<(PayloadType, Vec<u8>)> {
+        match Message::parse(datagram).ok()?.payloads.last() {
+            Some(Payload::Encrypted(sealed)) => {
+                Some((sealed.first, self.content(datagram, &sealed.body).ok()?))
+            }
+            _ => None,
         }
     }
 

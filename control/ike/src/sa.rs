@@ -394,7 +394,7 @@ impl IkeSa {
         }
     }
 
-    fn secured(&self) -> Option<&Secured> {
+    pub(crate) fn secured(&self) -> Option<&Secured> {
         match &self.state {
             State::Intermediate(state) => Some(&state.secured),
             State::AuthSigning(state) => Some(&state.unsent.secured),

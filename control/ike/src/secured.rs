@@ -15,7 +15,9 @@ use crate::protect::{FragmentError, OpenError, Opened, Opener, Reassembler, Seal
 use crate::sa::{Arrived, Cx};
 use crate::secret::Secret;
 use crate::window::{Arrival, Due, Retransmission, Window};
-use crate::wire::{ExchangeType, Header, IkeSpi, Malformed, Message, MessageId, MessageKind, Payload, Role};
+use crate::wire::{
+    ExchangeType, Header, IkeSpi, Malformed, Message, MessageId, MessageKind, Payload, PayloadType, Role,
+};
 
 /// IP (IPv6, the larger) and UDP headers with the non-ESP marker, which a fragment shares its packet with.
 const LOWER_HEADER_BYTES: usize = 40 + 8 + 4;
@@ -115,6 +117,22 @@ impl Secured {
     /// SK_d.
     pub(crate) const fn sk_d(&self) -> &Secret<Vec<u8>> {
         &self.keys.derive
+    }
+
+    /// What the peer sealed, whether it is due or not ([`crate::sim::Inside`]).
+    pub(crate) fn content_of(&self, datagram: &[u8]) -> Option<(PayloadType, Vec<u8>)> {
+        self.opener.open_content(datagram)
+    }
+
+    /// Seals anything, to be sent in the place of what was sent ([`crate::sim::Inside`]).
+    pub(crate) fn seal_content(
+        &mut self,
+        header: &Header,
+        first: PayloadType,
+        content: &[u8],
+        random: &mut dyn FnMut(&mut [u8]),
+    ) -> Option<Vec<u8>> {
+        self.sealer.seal_content(header, first, content, random).ok()
     }
 
     /// Opens what is due; drops or answers again what is not.

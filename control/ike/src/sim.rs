@@ -22,6 +22,7 @@ use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
 mod clock;
+mod forge;
 mod link;
 mod outcome;
 pub mod plane;
@@ -29,6 +30,7 @@ pub mod random;
 mod run;
 
 pub use clock::Clock;
+pub use forge::Inside;
 pub use link::Link;
 use link::{Carried, Packet};
 use plane::Plane;

@@ -48,6 +48,7 @@ mod children;
 mod clients;
 mod crash;
 mod faults;
+mod forged;
 mod handshake;
 mod load;
 mod mobike;

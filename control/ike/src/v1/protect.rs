@@ -137,6 +137,26 @@ impl Isakmp {
         seal(self.suite.cipher, &self.keys.encrypt, iv, self.header(exchange, id), &payloads)
     }
 
+    /// The first message of an exchange of phase 2 whose content need be no payloads ([`crate::sim::Pair::say_v1`]).
+    pub(super) fn seal_content(
+        &self,
+        exchange: ExchangeType,
+        id: u32,
+        first: PayloadType,
+        content: &[u8],
+    ) -> Option<Vec<u8>> {
+        let hash = self.prf().compute(self.keys.authenticate.expose(), &[&id.to_be_bytes(), content]);
+        let length = u16::try_from(4 + hash.expose().len()).ok()?.to_be_bytes();
+        let head = [first.0, 0, length[0], length[1]];
+        let mut content = [&head[..], hash.expose(), content].concat();
+        content.resize(content.len().next_multiple_of(self.suite.cipher.iv_bytes()), 0);
+        self.suite.cipher.encrypt_blocks(self.keys.encrypt.expose(), &self.iv(id), &mut content);
+        let header = self.header(exchange, id);
+        let mut message = header.write(PayloadType::HASH, HEADER_BYTES + content.len()).ok()?;
+        message.extend_from_slice(&content);
+        Some(message)
+    }
+
     pub(super) fn header(&self, exchange: ExchangeType, id: u32) -> Header {
         let (initiator, responder) = self.spis();
         Header { initiator, responder, exchange, is_encrypted: true, id }

@@ -2,6 +2,7 @@
 
 use super::Phase;
 use super::protect::Isakmp;
+use super::wire::{ExchangeType, PayloadType};
 use crate::crypto::suite::IkeSuite;
 use crate::environment::Instant;
 use crate::event::{ConnectionId, Path};
@@ -87,6 +88,18 @@ impl Phase {
             }
             _ => false,
         }
+    }
+
+    /// Any content as the first message of an exchange of phase 2 ([`crate::sim::Pair::say_v1`]), and where to.
+    pub(crate) fn seal_content(
+        &self,
+        exchange: ExchangeType,
+        id: u32,
+        first: PayloadType,
+        content: &[u8],
+    ) -> Option<(Path, Vec<u8>)> {
+        let isakmp = self.isakmp()?;
+        Some((isakmp.path, isakmp.seal_content(exchange, id, first, content)?))
     }
 
     const fn isakmp(&self) -> Option<&Isakmp> {
