@@ -50,7 +50,7 @@ test: ## root: install what is missing, then every test: units, simulation, work
 	HUGEPAGES=1024 tests/setup/with-hugepages cargo test --workspace --no-fail-fast $(addprefix --test ,$(PEER_TESTS)) -- --test-threads=3 || failed=1; \
 	exit $$failed
 
-simulate: ## every simulated test of IKE with SEEDS (10000) seeds: loss, repeats, clocks that jump, rekeys and deletes that meet (15 minutes)
+simulate: ## every simulated test of IKE with SEEDS (10000) seeds: loss, repeats, clocks that jump, rekeys and deletes that meet
 	@CROSSGATE_SEEDS=$(SEEDS) cargo test $(CARGO_VERBOSITY) --workspace --lib sim::tests
 
 interop: ## root: run the end-to-end tests with every peer and write docs/interop.md, who was met and what came of it (8 minutes)
