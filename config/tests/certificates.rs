@@ -85,18 +85,21 @@ fn certificate_names_this_side_unless_the_file_does() {
 }
 
 #[test]
-fn certificate_for_ikev1_has_an_rsa_key() {
+fn certificate_for_ikev1_has_an_rsa_or_ecdsa_key() {
     let files = Files::new();
-    let found = files.read("protocol = \"IKEv1\"\n", AUTHENTICATION).unwrap_err();
-    let about_keys = found.iter().filter(|finding| finding.problem.contains("RSA key")).count();
-    assert_eq!(about_keys, 1, "{found:?}");
-    let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
-    let own = root.issue(&Template::peer("gw-a.example.net"), &key_pem(KeyKind::Rsa { bits: 2048 }, 2));
-    files.write("gw.pem", &own.pem(), 0o644);
-    files.write("gw.key", &own.key_pem, 0o600);
-    let read = files.read("protocol = \"IKEv1\"\n", AUTHENTICATION);
-    let left = read.err().unwrap_or_default();
-    assert!(!left.iter().any(|finding| finding.problem.contains("RSA key")), "{left:?}");
+    let is_about_keys = |read: Result<Config, Vec<Finding>>| {
+        read.err().is_some_and(|found| found.iter().any(|finding| finding.problem.contains("ECDSA key")))
+    };
+    for (kind, is_refused) in
+        [(KeyKind::P256, false), (KeyKind::Rsa { bits: 2048 }, false), (KeyKind::Ed25519, true)]
+    {
+        let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
+        let own = root.issue(&Template::peer("gw-a.example.net"), &key_pem(kind, 2));
+        files.write("gw.pem", &own.pem(), 0o644);
+        files.write("gw.key", &own.key_pem, 0o600);
+        let read = files.read("protocol = \"IKEv1\"\n", AUTHENTICATION);
+        assert_eq!(is_about_keys(read), is_refused, "{kind:?}");
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Begins<'_> {
     }
 }
 
-/// `start` and `idle_timeout_s`: on a policy-based gateway the tunnel is there while there is traffic, as in the cloud.
+/// `start` and `idle_timeout_s`: on a policy-based gateway the tunnel is there while there is traffic, as in the cloud, unless `start` says otherwise.
 pub(super) fn read(
     section: &mut Section<'_>,
     begins: &Begins<'_>,
@@ -66,13 +66,15 @@ pub(super) fn read(
     let by_default = if is_policy_based && never.is_none() { Start::OnTraffic } else { Start::OnLoad };
     let start = own_start.as_ref().map_or(by_default, |start| start.value);
     let may_go = start == Start::OnTraffic || never.is_some();
+    let is_to_stay = own_start.as_ref().is_some_and(|start| start.value == Start::OnLoad);
     if let Some(Located { place, .. }) = own_start.filter(|start| start.value == Start::OnTraffic) {
         check_traffic(&place, begins, never, report);
     }
     if own_idle.is_some() {
         check_idle(&idle_place, begins.connection_type, may_go, report);
     }
-    let idle_s = own_idle.or((is_policy_based && may_go).then_some(IDLE_TIMEOUT_S_POLICY_BASED));
+    let idle_s =
+        own_idle.or((is_policy_based && may_go && !is_to_stay).then_some(IDLE_TIMEOUT_S_POLICY_BASED));
     (start, idle_s.map(|seconds| Duration::from_secs(seconds.into())))
 }
 

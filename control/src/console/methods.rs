@@ -132,7 +132,9 @@ impl Gateway {
         let children: Vec<_> = self
             .sad
             .iter()
-            .filter(|(_, pair)| ends.contains(&pair.connection) && pair.sends)
+            .filter(|(_, pair)| ends.contains(&pair.connection))
+            // One that only receives is for a worker of the peer's, or the core leaves it alone.
+            .filter(|(_, pair)| pair.sends || pair.resource.is_some())
             .map(|(child, _)| child)
             .collect();
         if children.is_empty() {

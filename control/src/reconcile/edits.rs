@@ -34,6 +34,10 @@ pub(crate) static OWN: LazyLock<(tempfile::TempDir, String)> = LazyLock::new(|| 
 });
 
 pub(crate) fn config(text: &str) -> Config {
+    checked(text).config
+}
+
+fn checked(text: &str) -> Checked {
     let variable = |name: &str| {
         Some(Zeroizing::new(match name {
             "OWN" => OWN.1.clone(),
@@ -43,13 +47,17 @@ pub(crate) fn config(text: &str) -> Config {
     };
     let environment = Environment { cores: [0, 1].into(), user_id: 0, variable: &variable };
     match Config::parse(Source { file: Path::new("test.toml"), text }, &environment) {
-        Ok(checked) => checked.config,
+        Ok(checked) => checked,
         Err(findings) => panic!("{findings}\nof\n{text}"),
     }
 }
 
 fn config_of(edit: &Edit) -> Config {
-    config(&edit.text(&OWN.0.path().join("vpn.pem").display().to_string()))
+    checked_of(edit).config
+}
+
+fn checked_of(edit: &Edit) -> Checked {
+    checked(&edit.text(&OWN.0.path().join("vpn.pem").display().to_string()))
 }
 
 fn network(number: u8) -> Name {

@@ -11,7 +11,9 @@ use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, TableErro
 use super::{Store, StoreError};
 
 /// Connection and address (4 or 16 bytes) to the user, as an ID payload has him: kind and bytes.
-pub(super) const LEASES: TableDefinition<'_, (&str, &[u8]), (u8, &[u8])> = TableDefinition::new("leases");
+pub(super) const LEASES: TableDefinition<'_, Key<'_>, Value<'_>> = TableDefinition::new("leases");
+type Key<'k> = (&'k str, &'k [u8]);
+type Value<'v> = (u8, &'v [u8]);
 
 /// By connection and address, whose it is.
 pub type Leases = BTreeMap<(String, IpAddr), Identity>;

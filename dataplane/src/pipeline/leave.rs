@@ -202,7 +202,7 @@ impl Context {
         }
         let port = interface.port;
         if !mbuf.is_contiguous() {
-            match self.to_be_sent(mbuf, port) {
+            match self.sendable(mbuf, port) {
                 Some(as_it_can_be) => mbuf = as_it_can_be,
                 None => return,
             }

@@ -253,7 +253,7 @@ fn enter(
             seal::seal(entering, leaving, tables, cx);
         }
         let sa = tables.outbound_of(id);
-        let Some((mbuf, fit)) = cx.to_be_sealed(packet.mbuf, fit, sa) else { return };
+        let Some((mbuf, fit)) = cx.sealable(packet.mbuf, fit, sa) else { return };
         return put(entering, Entering::whole(mbuf, id, inner, fit), &mut cx.counters);
     };
     let mut pieces = Burst::new();

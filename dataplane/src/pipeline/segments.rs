@@ -82,7 +82,7 @@ impl Context {
 
     /// A packet on its way into a tunnel, as its SA can take it. `None`: it was dropped.
     #[inline]
-    pub(super) fn to_be_sealed(
+    pub(super) fn sealable(
         &mut self,
         packet: Mbuf,
         fit: Fit,
@@ -101,7 +101,7 @@ impl Context {
 
     /// A frame in several buffers as its port can send it. `None`: it was dropped.
     #[cold]
-    pub(super) fn to_be_sent(&mut self, frame: Mbuf, port: PortIndex) -> Option<Mbuf> {
+    pub(super) fn sendable(&mut self, frame: Mbuf, port: PortIndex) -> Option<Mbuf> {
         let can_gather = frame.segment_count() <= self.transmit.segments_max(port);
         if can_gather { Some(frame) } else { self.whole(frame) }
     }

@@ -2,6 +2,7 @@
 
 use crossgate_pki::testing::{Issued, Template, key_pem};
 use crossgate_pki::{KeyKind, UnixTime};
+use crossgate_tests::failure::Result;
 use crossgate_tests::gateway::{Gateway, Plan};
 use crossgate_tests::namespace::cable;
 use crossgate_tests::sites::{self, Site};
@@ -193,33 +194,34 @@ fn plan() -> Plan {
 }
 
 /// Applies a whole file; what the gateway then says it runs, which is what a second time changes nothing of.
-fn apply(gateway: &Gateway<'_>, text: &str) -> String {
-    gateway.write_file(text).unwrap();
-    let file = gateway.file();
-    let apply = || {
-        let applied = gateway.ask(&["apply", file.to_str().unwrap()]).unwrap();
-        applied["changes"].as_array().map_or(0, Vec::len)
+fn apply(gateway: &Gateway<'_>, text: &str) -> Result<String> {
+    gateway.write_file(text)?;
+    let file = gateway.file().display().to_string();
+    let changes = || -> Result<usize> {
+        let applied = gateway.ask(&["apply", &file])?;
+        Ok(applied["changes"].as_array().map_or(0, Vec::len))
     };
-    assert!(apply() > 0, "nothing changed with\n{text}");
-    assert_eq!(apply(), 0, "again with\n{text}");
+    assert!(changes()? > 0, "nothing changed with\n{text}");
+    assert_eq!(changes()?, 0, "again with\n{text}");
     exported(gateway)
 }
 
-fn exported(gateway: &Gateway<'_>) -> String {
-    let ended = gateway.client(&["export"]).unwrap();
+fn exported(gateway: &Gateway<'_>) -> Result<String> {
+    let ended = gateway.client(&["export"])?;
     assert!(ended.status.success(), "{}", ended.output);
-    ended.output
+    Ok(ended.output)
 }
 
 /// What a gateway says that starts with this file.
-fn from_nothing(text: &str, folder: &str) -> String {
-    let site = Site::new(3).unwrap();
-    cable((&site.gateway, "wan"), (&site.host, "wan"), 1500).unwrap();
+fn from_nothing(text: &str, folder: &str) -> Result<String> {
+    let site = Site::new(3)?;
+    cable((&site.gateway, "wan"), (&site.host, "wan"), 1500)?;
     let fresh = Plan { instead: Some(text.replace(folder, "FOLDER")), ..plan() };
-    let fresh = Gateway::start(&site.gateway, fresh).unwrap();
-    let told = exported(&fresh).replace(fresh.file().parent().unwrap().to_str().unwrap(), folder);
-    fresh.stop().unwrap();
-    told
+    let fresh = Gateway::start(&site.gateway, fresh)?;
+    let place = fresh.file().parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let told = exported(&fresh)?.replace(&place, folder);
+    fresh.stop()?;
+    Ok(told)
 }
 
 #[test]
@@ -241,19 +243,19 @@ fn every_kind_of_resource_comes_changes_and_goes_and_another_tunnel_loses_nothin
     );
     there.flows(100).unwrap();
 
-    let before = exported(&gateway);
+    let before = exported(&gateway).unwrap();
     let larger = base.replacen("VpnGw2", "VpnGw3", 1);
-    assert_ne!(apply(&gateway, &larger), before, "a size");
-    assert_eq!(apply(&gateway, &base), before, "the size of before");
+    assert_ne!(apply(&gateway, &larger).unwrap(), before, "a size");
+    assert_eq!(apply(&gateway, &base).unwrap(), before, "the size of before");
     // What runs with as many kinds as the index says, each as it is at first.
     let (mut text, mut told) = (base, vec![before]);
     for kind in &KINDS {
         let with = text.clone() + kind.text;
-        let new = apply(&gateway, &with);
-        let other = apply(&gateway, &(text.clone() + &kind.changed()));
+        let new = apply(&gateway, &with).unwrap();
+        let other = apply(&gateway, &(text.clone() + &kind.changed())).unwrap();
         let is_another = other != new && new != told[told.len() - 1];
         assert!(is_another, "{}:\n{new}\nthen\n{other}", kind.what);
-        assert_eq!(apply(&gateway, &with), new, "{} as before", kind.what);
+        assert_eq!(apply(&gateway, &with).unwrap(), new, "{} as before", kind.what);
         there.flows(20).unwrap();
         (text, told) = (with, [told, vec![new]].concat());
     }
@@ -261,12 +263,12 @@ fn every_kind_of_resource_comes_changes_and_goes_and_another_tunnel_loses_nothin
     let whole = text.clone();
     for (kind, before) in KINDS.iter().zip(&told).rev() {
         text.truncate(text.len() - kind.text.len());
-        assert_eq!(apply(&gateway, &text), *before, "without {}", kind.what);
+        assert_eq!(apply(&gateway, &text).unwrap(), *before, "without {}", kind.what);
         back.flows(20).unwrap();
     }
     there.stop().unwrap().whole().unwrap();
     back.stop().unwrap().whole().unwrap();
     assert_eq!(spi_of(&gateway), spi, "the tunnel was replaced for no reason");
-    assert_eq!(from_nothing(&whole, &folder), told[KINDS.len()], "a fresh gateway");
+    assert_eq!(from_nothing(&whole, &folder).unwrap(), told[KINDS.len()], "a fresh gateway");
     gateway.stop().unwrap();
 }

@@ -115,7 +115,7 @@ fn each_uses_its_own(gateway: &Gateway<'_>, near: Host<'_>, far: Host<'_>) -> Re
 }
 
 fn nothing_went_wrong(gateway: &Gateway<'_>) -> Result<()> {
-    for counter in ["esp_too_old", "esp_replayed", "esp_auth_failed", "esp_unknown_spi", "tunnel_no_sa"] {
+    for counter in ["esp_too_old", "esp_replayed", "esp_auth_failed", "esp_unknown_spi", "tunnel_down"] {
         let count = gateway.counter(counter)?;
         ensure(count == 0, || format!("{counter} {count}: {}", gateway.state()))?;
     }

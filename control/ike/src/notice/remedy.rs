@@ -66,7 +66,7 @@ impl What {
             }
             Self::ErrorAnswered => "look at crossgate connections for the reason; failed_... count by reason",
             Self::NoMoreForResources => {
-                "none needed; at the peer: raise how many Child SAs it takes for one connection, if flows are to keep to their workers"
+                "none needed while one core does for the tunnel; else raise max_tunnels of [appliance], here or at the peer, and restart"
             }
             Self::PairLeftOut | Self::SinglePair => {
                 "none needed; at the peer: let it take several pairs of prefixes in one Child SA"

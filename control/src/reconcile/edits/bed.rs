@@ -17,10 +17,10 @@ use dpdk_sys::{Eal, EalOptions, Mempool, MempoolOptions, PortOptions, Registered
 use proptest::test_runner::TestCaseError;
 
 use super::super::PortFacts;
-use super::config_of;
 use super::generate::{Edit, Way, addresses};
 use super::peers::Peers;
 use super::wire::{self, Left};
+use super::{checked_of, config_of};
 use crate::circuits::State;
 use crate::console::journal::Journal;
 use crate::datagram;
@@ -134,8 +134,8 @@ impl Bed {
     /// Applies a configuration, with probes at every step, and waits for its tunnels to carry what they are for.
     pub(super) fn apply(&mut self, wanted: &Edit) -> Result<(), TestCaseError> {
         let before = std::mem::replace(&mut self.running, wanted.clone());
-        let config = config_of(wanted);
-        let applied = self.gateway.apply(config.clone(), Path::new("test.toml"));
+        let checked = checked_of(wanted);
+        let applied = self.gateway.apply(&checked, Path::new("test.toml"));
         applied.map_err(|error| TestCaseError::fail(error.to_string()))?;
         let mut change = Change { edits: [&before, wanted], in_force: 0 };
         self.probe_all(&mut change)?;
@@ -143,7 +143,7 @@ impl Bed {
             self.gateway.workers.poll();
             self.probe_all(&mut change)?;
         }
-        self.peers.follow(&config, self.gateway.clock.now());
+        self.peers.follow(&checked.config, self.gateway.clock.now());
         let mut change = Change { edits: [wanted, wanted], in_force: 0 };
         self.settle(&mut change)
     }

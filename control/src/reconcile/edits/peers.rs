@@ -39,7 +39,7 @@ impl Environment for Surroundings {
         UnixTime(unix_seconds())
     }
 
-    fn allocate_spi(&mut self, _: ConnectionId) -> Option<Spi> {
+    fn allocate_spi(&mut self, _: ConnectionId, _: Option<u16>) -> Option<Spi> {
         self.0 += 1;
         Some(Spi(self.0))
     }

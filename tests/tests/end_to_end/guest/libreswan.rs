@@ -97,7 +97,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "IKEv1, a policy-based gateway with three pairs, Libreswan begins",
-            policy_based("protocol = \"IKEv1\"\nmode = \"ResponderOnly\""),
+            policy_based("protocol = \"IKEv1\"\nstart = \"OnLoad\"\nmode = \"ResponderOnly\""),
             &three,
             3,
         ),

@@ -65,7 +65,8 @@ fn nothing_is_said_until_there_is_traffic_and_nothing_after_it() {
 
 #[test]
 fn whatever_ends_it_the_next_packet_brings_it_up_again() {
-    let ends: [(&str, fn(&mut Pair)); 4] = [
+    type End = (&'static str, fn(&mut Pair));
+    let ends: [End; 4] = [
         ("reset here", |pair| pair.command(0, Command::Reset(CONNECTION))),
         ("reset there", |pair| pair.command(1, Command::Reset(CONNECTION))),
         ("idle there", |pair| pair.command(1, Command::Idle(CONNECTION))),
