@@ -1,8 +1,6 @@
 //! Packets in several buffers: sealed and opened where they are, in their place among the others, byte by byte as if they were in one; brought together where they have to
 //! be; and their buffers back in the pool, whatever becomes of them (`Gateway::finish`).
 
-use std::sync::OnceLock;
-
 use crossgate_dataplane::counter::Counter::{self, *};
 use crossgate_dataplane::gcm::Kernel;
 use crossgate_dataplane::header::Protocol;
@@ -11,8 +9,7 @@ use crossgate_dataplane::header::ipv4::write_checksum;
 use crossgate_dataplane::message::Event;
 use crossgate_dataplane::sa::Esn;
 use crossgate_dataplane::transform::{Cipher, Integrity, Transform};
-use crossgate_dataplane::worker::Part;
-use dpdk_sys::{HEADROOM_BYTES, Mempool, MempoolOptions, Port, PortOptions};
+use dpdk_sys::{Burst, HEADROOM_BYTES, Mbuf, Mempool, MempoolOptions, Port, PortOptions};
 
 use crate::lab::{
     self, Gateway, HOST, LAN, OURS, Options, PEER, Setup, Site, WAN, across, authentic, builder_with_mtu,
@@ -304,46 +301,52 @@ fn strange_segments_and_strange_payloads_are_dropped_under_their_names() {
     two.finish();
 }
 
-/// The captures that a port of DPDK's `net_pcap` receives from; removed with the process.
-fn captures() -> &'static tempfile::TempDir {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    FOLDER.get_or_init(|| tempfile::tempdir().expect("a folder"))
-}
-
-/// Puts a port with buffers of 2 KiB in the place of the outer one.
-#[expect(clippy::ptr_arg, reason = "what a setup edits by")]
-fn receive_from_capture(parts: &mut Vec<Part>) {
-    let options = MempoolOptions {
-        name: "capture".into(),
-        packets: 255,
-        cache_packets: 0,
-        room_bytes: 2048,
-        ..MempoolOptions::default()
-    };
-    let pool = Mempool::new(eal(), &options).expect("a pool");
-    let device = format!("net_pcap_jumbo,rx_pcap={}", captures().path().join("jumbo.pcap").display());
-    let mut port = Port::attach(eal(), &device).expect("a pcap port");
-    let mut started = port.start(&PortOptions::default(), &pool).expect("the port starts");
-    parts[0].rx[WAN].1 = started.rx.remove(0);
-}
-
-#[test]
-fn jumbo_frames_of_a_capture_arrive_in_several_buffers_and_are_opened() {
-    let options = Options { esn: Esn::Off, ..jumbo() };
-    let sizes = [1400, 2000, 3000, 8000, 64];
+/// What a port of DPDK's `net_pcap` receives from a capture of these frames.
+fn received_from_capture(frames: &[Vec<u8>], pool: &Mempool) -> Burst {
     let mut capture: Vec<u8> =
         [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].into_iter().flat_map(u32::to_ne_bytes).collect();
-    for (sequence, bytes) in (1..).zip(sizes) {
-        let plain = padded(&across(Site(1), false, 63, 0x77, bytes));
-        let frame = authentic(Site(2), spi(Site(2), 0), Esn::Off, sequence, &plain);
+    for frame in frames {
         let length = u32::try_from(frame.len()).expect("short");
         capture.extend([0, 0, length, length].into_iter().flat_map(u32::to_ne_bytes));
         capture.extend(frame);
     }
-    std::fs::write(captures().path().join("jumbo.pcap"), capture).expect("a file");
-    let mut two = gateway(Setup { edit: receive_from_capture, ..setup(Site(2)) }, &options);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("jumbo.pcap");
+    std::fs::write(&file, capture).expect("a file");
+    let mut port =
+        Port::attach(eal(), &format!("net_pcap_jumbo,rx_pcap={}", file.display())).expect("a port");
+    let mut started = port.start(&PortOptions::default(), pool).expect("the port starts");
+    let mut received = Burst::new();
+    started.rx[0].rx_burst(&mut received);
+    received
+}
+
+/// The port gives away all of its file at the first poll, so a worker would have it before its SAs: its buffers come by the wire.
+#[test]
+fn jumbo_frames_of_a_capture_arrive_in_several_buffers_and_are_opened() {
+    let mut two = gateway(setup(Site(2)), &Options { esn: Esn::Off, ..jumbo() });
+    let sizes = [1400, 2000, 3000, 8000, 64];
+    let sealed = |(sequence, bytes)| {
+        let plain = padded(&across(Site(1), false, 63, 0x77, bytes));
+        authentic(Site(2), spi(Site(2), 0), Esn::Off, sequence, &plain)
+    };
+    let frames: Vec<_> = (1..).zip(sizes).map(sealed).collect();
+    let options = MempoolOptions {
+        name: "capture".into(),
+        packets: 255,
+        cache_packets: 0,
+        ..MempoolOptions::default()
+    };
+    let pool = Mempool::new(eal(), &options).expect("a pool");
+    let mut received = received_from_capture(&frames, &pool);
+    let segments: Vec<_> = received.iter().map(Mbuf::segment_count).collect();
+    assert_eq!(segments, [1, 2, 2, 4, 1], "of {} bytes", options.room_bytes);
+    two.wires[WAN][0].push_burst(&mut received);
     two.run();
-    assert_eq!(two.sent(LAN), sizes.map(to_host));
-    assert_eq!(two.drops(), []);
+    assert_eq!(two.moved(), [(RxPackets, 5), (TxPackets, 5), (EspOpened, 5)]);
+    let sent = two.sent(LAN);
+    assert_eq!(sent.iter().map(Vec::len).collect::<Vec<_>>(), sizes.map(|bytes| 14 + 20 + bytes));
+    assert!(sent == sizes.map(to_host), "other bytes");
+    assert_eq!(pool.in_use(), 0, "leaked packets");
     two.finish();
 }
