@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crossgate_dataplane::counter::Counter::*;
+use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::message::Command;
 use crossgate_dataplane::spi::Spi;
 
 use crate::lab::{
-    Gateway, HOST, LAN, OURS, Options, Site, WAN, across, forwarded, frame, inbound, outbound, spi, udp,
+    Gateway, HOST, LAN, OURS, Options, Site, WAN, across, forwarded, frame, inbound, inbound_at, outbound,
+    outbound_to, packet, raw_spi, spi, udp,
 };
 
 fn spi_of(esp: &[u8]) -> Option<Spi> {
@@ -73,34 +75,45 @@ fn worker_without_an_sa_of_its_own_uses_the_one_that_all_share() {
 #[test]
 fn flows_keep_their_order_while_workers_get_sas_of_their_own() {
     const FLOWS_A_WORKER: u16 = 4;
+    // The rounds in which each worker gets its own.
+    const OWN_FROM: [u8; 2] = [3, 5];
     let options = Options::default();
     let (mut one, mut two) = (Gateway::new(Site(1), 2), Gateway::new(Site(2), 2));
-    // Bucket 2, which is at home at worker 0 like bucket 0, is that of the one for all.
-    one.install(outbound(Site(1), &options, 2), inbound(Site(1), &options, 2));
-    two.install(outbound(Site(2), &options, 2), inbound(Site(2), &options, 2));
+    // The one for all, in a slot of its own: at home at worker 0, as is that worker's own.
+    let shared = raw_spi(3);
+    one.install(outbound_to(Site(1), &options, shared), inbound(Site(1), &options, 0));
+    two.install(outbound(Site(2), &options, 0), inbound_at(Site(2), &options, shared));
     for worker in 0..2 {
         let sa = inbound(Site(2), &options, u32::try_from(worker).expect("few"));
         assert_eq!(two.home(sa.spi()), worker);
         two.command(worker, Command::InstallInbound(Box::new(sa)));
     }
+    let (from, to) = (Site(1).host(false), Site(2).host(false));
     let mut opened: Vec<(u16, u8)> = Vec::new();
     for round in 0..9 {
-        match round {
-            3 => drop(one.command(0, Command::InstallOutbound(Arc::new(outbound(Site(1), &options, 0))))),
-            5 => drop(one.command(1, Command::InstallOutbound(Arc::new(outbound(Site(1), &options, 1))))),
-            _ => {}
+        for (worker, bucket) in [(0, 0), (1, 1)] {
+            if round == OWN_FROM[worker] {
+                one.command(worker, Command::InstallOutbound(Arc::new(outbound(Site(1), &options, bucket))));
+            }
         }
         for queue in 0..2 {
             for flow in 0..FLOWS_A_WORKER {
                 let port = 1000 + flow + FLOWS_A_WORKER * u16::try_from(queue).expect("few");
                 for number in [2 * round, 2 * round + 1] {
-                    let packet = udp(Site(1).host(false), Site(2).host(false), port, &[number; 40]);
-                    one.arrive_at(LAN, queue, &frame(OURS[LAN], HOST, &packet));
+                    let datagram = udp(from, to, port, &[number; 40]);
+                    let clear = packet(from, to, Protocol::UDP, 64, &datagram);
+                    one.arrive_at(LAN, queue, &frame(OURS[LAN], HOST, &clear));
                 }
             }
         }
         one.run();
-        for esp in one.sent(WAN) {
+        let sent = one.sent(WAN);
+        for (bucket, own_from) in (0..).zip(OWN_FROM) {
+            let sealed = sent.iter().filter(|esp| spi_of(esp) == Some(spi(Site(2), bucket))).count();
+            let expected = if round < own_from { 0 } else { 2 * usize::from(FLOWS_A_WORKER) };
+            assert_eq!(sealed, expected, "by worker {bucket}'s own SA in round {round}");
+        }
+        for esp in sent {
             // A port that does not know SPIs: whatever it goes by, a sender's packets stay in order.
             let queue = usize::from(spi_of(&esp) == Some(spi(Site(2), 0)));
             two.arrive_at(WAN, queue, &forwarded(esp));
