@@ -398,11 +398,13 @@ fn differences(running: &Config, wanted: &Config) -> Vec<Change> {
                     changes.push(Change::Add(name.clone()));
                     continue;
                 }
-                // What matters of a gateway (addresses, selectors) is in the connection: another SKU touches no tunnel.
-                // Who begins may depend on the connection of the other end.
+                // What matters of a gateway (its ends, selectors) is in the connection: another SKU touches no tunnel. But a peer with MOBIKE is told the gateway's other
+                // addresses, too, and who begins may depend on the connection of the other end.
                 let same = old == connection
                     && running.peer_of(old) == wanted.peer_of(connection)
-                    && connections::mode(running, old) == connections::mode(wanted, connection);
+                    && connections::mode(running, old) == connections::mode(wanted, connection)
+                    && connections::other_addresses(running, old)
+                        == connections::other_addresses(wanted, connection);
                 if !same {
                     changes.push(Change::Change(name.clone()));
                 }

@@ -102,7 +102,7 @@ fn pool(prefix: &IpNet) -> Pool {
 }
 
 /// The gateway's other public addresses of the family that the connection speaks, at none of which it has a tunnel: where one may move by MOBIKE.
-fn other_addresses(config: &Config, connection: &Connection) -> Vec<IpAddr> {
+pub(super) fn other_addresses(config: &Config, connection: &Connection) -> Vec<IpAddr> {
     let own = connection.local_address;
     let of_gateway =
         config.gateways().get(&connection.gateway).map_or(&[][..], |gateway| &gateway.public_addresses);

@@ -121,6 +121,20 @@ fn another_size_of_the_gateway_touches_no_connection() {
 }
 
 #[test]
+fn another_address_of_the_gateway_is_told_the_peers_of_its_connections() {
+    let addresses = |said: &str| format!("public_addresses = [{said}]");
+    let second = active_active()
+        .replace("\nactive_active = true", "")
+        .replace(&addresses("\"192.0.2.1\", \"192.0.2.9\""), &addresses("\"192.0.2.1\""));
+    let both = active_active().replace("\nactive_active = true", "");
+    assert_ne!(both, second);
+    assert_eq!(
+        differences(&config(&both), &config(&second)),
+        [Change::Change(name("to-b")), Change::Change(name("to-b2")), Change::Definitions]
+    );
+}
+
+#[test]
 fn a_nat_rule_changes_the_connections_that_name_it() {
     let rule = |name: &str, external: &str| {
         format!(
