@@ -17,12 +17,14 @@ use super::generate::addresses;
 use crate::circuits::Circuits;
 use crate::identifiers::Identifiers;
 use crate::meters::Meters;
+use crate::nat_pools::NatPools;
 use crate::tunnels::Tunnels;
 
 pub(super) struct Appliance {
     pub(super) config: Config,
     pub(super) identifiers: Identifiers,
     tunnels: Tunnels,
+    nat_pools: NatPools,
     core: BTreeMap<ConnectionId, String>,
 }
 
@@ -32,6 +34,7 @@ impl Appliance {
             config: wanted.clone(),
             identifiers: Identifiers::default(),
             tunnels: Tunnels::default(),
+            nat_pools: NatPools::default(),
             core: BTreeMap::new(),
         };
         appliance.carry_out(wanted, &from_nothing(wanted));
@@ -54,6 +57,8 @@ impl Appliance {
             self.core.insert(id, format!("{connection:?}"));
         }
         self.identifiers = prepared.identifiers;
+        // No packet needs the room of a pool.
+        self.nat_pools = self.nat_pools.planned(wanted);
         self.config = wanted.clone();
     }
 
@@ -67,7 +72,7 @@ impl Appliance {
             let on = self.identifiers.circuit_interface(connection).expect("it has a number");
             circuits.hear(on, [172, 31, 0, 2].into(), Instant::default());
         }
-        let lasting = Lasting { circuits: &circuits, ..Lasting::none() };
+        let lasting = Lasting { meters: &meters, nat_pools: &self.nat_pools, circuits: &circuits };
         forwarding::build(&self.config, &self.identifiers, &self.tunnels, lasting, &facts)
             .expect("consistent")
     }

@@ -82,7 +82,8 @@ impl Bed {
             let started = ring.port.start(&PortOptions::default(), &pool).expect("it starts");
             rx.extend(started.rx.into_iter().map(|queue| (PortIndex(number.into()), queue)));
             tx.extend(started.tx.into_iter().map(Some));
-            facts.push(PortFacts { mac: Mac(ring.port.mac().expect("it has one").0), mtu_bytes: 1500 });
+            // A port in memory has no address of its own that could send.
+            facts.push(PortFacts { mac: Mac([2, 0, 0, 0, 0, number]), mtu_bytes: 1500 });
             let name = Name::new(["lan", "wan"][usize::from(number)]).expect("a name");
             ports.push((name, ring.port, started.report));
             ring.wires
@@ -321,8 +322,13 @@ fn allows(edit: &Edit, network: u8, to: Ipv4Addr, outcome: &Outcome) -> bool {
     }
     match (edit.way(network, to), outcome) {
         (_, Outcome::Nothing) | (Way::Other | Way::Circuit(_), Outcome::Clear) => true,
+        (Way::Tunnels(names), found) if names.iter().all(|name| name.starts_with('v')) => match found {
+            Outcome::Between => true,
+            // The other network's gateway opens it, and sends it on as one of its own network's.
+            Outcome::Sealed(_) => allows(edit, 1 - network, to, found),
+            _ => false,
+        },
         (Way::Tunnels(names) | Way::Circuit(names), Outcome::Sealed(name)) => names.contains(name),
-        (Way::Tunnels(names), Outcome::Between) => names.iter().all(|name| name.starts_with('v')),
         _ => false,
     }
 }
