@@ -261,7 +261,9 @@ impl Endpoint {
         }
         // One that took over without any Child SA has only what it was handed to do, and nothing else may ever wake it.
         for ike in ikes {
-            self.with_sa(ike, now, env, |sa, cx| sa.established(cx, |_, _| {}));
+            if self.sas.get(&ike).is_some_and(|sa| sa.has_tasks()) {
+                self.with_sa(ike, now, env, |sa, cx| sa.established(cx, |_, _| {}));
+            }
         }
     }
 

@@ -49,6 +49,11 @@ impl IkeSa {
         }
     }
 
+    /// Whether it is established and has something to do.
+    pub(crate) fn has_tasks(&self) -> bool {
+        matches!(&self.state, State::Established(state) if !state.tasks.is_empty())
+    }
+
     /// SPIs of initiator and responder, once both are known.
     pub(crate) fn spis(&self) -> (IkeSpi, IkeSpi) {
         let of_v1 = match &self.state {

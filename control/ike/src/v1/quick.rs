@@ -140,6 +140,18 @@ pub(super) fn on_computed(state: &mut Established, result: JobResult, cx: &mut C
     }
 }
 
+/// The peer deleted what it agreed to while the secret of our quick mode is being computed: there is no pair to install any more. Its policy.
+pub(super) fn deleted_by_peer(state: &mut Established, spi: Spi, cx: &mut Cx<'_>) -> Option<usize> {
+    let policy_of = |quick: &Quick| match &quick.step {
+        Step::Sharing(sharing, _) => sharing.policy_of(spi),
+        _ => None,
+    };
+    let (at, policy) =
+        state.quicks.iter().enumerate().find_map(|(at, quick)| Some((at, policy_of(quick)?)))?;
+    state.quicks.remove(at).abandon(state, cx);
+    Some(policy)
+}
+
 pub(super) fn on_timeout(state: &mut Established, cx: &mut Cx<'_>) {
     for quick in std::mem::take(&mut state.quicks) {
         let Quick { id, iv, step } = quick;

@@ -213,6 +213,12 @@ fn answer_with(
     shared: Option<(Vec<u8>, Secret<Vec<u8>>)>,
     cx: &mut Cx<'_>,
 ) {
+    let traffic = Offer { local: answer.agreed.local.clone(), remote: answer.agreed.remote.clone() };
+    // The policy may be gone, be another one or allow less since the peer asked.
+    if !state.config.children.get(answer.agreed.policy).is_some_and(|policy| traffic.is_within(policy)) {
+        cx.env.release_spi(answer.spi);
+        return state.refuse(EXCHANGE, &IkeError::Reconfigured, cx);
+    }
     let ChildAnswering { agreed, proposal, group, nonces, lost, .. } = answer;
     let (policy, replaces) = (agreed.policy, agreed.replaces);
     let mut payloads = vec![Payload::SecurityAssociation(vec![proposal]), Payload::Nonce(nonces.1.clone())];
@@ -233,7 +239,6 @@ fn answer_with(
         nonces: Nonces { initiator: &nonces.0, responder: &nonces.1 },
     };
     let share = agreed.share;
-    let traffic = Offer { local: agreed.local.clone(), remote: agreed.remote.clone() };
     let mut child = agreed.install(&config, state.secured.path, &keying, cx);
     child.lost = lost;
     let is_beside = replaces.is_none() && share.number().is_some();

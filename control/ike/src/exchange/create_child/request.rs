@@ -291,7 +291,8 @@ fn complete(
 ) {
     let stage = request.stage();
     let config = std::sync::Arc::clone(&state.config);
-    if request.policy >= config.children.len() {
+    // The policy may be gone, be another one or allow less since we asked.
+    if !config.children.get(request.policy).is_some_and(|policy| request.offer.is_within(policy)) {
         return state.want(Task::Disown(request.spi));
     }
     let agreed = Agreed::from_answer(stage, choice, request.spi, request.policy, &request.offer, message);

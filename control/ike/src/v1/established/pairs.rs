@@ -14,8 +14,8 @@ use crate::notice::What;
 use crate::sa::Cx;
 use crate::selector::TrafficSelector;
 use crate::status::ChildStatus;
-use crate::v1::informational;
 use crate::v1::pair::Pair;
+use crate::v1::{informational, quick};
 use crate::wire::Role;
 
 /// Wait before a pair that the peer deleted, refused or has not asked for is asked for.
@@ -184,9 +184,17 @@ impl Established {
 
     /// The peer no longer receives on its SPI `spi`.
     pub(in crate::v1) fn deleted_by_peer(&mut self, spi: Spi, cx: &mut Cx<'_>) {
-        let Some(pair) = self.pairs.iter().find(|pair| pair.child.outbound == spi) else { return };
-        let (id, policy) = (pair.child.id, pair.child.policy);
-        self.drop_pair(id, RemoveReason::DeletedByPeer, cx);
+        let pair = self.pairs.iter().find(|pair| pair.child.outbound == spi);
+        let policy = match pair.map(|pair| (pair.child.id, pair.child.policy)) {
+            Some((id, policy)) => {
+                self.drop_pair(id, RemoveReason::DeletedByPeer, cx);
+                policy
+            }
+            None => match quick::deleted_by_peer(self, spi, cx) {
+                Some(policy) => policy,
+                None => return,
+            },
+        };
         if self.config.mode.initiates() && !self.has_live(policy) && !self.is_leaving() {
             self.want_later(policy, cx);
         }

@@ -15,7 +15,7 @@ use crate::v1::suite;
 use crate::v1::wire::{self, ExchangeType, Header, Message, Notify, NotifyType, Payload};
 use crate::wire::ProtocolId;
 
-/// Most connections whose keys are tried on one proof.
+/// Most connections whose keys are tried on one proof, or that are told of one refusal.
 const CANDIDATES_MAX: usize = 32;
 
 /// The connections of that peer that speak IKEv1, those of a known address first, and those that speak another version.
@@ -30,7 +30,7 @@ pub(super) fn candidates(
         .filter(|connection| connection.may_answer(local, remote))
         .partition(|connection| connection.config.version == Version::V1);
     let id = |connection: &&Connection| connection.config.id;
-    (ours.iter().map(id).take(CANDIDATES_MAX).collect(), others.iter().map(id).collect())
+    (ours.iter().map(id).take(CANDIDATES_MAX).collect(), others.iter().map(id).take(CANDIDATES_MAX).collect())
 }
 
 /// The best suite of the first connection that accepts any, and all that accept it.

@@ -47,6 +47,13 @@ pub(super) struct Sharing {
     answer: Answer,
 }
 
+impl Sharing {
+    /// The policy, if the peer receives on this SPI.
+    pub(super) fn policy_of(&self, spi: Spi) -> Option<usize> {
+        (self.answer.choice.spi == spi.0).then_some(self.plan.policy)
+    }
+}
+
 /// What message 2 brought.
 #[derive(Debug)]
 struct Answer {
