@@ -157,7 +157,8 @@ fn carries(site: &Site, gateway: &Gateway<'_>, case: &Case) -> Result<()> {
     let before = sending(gateway, case.children, &[])?;
     gateway.ask(&["rekey", "peer", "--child"])?;
     sending(gateway, case.children, &before)?;
-    pass()
+    // In IKEv1 Libreswan sends a packet in clear, which is dropped, if it is just taking the old one down.
+    pass().or_else(|_| pass())
 }
 
 /// Waits until there are `count` Child SAs, all of which send and none of which is among `old`; their SPIs.
