@@ -106,6 +106,6 @@ fn check_idle(place: &Place, connection_type: ConnectionType, may_go: bool, repo
     }
 }
 
-const IDLE_TIMEOUT_S: RangeInclusive<u32> = 30..=86_400;
+const IDLE_TIMEOUT_S: RangeInclusive<u32> = 10..=86_400;
 /// As Azure's policy-based gateways have it.
 const IDLE_TIMEOUT_S_POLICY_BASED: u32 = 300;

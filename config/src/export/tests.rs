@@ -83,7 +83,7 @@ fn settings() -> impl Strategy<Value = String> {
             "mode = \"InitiatorOnly\"",
             "mode = \"ResponderOnly\"\nidle_timeout_s = 600",
             "start = \"OnTraffic\"",
-            "start = \"OnTraffic\"\nidle_timeout_s = 30",
+            "start = \"OnTraffic\"\nidle_timeout_s = 10",
         ]),
         one(&["", "dpd_timeout_s = 9", "dpd_timeout_s = 3600"]),
         one(&["", "mss_clamp = \"off\"", "mss_clamp = 1350"]),

@@ -39,7 +39,7 @@ fn comes_and_goes(plan: Plan, settings: &Settings, suite: &str) -> Result<()> {
 #[test]
 fn tunnel_comes_for_a_packet_and_goes_when_it_is_idle() {
     let mut plan = Plan::site(1);
-    plan.connections[0].extra = "start = \"OnTraffic\"\nidle_timeout_s = 30".to_owned();
+    plan.connections[0].extra = "start = \"OnTraffic\"\nidle_timeout_s = 10".to_owned();
     comes_and_goes(plan, &Settings::default(), "AES_").unwrap();
 }
 
@@ -49,7 +49,7 @@ fn policy_based_gateway_is_as_the_clouds_and_its_tunnel_comes_and_goes() {
     let text = include_str!("../../../config/examples/policy-based.toml")
         .replace("iface=wan0", "iface=wan")
         .replace("iface=lan0", "iface=lan")
-        .replace("type = \"IPsec\"", "type = \"IPsec\"\nidle_timeout_s = 30");
+        .replace("type = \"IPsec\"", "type = \"IPsec\"\nidle_timeout_s = 10");
     let settings = Settings {
         version: 1,
         ike: "aes256-sha1-modp1024".to_owned(),
