@@ -33,7 +33,7 @@ help: ## this list
 run: ## root: install what is missing, build, and show two gateways at work (CONFIG=file: run yours instead)
 	@tests/setup/install run
 	@echo 'building (a few minutes the first time)'
-	@cargo build --release $(CARGO_VERBOSITY) -p crossgate -p crossgate-tests --bins
+	@cargo build --release $(CARGO_VERBOSITY) -p crossgate -p crossgate-tests --bin crossgate --bin crossgated --bin crossgate-demo
 	@if [ -n '$(CONFIG)' ]; then \
 		exec tests/setup/with-hugepages $(TARGET)/release/crossgated '$(CONFIG)'; \
 	else \
