@@ -197,6 +197,7 @@ impl Gateway {
             age_s: child.age(now).as_secs(),
             rekey_in_s: child.rekey_at.saturating_since(now).as_secs(),
             expires_in_s: child.expires_at.saturating_since(now).as_secs(),
+            read_at_us: u64::try_from(self.clock.now().since_epoch().as_micros()).unwrap_or(u64::MAX),
             traffic: traffic(pair),
             replayed: pair.inbound.replayed(),
             forged: pair.inbound.forged(),

@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const FRAMES_MAX: u32 = 10_000;
 const OURS: &str = "gw.example.org";
 const DAY: u64 = 86_400;
+/// Who may log in.
+const WHO: [&str; 3] = ["anna", "bert", "carl"];
 
 fn valid(template: Template) -> Template {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970").as_secs();
@@ -27,7 +29,7 @@ fn valid(template: Template) -> Template {
 }
 
 /// The authority, and the gateway's certificate.
-fn issued() -> (Issued, Issued) {
+pub(super) fn issued() -> (Issued, Issued) {
     let root = Issued::root(&valid(Template::authority("Root")), &key_pem(KeyKind::P256, 1));
     let own = root.issue(&valid(Template::peer(OURS)), &key_pem(KeyKind::P256, 2));
     (root, own)
@@ -41,37 +43,39 @@ fn users(names: &[&str]) -> String {
 }
 
 /// What the gateway proves itself with, and who may log in.
-fn files(own: &Issued) -> Vec<(&'static str, String)> {
-    vec![
-        ("vpn.pem", own.pem()),
-        ("vpn.key", own.key_pem.clone()),
-        ("users", users(&["anna", "bert", "carl"])),
-    ]
+pub(super) fn files(own: &Issued, names: &[&str]) -> Vec<(&'static str, String)> {
+    vec![("vpn.pem", own.pem()), ("vpn.key", own.key_pem.clone()), ("users", users(names))]
 }
 
 /// The example on the interfaces that a site of the lab has.
 fn example(own: &Issued) -> Plan {
     let text = include_str!("../../../config/examples/clients.toml");
     let text = text.replace("iface=wan0", "iface=wan").replace("iface=lan0", "iface=lan");
-    Plan { files: files(own), ..Plan::example(&text, &[]) }
+    Plan { files: files(own, &WHO), ..Plan::example(&text, &[]) }
 }
 
 /// A gateway with room for two clients.
 fn plan(own: &Issued) -> Plan {
     let mut plan = Plan::site(1);
     plan.connections.clear();
-    plan.files = files(own);
-    plan.gateway_extra = "[virtual_network_gateway.vpn_client_configuration]
-vpn_client_address_pool = [\"172.16.201.0/30\"]
+    plan.files = files(own, &WHO);
+    plan.gateway_extra = password_clients("172.16.201.0/30");
+    plan
+}
+
+/// The part of a gateway for clients that log in by password and get an address of `pool`.
+pub(super) fn password_clients(pool: &str) -> String {
+    format!(
+        "[virtual_network_gateway.vpn_client_configuration]
+vpn_client_address_pool = [\"{pool}\"]
 vpn_client_protocols = [\"IkeV2\"]
 vpn_authentication_types = [\"Password\"]
 certificate = \"FOLDER/vpn.pem\"
-private_key = { file = \"FOLDER/vpn.key\" }
-users = { file = \"FOLDER/users\" }
+private_key = {{ file = \"FOLDER/vpn.key\" }}
+users = {{ file = \"FOLDER/users\" }}
 dns_servers = [\"10.1.0.53\"]
 "
-    .to_owned();
-    plan
+    )
 }
 
 /// A client's configuration, with what its part and its secrets say.
@@ -107,7 +111,7 @@ secrets {{
 }
 
 /// A client of this name with this password.
-fn client<'a>(place: &'a Namespace, root: &Issued, user: &str, password: &str) -> Result<StrongSwan<'a>> {
+pub(super) fn client<'a>(place: &'a Namespace, root: &Issued, user: &str, password: &str) -> Result<StrongSwan<'a>> {
     let text = connection(
         &format!("auth = eap-mschapv2\nid = {user}@laptop.example\neap_id = {user}"),
         &format!("eap-user {{\nid = {user}\nsecret = \"{password}\"\n}}"),
@@ -123,7 +127,7 @@ fn client<'a>(place: &'a Namespace, root: &Issued, user: &str, password: &str) -
     StrongSwan::start(place, &settings)
 }
 
-fn place(wan: &Wan, number: u8) -> Result<Namespace> {
+pub(super) fn place(wan: &Wan, number: u8) -> Result<Namespace> {
     let place = Namespace::new(&format!("client-{number}"), Stack::Kernel)?;
     wan.plug(number, &place, "wan")?;
     place.address("wan", &format!("192.0.2.{number}/24"))?;

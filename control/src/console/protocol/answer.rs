@@ -243,6 +243,9 @@ pub struct Sa {
     pub expires_in_s: u64,
     /// Its counts.
     pub traffic: Traffic,
+    /// When they were read, in microseconds of the gateway's clock: two readings make a rate, however late an answer comes.
+    #[serde(default)]
+    pub read_at_us: u64,
     /// Packets dropped as replays.
     pub replayed: u64,
     /// Packets dropped because their tag was wrong.
