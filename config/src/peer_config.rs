@@ -3,6 +3,7 @@
 //!
 //! `crossgate peer-config` prints it. Each system has its file below.
 
+mod certificates;
 mod cisco_ios;
 mod crossgate;
 mod error;
@@ -80,7 +81,9 @@ impl Config {
         if connection.learns_prefixes() && system != System::Crossgate {
             return Err(PeerConfigError::Vnet2Vnet { system: system.word() });
         }
-        let key = connection.authentication.shared_key().ok_or(PeerConfigError::Certificates)?;
+        if connection.is_of_clients() {
+            return Err(PeerConfigError::Clients);
+        }
         if connection.ppk.is_some() && !matches!(system, System::StrongSwan | System::Crossgate) {
             return Err(PeerConfigError::Ppk { system: system.word() });
         }
@@ -88,10 +91,9 @@ impl Config {
         if connection.protocol == Protocol::IkeV1 && !speaks_both {
             return Err(PeerConfigError::IkeV1 { system: system.word() });
         }
-        let key = (key_text == KeyText::Written).then(|| key.expose());
         let mut out = String::new();
         for (number, end) in (1..).zip(connection.local_ends()) {
-            let far = Far::of(self, connection, key, &end, number);
+            let far = Far::of(self, connection, key_text, &end, number);
             match write(system, &far, &mut out) {
                 Ok(()) => {}
                 Err(Stop::Peer(error)) => return Err(error),
@@ -152,7 +154,7 @@ struct Far<'a> {
     local_prefixes: &'a [IpNet],
     /// Those on our side that the connection carries, as the other side knows them.
     remote_prefixes: Vec<IpNet>,
-    key: Option<&'a [u8]>,
+    key_text: KeyText,
 }
 
 /// One pair of selectors of one address family.
@@ -166,7 +168,7 @@ impl<'a> Far<'a> {
     fn of(
         config: &'a Config,
         connection: &'a Connection,
-        key: Option<&'a [u8]>,
+        key_text: KeyText,
         end: &LocalEnd,
         number: u8,
     ) -> Self {
@@ -187,26 +189,37 @@ impl<'a> Far<'a> {
             remote_id: end.id.clone(),
             local_prefixes: &peer.prefixes,
             remote_prefixes: config.prefixes_carried(connection),
-            key,
+            key_text,
         }
     }
 
-    /// The key as text. Keys are printable ASCII.
-    fn key(&self) -> String {
-        self.key.map_or_else(|| PLACEHOLDER.to_owned(), |key| String::from_utf8_lossy(key).into_owned())
+    /// A key as text, or what stands in its place. Keys are printable ASCII.
+    fn text_of(&self, key: &[u8], placeholder: &str) -> String {
+        match self.key_text {
+            KeyText::Written => String::from_utf8_lossy(key).into_owned(),
+            KeyText::Placeholder => placeholder.to_owned(),
+        }
+    }
+
+    /// The shared key as text, where there is one.
+    fn key(&self) -> Option<String> {
+        Some(self.text_of(self.connection.authentication.shared_key()?.expose(), PLACEHOLDER))
     }
 
     /// The post-quantum pre-shared key with its name, as text.
     fn ppk(&self) -> Option<(&Ppk, String)> {
         let ppk = self.connection.ppk.as_ref()?;
-        let text = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
-        Some((ppk, self.key.map_or_else(|| PPK_PLACEHOLDER.to_owned(), |_| text(ppk.secret.expose()))))
+        Some((ppk, self.text_of(ppk.secret.expose(), PPK_PLACEHOLDER)))
     }
 
-    /// The key, if it holds none of the characters that the system would take for something else.
-    fn key_without(&self, system: &'static str, forbidden: &str) -> Result<String, PeerConfigError> {
+    /// The shared key, where there is one, if it holds none of the characters that the system would take for something else.
+    fn key_without(
+        &self,
+        system: &'static str,
+        forbidden: &str,
+    ) -> Result<Option<String>, PeerConfigError> {
         let key = self.key();
-        match key.chars().find(|c| forbidden.contains(*c)) {
+        match key.iter().flat_map(|key| key.chars()).find(|c| forbidden.contains(*c)) {
             None => Ok(key),
             Some(character) => Err(PeerConfigError::Key { system, character }),
         }
@@ -309,7 +322,7 @@ impl<'a> Far<'a> {
         self.connection.idle_timeout.is_some() && self.mode() != ConnectionMode::ResponderOnly
     }
 
-    /// The two lines that every configuration begins with, behind the system's sign for comments.
+    /// The lines that every configuration begins with, behind the system's sign for comments.
     fn head(&self, sign: &str, out: &mut String) -> fmt::Result {
         if self.number > 1 {
             writeln!(
@@ -319,13 +332,15 @@ impl<'a> Far<'a> {
         }
         let gateway = &self.config.appliance().name;
         writeln!(out, "{sign} The other side of connection \"{}\" of {gateway}.", self.connection.name)?;
-        if self.key.is_none() {
-            writeln!(out, "{sign} Replace {PLACEHOLDER} by the shared key of both sides.")?;
+        if self.key_text == KeyText::Placeholder {
+            if self.certificates().is_none() {
+                writeln!(out, "{sign} Replace {PLACEHOLDER} by the shared key of both sides.")?;
+            }
             if self.connection.ppk.is_some() {
                 writeln!(out, "{sign} Replace {PPK_PLACEHOLDER} by the post-quantum key of both sides.")?;
             }
         }
-        Ok(())
+        self.tell_certificates(sign, out)
     }
 }
 

@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crossgate_config::peer_config::{KeyText, PeerConfigError, System};
-use crossgate_config::{Choice, Config, Environment, Source};
+use crossgate_config::{Authentication, Choice, Config, Environment, Source};
+use crossgate_pki::KeyKind;
+use crossgate_pki::testing::{Issued, Template, key_pem};
 use zeroize::Zeroizing;
 
 const BASE: &str = include_str!("findings/base.toml");
@@ -23,6 +25,44 @@ fn config_with_key(text: &str, key: &'static str) -> Config {
     match Config::parse(Source { file: Path::new("gw.toml"), text }, &environment) {
         Ok(checked) => checked.config,
         Err(findings) => panic!("{findings}"),
+    }
+}
+
+/// The gateway's certificate, its authority, and the other side's certificate, in a folder of their own.
+struct Files {
+    folder: tempfile::TempDir,
+    other: Issued,
+    root: Issued,
+}
+
+impl Files {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
+        let own = root.issue(&Template::peer("gw.example.net"), &key_pem(KeyKind::P256, 2));
+        let other = root.issue(&Template::peer("branch.example.net"), &key_pem(KeyKind::P256, 3));
+        let files = Self { folder, other, root };
+        files.write("gw.pem", &own.pem());
+        files.write("gw.key", &own.key_pem);
+        files.write("ca.pem", &files.root.pem());
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
+    /// The configuration with certificates instead of the key, and more of the connection.
+    fn config(&self, more: &str) -> Config {
+        let text = routed()
+            .replace("shared_key = { env = \"PSK\" }\n", &format!("{more}local_id = \"gw.example.net\"\n"))
+            + "[connection.authentication]\ncertificate = \"gw.pem\"\nprivate_key = { file = \"gw.key\" }\n\
+               trust_anchors = [\"ca.pem\"]\nallow_sha1 = true\n";
+        let file = self.folder.path().join("gw.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::read(&file, &Environment::of_process()).unwrap_or_else(|findings| panic!("{findings}")).config
     }
 }
 
@@ -162,6 +202,53 @@ fn every_system_gets_its_words() {
             assert_eq!(said, expected, "{}", file.display());
         }
     }
+}
+
+#[test]
+fn every_system_gets_its_words_for_certificates() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peer_config");
+    let bless = std::env::var_os("CROSSGATE_BLESS").is_some();
+    let config = Files::new().config("remote_id = \"branch.example.net\"\n");
+    for (word, system) in System::WORDS {
+        let file = folder.join(format!("certificates.{word}.txt"));
+        let said = written(&config, *system, KeyText::Placeholder).unwrap();
+        if bless {
+            std::fs::write(&file, &said).unwrap();
+        }
+        assert_eq!(said, std::fs::read_to_string(&file).unwrap_or_default(), "{}", file.display());
+    }
+}
+
+#[test]
+fn a_crossgate_accepts_what_is_written_for_it_with_certificates() {
+    let files = Files::new();
+    let said = written(
+        &files.config("remote_id = \"branch.example.net\"\n"),
+        System::Crossgate,
+        KeyText::Placeholder,
+    )
+    .unwrap();
+    files.write("a-to-b.pem", &files.other.pem());
+    files.write("a-to-b.key", &files.other.key_pem);
+    files.write("a-to-b-ca.pem", &files.root.pem());
+    files.write("other.toml", &said);
+    let there = Config::read(&files.folder.path().join("other.toml"), &Environment::of_process());
+    let there = there.unwrap_or_else(|findings| panic!("{findings}\nin\n{said}")).config;
+    let Authentication::Certificate(own) = &there.connections()["a-to-b"].authentication else {
+        panic!("{said}")
+    };
+    assert!(own.allow_sha1 && own.trust.anchors().len() == 1, "{said}");
+}
+
+#[test]
+fn a_peer_that_is_called_as_its_certificate_is_written_where_there_are_words_for_that() {
+    let config = Files::new().config("remote_id = \"C=CH, O=Example, CN=branch.example.net\"\n");
+    for (system, id) in [(System::StrongSwan, "id = "), (System::Libreswan, "leftid=")] {
+        let said = written(&config, system, KeyText::Placeholder).unwrap();
+        assert!(said.contains(&format!("{id}\"C=CH, O=Example, CN=branch.example.net\"")), "{said}");
+    }
+    let refused = written(&config, System::CiscoIos, KeyText::Placeholder).unwrap_err();
+    assert!(matches!(refused, PeerConfigError::Identity { .. }), "{refused}");
 }
 
 #[test]

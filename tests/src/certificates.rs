@@ -57,16 +57,17 @@ trust_anchors = [\"{folder}/{name}-ca.pem\"]
         text
     }
 
-    /// Writes the files of strongSwan, one certificate each.
+    /// Writes the files of strongSwan, one certificate each, called as `crossgate peer-config` calls those of the connection "peer".
     pub fn write_for_strongswan(&self, folder: &Path) -> Result<()> {
         for part in ["x509", "x509ca", "private"] {
             let path = folder.join(part);
             fs::create_dir_all(&path).tried(|| path.display().to_string())?;
         }
-        write(&folder.join("x509/own.pem"), &[&self.own])?;
-        write(&folder.join("private/own.key"), &[&self.key])?;
-        for (index, authority) in self.intermediates.iter().chain(&self.anchors).enumerate() {
-            write(&folder.join(format!("x509ca/{index}.pem")), &[authority])?;
+        write(&folder.join("x509/peer.pem"), &[&self.own])?;
+        write(&folder.join("private/peer.key"), &[&self.key])?;
+        for (index, authority) in self.anchors.iter().chain(&self.intermediates).enumerate() {
+            let number = if index == 0 { String::new() } else { format!("-{index}") };
+            write(&folder.join(format!("x509ca/peer-ca{number}.pem")), &[authority])?;
         }
         Ok(())
     }

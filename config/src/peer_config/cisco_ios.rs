@@ -1,8 +1,9 @@
 //! Cisco IOS XE 16.12 and newer: commands of its configuration mode. Any-to-any connections become a tunnel interface with routes, others a
 //! crypto map with an access list of the pairs.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+use crossgate_pki::KeyKind;
 use ipnet::IpNet;
 
 use super::{ANY_TO_ANY, Far, PeerConfigError, Stop, numbered_group};
@@ -24,17 +25,34 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     for proposal in &proposals {
         writeln!(out, " proposal {proposal}")?;
     }
-    let key = far.key_without("cisco-ios", "?\"")?;
-    writeln!(out, "crypto ikev2 keyring {name}\n peer {name}\n  address {}", far.remote)?;
-    writeln!(out, "  pre-shared-key {key}")?;
+    if let Some(key) = far.key_without("cisco-ios", "?\"")? {
+        writeln!(out, "crypto ikev2 keyring {name}\n peer {name}\n  address {}", far.remote)?;
+        writeln!(out, "  pre-shared-key {key}")?;
+    } else {
+        trustpoint(far, &name, out)?;
+    }
     writeln!(out, "crypto ikev2 profile {name}")?;
     writeln!(out, " match identity remote {}", matched(&far.remote_id)?)?;
     writeln!(out, " identity local {}", identity(far.local_id)?)?;
-    writeln!(out, " authentication remote pre-share\n authentication local pre-share")?;
-    writeln!(out, " keyring local {name}\n lifetime {}", far.policy.ike_lifetime.as_secs())?;
+    let (proof, source) = match far.rsa_or_ecdsa("cisco-ios")? {
+        None => ("pre-share", "keyring local"),
+        Some(KeyKind::Rsa { .. }) => ("rsa-sig", "pki trustpoint"),
+        Some(_) => ("ecdsa-sig", "pki trustpoint"),
+    };
+    writeln!(out, " authentication remote {proof}\n authentication local {proof}")?;
+    writeln!(out, " {source} {name}\n lifetime {}", far.policy.ike_lifetime.as_secs())?;
     writeln!(out, " dpd {} 5 periodic", far.connection.dpd_timeout.as_secs())?;
     let sets = transform_sets(far, &name, out)?;
     if far.is_any_to_any() { routed(far, &name, &sets, out) } else { mapped(far, &name, &sets, out) }
+}
+
+/// Where the router keeps certificates. It asks for its own and the authority's when they are imported.
+fn trustpoint(far: &Far<'_>, name: &str, out: &mut String) -> fmt::Result {
+    let [certificate, key, authority] = far.certificate_files();
+    writeln!(out, "! Its own key is of the same kind as the gateway's; else change \"authentication local\" below.")?;
+    writeln!(out, "! Then, outside of the configuration mode, with {authority}, {key} and {certificate}:")?;
+    writeln!(out, "!   crypto pki import {name} pem terminal password CHANGE")?;
+    writeln!(out, "crypto pki trustpoint {name}\n enrollment terminal pem\n revocation-check crl none")
 }
 
 fn ike_proposal(proposal: &IkeProposal, name: &str, out: &mut String) -> Result<(), Stop> {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{Far, PLACEHOLDER, Stop};
+use super::{Far, Stop};
 use crate::choice::Choice;
-use crate::export::Kind;
+use crate::export::{Kind, Setting};
 use crate::prefix::overlap;
 use crate::{Config, Identity, SelectorPolicy, Sku, Start, VpnType};
 
@@ -20,10 +20,11 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let connection = far.connection;
     let appliance = format!("{}-peer", far.config.peer_of(connection).name);
     let (address, change) = outer(far);
-    let key = if far.key.is_some() { far.key() } else { PLACEHOLDER.to_owned() };
     far.head("#", out)?;
-    writeln!(out, "# The key, beside this file:")?;
-    writeln!(out, "#   (umask 077; printf '%s' '{}' > {name}.psk)", key.replace('\'', "'\\''"))?;
+    if let Some(key) = far.key() {
+        writeln!(out, "# The key, beside this file:")?;
+        writeln!(out, "#   (umask 077; printf '%s' '{}' > {name}.psk)", key.replace('\'', "'\\''"))?;
+    }
     if let Some((_, key)) = far.ppk() {
         writeln!(out, "#   (umask 077; printf '%s' '{}' > {name}.ppk)", key.replace('\'', "'\\''"))?;
     }
@@ -49,12 +50,15 @@ fn way(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     let kind = connection.connection_type.word();
     if connection.learns_prefixes() {
         writeln!(out, "[[connection]]\nname = \"{name}\"\ntype = \"{kind}\"\ngateway = \"gw\"")?;
-        writeln!(out, "remote_gateway = \"{}\"\nshared_key = {{ file = \"{key}.psk\" }}", far.remote)?;
+        writeln!(out, "remote_gateway = \"{}\"", far.remote)?;
     } else {
         writeln!(out, "[[local_network_gateway]]\nname = \"{name}\"\naddress = \"{}\"", far.remote)?;
         writeln!(out, "prefixes = {}\n", quoted(&far.remote_prefixes))?;
         writeln!(out, "[[connection]]\nname = \"{name}\"\ntype = \"{kind}\"\ngateway = \"gw\"")?;
-        writeln!(out, "local_network_gateway = \"{name}\"\nshared_key = {{ file = \"{key}.psk\" }}")?;
+        writeln!(out, "local_network_gateway = \"{name}\"")?;
+    }
+    if far.certificates().is_none() {
+        writeln!(out, "shared_key = {{ file = \"{key}.psk\" }}")?;
     }
     writeln!(out, "local_id = {}\nremote_id = {}", text(far.local_id), text(&far.remote_id))?;
     writeln!(out, "mode = \"{}\"", far.mode().word())?;
@@ -94,7 +98,7 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
                 several = true;
                 continue;
             }
-            (None, _) => continue,
+            (None, _) | (Some("authentication"), _) => continue,
             (Some("traffic_selectors"), "local") => "remote",
             (Some("traffic_selectors"), "remote") => "local",
             (Some(_), key) => key,
@@ -107,6 +111,17 @@ fn rest(config: &Config, far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
             writeln!(out, "{key} = {{ file = \"{}.ppk\" }}", far.key_name)?;
         } else {
             writeln!(out, "{key} = {}", setting.value)?;
+        }
+    }
+    if far.certificates().is_some() {
+        let [certificate, key, authority] = far.certificate_files();
+        writeln!(out, "[connection.authentication]\ncertificate = \"{certificate}\"")?;
+        writeln!(out, "private_key = {{ file = \"{key}\" }}\ntrust_anchors = [\"{authority}\"]")?;
+        let is_alike = |setting: &&Setting| {
+            setting.table == Some("authentication") && matches!(setting.key, "rsa_signature" | "allow_sha1")
+        };
+        for Setting { key, value, .. } in own.iter().filter(is_alike) {
+            writeln!(out, "{key} = {value}")?;
         }
     }
     if several {

@@ -1,5 +1,7 @@
 //! Why a system cannot be the other side, with the way out.
 
+use crossgate_pki::KeyKind;
+
 use crate::{Identity, Name};
 
 /// Why there is no such configuration.
@@ -31,9 +33,21 @@ pub enum PeerConfigError {
         /// What the key holds.
         character: char,
     },
-    /// The other side needs a certificate and a private key of its own.
-    #[error("the connection proves itself by certificates: those of the other side are its own to make")]
-    Certificates,
+    /// There is no other side of one's own.
+    #[error("the connection is the gateway's clients: docs/clients.md shows how a client is set")]
+    Clients,
+    /// The system cannot check our certificate.
+    #[error(
+        "{system} takes certificates with keys of {takes}, and the gateway's has a key of {kind}: give it another one"
+    )]
+    CertificateKey {
+        /// The system's word.
+        system: &'static str,
+        /// The kinds that it takes.
+        takes: &'static str,
+        /// The kind that it has.
+        kind: KeyKind,
+    },
     /// There are no words for the post-quantum pre-shared key.
     #[error(
         "the connection has a post-quantum pre-shared key (PPK), which is written for strongswan and crossgate only, not for {system}"

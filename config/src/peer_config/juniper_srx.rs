@@ -1,6 +1,8 @@
 //! Juniper SRX, Junos 20 and newer: commands of its configuration mode, with a secure tunnel interface (`st0`) and routes into it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+
+use crossgate_pki::KeyKind;
 
 use super::{Far, PeerConfigError, Stop, numbered_group};
 use crate::policy::algorithm::{IkeEncryption, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf};
@@ -19,7 +21,12 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     for proposal in &proposals {
         writeln!(out, "{policy} proposals {proposal}")?;
     }
-    writeln!(out, "{policy} pre-shared-key ascii-text \"{}\"", far.key_without("juniper-srx", "\"\\")?)?;
+    if let Some(key) = far.key_without("juniper-srx", "\"\\")? {
+        writeln!(out, "{policy} pre-shared-key ascii-text \"{key}\"")?;
+    } else {
+        writeln!(out, "{policy} certificate local-certificate {name}")?;
+        certificates(far, &name, out)?;
+    }
     gateway(far, &name, out)?;
     let proposals = ipsec_proposals(far, &name, out)?;
     let policy = format!("set security ipsec policy {name}");
@@ -30,6 +37,29 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         writeln!(out, "{policy} proposals {proposal}")?;
     }
     vpn(far, &name, out)
+}
+
+/// The authority's profile, and how the files are loaded once it is there.
+fn certificates(far: &Far<'_>, name: &str, out: &mut String) -> fmt::Result {
+    let [certificate, key, authority] = far.certificate_files();
+    writeln!(out, "set security pki ca-profile {name} ca-identity {name}")?;
+    writeln!(out, "# After a commit, outside of the configuration mode:")?;
+    writeln!(out, "#   request security pki ca-certificate load ca-profile {name} filename {authority}")?;
+    writeln!(
+        out,
+        "#   request security pki local-certificate load certificate-id {name} filename {certificate} key {key}"
+    )
+}
+
+/// Both sides prove themselves in the same way, and its own certificate has a key of ours' kind.
+fn method(far: &Far<'_>) -> Result<&'static str, PeerConfigError> {
+    Ok(match far.rsa_or_ecdsa("juniper-srx")? {
+        None => "pre-shared-keys",
+        Some(KeyKind::P384) => "ecdsa-signatures-384",
+        Some(KeyKind::P521) => "ecdsa-signatures-521",
+        Some(KeyKind::P256) => "ecdsa-signatures-256",
+        Some(_) => "rsa-signatures",
+    })
 }
 
 /// One proposal for each cipher with the best hash and group: a proposal of Junos holds one of each.
@@ -61,7 +91,7 @@ fn ike_proposals(far: &Far<'_>, name: &str, out: &mut String) -> Result<Vec<Stri
                 Some(Prf::HmacMd5) => "md5",
                 Some(Prf::HmacSha256) | None => "sha-256",
             };
-            writeln!(out, "{line} authentication-method pre-shared-keys\n{line} dh-group {group}")?;
+            writeln!(out, "{line} authentication-method {}\n{line} dh-group {group}", method(far)?)?;
             writeln!(out, "{line} authentication-algorithm {hash}\n{line} encryption-algorithm {cipher}")?;
             writeln!(
                 out,

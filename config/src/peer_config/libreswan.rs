@@ -1,6 +1,8 @@
 //! Libreswan 4 and newer: `ipsec.conf` (its manual page has every word) and the secret beside it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+
+use crossgate_pki::KeyKind;
 
 use super::{Far, PeerConfigError, Stop, each_choice};
 use crate::policy::algorithm::{
@@ -14,6 +16,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     far.names_pairs("libreswan")?;
     let narrows = narrows(far)?;
     far.head("#", out)?;
+    database(far, out)?;
     let (name, policy) = (&far.name, far.policy);
     if narrows && far.pairs().len() > 1 {
         writeln!(
@@ -34,7 +37,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     if ike.is_empty() {
         return Err(no_common_ground("ike_encryption or dh_group", "AES256 and DHGroup14").into());
     }
-    let (left_id, right_id) = (identity(far.local_id)?, identity(&far.remote_id)?);
+    let (left_id, right_id) = (identity(far, far.local_id)?, identity(far, &far.remote_id)?);
     let dpd = far.connection.dpd_timeout.as_secs();
     if far.is_ikev1() {
         writeln!(
@@ -44,7 +47,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     }
     writeln!(out, "conn {name}")?;
     for (key, value) in [
-        ("authby", "secret".to_owned()),
+        ("authby", authby(far)?.to_owned()),
         ("ikev2", if far.is_ikev1() { "never" } else { "insist" }.to_owned()),
         ("left", local),
         ("leftid", left_id.clone()),
@@ -65,6 +68,9 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     ] {
         writeln!(out, "    {key}={value}")?;
     }
+    if far.certificates().is_some() {
+        writeln!(out, "    leftcert={}\n    leftsendcert=always\n    rightrsasigkey=%cert", far.key_name)?;
+    }
     if narrows {
         // The other side may begin by asking for everything: without this word that is refused.
         writeln!(out, "    narrowing=yes")?;
@@ -73,9 +79,36 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         writeln!(out, "conn {name}-{}\n    also={name}", index + 1)?;
         writeln!(out, "    leftsubnet={}\n    rightsubnet={}\n    auto={auto}", pair.local, pair.remote)?;
     }
-    writeln!(out, "# Save this line as /etc/ipsec.d/{name}.secrets (mode 600):")?;
-    writeln!(out, "{left_id} {right_id} : PSK {}", secret(far))?;
+    if let Some(key) = far.key() {
+        writeln!(out, "# Save this line as /etc/ipsec.d/{name}.secrets (mode 600):")?;
+        writeln!(out, "{left_id} {right_id} : PSK {}", secret(&key))?;
+    }
     Ok(())
+}
+
+/// How the files of certificates come into its database, where `leftcert` finds them.
+fn database(far: &Far<'_>, out: &mut String) -> fmt::Result {
+    if far.certificates().is_none() || far.number > 1 {
+        return Ok(());
+    }
+    let ([own, key, authority], name) = (far.certificate_files(), &far.key_name);
+    writeln!(out, "# They are kept in its database:")?;
+    writeln!(
+        out,
+        "#   openssl pkcs12 -export -name {name} -in {own} -inkey {key} -out {name}.p12 && ipsec import {name}.p12"
+    )?;
+    writeln!(out, "#   certutil -A -d sql:/var/lib/ipsec/nss -n {name}-ca -t CT,, -a -i {authority}")
+}
+
+fn authby(far: &Far<'_>) -> Result<&'static str, PeerConfigError> {
+    Ok(match (far.rsa_or_ecdsa("libreswan")?, far.is_ikev1()) {
+        (None, _) => "secret",
+        (Some(KeyKind::Rsa { .. }), true) => "rsasig",
+        (Some(kind), true) => {
+            return Err(PeerConfigError::CertificateKey { system: "libreswan", takes: "RSA in IKEv1", kind });
+        }
+        (Some(_), false) => "rsasig,ecdsa",
+    })
 }
 
 fn esn(esn: Esn) -> &'static str {
@@ -87,8 +120,7 @@ fn esn(esn: Esn) -> &'static str {
 }
 
 /// In quotes, whatever it begins with. A quote would end it, so that a key that holds one is written as bytes, which stand without quotes.
-fn secret(far: &Far<'_>) -> String {
-    let key = far.key();
+fn secret(key: &str) -> String {
     if !key.contains('"') {
         return format!("\"{key}\"");
     }
@@ -235,9 +267,10 @@ fn group(group: DhGroup) -> Option<&'static str> {
     }
 }
 
-/// Names behind `@`; key-ids in brackets (`@[..]`), which hold printable text only.
-fn identity(identity: &Identity) -> Result<String, PeerConfigError> {
+/// Names behind `@`; key-ids in brackets (`@[..]`), which hold printable text only; names of certificates in quotes.
+fn identity(far: &Far<'_>, identity: &Identity) -> Result<String, PeerConfigError> {
     match identity {
+        Identity::Name(name) if far.certificates().is_some() => Ok(format!("\"{name}\"")),
         Identity::Fqdn(name) => Ok(format!("@{name}")),
         Identity::KeyId(bytes) => {
             let plain = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte));

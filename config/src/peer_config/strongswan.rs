@@ -13,6 +13,13 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     far.names_pairs("strongswan")?;
     far.head("#", out)?;
     writeln!(out, "# Save it as /etc/swanctl/conf.d/{}.conf (mode 600), then: swanctl --load-all", far.name)?;
+    if far.certificates().is_some() {
+        let [own, key, authority] = far.certificate_files();
+        writeln!(
+            out,
+            "# Save {own} in /etc/swanctl/x509, {key} (mode 600) in /etc/swanctl/private, and {authority}, and the intermediates of {own} if it has some, in /etc/swanctl/x509ca, first."
+        )?;
+    }
     if far.connection.second_address.is_some() {
         interface(far, out)?;
     }
@@ -37,22 +44,26 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     ] {
         writeln!(out, "        {key} = {value}")?;
     }
+    if far.certificates().is_some() {
+        writeln!(out, "        send_cert = always")?;
+    }
     if let Some((ppk, _)) = far.ppk() {
         let required = if ppk.required { "yes" } else { "no" };
         writeln!(out, "        ppk_id = {}\n        ppk_required = {required}", key_id(ppk.id.as_bytes()))?;
     }
-    for (side, id) in [("local", far.local_id), ("remote", &far.remote_id)] {
-        writeln!(
-            out,
-            "        {side} {{\n            auth = psk\n            id = {}\n        }}",
-            identity(id)
-        )?;
+    let [local, remote] = proofs(far);
+    for (side, proof, id) in [("local", local, far.local_id), ("remote", remote, &far.remote_id)] {
+        let id = identity(id);
+        writeln!(out, "        {side} {{\n{proof}            id = {id}\n        }}")?;
     }
     writeln!(out, "        children {{")?;
     children(far, start, out)?;
-    writeln!(out, "        }}\n    }}\n}}\nsecrets {{\n    ike-{name} {{")?;
-    writeln!(out, "        id-1 = {}\n        id-2 = {}", identity(far.local_id), identity(&far.remote_id))?;
-    writeln!(out, "        secret = {}\n    }}", secret(&far.key()))?;
+    writeln!(out, "        }}\n    }}\n}}\nsecrets {{")?;
+    if let Some(key) = far.key() {
+        let (local, remote) = (identity(far.local_id), identity(&far.remote_id));
+        writeln!(out, "    ike-{name} {{\n        id-1 = {local}\n        id-2 = {remote}")?;
+        writeln!(out, "        secret = {}\n    }}", secret(&key))?;
+    }
     if let Some((ppk, key)) = far.ppk() {
         writeln!(
             out,
@@ -63,6 +74,16 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     }
     writeln!(out, "}}")?;
     Ok(())
+}
+
+/// How each side proves itself: this one, then ours.
+fn proofs(far: &Far<'_>) -> [String; 2] {
+    if far.certificates().is_none() {
+        return ["            auth = psk\n"; 2].map(str::to_owned);
+    }
+    let [own, _, authority] = far.certificate_files();
+    [("certs", own), ("cacerts", authority)]
+        .map(|(key, file)| format!("            auth = pubkey\n            {key} = {file}\n"))
 }
 
 /// A child for each policy of selectors; in IKEv1, where a Child SA has one pair of prefixes, a child for each pair.

@@ -1,6 +1,6 @@
 //! VyOS 1.4 and newer: commands of its configuration mode.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::{ANY_TO_ANY, Far, PeerConfigError, Stop};
 use crate::ConnectionMode;
@@ -14,17 +14,20 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     ike_group(far, &name, out)?;
     esp_group(far, &name, out)?;
     let (local_id, remote_id) = (identity(far.local_id)?, identity(&far.remote_id)?);
-    let psk = format!("set vpn ipsec authentication psk {name}");
-    writeln!(out, "{psk} id '{local_id}'\n{psk} id '{remote_id}'")?;
-    writeln!(out, "{psk} secret '{}'", far.key_without("vyos", "'\"\\")?)?;
     let peer = format!("set vpn ipsec site-to-site peer {name}");
+    if let Some(key) = far.key_without("vyos", "'\"\\")? {
+        let psk = format!("set vpn ipsec authentication psk {name}");
+        writeln!(out, "{psk} id '{local_id}'\n{psk} id '{remote_id}'\n{psk} secret '{key}'")?;
+        writeln!(out, "{peer} authentication mode 'pre-shared-secret'")?;
+    } else {
+        certificates(far, &name, &peer, out)?;
+    }
     let kind = match far.mode() {
         ConnectionMode::ResponderOnly => "respond",
         ConnectionMode::Default | ConnectionMode::InitiatorOnly => "initiate",
     };
     let local = far.local.map_or_else(|| "any".to_owned(), |address| address.to_string());
     for (key, value) in [
-        ("authentication mode", "pre-shared-secret"),
         ("authentication local-id", &local_id),
         ("authentication remote-id", &remote_id),
         ("connection-type", kind),
@@ -44,6 +47,17 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         writeln!(out, "{tunnel} local prefix '{}'\n{tunnel} remote prefix '{}'", pair.local, pair.remote)?;
     }
     Ok(())
+}
+
+/// Certificates stand in the configuration itself, each on one line without its first and last one.
+fn certificates(far: &Far<'_>, name: &str, peer: &str, out: &mut String) -> fmt::Result {
+    let [certificate, key, authority] = far.certificate_files();
+    let body = |file: &str| format!("\"$(sed '/-----/d' {file} | tr -d '\\n')\"");
+    writeln!(out, "set pki ca {name} certificate {}", body(&authority))?;
+    writeln!(out, "set pki certificate {name} certificate {}", body(&certificate))?;
+    writeln!(out, "set pki certificate {name} private key {}", body(&key))?;
+    writeln!(out, "{peer} authentication mode 'x509'\n{peer} authentication x509 ca-certificate '{name}'")?;
+    writeln!(out, "{peer} authentication x509 certificate '{name}'")
 }
 
 /// A tunnel interface, and routes into it.

@@ -110,7 +110,7 @@ impl Settings {
             format!("{all}            {name} {{ local_ts = {local}\nremote_ts = {remote_ts}\nesp_proposals = {esp}\n}}\n")
         });
         let (auth, certs) = match self.certificates {
-            Some(_) => ("pubkey", "certs = own.pem"),
+            Some(_) => ("pubkey", "certs = peer.pem"),
             None => ("psk", ""),
         };
         format!(

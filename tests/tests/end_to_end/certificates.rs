@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const ANSWERED: Duration = Duration::from_secs(20);
 const DAY: u64 = 86_400;
-const RSA: KeyKind = KeyKind::Rsa { bits: 2048 };
+pub(super) const RSA: KeyKind = KeyKind::Rsa { bits: 2048 };
 const OURS: &str = "gw.example.org";
 const PEERS: &str = "peer.example.org";
 
@@ -29,7 +29,7 @@ fn authority(name: &str, seed: u8) -> Issued {
 }
 
 /// Certificates of our gateway and of strongSwan, each issued by an intermediate of its own below one root.
-fn both(kind: KeyKind) -> (Certificates, Certificates) {
+pub(super) fn both(kind: KeyKind) -> (Certificates, Certificates) {
     let root = authority("Root", 1);
     let side = |name: &str, seed: u8| {
         let middle = valid(Template::authority(&format!("Issuer of {name}")), 30);
@@ -46,7 +46,7 @@ fn both(kind: KeyKind) -> (Certificates, Certificates) {
     (side(OURS, 10), side(PEERS, 20))
 }
 
-fn plan(certificates: Certificates, mode: &str) -> Plan {
+pub(super) fn plan(certificates: Certificates, mode: &str) -> Plan {
     let mut plan = Plan::site(1).with_mode(mode);
     plan.connections[0].certificates = Some(certificates);
     plan.connections[0].identities = Some((OURS.to_owned(), PEERS.to_owned()));

@@ -1,5 +1,7 @@
 //! The other side's configuration that `crossgate peer-config` writes is started as it stands, and connects.
 
+use crossgate_pki::KeyKind;
+use crossgate_tests::certificates::Certificates;
 use crossgate_tests::failure::Result;
 use crossgate_tests::gateway::{Connection, Gateway, Plan, Ppk};
 use crossgate_tests::sites;
@@ -8,6 +10,8 @@ use crossgate_tests::traffic::{Host, ping, ping_until_answered};
 use crossgate_tests::wait::{Look, until};
 use std::path::Path;
 use std::time::Duration;
+
+use super::certificates::{self, RSA};
 
 /// The other side of the connection "peer", with its key.
 fn other_side(gateway: &Gateway<'_>, system: &str) -> String {
@@ -28,6 +32,11 @@ fn connects(plan: Plan) -> Result<()> {
 
 /// The same with the peer's hosts that are to be reached.
 fn connects_with(plan: Plan, hosts: &[&str]) -> Result<()> {
+    connects_as(plan, hosts, None)
+}
+
+/// The same where the peer has certificates, in the files that are named.
+fn connects_as(plan: Plan, hosts: &[&str], certificates: Option<Certificates>) -> Result<()> {
     let (site, peer) = sites::with_peer()?;
     // strongSwan installs nothing for a prefix in which its machine has no address.
     for host in hosts.iter().filter(|host| !["10.2.0.1", "fd00:2::1"].contains(host)) {
@@ -37,7 +46,7 @@ fn connects_with(plan: Plan, hosts: &[&str]) -> Result<()> {
     let written = other_side(&gateway, "strongswan");
     let strongswan = StrongSwan::start(
         &peer.gateway,
-        &Settings { instead: Some(written.clone()), ..Settings::default() },
+        &Settings { instead: Some(written.clone()), certificates, ..Settings::default() },
     )?;
     for host in hosts {
         let far = Host::new(&peer.gateway, host);
@@ -80,6 +89,16 @@ fn strongswan_connects_with_ciphers_that_need_integrity_beside_them() {
         .with_policy("ipsec_integrity", "[\"SHA512\", \"SHA256\"]")
         .with_policy("pfs_group", "[\"PFS14\", \"None\"]");
     connects(plan).unwrap();
+}
+
+#[test]
+fn strongswan_connects_with_certificates_whoever_begins() {
+    for (kind, mode) in [(RSA, "ResponderOnly"), (KeyKind::P384, "InitiatorOnly")] {
+        let (ours, theirs) = certificates::both(kind);
+        let hosts = ["10.2.0.1", "fd00:2::1"];
+        connects_as(certificates::plan(ours, mode), &hosts, Some(theirs))
+            .unwrap_or_else(|failure| panic!("{mode}: {failure}"));
+    }
 }
 
 /// Two prefixes on each side, as selectors.
