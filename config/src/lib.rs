@@ -192,7 +192,13 @@ impl Config {
             environment,
         };
         let (mut connections, circuit_connections) = connection::read(&mut root, &around, report);
-        vpn_client::stand_in(&gateways, &networks, max_tunnels, (&mut peers, &mut connections), report);
+        vpn_client::stand_in(
+            &gateways,
+            (&networks, &peerings),
+            max_tunnels,
+            (&mut peers, &mut connections),
+            report,
+        );
         let beside =
             circuit::Around { networks: &networks, gateways: &circuit_gateways, circuits: &circuits };
         circuit::check_beside(&circuit_connections, &beside, (&connections, &gateways, &peers), report);

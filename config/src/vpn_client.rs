@@ -21,6 +21,7 @@ use crate::identity::Identity;
 use crate::local_network_gateway::{LocalNetworkGateway, PeerAddress};
 use crate::name::Name;
 use crate::network::VirtualNetwork;
+use crate::peering::VirtualNetworkPeering;
 use crate::policy::Policy;
 use crate::prefix::{overlap, taken_by, without_overlaps};
 use crate::report::{Located, Place, Report};
@@ -28,6 +29,7 @@ use crate::secret::SecretReference;
 use crate::selectors::TrafficSelectors;
 use crate::shelf::Shelf;
 use crate::sku::Sku;
+use crate::transit;
 
 mod certificates;
 mod radius;
@@ -241,7 +243,7 @@ fn check_pool(pool: &[IpNet], network: &VirtualNetwork, place: &Place, report: &
 /// Puts what stands for the clients of each gateway among peers and connections.
 pub(crate) fn stand_in(
     gateways: &Shelf<VirtualNetworkGateway>,
-    networks: &Shelf<VirtualNetwork>,
+    (networks, peerings): (&Shelf<VirtualNetwork>, &Shelf<VirtualNetworkPeering>),
     max_tunnels: u32,
     (peers, connections): (&mut Shelf<LocalNetworkGateway>, &mut Shelf<Connection>),
     report: &mut Report<'_>,
@@ -282,7 +284,8 @@ pub(crate) fn stand_in(
         let name = Located { value: name, place };
         peers.declare(&name, report);
         connections.declare(&name, report);
-        let connection = connection(&name.value, gateway, clients, network, *address);
+        let served = transit::served(network, networks.sound(), peerings.sound());
+        let connection = connection(&name.value, gateway, clients, &served, *address);
         let peer = LocalNetworkGateway {
             name: name.value.clone(),
             address: PeerAddress::Any,
@@ -340,19 +343,19 @@ fn check_sites(
     }
 }
 
-/// The connection of a gateway's clients.
+/// The connection of a gateway's clients, who reach what the gateway serves.
 fn connection(
     name: &Name,
     gateway: &VirtualNetworkGateway,
     clients: &VpnClientConfiguration,
-    network: &VirtualNetwork,
+    served: &[IpNet],
     address: IpAddr,
 ) -> Connection {
     let is_ipv4 = |prefix: &IpNet| matches!(prefix, IpNet::V4(_));
     let has = |of: &[IpNet], ipv4: bool| of.iter().any(|prefix| is_ipv4(prefix) == ipv4);
     // Each family is on both sides or on none. Clients reach each other, too.
     let of_clients = |prefix: &&IpNet| has(&clients.address_pool, is_ipv4(prefix));
-    let local = network.address_space.iter().filter(of_clients).chain(&clients.address_pool);
+    let local = served.iter().filter(of_clients).chain(&clients.address_pool);
     Connection {
         name: name.clone(),
         connection_type: ConnectionType::VpnClient,

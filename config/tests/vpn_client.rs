@@ -102,6 +102,40 @@ fn clients_are_one_more_connection_that_reaches_the_network_and_the_other_client
     assert!(!format!("{config:?}").contains("secret of anna"));
 }
 
+/// A network that is peered with the gateway's; `back` is said of its way there.
+fn spoke(more: &str, back: &str) -> String {
+    format!(
+        "dns_servers = [\"10.1.0.53\"]\n[[virtual_network]]\nname = \"spoke\"\naddress_space = [\"10.3.0.0/16\", \"fd00:3::/48\"]\n\
+         port = \"lan\"\nvlan = 13\naddresses = [\"10.3.0.1/24\"]\n{more}\
+         [[virtual_network_peering]]\nname = \"there\"\nvirtual_network = \"site-a\"\nremote_virtual_network = \"spoke\"\n\
+         allow_gateway_transit = true\n\
+         [[virtual_network_peering]]\nname = \"back\"\nvirtual_network = \"spoke\"\nremote_virtual_network = \"site-a\"\n{back}\n"
+    )
+}
+
+#[test]
+fn clients_reach_the_networks_that_use_the_gateway_and_no_other_peered_one() {
+    let files = Files::new();
+    let dns = "dns_servers = [\"10.1.0.53\"]\n";
+    let reached = |back: &str| -> Vec<String> {
+        let config = files.read(&[(dns, &spoke("", back))]).unwrap();
+        let connection = &config.connections()["gw-clients"];
+        connection.traffic_selectors.local.iter().map(ToString::to_string).collect()
+    };
+    let own = ["10.1.0.0/16", "172.16.201.0/24"];
+    assert_eq!(reached(""), own);
+    assert_eq!(reached("use_remote_gateways = true"), [own[0], "10.3.0.0/16", own[1]]);
+    let with = |more: &str, pool: &str| {
+        let spoke = spoke(more, "use_remote_gateways = true");
+        files.said(&[(dns, &spoke), ("[\"172.16.201.0/24\"]", &format!("[\"{pool}\"]"))])
+    };
+    let said = with("", "10.3.8.0/24");
+    assert!(said.contains("10.3.0.0/16 of \"spoke\" overlaps 10.3.8.0/24 of \"gw-clients\""), "{said}");
+    let route = "routes = [{ prefix = \"172.16.201.0/24\", next_hop = \"10.3.0.9\" }]\n";
+    let said = with(route, "172.16.201.0/24");
+    assert!(said.contains("would take packets for 172.16.201.0/24 of \"gw-clients\" elsewhere"), "{said}");
+}
+
 #[test]
 fn what_does_not_fit_is_told_with_what_to_do() {
     let files = Files::new();

@@ -6,7 +6,7 @@ use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::certificates::Certificates;
 use crossgate_tests::failure::{Result, ensure};
 use crossgate_tests::gateway::{Gateway, Plan};
-use crossgate_tests::namespace::{Namespace, Stack};
+use crossgate_tests::namespace::{Namespace, Stack, cable};
 use crossgate_tests::sites::{Site, Wan};
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Host, MARK, ping, ping_until_answered};
@@ -97,7 +97,7 @@ fn connection(local: &str, secrets: &str) -> String {
         }}
         children {{
             net {{
-                remote_ts = 10.1.0.0/16, 172.16.201.0/24
+                remote_ts = 10.0.0.0/8, 172.16.201.0/24
                 esp_proposals = aes256gcm16-ecp384
             }}
         }}
@@ -206,6 +206,66 @@ fn reach_each_other(one: Host<'_>, other: Host<'_>) -> Result<()> {
     ping_until_answered(one, other.address, PATIENCE)?;
     ping(one, other.address, 5, 1_300, false)?.all_answered()?;
     ping(other, one.address, 5, 100, false)?.all_answered()
+}
+
+/// Two networks beside the one of the gateway, on the interfaces "spoke" and "other". Both are peered with it, the first alone uses its gateway.
+fn peered() -> String {
+    let network = |number: u8, name: &str, back: &str| {
+        format!(
+            "
+[[port]]
+name = \"{name}\"
+device = \"net_af_packet{number},iface={name},blocksz=4096,framesz=2048,framecnt=4096,qdisc_bypass=0\"
+[[virtual_network]]
+name = \"{name}\"
+address_space = [\"10.{number}.0.0/16\"]
+port = \"{name}\"
+addresses = [\"10.{number}.0.1/24\"]
+[[virtual_network_peering]]
+name = \"to-{name}\"
+virtual_network = \"site\"
+remote_virtual_network = \"{name}\"
+allow_gateway_transit = true
+[[virtual_network_peering]]
+name = \"from-{name}\"
+virtual_network = \"{name}\"
+remote_virtual_network = \"site\"
+{back}
+"
+        )
+    };
+    network(5, "spoke", "use_remote_gateways = true") + &network(6, "other", "")
+}
+
+#[test]
+fn a_client_reaches_the_network_that_uses_the_gateway_and_not_one_that_is_merely_peered() {
+    let (wan, site) = (Wan::new().unwrap(), Site::new(1).unwrap());
+    wan.plug(1, &site.gateway, "wan").unwrap();
+    let hosts = [(5, "spoke"), (6, "other")].map(|(number, name)| {
+        let host = Namespace::new(name, Stack::Kernel).unwrap();
+        cable((&site.gateway, name), (&host, "lan"), 1500).unwrap();
+        host.address("lan", &format!("10.{number}.0.10/24")).unwrap();
+        host.route("default", &format!("10.{number}.0.1")).unwrap();
+        host
+    });
+    let [spoke, other] = [(0, "10.5.0.10"), (1, "10.6.0.10")].map(|(at, of)| Host::new(&hosts[at], of));
+    let place = place(&wan, 5).unwrap();
+    let (root, own) = issued();
+    let mut plan = plan(&own);
+    plan.gateway_extra += &peered();
+    let gateway = Gateway::start(&site.gateway, plan).unwrap();
+    let anna = client(&place, &root, "anna", "secret of anna").unwrap();
+    anna.initiate().unwrap();
+    has_clients(&gateway, 1).unwrap();
+    // It asked for more, and what it was given is where it sends.
+    anna.has("remote 10.1.0.0/16 10.5.0.0/16 172.16.201.0/30").unwrap();
+    let anna_at = Host::new(&place, "172.16.201.1");
+    reach_each_other(anna_at, site.ipv4()).unwrap();
+    reach_each_other(anna_at, spoke).unwrap();
+    ping(spoke, site.ipv4().address, 5, 100, false).unwrap().all_answered().unwrap();
+    ping(other, site.ipv4().address, 5, 100, false).unwrap().all_answered().unwrap();
+    ping(other, anna_at.address, 5, 100, false).unwrap().none_answered().unwrap();
+    gateway.stop().unwrap();
 }
 
 #[test]
