@@ -92,6 +92,7 @@ fn virtual_site(site: Node<'_, '_>, draft: &mut Draft) {
         generation: None,
         public_address: None,
         bgp: Vec::new(),
+        clients: Vec::new(),
     };
     draft.gateways.push(one);
     draft.leave_out(

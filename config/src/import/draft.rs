@@ -45,6 +45,8 @@ pub(super) struct Gateway {
     pub(super) public_address: Option<IpAddr>,
     /// BGP settings, values as TOML.
     pub(super) bgp: Vec<(&'static str, String)>,
+    /// What it has for clients, values as TOML.
+    pub(super) clients: Vec<(&'static str, String)>,
 }
 
 /// Values as TOML.
@@ -291,6 +293,12 @@ fn gateway(gateway: &Gateway, index: usize, text: &mut String) {
     let address = gateway.public_address.unwrap_or(placeholder(index));
     write(text, format!("public_addresses = [\"{address}\"] # CHANGE\n"));
     bgp("virtual_network_gateway", &gateway.bgp, text);
+    if !gateway.clients.is_empty() {
+        write(text, "[virtual_network_gateway.vpn_client_configuration]\n".to_owned());
+    }
+    for (key, value) in &gateway.clients {
+        write(text, format!("{key} = {value}\n"));
+    }
     text.push('\n');
 }
 

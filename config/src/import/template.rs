@@ -14,6 +14,7 @@ use crate::PeerAddress;
 
 mod bgp;
 mod circuit;
+mod clients;
 mod nat;
 
 pub(super) fn import(text: &str) -> Result<Imported, ImportError> {
@@ -194,13 +195,24 @@ impl One<'_> {
             word.as_ref().is_some_and(|word| word.eq_ignore_ascii_case(other))
         };
         // The cloud writes its own numbers for gateways, too, that can have no BGP.
-        let bgp = if is(&sku, "Basic") || is(&vpn_type, "PolicyBased") {
+        let is_small = is(&sku, "Basic") || is(&vpn_type, "PolicyBased");
+        let bgp = if is_small {
             self.see("/bgpSettings");
             Vec::new()
         } else {
             self.bgp_of_gateway(&place, draft)
         };
-        draft.gateways.push(Gateway { name, network, vpn_type, sku, generation, public_address: None, bgp });
+        let clients = self.clients(!is_small, draft);
+        draft.gateways.push(Gateway {
+            name,
+            network,
+            vpn_type,
+            sku,
+            generation,
+            public_address: None,
+            bgp,
+            clients,
+        });
         self.leave_out("virtualNetworkGateways", GATEWAY_LEFT_OUT, draft);
     }
 
@@ -352,13 +364,8 @@ const GATEWAY_LEFT_OUT: &[(&str, &str, &str)] = &[
         "add the second one to public_addresses, and active_active = true",
     ),
     ("enableBgp", NOT_SPOKEN, "list the peers' prefixes"),
-    (
-        "vpnClientConfiguration",
-        "its clients are not taken over",
-        "write [virtual_network_gateway.vpn_client_configuration], which has its words for certificates and RADIUS servers",
-    ),
     ("gatewayDefaultSite", NOT_YET, "add 0.0.0.0/0 to the prefixes of that local network gateway"),
-    ("customRoutes", NOT_YET, "clients reach the network and each other, and are told of nothing else"),
+    ("customRoutes", NOT_YET, "clients are told of what the gateway serves, and of nothing else"),
     ("enableBgpRouteTranslationForNat", NOT_SPOKEN, "list the peers' prefixes"),
     (
         "disableIPSecReplayProtection",

@@ -1,7 +1,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use crossgate_pki::KeyKind;
+use crossgate_pki::testing::{Issued, Template, key_pem};
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
@@ -32,12 +36,28 @@ fn is_as_reviewed(name: &str, text: &str) {
     assert_eq!(text, std::fs::read_to_string(&file).unwrap_or_default(), "{}", file.display());
 }
 
-/// What a check says of the draft once its keys are there.
+/// What a check says of the draft once its keys are there, and the certificate of each gateway that has clients.
 fn findings_of(imported: &Imported) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Issued::root(&Template::authority("Root"), &key_pem(KeyKind::P256, 1));
+    let own = root.issue(&Template::peer("vpn.example.net"), &key_pem(KeyKind::P256, 2));
+    for line in imported.toml.lines() {
+        let file = line.strip_prefix("certificate = \"").and_then(|rest| rest.split_once(".pem\""));
+        let Some((name, _)) = file else { continue };
+        for (end, text) in [("pem", own.pem()), ("key", own.key_pem.clone())] {
+            let path = folder.path().join(format!("{name}.{end}"));
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        }
+    }
     let variable = |_: &str| Some(Zeroizing::new("q3G8vN1x+Zk0TtYw2bLr5HfPjC7sD9mA".to_owned()));
-    let environment = Environment { cores: BTreeSet::from([0, 1]), user_id: 0, variable: &variable };
-    let keys = imported.toml.replace("{ file = ", "{ env = ");
-    let source = Source { file: Path::new("draft.toml"), text: &keys };
+    let user_id = std::fs::metadata(folder.path()).unwrap().uid();
+    let environment = Environment { cores: BTreeSet::from([0, 1]), user_id, variable: &variable };
+    let shared = ["shared_key", "secret"].into_iter();
+    let keys = shared.fold(imported.toml.clone(), |text, key| {
+        text.replace(&format!("{key} = {{ file = "), &format!("{key} = {{ env = "))
+    });
+    let source = Source { file: &folder.path().join("draft.toml"), text: &keys };
     Config::parse(source, &environment).err().map_or_else(String::new, |findings| findings.to_string())
 }
 
@@ -62,6 +82,16 @@ fn circuits_with_their_gateways_and_connections_are_taken_over() {
     is_as_reviewed("circuits.txt", &told(&imported));
     assert_eq!(findings_of(&imported), "");
     assert!(!imported.toml.contains("6d1a3d04"), "{}", imported.toml);
+}
+
+#[test]
+fn clients_of_a_gateway_are_taken_over_but_for_secrets_and_what_there_is_not() {
+    let imported = import(include_str!("../../tests/import/clients.json")).unwrap();
+    is_as_reviewed("clients.txt", &told(&imported));
+    assert_eq!(findings_of(&imported), "");
+    for secret in ["never shown", "nor this"] {
+        assert!(!told(&imported).contains(secret), "{secret}");
+    }
 }
 
 #[test]
