@@ -1,7 +1,7 @@
 /*
  * Bursts of equal packets through libipsec-mb's AES-GCM, in place: what `crossgate-perf kernels` gives to every other engine, too.
  *
- *   ipsec-mb seal|open 128|256 PAYLOAD_BYTES SAS
+ *   ipsec-mb seal|open 128|192|256 PAYLOAD_BYTES SAS
  *
  * Prints "version VERSION ARCHITECTURE" and "packet HEX", the last packet of a burst, sealed. Then, for each line N on standard input, a line with the TSC
  * cycles of N bursts. Keys, nonces and additional data are those of perf/src/engine.rs.
@@ -21,7 +21,10 @@ static const uint8_t AAD[AAD_BYTES] = { 0, 0, 1, 0, 0, 0, 0, 1 };
 
 static IMB_MGR *mgr;
 static struct gcm_key_data *keys;
-static int key_bits, sas;
+/* The library's functions for the key's length. */
+static aes_gcm_pre_t expand;
+static aes_gcm_enc_dec_t encrypt, decrypt;
+static int sas;
 static size_t payload_bytes;
 static uint8_t *packets[BURST], *sealed[BURST], nonces[BURST][NONCE];
 
@@ -36,10 +39,7 @@ static void prepare_key(int sa)
     uint8_t key[KEY_MAX];
     for (int i = 0; i < KEY_MAX; i++)
         key[i] = i % 8 < 4 ? (uint8_t)((uint32_t)sa >> (8 * (i % 8))) : 0;
-    if (key_bits == 128)
-        IMB_AES128_GCM_PRE(mgr, key, &keys[sa]);
-    else
-        IMB_AES256_GCM_PRE(mgr, key, &keys[sa]);
+    expand(key, &keys[sa]);
 }
 
 static void prepare_packet(int i)
@@ -61,12 +61,7 @@ static void seal(void)
     for (int i = 0; i < BURST; i++) {
         const struct gcm_key_data *key = &keys[i % sas];
         uint8_t *data = packets[i] + OFFSET;
-        if (key_bits == 128)
-            IMB_AES128_GCM_ENC(mgr, key, &context, data, data, payload_bytes, nonces[i], AAD, AAD_BYTES,
-                               data + payload_bytes, TAG);
-        else
-            IMB_AES256_GCM_ENC(mgr, key, &context, data, data, payload_bytes, nonces[i], AAD, AAD_BYTES,
-                               data + payload_bytes, TAG);
+        encrypt(key, &context, data, data, payload_bytes, nonces[i], AAD, AAD_BYTES, data + payload_bytes, TAG);
     }
 }
 
@@ -78,10 +73,7 @@ static int open_burst(void)
     for (int i = 0; i < BURST; i++) {
         const struct gcm_key_data *key = &keys[i % sas];
         uint8_t *data = packets[i] + OFFSET, tag[TAG];
-        if (key_bits == 128)
-            IMB_AES128_GCM_DEC(mgr, key, &context, data, data, payload_bytes, nonces[i], AAD, AAD_BYTES, tag, TAG);
-        else
-            IMB_AES256_GCM_DEC(mgr, key, &context, data, data, payload_bytes, nonces[i], AAD, AAD_BYTES, tag, TAG);
+        decrypt(key, &context, data, data, payload_bytes, nonces[i], AAD, AAD_BYTES, tag, TAG);
         different |= memcmp(tag, data + payload_bytes, TAG);
     }
     return different == 0;
@@ -110,6 +102,16 @@ static void check(void)
     printf("\n");
 }
 
+static int choose(int key_bits)
+{
+    switch (key_bits) {
+    case 128: expand = mgr->gcm128_pre; encrypt = mgr->gcm128_enc; decrypt = mgr->gcm128_dec; return 1;
+    case 192: expand = mgr->gcm192_pre; encrypt = mgr->gcm192_enc; decrypt = mgr->gcm192_dec; return 1;
+    case 256: expand = mgr->gcm256_pre; encrypt = mgr->gcm256_enc; decrypt = mgr->gcm256_dec; return 1;
+    default: return 0;
+    }
+}
+
 static const char *architecture(IMB_ARCH arch)
 {
     switch (arch) {
@@ -124,18 +126,19 @@ static const char *architecture(IMB_ARCH arch)
 int main(int argc, char **argv)
 {
     if (argc != 5)
-        fail("usage: ipsec-mb seal|open 128|256 PAYLOAD_BYTES SAS");
+        fail("usage: ipsec-mb seal|open 128|192|256 PAYLOAD_BYTES SAS");
     int opens = strcmp(argv[1], "open") == 0;
-    key_bits = atoi(argv[2]);
     payload_bytes = (size_t)atol(argv[3]);
     sas = atoi(argv[4]);
-    if ((key_bits != 128 && key_bits != 256) || sas < 1 || sas > BURST)
+    if (sas < 1 || sas > BURST)
         fail("no such case");
     IMB_ARCH arch;
     mgr = alloc_mb_mgr(0);
     if (mgr == NULL)
         fail("no manager");
     init_mb_mgr_auto(mgr, &arch);
+    if (!choose(atoi(argv[2])))
+        fail("no such key length");
     keys = aligned_alloc(64, (sizeof(*keys) * (size_t)sas + 63) / 64 * 64);
     if (keys == NULL)
         fail("no memory");

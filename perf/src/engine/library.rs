@@ -1,6 +1,6 @@
 //! Libraries that seal and open a packet at a time: ring and, where this program was built with it, aws-lc-rs; alike but of different types.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use crossgate_dataplane::gcm::TAG_BYTES;
 
 use super::{AAD, OFFSET, Packets, nonce, raw_key, timed};
@@ -15,21 +15,19 @@ pub(crate) trait Library: Send {
     fn open(&self, packets: &mut Packets) -> Result<u64>;
 }
 
-/// Every library, for so many SAs.
-pub(super) fn all(sas: usize, key_bits: usize) -> Result<Vec<Box<dyn Library>>> {
-    Ok(vec![
-        Box::new(keys::<ring::aead::LessSafeKey>(sas, key_bits)?),
+/// Every library that knows keys of that length, for so many SAs.
+pub(super) fn all(sas: usize, key_bits: usize) -> Vec<Box<dyn Library>> {
+    let all = [
+        keyed::<ring::aead::LessSafeKey>(sas, key_bits),
         #[cfg(feature = "aws-lc")]
-        Box::new(keys::<aws_lc_rs::aead::LessSafeKey>(sas, key_bits)?),
-    ])
+        keyed::<aws_lc_rs::aead::LessSafeKey>(sas, key_bits),
+    ];
+    all.into_iter().flatten().collect()
 }
 
-fn keys<K: Key>(sas: usize, key_bits: usize) -> Result<Vec<K>> {
-    let key = |sa| K::new(&raw_key(sa, key_bits));
-    (0..sas)
-        .map(key)
-        .collect::<Option<_>>()
-        .with_context(|| format!("{} refuses {key_bits} bits", K::LIBRARY))
+fn keyed<K: Key + 'static>(sas: usize, key_bits: usize) -> Option<Box<dyn Library>> {
+    let keys: Vec<K> = (0..sas).map(|sa| K::new(&raw_key(sa, key_bits))).collect::<Option<_>>()?;
+    Some(Box::new(keys))
 }
 
 impl<K: Key> Library for Vec<K> {
@@ -65,7 +63,7 @@ impl<K: Key> Library for Vec<K> {
 trait Key: Sized + Send {
     /// The library's name in reports.
     const LIBRARY: &'static str;
-    /// `None`: not a key of 128 or 256 bits.
+    /// `None`: the library knows no keys of that length.
     fn new(raw_key: &[u8]) -> Option<Self>;
     /// Seals in place and writes the tag. `false`: refused.
     fn seal(&self, nonce: [u8; 12], payload: &mut [u8], tag: &mut [u8]) -> bool;
@@ -75,7 +73,7 @@ trait Key: Sized + Send {
 
 /// Their interfaces are the same to the letter.
 macro_rules! library {
-    ($name:literal, $library:ident) => {
+    ($name:literal, $library:ident, $($key_bytes:literal: $algorithm:ident),*) => {
         const _: () = {
             use $library::aead;
             impl Key for aead::LessSafeKey {
@@ -83,8 +81,7 @@ macro_rules! library {
 
                 fn new(raw_key: &[u8]) -> Option<Self> {
                     let algorithm = match raw_key.len() {
-                        16 => &aead::AES_128_GCM,
-                        32 => &aead::AES_256_GCM,
+                        $($key_bytes => &aead::$algorithm,)*
                         _ => return None,
                     };
                     aead::UnboundKey::new(algorithm, raw_key).map(Self::new).ok()
@@ -107,6 +104,6 @@ macro_rules! library {
     };
 }
 
-library!("ring", ring);
+library!("ring", ring, 16: AES_128_GCM, 32: AES_256_GCM);
 #[cfg(feature = "aws-lc")]
-library!("aws-lc-rs", aws_lc_rs);
+library!("aws-lc-rs", aws_lc_rs, 16: AES_128_GCM, 24: AES_192_GCM, 32: AES_256_GCM);

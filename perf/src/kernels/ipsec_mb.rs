@@ -101,7 +101,7 @@ mod tests {
         };
         for direction in [Direction::Seal, Direction::Open] {
             for (key_bits, sas, payload_bytes) in
-                [(128, 32, 64), (256, 1, 1400), (256, 32, 0), (128, 1, 8900)]
+                [(128, 32, 64), (192, 32, 64), (256, 1, 1400), (256, 32, 0), (128, 1, 8900)]
             {
                 let case = Case { direction, key_bits, payload_bytes, sas };
                 let mut started = IpsecMb::start(&program, case).expect("it seals as we do");
