@@ -8,6 +8,8 @@ use super::{number, word};
 
 /// Packets of a full burst.
 const BURST: f64 = 32.0;
+/// Bytes of the inner packets of which the page speaks.
+const INNER_BYTES: f64 = 256.0;
 const WORKERS: [f64; 5] = [1.0, 2.0, 4.0, 16.0, 64.0];
 
 type Rows = [Map<String, Value>];
@@ -43,6 +45,7 @@ impl Costs {
         let worker = |direction: &str| {
             let row = rows.iter().find(|row| {
                 word(row, "direction") == direction
+                    && number(row, "inner_bytes") == Some(INNER_BYTES)
                     && number(row, "sas") == Some(1.0)
                     && number(row, "workers") == Some(1.0)
             });
@@ -234,8 +237,9 @@ mod tests {
     #[test]
     fn page_has_the_measured_numbers_or_is_not_written() {
         let mut rows: Vec<Map<String, Value>> = serde_json::from_value(serde_json::json!([
-            { "direction": "outbound", "sas": 1, "workers": 1, "net_cycles_per_packet": 201.0 },
-            { "direction": "inbound", "sas": 1, "workers": 1, "net_cycles_per_packet": 242.0 },
+            { "direction": "outbound", "inner_bytes": 64, "sas": 1, "workers": 1, "net_cycles_per_packet": 151.0 },
+            { "direction": "outbound", "inner_bytes": 256, "sas": 1, "workers": 1, "net_cycles_per_packet": 201.0 },
+            { "direction": "inbound", "inner_bytes": 256, "sas": 1, "workers": 1, "net_cycles_per_packet": 242.0 },
             { "operation": "atomic add, contended", "workers": 2, "cycles": 51.5 },
             { "operation": "cache line, to and fro, half", "workers": 2, "cycles": 101.0 },
             { "operation": "ring hop", "workers": 2, "cycles": 41.0 },

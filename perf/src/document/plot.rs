@@ -104,13 +104,14 @@ fn kernels(rows: &Rows) -> (Axes, Vec<Series>) {
 
 fn scale(rows: &Rows) -> (Axes, Vec<Series>) {
     let axes = Axes {
-        title: "Packets of 256 bytes over many SAs in random order",
+        title: "Many SAs in random order",
         x: "SAs each way",
         y: "throughput against one SA",
         logarithmic: true,
     };
     let chosen = rows.iter().filter(|row| number(row, "workers") == Some(1.0));
-    (axes, lines(chosen, |row| word(row, "direction"), "sas", "throughput_ratio"))
+    let name = |row: &_| format!("{}, {} bytes", word(row, "direction"), word(row, "inner_bytes"));
+    (axes, lines(chosen, name, "sas", "throughput_ratio"))
 }
 
 fn latency(rows: &Rows) -> (Axes, Vec<Series>) {
@@ -218,13 +219,13 @@ mod tests {
 
     #[test]
     fn each_benchmark_becomes_a_plot_with_its_lines_and_words() {
-        let rows = r#"{ "direction": "outbound", "workers": 1, "sas": 100000, "throughput_ratio": 0.7 },
-            { "direction": "outbound", "workers": 1, "sas": 1, "throughput_ratio": 1.0 },
-            { "direction": "inbound", "workers": 1, "sas": 1, "throughput_ratio": 1.0 }"#;
+        let rows = r#"{ "direction": "outbound", "inner_bytes": 64, "workers": 1, "sas": 100000, "throughput_ratio": 0.7 },
+            { "direction": "outbound", "inner_bytes": 64, "workers": 1, "sas": 1, "throughput_ratio": 1.0 },
+            { "direction": "inbound", "inner_bytes": 64, "workers": 1, "sas": 1, "throughput_ratio": 1.0 }"#;
         let folder = tempfile::tempdir().expect("a folder");
         all(folder.path(), &[("scale", results(rows))]).expect("plotted");
         let svg = std::fs::read_to_string(folder.path().join("scale.svg")).expect("the plot");
-        for part in ["<svg", "outbound", "inbound", "SAs each way", "</svg>"] {
+        for part in ["<svg", "outbound, 64 bytes", "inbound, 64 bytes", "SAs each way", "</svg>"] {
             assert!(svg.contains(part), "{part} is not in the plot");
         }
     }

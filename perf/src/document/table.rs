@@ -45,6 +45,7 @@ const KERNELS: Columns = &[
 ];
 const SCALE: Columns = &[
     ("direction", "direction", None),
+    ("inner_bytes", "inner bytes", None),
     ("sas", "SAs each way", None),
     ("workers", "workers", None),
     ("net_cycles_per_packet", "net cycles/packet, min", Some(0)),
@@ -178,14 +179,14 @@ mod tests {
     #[test]
     fn every_row_is_a_line_and_what_it_lacks_is_empty() {
         let json = r#"{ "cpu": "c", "tsc_hz": 1e9, "versions": { "dpdk": "22.11" }, "rows": [
-            { "direction": "outbound", "sas": 1, "workers": 1, "net_cycles_per_packet": 99.6, "throughput_ratio": 1.0 },
+            { "direction": "outbound", "inner_bytes": 64, "sas": 1, "workers": 1, "net_cycles_per_packet": 99.6, "throughput_ratio": 1.0 },
             { "direction": "inbound", "sas": 100000, "rekey_lost_packets": 0 } ] }"#;
         let results: Results = serde_json::from_str(json).expect("results");
         let page = page(&[("scale", results.clone())], &results);
         let lines: Vec<_> = page.lines().filter(|line| line.starts_with('|')).collect();
         assert_eq!(lines.len(), 4, "{page}");
-        assert_eq!(lines[2], "| outbound | 1 | 1 | 100 |  | 1.00 |  |  |  |  |  |  |  |");
-        assert_eq!(lines[3], "| inbound | 100000 |  |  |  |  |  |  |  |  |  |  | 0 |");
+        assert_eq!(lines[2], "| outbound | 64 | 1 | 1 | 100 |  | 1.00 |  |  |  |  |  |  |  |");
+        assert_eq!(lines[3], "| inbound |  | 100000 |  |  |  |  |  |  |  |  |  |  | 0 |");
         assert!(page.contains("dpdk 22.11"));
     }
 }

@@ -21,6 +21,8 @@ use crate::bed::threaded::Running;
 use crate::bed::{Bed, LAN, Plan, Site, WAN};
 use crate::machine::{self, Pin, report_precision};
 
+/// Bytes of the inner packets.
+const INNER_BYTES: u16 = 256;
 /// Commands under way to either worker.
 const COMMANDS: usize = 256;
 /// Packets under way: fewer than a port holds.
@@ -182,7 +184,7 @@ impl<'a> Rekeying<'a> {
     /// A burst into the one worker, and what came out of it through the other.
     fn traffic(&mut self, order: &mut impl Iterator<Item = u32>) -> Result<()> {
         if self.sent - self.opened < PACKETS {
-            let mut burst = many::burst(self.bed, self.plan, order)?;
+            let mut burst = many::burst(self.bed, self.plan, INNER_BYTES, order)?;
             self.sent += u64::from(self.sealing.wires[LAN].push_burst(&mut burst));
         }
         self.open()

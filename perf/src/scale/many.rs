@@ -6,7 +6,6 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
-use super::INNER_BYTES;
 use crate::bed::stepped::{Bypass, Gateway};
 use crate::bed::{Bed, LAN, Plan, Site, WAN};
 use crate::engine::BURST_PACKETS;
@@ -19,7 +18,7 @@ const WINDOW_BURSTS: usize = 32;
 const WARM_PACKETS: usize = 200_000;
 
 /// Net cycles per packet, outbound and inbound.
-pub(super) fn measure(bed: &Bed, plan: Plan, windows: usize) -> Result<[Spread; 2]> {
+pub(super) fn measure(bed: &Bed, plan: Plan, inner_bytes: u16, windows: usize) -> Result<[Spread; 2]> {
     let _pin = Pin::to(bed.worker_core)?;
     let mut gateways = [Gateway::new(bed, plan, Site(1))?, Gateway::new(bed, plan, Site(2))?];
     let mut bypass = Bypass::new(bed)?;
@@ -33,7 +32,7 @@ pub(super) fn measure(bed: &Bed, plan: Plan, windows: usize) -> Result<[Spread; 
         gateways.iter_mut().try_for_each(|gateway| gateway.engine.refresh())?;
         let mut cycles = [0; 3];
         for _ in 0..WINDOW_BURSTS {
-            let mut burst = burst(bed, plan, &mut order)?;
+            let mut burst = burst(bed, plan, inner_bytes, &mut order)?;
             cycles[0] += gateways[0].pass(LAN, &mut burst);
             burst.iter_mut().try_for_each(|packet| plan.arrive(packet.data_mut(), WAN))?;
             cycles[1] += gateways[1].pass(WAN, &mut burst);
@@ -62,10 +61,15 @@ pub(super) fn order(sas: u32) -> impl Iterator<Item = u32> {
 }
 
 /// A burst of the next SAs' packets.
-pub(super) fn burst(bed: &Bed, plan: Plan, order: &mut impl Iterator<Item = u32>) -> Result<Burst> {
+pub(super) fn burst(
+    bed: &Bed,
+    plan: Plan,
+    inner_bytes: u16,
+    order: &mut impl Iterator<Item = u32>,
+) -> Result<Burst> {
     let mut burst = Burst::new();
     for _ in 0..BURST_PACKETS {
-        let frame = plan.frame(Site(1), order.next().context("an order without end")?, INNER_BYTES)?;
+        let frame = plan.frame(Site(1), order.next().context("an order without end")?, inner_bytes)?;
         let packet = bed.pool.take_copy(&frame).context("the pool is exhausted")?;
         ensure!(burst.push(packet).is_ok(), "a burst is longer than DPDK's");
     }

@@ -49,10 +49,10 @@ pub(crate) struct SharingRow {
 
 impl SharingRow {
     pub(super) fn cells(&self) -> Vec<String> {
-        let bytes = self.payload_bytes.map_or_else(String::new, |bytes| format!(", {bytes} bytes"));
         let figures =
             [self.cycles, self.median_cycles, self.spread_cycles].map(|cycles| format!("{cycles:.1}"));
-        [format!("{}{bytes}", self.operation), String::new(), self.workers.to_string()]
+        let bytes = self.payload_bytes.map_or_else(String::new, |bytes| bytes.to_string());
+        [self.operation.to_owned(), bytes, String::new(), self.workers.to_string()]
             .into_iter()
             .chain(figures)
             .collect()

@@ -15,7 +15,6 @@ use crossgate_dataplane::message::Command;
 use crossgate_dataplane::worker::{Idle, Part, Worker, WorkerHandle, WorkerSet};
 use dpdk_sys::{Burst, Eal, Mempool, Port, PortOptions, RingPort, Wire, tsc_cycles};
 
-use super::INNER_BYTES;
 use crate::bed::{Bed, Direction, LAN, Plan, Site, WAN};
 use crate::engine::BURST_PACKETS;
 use crate::machine::{Pin, report_precision};
@@ -35,14 +34,24 @@ struct Set {
     _ports: [Port; 2],
 }
 
-/// Cycles per packet with one worker, and with two: of the slowest, over all packets.
-pub(super) fn measure(bed: &Bed, plan: Plan, direction: Direction, bursts: usize) -> Result<[Spread; 2]> {
-    let (last, other) = (bed.worker_core, bed.other_core()?);
-    let one = run(bed, plan, direction, bursts, &[last])?;
-    Ok([one, run(bed, plan, direction, bursts, &[last, other])?])
+/// What goes through them.
+#[derive(Clone, Copy)]
+pub(super) struct Traffic {
+    pub(super) plan: Plan,
+    /// Whose cycles are counted.
+    pub(super) direction: Direction,
+    pub(super) inner_bytes: u16,
 }
 
-fn run(bed: &Bed, plan: Plan, direction: Direction, bursts: usize, cores: &[usize]) -> Result<Spread> {
+/// Cycles per packet with one worker, and with two: of the slowest, over all packets.
+pub(super) fn measure(bed: &Bed, traffic: Traffic, bursts: usize) -> Result<[Spread; 2]> {
+    let (last, other) = (bed.worker_core, bed.other_core()?);
+    let one = run(bed, traffic, bursts, &[last])?;
+    Ok([one, run(bed, traffic, bursts, &[last, other])?])
+}
+
+fn run(bed: &Bed, traffic: Traffic, bursts: usize, cores: &[usize]) -> Result<Spread> {
+    let plan = traffic.plan;
     let mut sealing = Set::new(bed, plan, Site(1), cores.len())?;
     let mut opening = Set::new(bed, plan, Site(2), cores.len())?;
     let barrier = Barrier::new(cores.len());
@@ -61,9 +70,9 @@ fn run(bed: &Bed, plan: Plan, direction: Direction, bursts: usize, cores: &[usiz
                 let (barrier, sealed, opened) = (&barrier, &sealed, &opened);
                 let (eal, pool) = (&bed.eal, &bed.pool);
                 scope.spawn(move || {
-                    let lane = Lane { eal, pool, plan, sealing, opening, sealed, opened };
+                    let lane = Lane { eal, pool, traffic, sealing, opening, sealed, opened };
                     barrier.wait();
-                    lane.run(direction, core, bursts)
+                    lane.run(core, bursts)
                 })
             })
             .collect();
@@ -82,7 +91,7 @@ fn run(bed: &Bed, plan: Plan, direction: Direction, bursts: usize, cores: &[usiz
 struct Lane<'a, F> {
     eal: &'a Eal,
     pool: &'a Mempool,
-    plan: Plan,
+    traffic: Traffic,
     sealing: &'a mut (Worker, [Wire; 2]),
     opening: &'a mut (Worker, [Wire; 2]),
     /// By all threads.
@@ -92,19 +101,19 @@ struct Lane<'a, F> {
 
 impl<F: Fn() -> u64> Lane<'_, F> {
     /// TSC cycles of the measured worker in each window.
-    fn run(self, direction: Direction, core: usize, bursts: usize) -> Result<Vec<u64>> {
+    fn run(self, core: usize, bursts: usize) -> Result<Vec<u64>> {
         let _pin = Pin::to(core)?;
         let _registered = self.eal.register_thread()?;
         let Self {
             pool,
-            plan,
+            traffic: Traffic { plan, direction, inner_bytes },
             sealing: (sealer, seal_wires),
             opening: (opener, open_wires),
             sealed,
             opened,
             ..
         } = self;
-        let frame = plan.frame(Site(1), 0, INNER_BYTES)?;
+        let frame = plan.frame(Site(1), 0, inner_bytes)?;
         let mut windows = Vec::new();
         for number in 0..=WINDOWS {
             let mut cycles = 0;
