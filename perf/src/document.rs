@@ -1,6 +1,7 @@
 //! `crossgate-perf report`: runs the benchmarks, each as a process of its own (DPDK starts once in a process), keeps their JSON in a folder,
 //! and makes of it one JSON document, a Markdown page of tables and plots.
 
+mod handshakes;
 mod model;
 mod plot;
 mod stages;

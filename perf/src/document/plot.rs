@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use serde_json::{Map, Value};
 
-use super::{Results, number, stages, word};
+use super::{Results, handshakes, number, stages, word};
 
 pub(super) const SIZE: (u32, u32) = (900, 540);
 pub(super) const FONT: (&str, u32) = ("sans-serif", 15);
@@ -45,6 +45,10 @@ pub(super) fn all(output: &Path, all: &[(&str, Results)]) -> Result<()> {
             "scale" => scale(rows),
             "latency" => latency(rows),
             "ndr" => ndr(rows),
+            "handshakes" => {
+                handshakes::draw(&output.join("handshakes.svg"), rows)?;
+                continue;
+            }
             _ => continue,
         };
         if series.iter().any(|(_, points)| !points.is_empty()) {
