@@ -38,6 +38,9 @@ impl Endpoint {
             Command::InboundActivity(spi) | Command::FirstInbound(spi) => {
                 self.with_spi(spi, now, env, IkeSa::inbound_activity);
             }
+            Command::InboundFrom(spi, remote) => {
+                self.with_spi(spi, now, env, |sa, _, cx| sa.inbound_from(remote, cx));
+            }
             Command::UnknownSa { local, remote, spi } => {
                 self.tell_of_unknown_sa((local, remote), spi, now, env);
             }

@@ -1,6 +1,7 @@
 //! An IKE SA whose peers know each other: its Child SAs, what is to be done, our one request under way, the peer's one request being computed. Messages go to the exchange's file; here are the duties that belong to none: order, timers, the end (RFC 7296, 1.3, 1.4, 2.4, 2.8).
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -200,16 +201,31 @@ impl Established {
         }
     }
 
-    /// Follows a peer whose NAT changed its mapping, unless a NAT is before us: then the change may be our own (RFC 7296, 2.23).
+    /// Follows a peer whose NAT changed its mapping, where the peer's request came from.
     fn follow_peer(&mut self, arrived: &Arrived<'_>, header: &Header, cx: &mut Cx<'_>) {
-        let path = &self.secured.path;
-        let news = header.kind == MessageKind::Request && path.remote != arrived.remote;
         // With MOBIKE the side that moves says so (RFC 4555, 3.8).
-        if !news || !path.nat_before_peer || path.nat_before_us || self.mobility.is_some() {
-            return;
+        if header.kind == MessageKind::Request && self.mobility.is_none() {
+            self.follow(arrived.local, arrived.remote, cx);
         }
-        cx.note_from(What::PeerMoved, arrived.remote);
-        self.take_path(Path { local: arrived.local, remote: arrived.remote, ..*path }, cx);
+    }
+
+    /// The same, where its ESP came from. With MOBIKE, IKE waits for what the peer says, and ESP alone follows.
+    pub(crate) fn follow_esp(&mut self, remote: SocketAddr, cx: &mut Cx<'_>) {
+        let path = self.secured.path;
+        if self.mobility.is_none() {
+            self.follow(path.local, remote, cx);
+        } else if path.follows_nat() {
+            cx.note_from(What::PeerMoved, remote);
+            self.move_children(Path { remote, ..path }, cx);
+        }
+    }
+
+    fn follow(&mut self, local: SocketAddr, remote: SocketAddr, cx: &mut Cx<'_>) {
+        let path = self.secured.path;
+        if path.remote != remote && path.follows_nat() {
+            cx.note_from(What::PeerMoved, remote);
+            self.take_path(Path { local, remote, ..path }, cx);
+        }
     }
 
     fn on_request(&mut self, arrived: &Arrived<'_>, message: &Message, cx: &mut Cx<'_>) {

@@ -121,6 +121,8 @@ pub enum Command {
     InboundActivity(Spi),
     /// The data plane: the first packet was authenticated on this inbound SPI; the peer uses the new SA, so may we.
     FirstInbound(Spi),
+    /// The data plane: the newest packet on this inbound SPI, an authentic one, came from another address or port than what is sent goes to.
+    InboundFrom(Spi, SocketAddr),
     /// The data plane: an ESP packet to `local` from `remote` (with the ports of IKE if it came without UDP) names an SA that is not there.
     UnknownSa {
         /// Where it came to.

@@ -52,6 +52,13 @@ pub(crate) fn traversed(
     path
 }
 
+impl Path {
+    /// Whether to follow a peer that comes from elsewhere: its NAT changed its mapping. Not where a NAT is before us: then the change may be our own (RFC 7296, 2.23).
+    pub(crate) const fn follows_nat(&self) -> bool {
+        self.nat_before_peer && !self.nat_before_us
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

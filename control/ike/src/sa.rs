@@ -215,6 +215,12 @@ impl IkeSa {
         self.established(cx, |state, cx| state.inbound_activity(child, cx));
     }
 
+    /// The peer sent on a Child SA, from elsewhere.
+    pub(crate) fn inbound_from(&mut self, remote: SocketAddr, cx: &mut Cx<'_>) {
+        self.v1_established(cx, |state, cx| state.follow_esp(remote, cx));
+        self.established(cx, |state, cx| state.follow_esp(remote, cx));
+    }
+
     /// The configuration changed where nothing negotiated depends on it, or where only some Child SAs do.
     pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>, cx: &mut Cx<'_>) {
         self.v1_established(cx, |state, cx| state.reconfigure(config, cx));

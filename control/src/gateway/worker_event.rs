@@ -7,7 +7,7 @@ use crossgate_dataplane::pmtu::TooBig;
 use crossgate_dataplane::sa::{Direction, Expiry};
 use crossgate_dataplane::spi::Spi;
 use crossgate_ike::config::Mode;
-use crossgate_ike::event::{ConnectionId, Input, Path, Spi as IkeSpi};
+use crossgate_ike::event::{ConnectionId, Input, Spi as IkeSpi};
 use crossgate_ike::{Command, IKE_PORT};
 
 use super::Gateway;
@@ -36,14 +36,7 @@ impl Gateway {
             }
             Event::FirstInbound { spi, .. } => self.command(Command::FirstInbound(IkeSpi(spi.get()))),
             Event::RemoteMoved { spi, remote, .. } => {
-                let Some((child, pair)) = self.sad.by_inbound(spi) else { return };
-                // RFC 7296, 2.23: only a peer behind a NAT is followed, and not by a side that is behind one itself.
-                if pair.path.nat_before_peer && !pair.path.nat_before_us {
-                    let path = Path { remote, ..pair.path };
-                    let connection = self.name_of(pair.connection);
-                    tracing::info!(connection, %remote, "the peer's ESP comes from elsewhere: following it");
-                    self.relocate(child, path);
-                }
+                self.command(Command::InboundFrom(IkeSpi(spi.get()), remote));
             }
             Event::UnknownSpi { spi, local, remote } => {
                 // Outside UDP there are no ports: IKE's are where the peer hears.

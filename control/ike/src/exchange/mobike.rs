@@ -63,10 +63,15 @@ impl Established {
             return;
         }
         self.secured.window.restart(cx.now, cx.settings);
+        self.move_children(path, cx);
+        cx.effect(Effect::Moved(self.config.id, path.remote.ip()));
+    }
+
+    /// What the Child SAs carry goes by this path from now on.
+    pub(crate) fn move_children(&self, path: Path, cx: &mut Cx<'_>) {
         for child in &self.children {
             cx.event(Event::MoveChild { child: child.id, path });
         }
-        cx.effect(Effect::Moved(self.config.id, path.remote.ip()));
     }
 }
 

@@ -4,7 +4,7 @@
 //! as they come, up to a limit. What replaces this ISAKMP SA is another main mode, and the pairs move to it.
 
 use std::collections::{HashSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,18 +165,23 @@ impl Established {
     /// A message of the peer's is authentic and new.
     pub(super) fn heard(&mut self, arrived: &Arrived<'_>, cx: &mut Cx<'_>) {
         self.heard_at = cx.now;
-        self.follow_peer(arrived, cx);
+        self.follow(arrived.local, arrived.remote, cx);
     }
 
-    /// Follows a peer whose NAT changed its mapping, unless a NAT is before us: then the change may be our own.
-    fn follow_peer(&mut self, arrived: &Arrived<'_>, cx: &mut Cx<'_>) {
+    /// The peer's ESP came from there.
+    pub(crate) fn follow_esp(&mut self, remote: SocketAddr, cx: &mut Cx<'_>) {
+        self.follow(self.isakmp.path.local, remote, cx);
+    }
+
+    /// Follows a peer whose NAT changed its mapping.
+    fn follow(&mut self, local: SocketAddr, remote: SocketAddr, cx: &mut Cx<'_>) {
         let path = &mut self.isakmp.path;
-        if path.remote == arrived.remote || !path.nat_before_peer || path.nat_before_us {
+        if path.remote == remote || !path.follows_nat() {
             return;
         }
-        (path.local, path.remote) = (arrived.local, arrived.remote);
+        (path.local, path.remote) = (local, remote);
         let path = *path;
-        cx.note_from(What::PeerMoved, arrived.remote);
+        cx.note_from(What::PeerMoved, remote);
         for pair in &self.pairs {
             cx.event(Event::MoveChild { child: pair.child.id, path });
         }

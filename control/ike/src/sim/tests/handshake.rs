@@ -136,14 +136,20 @@ fn long_messages_travel_in_fragments_over_a_small_and_lossy_path() {
     }
 }
 
-#[test]
-fn a_nat_is_found_and_followed_when_it_rebinds() {
-    let mut pair = Pair::connected(1, Link { nat: true, ..Link::LAN }, |index, config| {
+/// Side 0 is behind a NAT.
+fn behind_nat() -> Pair {
+    let pair = Pair::connected(1, Link { nat: true, ..Link::LAN }, |index, config| {
         if index == 1 {
             config.places = Vec::new();
         }
     });
     pair.assert_up("behind a NAT");
+    pair
+}
+
+#[test]
+fn a_nat_is_found_and_followed_when_it_rebinds() {
+    let mut pair = behind_nat();
     let path = |pair: &Pair, index: usize| pair.sides[index].plane.sends_on(CONNECTION, 0).unwrap().path;
     assert_eq!(path(&pair, 0).local.port(), crate::NAT_PORT);
     assert!(path(&pair, 0).nat_before_us && path(&pair, 1).nat_before_peer);
@@ -153,6 +159,28 @@ fn a_nat_is_found_and_followed_when_it_rebinds() {
     pair.run_until_idle();
     pair.assert_up("after the NAT rebound");
     assert_eq!(path(&pair, 1).remote.port(), before.port() + 7, "{}", pair.trace());
+}
+
+#[test]
+fn ike_follows_a_nat_that_rebinds_by_the_peer_s_esp_alone() {
+    let mut pair = behind_nat();
+    pair.nat_shift = 7;
+    let sa = pair.sides[1].plane.sends_on(CONNECTION, 0).unwrap();
+    let (spi, before) = (sa.inbound.spi, sa.path.remote);
+    let now = std::net::SocketAddr::new(before.ip(), before.port() + 7);
+    // Of the side behind it, whatever ESP says, nobody moves.
+    let other = pair.sides[0].plane.sends_on(CONNECTION, 0).unwrap();
+    let (other, stays) = (other.inbound.spi, other.path);
+    pair.command(0, Command::InboundFrom(other, now));
+    assert_eq!(pair.sides[0].plane.sends_on(CONNECTION, 0).unwrap().path, stays);
+
+    pair.command(1, Command::InboundFrom(spi, now));
+    assert_eq!(pair.sides[1].plane.sends_on(CONNECTION, 0).unwrap().path.remote, now);
+    pair.command(1, Command::RekeyIke(CONNECTION));
+    pair.run_until_idle();
+    pair.assert_up("after the NAT rebound");
+    let counts = [What::PeerMoved, What::IkeRekeyed, What::Retransmit].map(|what| pair.count(1, what));
+    assert_eq!(counts, [1, 1, 0], "{}", pair.trace());
 }
 
 #[test]

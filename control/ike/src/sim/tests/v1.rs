@@ -145,6 +145,12 @@ fn a_rebound_nat_is_followed() {
     pair.assert_up("rebound");
     assert_eq!(status(&pair, 1).ike_sas[0].path.remote.port(), 24_507);
     assert!(pair.count(1, What::PeerMoved) > 0);
+    // And when only ESP says so.
+    let spi = pair.sides[1].plane.sends_on(CONNECTION, 0).unwrap().inbound.spi;
+    let moved = std::net::SocketAddr::new(status(&pair, 1).ike_sas[0].path.remote.ip(), 24_508);
+    pair.command(1, Command::InboundFrom(spi, moved));
+    let paths = [status(&pair, 1).ike_sas[0].path, pair.sides[1].plane.sends_on(CONNECTION, 0).unwrap().path];
+    assert_eq!(paths.map(|path| path.remote), [moved; 2]);
 }
 
 #[test]
