@@ -58,10 +58,11 @@ impl Credential {
         self
     }
 
-    /// The OCSP responses that hold by `now`: a peer would refuse the others.
+    /// The OCSP responses that hold by `now`: those that a certificate is revoked as well, which a peer has to hear of, and none that says nothing any more.
     pub fn responses(&self, now: UnixTime) -> impl Iterator<Item = &OcspResponse> {
         let holds = move |response: &OcspResponse| {
-            self.chain.iter().any(|certificate| response.judge(certificate, now).is_ok())
+            let mut said = self.chain.iter().map(|certificate| response.judge(certificate, now));
+            said.any(|said| matches!(said, Ok(()) | Err(CertificateError::Revoked { .. })))
         };
         self.responses.iter().filter(move |response| holds(response))
     }

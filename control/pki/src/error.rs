@@ -248,7 +248,7 @@ impl CertificateError {
                 "get the list from the CA anew, into the file that crls names here"
             }
             (Self::StaleStatus { .. }, Side::Ours) => {
-                "get a current response from the CA's responder into the file that ocsp_response names, and apply the configuration again"
+                "get a current response from the CA's responder into a file that ocsp_responses names, and apply the configuration again"
             }
             (Self::StaleStatus { .. }, Side::Peer) => {
                 "let the peer get a current response from the CA's responder, and check the clocks of this gateway and of the responder"
@@ -260,7 +260,7 @@ impl CertificateError {
                 "ask the CA's responder whether it knows the certificate, and get another response"
             }
             (Self::NoStatus { .. }, _) => {
-                "let the peer send an OCSP response (RFC 4806; strongSwan 5.9.14 and later, Crossgate: ocsp_response), or take ocsp = \"Ask\" here"
+                "let the peer send an OCSP response (RFC 4806; strongSwan 5.9.14 and later, Crossgate: ocsp_responses), or take ocsp = \"Ask\" here"
             }
             (Self::WrongName { .. }, Side::Peer) => {
                 "set the peer's local identity, and remote_id here, to a name of the peer's certificate, or have one issued with that identity as subjectAltName"

@@ -130,6 +130,8 @@ impl Template {
 pub struct OcspTemplate {
     /// The certificate that it is about.
     pub serial: u8,
+    /// Since when it holds.
+    pub this_update: UnixTime,
     /// Until when it holds.
     pub next_update: UnixTime,
     /// Whether the certificate is revoked.
@@ -146,10 +148,10 @@ impl OcspTemplate {
     /// A response that certificate number `serial` is good, from a day ago until in a day.
     #[must_use]
     pub const fn good(serial: u8) -> Self {
-        let next_update = UnixTime(NOW.0 + DAY);
         Self {
             serial,
-            next_update,
+            this_update: UnixTime(NOW.0 - DAY),
+            next_update: UnixTime(NOW.0 + DAY),
             revoked: false,
             unknown: false,
             critical: false,
@@ -211,7 +213,7 @@ impl Issued {
             octets(&Digest::Sha256.of(key)),
             encode(&uint(template.serial)),
         ]);
-        let at = time(UnixTime(NOW.0 - DAY));
+        let at = time(template.this_update);
         let status = match (template.revoked, template.unknown) {
             (true, _) => tagged(1, &at),
             (_, true) => vec![0x82, 0],

@@ -73,9 +73,14 @@ fn a_response_that_would_be_refused_is_not_sent() {
     let stale = OcspTemplate { next_update: UnixTime(NOW.0 - 10), ..OcspTemplate::good(1) };
     let pair = connected(OcspPolicy::Ask, Some(stale));
     assert!(is_up(&pair), "{}", pair.trace());
+}
+
+#[test]
+fn a_response_that_says_revoked_is_sent_and_heeded_though_none_is_required() {
     let revoked = OcspTemplate { revoked: true, ..OcspTemplate::good(1) };
-    let pair = connected(OcspPolicy::Require, Some(revoked));
+    let pair = connected(OcspPolicy::Ask, Some(revoked));
     assert!(!is_up(&pair), "{}", pair.trace());
+    assert!(failure(&pair, 0).contains("revoked"), "{}", failure(&pair, 0));
 }
 
 #[test]
