@@ -28,7 +28,7 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
     };
     let local = far.local.map_or_else(|| "any".to_owned(), |address| address.to_string());
     for (key, value) in [
-        ("authentication local-id", &local_id),
+        ("authentication local-id", local_id.as_str()),
         ("authentication remote-id", &remote_id),
         ("connection-type", kind),
         ("ike-group", &name),

@@ -197,17 +197,17 @@ fn ten_greedy_ones_of_which_four_are_clients_get_a_tenth_each_of_two_workers() {
     wan.plug(2, &two.gateway, "wan").unwrap();
     let tunnels = MEMBERS - u8::try_from(USERS.len()).unwrap();
     let (root, own) = point_to_site::issued();
+    let size = format!("{}, ikev2_sessions = {}", size(), USERS.len());
     let far = Gateway::start(&two.gateway, gateway(2, tunnels, "", Plan::site(2))).unwrap();
-    let near = Gateway::start(&one.gateway, gateway(1, tunnels, &size(), with_clients(&own))).unwrap();
+    let near = Gateway::start(&one.gateway, gateway(1, tunnels, &size, with_clients(&own))).unwrap();
     let places: Vec<Namespace> =
         (5..9).map(|number| point_to_site::place(&wan, number)).collect::<Result<_>>().unwrap();
-    let dial = |(place, user)| {
+    let dial = |(place, user)| -> Result<_> {
         let client = point_to_site::client(place, &root, user, &format!("secret of {user}"))?;
         client.initiate()?;
         Ok(client)
     };
-    let clients: Result<Vec<StrongSwan<'_>>> = places.iter().zip(USERS).map(dial).collect();
-    let _clients = clients.unwrap();
+    let _clients: Vec<StrongSwan<'_>> = places.iter().zip(USERS).map(dial).collect::<Result<_>>().unwrap();
     let mut to = hosts(&two, 2);
     to.truncate(tunnels.into());
     to.extend((1..).zip(&places).map(|(host, place)| Host::new(place, &format!("172.16.201.{host}"))));
