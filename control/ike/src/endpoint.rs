@@ -225,6 +225,7 @@ impl Endpoint {
             ike_sas: self.sas.len(),
             ike_spis: self.by_spi.len(),
             half_open: (self.half_open.len(), self.half_open.sources()),
+            waiting: self.sas.values().filter(|sa| sa.is_waiting()).count(),
             attached: self.connections.values().map(|connection| connection.ikes.len()).sum(),
             children: (self.owners.by_child.len(), self.owners.by_spi.len()),
             lingering: self.lingering.len(),

@@ -24,6 +24,8 @@ pub struct Census {
     pub ike_spis: usize,
     /// Half-open IKE SAs, and sources that have any.
     pub half_open: (usize, usize),
+    /// IKE SAs that wait for a result of the pool.
+    pub waiting: usize,
     /// IKE SAs that connections know of.
     pub attached: usize,
     /// Child SAs by which their IKE SA is found, by number and by SPI.

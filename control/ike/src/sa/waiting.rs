@@ -26,6 +26,11 @@ impl IkeSa {
         };
     }
 
+    /// Whether a result of the pool is yet to come.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.awaited.is_some()
+    }
+
     /// Whether the result that the state waits for is overdue.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.awaited.is_some_and(|awaited| awaited.until <= now)

@@ -1,6 +1,8 @@
 //! What became of a simulated pair, and what must always be so.
 
 use super::{CONNECTION, Pair, Side};
+use crate::config::EndpointConfig;
+use crate::endpoint::Endpoint;
 use crate::notice::What;
 use crate::status::Phase;
 
@@ -49,6 +51,19 @@ impl Pair {
             let allocated = self.sides[index].plane.allocated();
             assert_eq!(allocated, policies, "SPIs leaked at {index}, {note}\n{}", self.trace());
             assert_eq!(self.sides[index].endpoint.status()[0].phase, Phase::Up, "{note}");
+        }
+    }
+
+    /// Checks that nothing is left of either side: no connection, IKE SA in any state, job, timer or SPI.
+    ///
+    /// # Panics
+    /// With the trace, when something is.
+    pub fn assert_empty(&self, note: &str) {
+        let empty = Endpoint::new(EndpointConfig::default()).census();
+        for (index, side) in self.sides.iter().enumerate() {
+            assert_eq!(side.endpoint.census(), empty, "left at {index}, {note}\n{}", self.trace());
+            let left = (side.plane.allocated(), side.plane.installed().count());
+            assert_eq!(left, (0, 0), "SPIs and pairs left at {index}, {note}\n{}", self.trace());
         }
     }
 

@@ -82,6 +82,11 @@ impl Quick {
         matches!(self.step, Step::Preparing(..) | Step::Sent(_) | Step::Sharing(..))
     }
 
+    /// Whether message 2 is out for this pair.
+    pub(super) fn has_answered(&self, id: ChildId) -> bool {
+        matches!(&self.step, Step::Answered(answered) if answered.child == id)
+    }
+
     pub(super) const fn serial(&self) -> Option<u64> {
         match &self.step {
             Step::Preparing(_, serial) | Step::Sharing(_, serial) | Step::Answering(_, serial) => {

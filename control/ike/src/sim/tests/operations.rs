@@ -138,10 +138,20 @@ fn run(seed: u64, version: Version) {
     for index in [0, 1] {
         pair.command(index, Command::Configure(Box::new(setting.config(index))));
     }
+    if version == Version::V1 {
+        // Nothing answers a deletion (RFC 2408, 3.15): whoever did not hear of it is told again when it sends on what is gone.
+        pair.probing = true;
+        pair.run_for(Duration::from_secs(200));
+        pair.probing = false;
+    }
     settle(&mut pair);
     let note = format!("seed {seed}");
     pair.assert_up_with(setting.policies, &note);
     assert_eq!(censuses(&pair), rest, "{note}\n{}", pair.trace());
+
+    pair.both(|_, _| Command::Remove(CONNECTION));
+    settle(&mut pair);
+    pair.assert_empty(&note);
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn a_responder_refuses_a_peer_whose_connection_changed_or_went_meanwhile() {
             ike_sas: 0,
             ike_spis: 0,
             half_open: (0, 0),
+            waiting: 0,
             attached: 0,
             children: (0, 0),
             lingering: 0,

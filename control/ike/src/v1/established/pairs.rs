@@ -48,11 +48,28 @@ impl Established {
     }
 
     pub(super) fn want_later(&mut self, policy: usize, cx: &mut Cx<'_>) -> crate::Instant {
-        let at = cx.now + jittered(PAIR_WAIT, cx.env);
+        self.want_after(PAIR_WAIT, policy, cx)
+    }
+
+    fn want_after(&mut self, wait: Duration, policy: usize, cx: &mut Cx<'_>) -> crate::Instant {
+        let at = cx.now + jittered(wait, cx.env);
         let task = Task::New { policy, group: 0 };
         self.later.retain(|(_, other)| *other != task);
         self.later.push((at, task));
         at
+    }
+
+    /// The last pair of a policy ended here. Nothing answers a deletion (RFC 2408, 3.15), so the peer may believe that there is one: who only answers leaves the next one
+    /// to it for a while, and then asks for it all the same.
+    fn want_again(&mut self, policy: usize, cx: &mut Cx<'_>) {
+        if self.has_live(policy) || self.is_leaving() {
+            return;
+        }
+        if self.config.mode.initiates() {
+            self.want(Task::New { policy, group: 0 });
+        } else {
+            self.want_after(PATIENCE, policy, cx);
+        }
     }
 
     /// A pair could not be made: tell, and try again after a while if we are one who begins.
@@ -161,9 +178,7 @@ impl Established {
     pub(crate) fn expire(&mut self, id: ChildId, cx: &mut Cx<'_>) {
         let Some(policy) = self.pair(id).map(|pair| pair.child.policy) else { return };
         self.delete(id, RemoveReason::Expired, cx);
-        if self.config.mode.initiates() && !self.has_live(policy) && !self.is_leaving() {
-            self.want(Task::New { policy, group: 0 });
-        }
+        self.want_again(policy, cx);
     }
 
     /// Deletes a pair on both sides.
@@ -203,6 +218,8 @@ impl Established {
     pub(in crate::v1) fn drop_pair(&mut self, id: ChildId, reason: RemoveReason, cx: &mut Cx<'_>) {
         let Some(at) = self.pairs.iter().position(|pair| pair.child.id == id) else { return };
         let pair = self.pairs.remove(at);
+        // Our answer, repeated, would have the peer make what is gone.
+        self.quicks.retain(|quick| !quick.has_answered(id));
         if pair.child.sends {
             self.ensure_sending(&pair.child, cx);
         }

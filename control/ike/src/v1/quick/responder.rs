@@ -37,7 +37,7 @@ pub(super) struct Answering {
 /// Message 2 is out.
 #[derive(Debug)]
 pub(super) struct Answered {
-    child: ChildId,
+    pub(super) child: ChildId,
     policy: usize,
     nonces: (Vec<u8>, Vec<u8>),
     first: Repeat,

@@ -374,3 +374,37 @@ fn a_policy_that_is_removed_while_its_pair_is_replaced_leaves_nothing_under_anot
         assert_eq!(format!("{:?}", sends.local_selectors), wanted, "{steps} steps\n{}", pair.trace());
     }
 }
+
+#[test]
+fn a_pair_whose_deletion_is_lost_is_made_again_by_the_side_that_misses_it() {
+    let mut pair = connected(1, Link::LAN, |_, _| {});
+    let spi = pair.sides[1].plane.sends_on(CONNECTION, 0).unwrap().inbound.spi;
+    pair.link.loss = 1.0;
+    pair.command(1, Command::HardLifetime(spi));
+    pair.link.loss = 0.0;
+    assert_eq!(pair.live_children(), [1, 0], "a side that only answers");
+    pair.run_for(Duration::from_secs(40));
+    settle(&mut pair);
+    pair.assert_up("without any traffic");
+}
+
+#[test]
+fn an_answer_about_a_pair_that_is_gone_is_not_repeated() {
+    let mut pair = connected(1, Link::LAN, |_, _| {});
+    pair.command(0, Command::RekeyChild(child(&pair, 0)));
+    pair.link.loss = 1.0;
+    while pair.sides[1].plane.live().len() < 2 {
+        assert!(pair.step(pair.now + Duration::from_secs(1)), "{}", pair.trace());
+    }
+    let answered = pair.sides[1]
+        .plane
+        .installed()
+        .map(|found| found.sa.inbound.spi)
+        .max_by_key(|spi| pair.sides[1].plane.find(*spi).map(|found| found.sa.id));
+    pair.command(1, Command::HardLifetime(answered.unwrap()));
+    pair.link.loss = 0.0;
+    pair.run_for(Duration::from_secs(10));
+    assert_eq!(pair.live_children(), [1, 1], "{}", pair.trace());
+    settle(&mut pair);
+    pair.assert_up("with the pair that there was");
+}
