@@ -1,9 +1,9 @@
 //! The endpoint: every connection and IKE SA of one gateway, and the way of an input to the SA it belongs to.
 //!
 //! Call [`Endpoint::handle`] with an input, then [`Endpoint::poll_output`] until it is empty, then [`Endpoint::poll_timeout`] for the next time to call
-//! `handle` with [`Input::Timeout`]. Finding an SA is a hash look-up, the next timer the first entry of a tree: thousands of SAs cost what one costs.
+//! `handle` with [`Input::Timeout`]. Finding an SA is a hash look-up, its timer stands on a wheel with all others: thousands of SAs cost what one costs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::sa::{Arrived, Cx, IkeSa};
 use crate::status::{Census, ConnectionStatus};
 use crate::stranger::Strangers;
 use crate::ticket::Tickets;
+use crate::wheel::Wheel;
 use crate::wire::{ExchangeType, Fault, Header, IkeSpi, MessageKind, Role};
 
 /// UDP port of IKE (RFC 7296, 2).
@@ -52,8 +53,7 @@ pub struct Endpoint {
     /// Responder's SAs that are not authenticated yet.
     pub(crate) half_open: HalfOpen,
     pub(crate) owners: Owners,
-    timers: BTreeSet<(Instant, Timer)>,
-    pub(crate) set: HashMap<Timer, Instant>,
+    timers: Wheel<Timer>,
     pub(crate) lingering: HashMap<ChildId, (Spi, RemoveReason)>,
     pub(crate) cookies: Cookies,
     /// When the cookies' secret changes; none before the first flood.
@@ -125,8 +125,7 @@ impl Endpoint {
             by_spi: HashMap::new(),
             half_open: HalfOpen::default(),
             owners: Owners::default(),
-            timers: BTreeSet::new(),
-            set: HashMap::new(),
+            timers: Wheel::default(),
             lingering: HashMap::new(),
             cookies: Cookies::default(),
             rotate_at: None,
@@ -168,7 +167,7 @@ impl Endpoint {
     /// When to call [`Self::handle`] with [`Input::Timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.first()
     }
 
     /// Whether no SA is left but those that only repeat their last answer: after [`crate::Command::Shutdown`], the moment to stop.
@@ -231,7 +230,7 @@ impl Endpoint {
             lingering: self.lingering.len(),
             leases: self.shared.leases.len(),
             used_tickets: self.shared.tickets.used(),
-            timers: (self.timers.len(), self.set.len()),
+            timers: self.timers.len(),
         }
     }
 
@@ -284,9 +283,7 @@ impl Endpoint {
 
     fn run_timers(&mut self, now: Instant, env: &mut dyn Environment) {
         // Only what is due on entry: an SA that asks for the same moment again waits for the next call.
-        let due: Vec<Timer> =
-            self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, timer)| *timer).collect();
-        for timer in due {
+        for timer in self.timers.take_due(now) {
             self.set_timer(timer, None);
             match timer {
                 Timer::Ike(id) => self.with_sa(id, now, env, IkeSa::on_timeout),
@@ -308,13 +305,7 @@ impl Endpoint {
 
     /// Sets or clears one timer.
     pub(crate) fn set_timer(&mut self, timer: Timer, at: Option<Instant>) {
-        if let Some(old) = self.set.remove(&timer) {
-            self.timers.remove(&(old, timer));
-        }
-        if let Some(at) = at {
-            self.set.insert(timer, at);
-            self.timers.insert((at, timer));
-        }
+        self.timers.set(timer, at);
     }
 
     /// Takes a new cookie secret when the old one is a minute old.

@@ -64,6 +64,7 @@ mod sa;
 mod secured;
 mod stranger;
 mod ticket;
+mod wheel;
 mod window;
 
 pub use config::{ConnectionConfig, EndpointConfig};

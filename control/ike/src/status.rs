@@ -36,8 +36,8 @@ pub struct Census {
     pub leases: usize,
     /// Tickets that are remembered as used.
     pub used_tickets: usize,
-    /// Timers, counted in both of their tables.
-    pub timers: (usize, usize),
+    /// Timers that are set.
+    pub timers: usize,
 }
 
 /// One connection.

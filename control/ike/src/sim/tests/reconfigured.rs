@@ -92,7 +92,7 @@ fn a_responder_refuses_a_peer_whose_connection_changed_or_went_meanwhile() {
             lingering: 0,
             leases: 0,
             used_tickets: 0,
-            timers: (0, 0),
+            timers: 0,
         };
         assert_eq!(left, nothing, "{note}");
         assert_eq!([0, 1].map(|index| pair.count(index, What::Established)), [0, 0], "{note}");

@@ -48,12 +48,7 @@ fn a_removed_connection_leaves_nothing_on_its_side_and_comes_up_when_it_is_back(
                 left.attached,
                 left.lingering,
             ];
-            assert_eq!(
-                (counts, left.children, left.timers),
-                ([0; 6], (0, 0), (0, 0)),
-                "{note}\n{}",
-                pair.trace()
-            );
+            assert_eq!((counts, left.children, left.timers), ([0; 6], (0, 0), 0), "{note}\n{}", pair.trace());
             assert_eq!(pair.sides.each_ref().map(|side| side.plane.allocated()), [0, 0], "{note}");
             let config = ConnectionConfig { mode: modes[side], ..connection(side) };
             pair.command(side, Command::Configure(Box::new(config)));
