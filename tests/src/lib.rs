@@ -3,7 +3,7 @@
 //! pairs, peers are strongSwan, Libreswan and Linux' own ESP, and what was on the wire is what tcpdump saw.
 //!
 //! - [`gateway`]: ours, as an operator runs it; [`sites`]: the standard network around it
-//! - [`namespace`]: hosts and cables; [`guest`]: a Linux of its own under QEMU
+//! - [`namespace`]: hosts and cables; [`nat_router`]: what stands between a branch and its provider; [`guest`]: a Linux of its own under QEMU
 //! - [`strongswan`], [`libreswan`]: the peers; [`radius`]: who knows a gateway's clients; [`met`]: who met whom
 //! - [`traffic`]: pings, a stream and bulk transfers that know what was lost or changed; [`capture`]: the wire;
 //!   [`garbage`]: what a gateway must bear, from a seed ([`random`])
@@ -22,6 +22,7 @@ pub mod guest;
 pub mod libreswan;
 pub mod met;
 pub mod namespace;
+pub mod nat_router;
 pub mod process;
 pub mod radius;
 pub mod random;

@@ -3,6 +3,7 @@
 mod active_active;
 mod appliance;
 mod bandwidth;
+mod behind_nat;
 mod certificates;
 mod circuits;
 mod crash;
