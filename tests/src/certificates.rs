@@ -19,6 +19,8 @@ pub struct Certificates {
     pub anchors: Vec<String>,
     /// CRLs (DER) that our gateway is given.
     pub lists: Vec<Vec<u8>>,
+    /// OCSP responses (DER) about its own certificate that our gateway is given.
+    pub responses: Vec<Vec<u8>>,
     /// More lines of our gateway's table.
     pub extra: String,
 }
@@ -29,9 +31,10 @@ impl Certificates {
         write(&folder.join(format!("{name}.pem")), &[&self.own, &self.intermediates.concat()])?;
         write(&folder.join(format!("{name}.key")), &[&self.key])?;
         write(&folder.join(format!("{name}-ca.pem")), &[&self.anchors.concat()])?;
-        for (index, list) in self.lists.iter().enumerate() {
-            let path = folder.join(format!("{name}-{index}.crl"));
-            fs::write(&path, list).tried(|| path.display().to_string())?;
+        let binary = [(&self.lists, "crl"), (&self.responses, "ocsp")];
+        for (file, bytes) in binary.into_iter().flat_map(|(files, kind)| named(files, name, kind)) {
+            let path = folder.join(file);
+            fs::write(&path, bytes).tried(|| path.display().to_string())?;
         }
         Ok(())
     }
@@ -40,8 +43,6 @@ impl Certificates {
     #[must_use]
     pub fn table(&self, folder: &Path, name: &str) -> String {
         let folder = folder.display();
-        let lists: Vec<String> =
-            (0..self.lists.len()).map(|index| format!("{folder}/{name}-{index}.crl")).collect();
         let mut text = format!(
             "[connection.authentication]
 certificate = \"{folder}/{name}.pem\"
@@ -51,8 +52,13 @@ trust_anchors = [\"{folder}/{name}-ca.pem\"]
 ",
             self.extra
         );
-        if !lists.is_empty() {
-            let _ = writeln!(text, "crls = {lists:?}"); // writing to a String cannot fail
+        for (key, files, kind) in [("crls", &self.lists, "crl"), ("ocsp_responses", &self.responses, "ocsp")]
+        {
+            let files = named(files, name, kind);
+            let paths: Vec<String> = files.map(|(file, _)| format!("{folder}/{file}")).collect();
+            if !paths.is_empty() {
+                let _ = writeln!(text, "{key} = {paths:?}"); // writing to a String cannot fail
+            }
         }
         text
     }
@@ -71,6 +77,15 @@ trust_anchors = [\"{folder}/{name}-ca.pem\"]
         }
         Ok(())
     }
+}
+
+/// Files of a kind, by the names that they get.
+fn named<'a>(
+    files: &'a [Vec<u8>],
+    name: &'a str,
+    kind: &'a str,
+) -> impl Iterator<Item = (String, &'a Vec<u8>)> {
+    files.iter().enumerate().map(move |(index, bytes)| (format!("{name}-{index}.{kind}"), bytes))
 }
 
 fn write(path: &Path, parts: &[&str]) -> Result<()> {

@@ -11,15 +11,22 @@ use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Host, ping_until_answered};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+mod ocsp;
+
 const ANSWERED: Duration = Duration::from_secs(20);
 const DAY: u64 = 86_400;
 pub(super) const RSA: KeyKind = KeyKind::Rsa { bits: 2048 };
 const OURS: &str = "gw.example.org";
 const PEERS: &str = "peer.example.org";
 
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970").as_secs()
+}
+
 /// A template, valid from 20 days ago until `days` from now.
 fn valid(template: Template, days: i64) -> Template {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970").as_secs();
+    let now = now();
     let end = now.checked_add_signed(days * 86_400).expect("a month is not long");
     template.valid(UnixTime(now - 20 * DAY), UnixTime(end))
 }
