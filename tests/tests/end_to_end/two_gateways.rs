@@ -1,4 +1,4 @@
-//! Two of our gateways: plain ESP (there is no NAT), extended sequence numbers, IPv6 outside, and a lifetime in bytes.
+//! Two of our gateways: plain ESP (there is no NAT), extended sequence numbers, IPv6 outside, a lifetime in bytes, and ML-KEM.
 
 use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::failure::{Result, ensure};
@@ -286,6 +286,41 @@ fn two_gateways_mix_ml_kem_into_their_keys_and_again_when_they_rekey() {
         mixed_by(times, "+ML_KEM_768");
     }
     exchange_by_esp(&one, &two).unwrap();
+    first.stop().unwrap();
+    second.stop().unwrap();
+}
+
+#[test]
+fn each_strength_of_ml_kem_is_mixed_with_the_group_that_the_policy_names() {
+    let (one, two) = sites::both_ours().unwrap();
+    let plan = |number, group: &str, method: &str| {
+        Plan::site(number)
+            .with_mode(if number == 1 { "InitiatorOnly" } else { "ResponderOnly" })
+            .with_policy("dh_group", &format!("{group:?}"))
+            .with_policy("additional_key_exchange", &format!("{method:?}"))
+    };
+    let mut second = Gateway::start(&two.gateway, plan(2, "ECP384", "None")).unwrap();
+    let mut first = Gateway::start(&one.gateway, plan(1, "ECP384", "None")).unwrap();
+    for (group, method, shown) in [
+        ("ECP256", "MLKEM512", "/ECP_256+ML_KEM_512"),
+        ("ECP384", "MLKEM768", "/ECP_384+ML_KEM_768"),
+        ("ECP521", "MLKEM1024", "/ECP_521+ML_KEM_1024"),
+        ("Curve25519", "MLKEM1024", "/CURVE25519+ML_KEM_1024"),
+    ] {
+        for (gateway, number) in [(&mut second, 2), (&mut first, 1)] {
+            gateway.reload(plan(number, group, method)).unwrap();
+        }
+        for gateway in [&first, &second] {
+            until(&format!("connection peer to be up with {shown}"), Duration::from_secs(20), || {
+                let told = gateway.client(&["connection", "peer"])?.output;
+                Ok(Look::when(told.contains(shown), || told.clone()))
+            })
+            .unwrap_or_else(|failure| panic!("{failure}\n{}\n{}", first.state(), second.state()));
+        }
+        ping_until_answered(one.ipv4(), two.ipv4().address, Duration::from_secs(20)).unwrap();
+        second.rekey_child("peer").unwrap();
+        ping(two.ipv4(), one.ipv4().address, 5, 900, false).unwrap().all_answered().unwrap();
+    }
     first.stop().unwrap();
     second.stop().unwrap();
 }
