@@ -5,7 +5,7 @@ use crossgate_pki::{KeyKind, UnixTime};
 use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::certificates::Certificates;
 use crossgate_tests::failure::{Result, ensure};
-use crossgate_tests::gateway::{Gateway, Plan};
+use crossgate_tests::gateway::{Gateway, Plan, Reason};
 use crossgate_tests::namespace::{Namespace, Stack, cable};
 use crossgate_tests::sites::{Site, Wan};
 use crossgate_tests::strongswan::{Settings, StrongSwan};
@@ -290,22 +290,28 @@ fn who_may_not_log_in_is_refused_with_the_reason_and_who_may_not_any_more_is_cut
     let place = place(&wan, 5).unwrap();
     let (root, own) = issued();
     let mut gateway = Gateway::start(&site.gateway, plan(&own)).unwrap();
-    for (user, password, reason) in [
-        ("anna", "another secret", "the password of the user \"anna\" is wrong"),
-        ("dora", "secret of dora", "there is no user \"dora\""),
+    let counter = "failed_wrong_password";
+    for (user, password, problem, remedy) in [
+        (
+            "anna",
+            "another secret",
+            "the password of the user \"anna\" is wrong",
+            "at the client, or in the file of users here",
+        ),
+        ("dora", "secret of dora", "there is no user \"dora\"", "here, or correct the name at the client"),
     ] {
         let refused = client(&place, &root, user, password).unwrap();
-        let failed = refused.initiate().is_err();
-        ensure(failed, || gateway.state()).unwrap();
-        gateway.fails_with("gw-clients", reason).unwrap();
-        gateway.says(reason).unwrap();
+        assert!(refused.initiate().is_err(), "{}", gateway.state());
+        gateway.tells("gw-clients", &Reason { problem, counter, remedy }).unwrap();
         assert!(gateway.sas().unwrap().is_empty(), "{}", gateway.state());
     }
     // A client that does not know the authority of the gateway's certificate shows nobody its password.
     let stranger = Issued::root(&valid(Template::authority("Other")), &key_pem(KeyKind::P256, 3));
     let suspicious = client(&place, &stranger, "anna", "secret of anna").unwrap();
     assert!(suspicious.initiate().is_err(), "{}", gateway.state());
-    gateway.fails_with("gw-clients", "the peer refused this side's identity or certificate").unwrap();
+    let problem = "the peer refused this side's identity or certificate";
+    let (counter, remedy) = ("failed_certificate_refused", "to those that the peer trusts");
+    gateway.tells("gw-clients", &Reason { problem, counter, remedy }).unwrap();
     drop(suspicious);
 
     let anna = client(&place, &root, "anna", "secret of anna").unwrap();
