@@ -1,6 +1,7 @@
 //! Our gateway as an operator runs it: the program `crossgated` with a configuration file, in a namespace, on the veth
 //! ends there; asked and told through the client `crossgate` and signals only.
 
+mod clock;
 mod plan;
 mod reason;
 
@@ -236,6 +237,7 @@ impl<'a> Gateway<'a> {
     fn daemon(namespace: &Namespace, plan: &Plan, folder: &tempfile::TempDir) -> Result<Process> {
         let mut command = namespace.command(&program("crossgated")?.display().to_string());
         command.arg(folder.path().join("gateway.toml")).env("NO_COLOR", "1");
+        clock::hurry(&mut command, plan.clock_speed)?;
         Process::start(&plan.name, &command, &folder.path().join("log"))
     }
 

@@ -34,6 +34,8 @@ pub struct Plan {
     pub aes_gcm: &'static str,
     /// More arguments of both ports' devices, each behind a comma.
     pub device_arguments: String,
+    /// How many times faster than others' its clock runs, where a test would wait for what it does after a long time; 1 as a rule.
+    pub clock_speed: u32,
     /// The interface of the public side.
     pub wan_device: String,
     /// The interface of the inner side.
@@ -114,6 +116,7 @@ impl Plan {
             worker_cores: vec![usize::from(number).min(cores - 1)],
             aes_gcm: "auto",
             device_arguments: String::new(),
+            clock_speed: 1,
             wan_device: "wan".to_owned(),
             lan_device: "lan".to_owned(),
             wan_mtu_bytes: 1500,

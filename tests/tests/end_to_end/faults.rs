@@ -2,7 +2,7 @@
 
 use crossgate_tests::failure::Result;
 use crossgate_tests::gateway::{Gateway, Plan, Reason};
-use crossgate_tests::sites;
+use crossgate_tests::sites::{self, PeerSite};
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Stream, ping_until_answered};
 use std::time::Duration;
@@ -85,6 +85,44 @@ fn unknown_identity_is_told() {
     let refused = Reason { problem: "identity", counter: "failed_key_refused", remedy: "the peer expects" };
     let found = Reason { problem: "calls itself", counter: "failed_identity", remedy: "remote_id" };
     is_told(&plan, &Settings::default(), [refused, found]).unwrap();
+}
+
+/// A firewall at the peer lets nothing of UDP 4500 pass: IKE_SA_INIT gets through and IKE_AUTH does not.
+fn block_ike_auth(peer: &PeerSite) -> Result<()> {
+    peer.gateway.run("nft add table ip firewall")?;
+    for hook in ["input", "output"] {
+        let chain = format!("ip firewall {hook}");
+        peer.gateway.run(&format!("nft add chain {chain} {{ type filter hook {hook} priority 0 ; }}"))?;
+        peer.gateway.run(&format!("nft add rule {chain} udp dport 4500 drop"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn peer_that_stops_half_way_is_told() {
+    let silent = Reason {
+        problem: "IKE_AUTH: the peer does not answer",
+        counter: "failed_no_answer",
+        remedy: "at the peer: look into its log",
+    };
+    let stopped = Reason {
+        problem: "IKE_AUTH: the peer began an IKE SA and stopped half way",
+        counter: "failed_stopped_half_way",
+        remedy: "at the peer: look into its log",
+    };
+    for (mode, reason) in [("InitiatorOnly", silent), ("ResponderOnly", stopped)] {
+        let (site, peer) = sites::with_peer().unwrap();
+        block_ike_auth(&peer).unwrap();
+        let strongswan = StrongSwan::start(&peer.gateway, &Settings::default()).unwrap();
+        let plan = Plan { clock_speed: 10, ..Plan::site(1).with_mode(mode) };
+        let gateway = Gateway::start(&site.gateway, plan).unwrap();
+        if mode == "ResponderOnly" {
+            strongswan.try_initiate().unwrap();
+        }
+        gateway.tells("peer", &reason).unwrap();
+        assert!(gateway.sas().unwrap().is_empty(), "{mode}");
+        gateway.stop().unwrap();
+    }
 }
 
 #[test]

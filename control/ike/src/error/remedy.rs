@@ -86,7 +86,7 @@ impl IkeError {
                 "the peer seems to have another IKE policy, or no connection for this address: compare both configurations; an old peer may need additional_key_exchange = \"None\" here"
             }
             Self::NoAnswer { stage: Stage::Auth, .. } => {
-                "the peer answered before, so a firewall may block UDP 4500 or IP fragments, or the peer drops requests that it cannot authenticate"
+                "on the way let UDP 4500 and IP fragments pass in both directions, as UDP 500 does; at the peer: look into its log, it may drop requests that it cannot authenticate"
             }
             Self::NoAnswer { .. } => {
                 "check the peer's address, that it runs, and that UDP 500 and 4500 pass in both directions"
