@@ -1,14 +1,22 @@
 //! Libreswan as the peer, in a guest: it needs the kernel's ESP, and its package would drive strongSwan's out of this machine, so that it is fetched, unpacked
 //! and laid over the guest's root.
 
+use crate::certificates::Certificates;
 use crate::failure::{Failure, Result, Tried, ensure};
 use crate::guest::Guest;
 use crate::namespace::Namespace;
 use crate::strongswan::tail;
+use crate::wait::{Look, until};
 use crate::{met, process, store};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+/// For its start, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Its database of certificates and keys.
+const NSS: &str = "sql:/var/lib/ipsec/nss";
 
 /// A guest in which Libreswan can run.
 pub struct Libreswan {
@@ -46,6 +54,29 @@ impl Libreswan {
         &self.guest
     }
 
+    /// Has it trust an authority (PEM). Like [`Self::keeps`] before it is started: it reads its database once.
+    pub fn trusts(&self, authority: &str) -> Result<()> {
+        let place = self.guest.share().join("authority.pem");
+        fs::write(&place, authority).tried(|| place.display().to_string())?;
+        self.guest
+            .run(&format!("certutil -A -d {NSS} -n authority -t CT,, -i /share/authority.pem"))
+            .map(drop)
+    }
+
+    /// Gives it a certificate with its key, as `leftcert=NAME` means them.
+    pub fn keeps(&self, name: &str, own: &Certificates) -> Result<()> {
+        let place = |kind: &str| self.guest.share().join(format!("{name}.{kind}"));
+        for (kind, text) in [("pem", &own.own), ("key", &own.key)] {
+            fs::write(place(kind), text).tried(|| place(kind).display().to_string())?;
+        }
+        // NSS takes keys in no other form, and none without a password.
+        let mut openssl = Command::new("openssl");
+        openssl.args(["pkcs12", "-export", "-passout", "pass:lab", "-name", name, "-in"]).arg(place("pem"));
+        openssl.arg("-inkey").arg(place("key")).arg("-out").arg(place("p12"));
+        process::run(&mut openssl)?;
+        self.guest.run(&format!("pk12util -d {NSS} -W lab -i /share/{name}.p12")).map(drop)
+    }
+
     /// Starts it anew with the files that `written`, the output of `crossgate peer-config`, names; returns when it has taken each connection and listens.
     pub fn start(&self, written: &str) -> Result<()> {
         met::peer("Libreswan, ESP of the Linux kernel", || self.version())?;
@@ -57,32 +88,42 @@ impl Libreswan {
         for (name, text) in &files {
             fs::write(folder.join(name), text).tried(|| folder.join(name).display().to_string())?;
         }
-        let started = self.guest.run(
+        // The log goes where this side reads it: a program takes an emulated processor longer to start than Libreswan needs between two lines of it.
+        self.guest.run(
             "set -e
-             ! pidof pluto > /dev/null || ipsec whack --shutdown > /dev/null
-             while pidof pluto > /dev/null; do sleep 0.05; done
-             rm -f /etc/ipsec.d/*.conf /etc/ipsec.d/*.secrets /tmp/pluto.log
+             if [ -e /run/pluto/pluto.pid ]; then
+                 pid=$(< /run/pluto/pluto.pid)
+                 /usr/libexec/ipsec/whack --shutdown > /dev/null
+                 while [ -e /proc/$pid ]; do read -rt 0.05 <> <(:) || :; done
+             fi
+             rm -f /etc/ipsec.d/*.conf /etc/ipsec.d/*.secrets /share/pluto.log
              cp /share/ipsec.d/* /etc/ipsec.d/
              chmod 600 /etc/ipsec.d/*.secrets
              mkdir -p /run/pluto
-             ipsec pluto --config /etc/ipsec.conf --logfile /tmp/pluto.log
-             until grep -q 'loading secrets from' /tmp/pluto.log; do sleep 0.05; done
-             ! grep -A1 -i 'error\\|cannot\\|failed to add' /tmp/pluto.log",
-        );
-        started.map_err(|failure| Failure::Untrue(format!("{failure}\n{}", self.log())))?;
+             /usr/libexec/ipsec/pluto --config /etc/ipsec.conf --logfile /share/pluto.log",
+        )?;
         let connections = files.iter().flat_map(|(_, text)| text.lines());
         let connections = connections.filter(|line| line.trim_start().starts_with("leftsubnet=")).count();
-        let added = self.log().lines().filter(|line| line.contains(": added IKEv")).count();
-        ensure(added == connections, || {
-            format!("Libreswan took {added} of {connections} connections:\n{}", self.log())
+        until("Libreswan to have taken its configuration", PATIENCE, || {
+            let log = self.log();
+            let is_done = log.contains("loading secrets from");
+            let added = log.lines().filter(|line| line.contains(": added IKEv")).count();
+            let complaint =
+                ["error", "cannot", "failed to add"].iter().find(|word| log.to_lowercase().contains(*word));
+            match complaint {
+                Some(word) => Err(Failure::Untrue(format!("Libreswan says {word:?}:\n{}", tail(&log, 60)))),
+                None => Ok(Look::when(is_done && added == connections, || {
+                    format!("{added} of {connections} connections:\n{}", tail(&log, 60))
+                })),
+            }
         })
     }
 
-    /// Its log of this start.
+    /// Its log of this start so far.
     #[must_use]
     pub fn log(&self) -> String {
-        let log = self.guest.run("cat /tmp/pluto.log");
-        log.map_or_else(|error| error.to_string(), |log| tail(&log, 60))
+        let log = fs::read(self.guest.share().join("pluto.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     fn version(&self) -> Result<String> {

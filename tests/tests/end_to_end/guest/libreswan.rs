@@ -1,6 +1,9 @@
 //! Libreswan with what `crossgate peer-config` writes for it, as it stands: both versions of IKE, whoever begins, pairs one by one, names and keys that need quoting,
-//! rekeys from our side.
+//! rekeys from our side. And with certificates, for which nothing is written.
 
+use crossgate_pki::testing::{Issued, Template, key_pem};
+use crossgate_pki::{KeyKind, UnixTime};
+use crossgate_tests::certificates::Certificates;
 use crossgate_tests::failure::Result;
 use crossgate_tests::gateway::{Gateway, Plan, example_key};
 use crossgate_tests::libreswan::Libreswan;
@@ -12,6 +15,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{FAR, FAR_IPV6, PATIENCE, set_up};
 
+const RSA: KeyKind = KeyKind::Rsa { bits: 2048 };
+
 /// A host at the other side, of no prefix that anybody lists.
 const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 
@@ -19,12 +24,88 @@ const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 struct Case {
     what: &'static str,
     plan: Plan,
+    /// Libreswan's files, where no others are written.
+    own: Option<String>,
     hosts: Vec<IpAddr>,
     children: usize,
 }
 
 fn case(what: &'static str, plan: Plan, hosts: &[IpAddr], children: usize) -> Case {
-    Case { what, plan, hosts: hosts.to_vec(), children }
+    Case { what, plan, own: None, hosts: hosts.to_vec(), children }
+}
+
+const OURS: &str = "gw.example.org";
+
+/// Who is what: Libreswan's name for a certificate, the identity in it, and the word for how it signs.
+const BY_RSA: [&str; 3] = ["by-rsa", "rsa.example.org", "rsa-sha2"];
+const BY_ECDSA: [&str; 3] = ["by-ecdsa", "ecdsa.example.org", "ecdsa"];
+
+/// The authority that both sides trust, from 2020 to 2033 the same.
+fn root() -> Issued {
+    Issued::root(&valid(Template::authority("Root")), &key_pem(KeyKind::P256, 1))
+}
+
+fn valid(template: Template) -> Template {
+    template.valid(UnixTime(1_600_000_000), UnixTime(2_000_000_000))
+}
+
+/// A certificate of its. NSS wants no two with one number, which is that of the key.
+fn certificates(identity: &str, kind: KeyKind, number: u8) -> Certificates {
+    let root = root();
+    let template = Template { serial: number, ..valid(Template::peer(identity)) };
+    let own = root.issue(&template, &key_pem(kind, number));
+    Certificates { own: own.pem(), key: own.key_pem, anchors: vec![root.pem()], ..Certificates::default() }
+}
+
+/// By certificates, with one pair of prefixes.
+fn by_certificate(
+    what: &'static str,
+    protocol: &str,
+    mode: &str,
+    [name, identity, authby]: [&str; 3],
+) -> Case {
+    let is_v1 = protocol == "IKEv1";
+    let (kind, number) = if name == BY_RSA[0] { (RSA, 2) } else { (KeyKind::P256, 3) };
+    let mut plan = with(Plan::site(1).with_mode(mode), &format!("protocol = {protocol:?}"));
+    let connection = &mut plan.connections[0];
+    connection.certificates = Some(certificates(OURS, kind, number));
+    connection.identities = Some((OURS.to_owned(), identity.to_owned()));
+    connection.selectors = Some((vec!["10.1.0.0/16".to_owned()], vec!["10.2.0.0/16".to_owned()]));
+    let (setup, ikev2) =
+        if is_v1 { ("config setup\n    ikev1-policy=accept\n", "never") } else { ("", "insist") };
+    let authby = if is_v1 { "rsasig" } else { authby };
+    let auto = if mode == "ResponderOnly" { "start" } else { "add" };
+    let own = format!(
+        "# Save this part as /etc/ipsec.d/peer.conf:
+{setup}conn peer
+    ikev2={ikev2}
+    authby={authby}
+    left=192.0.2.2
+    leftid=@{identity}
+    leftcert={name}
+    leftsendcert=always
+    leftsubnet=10.2.0.0/16
+    right=192.0.2.1
+    rightid=@{OURS}
+    rightsubnet=10.1.0.0/16
+    ike=aes256-sha2_256-dh14
+    esp=aes256-sha2_256
+    pfs=yes
+    auto={auto}
+# Save this line as /etc/ipsec.d/peer.secrets (mode 600):
+"
+    );
+    let plan = [
+        ("ike_encryption", "AES256"),
+        ("ike_integrity", "SHA256"),
+        ("dh_group", "DHGroup14"),
+        ("ipsec_encryption", "AES256"),
+        ("ipsec_integrity", "SHA256"),
+        ("pfs_group", "PFS14"),
+    ]
+    .into_iter()
+    .fold(plan, |plan, (key, word)| plan.with_policy(key, &format!("{word:?}")));
+    Case { own: Some(own), ..case(what, plan, &[FAR], 1) }
 }
 
 /// Lines of the connection.
@@ -107,6 +188,9 @@ fn cases() -> Vec<Case> {
             &three,
             3,
         ),
+        by_certificate("RSA certificates, Libreswan begins", "IKEv2", "ResponderOnly", BY_RSA),
+        by_certificate("ECDSA certificates, Crossgate begins", "IKEv2", "InitiatorOnly", BY_ECDSA),
+        by_certificate("IKEv1 with RSA certificates, Crossgate begins", "IKEv1", "InitiatorOnly", BY_RSA),
     ]
 }
 
@@ -122,6 +206,10 @@ fn libreswan_connects_with_every_configuration_that_is_written_for_it() {
              ip route add default via 192.0.2.1; ip -6 route add fd00:1::/48 dev eth0",
         )
         .unwrap();
+    libreswan.trusts(&root().pem()).unwrap();
+    for ([name, identity, _], kind, number) in [(BY_RSA, RSA, 4), (BY_ECDSA, KeyKind::P256, 5)] {
+        libreswan.keeps(name, &certificates(identity, kind, number)).unwrap();
+    }
     for case in cases() {
         met::case(case.what);
         connects(&site, &libreswan, &case).unwrap_or_else(|failure| panic!("{}: {failure}", case.what));
@@ -130,16 +218,22 @@ fn libreswan_connects_with_every_configuration_that_is_written_for_it() {
 
 fn connects(site: &Site, libreswan: &Libreswan, case: &Case) -> Result<()> {
     let gateway = Gateway::start(&site.gateway, case.plan.clone())?;
-    let written = gateway.client(&["peer-config", "peer", "--for", "libreswan", "--with-key"])?;
-    assert!(written.status.success(), "{}", written.output);
-    libreswan.start(&written.output)?;
+    let written = match &case.own {
+        Some(own) => own.clone(),
+        None => {
+            let told = gateway.client(&["peer-config", "peer", "--for", "libreswan", "--with-key"])?;
+            assert!(told.status.success(), "{}", told.output);
+            told.output
+        }
+    };
+    libreswan.start(&written)?;
     if case.what.ends_with("Crossgate begins") {
         // It was called while it was not there yet, and is waited for longer each time.
         gateway.ask(&["reset", "peer"])?;
     }
     let carried = carries(site, &gateway, case);
     if carried.is_err() {
-        eprintln!("{}\n{}\n{}", written.output, gateway.state(), libreswan.log());
+        eprintln!("{written}\n{}\n{}", gateway.state(), libreswan.log());
     }
     carried?;
     gateway.stop()
