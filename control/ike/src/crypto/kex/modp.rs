@@ -4,16 +4,16 @@ use std::sync::LazyLock;
 
 use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
 use crypto_bigint::{Odd, Uint};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{Group, primes};
 use crate::secret::Secret;
 
-static MODP_768: LazyLock<FixedMontyParams<12>> = LazyLock::new(|| params(primes::MODP_768));
-static MODP_1024: LazyLock<FixedMontyParams<16>> = LazyLock::new(|| params(primes::MODP_1024));
-static MODP_1536: LazyLock<FixedMontyParams<24>> = LazyLock::new(|| params(primes::MODP_1536));
+pub(super) static MODP_768: LazyLock<FixedMontyParams<12>> = LazyLock::new(|| params(primes::MODP_768));
+pub(super) static MODP_1024: LazyLock<FixedMontyParams<16>> = LazyLock::new(|| params(primes::MODP_1024));
+pub(super) static MODP_1536: LazyLock<FixedMontyParams<24>> = LazyLock::new(|| params(primes::MODP_1536));
 static MODP_2048_256: LazyLock<FixedMontyParams<32>> = LazyLock::new(|| params(primes::MODP_2048_256));
-static MODP_2048: LazyLock<FixedMontyParams<32>> = LazyLock::new(|| params(primes::MODP_2048));
+pub(super) static MODP_2048: LazyLock<FixedMontyParams<32>> = LazyLock::new(|| params(primes::MODP_2048));
 static MODP_3072: LazyLock<FixedMontyParams<48>> = LazyLock::new(|| params(primes::MODP_3072));
 static MODP_4096: LazyLock<FixedMontyParams<64>> = LazyLock::new(|| params(primes::MODP_4096));
 
@@ -40,7 +40,7 @@ pub(super) fn draw(group: Group, random: &mut dyn FnMut(&mut [u8])) -> Secret<Ve
 }
 
 pub(super) fn public_value(group: Group, exponent: &Secret<Vec<u8>>) -> Vec<u8> {
-    let bits = exponent_bits(group);
+    let (bits, exponent) = (exponent_bits(group), &read(exponent));
     match group {
         Group::Modp768 => power(&MODP_768, &Uint::from(2u8), exponent, bits),
         Group::Modp1024 => power(&MODP_1024, &Uint::from(2u8), exponent, bits),
@@ -54,9 +54,13 @@ pub(super) fn public_value(group: Group, exponent: &Secret<Vec<u8>>) -> Vec<u8> 
     }
 }
 
+fn read(exponent: &Secret<Vec<u8>>) -> Zeroizing<Uint<EXPONENT_LIMBS>> {
+    Zeroizing::new(Uint::from_be_slice(exponent.expose()))
+}
+
 /// `None` when `peer` (as long as the prime) is 0, 1, p - 1 or above, or outside the subgroup of group 24.
 pub(super) fn agree(group: Group, exponent: &Secret<Vec<u8>>, peer: &[u8]) -> Option<Secret<Vec<u8>>> {
-    let bits = exponent_bits(group);
+    let (bits, exponent) = (exponent_bits(group), &read(exponent));
     match group {
         Group::Modp768 => agree_in(&MODP_768, exponent, bits, peer),
         Group::Modp1024 => agree_in(&MODP_1024, exponent, bits, peer),
@@ -85,7 +89,7 @@ fn params<const LIMBS: usize>(prime: &str) -> FixedMontyParams<LIMBS> {
 
 fn agree_in<const LIMBS: usize>(
     params: &FixedMontyParams<LIMBS>,
-    exponent: &Secret<Vec<u8>>,
+    exponent: &Uint<EXPONENT_LIMBS>,
     bits: u32,
     peer: &[u8],
 ) -> Option<Secret<Vec<u8>>> {
@@ -97,18 +101,16 @@ fn agree_in<const LIMBS: usize>(
     Some(Secret::new(power(params, &peer, exponent, bits)))
 }
 
-fn power<const LIMBS: usize>(
+pub(super) fn power<const LIMBS: usize, const EXPONENT: usize>(
     params: &FixedMontyParams<LIMBS>,
     base: &Uint<LIMBS>,
-    exponent: &Secret<Vec<u8>>,
+    exponent: &Uint<EXPONENT>,
     bits: u32,
 ) -> Vec<u8> {
-    let mut exponent = Uint::<EXPONENT_LIMBS>::from_be_slice(exponent.expose());
-    let mut power = FixedMontyForm::new(base, params).pow_bounded_exp(&exponent, bits);
+    let mut power = FixedMontyForm::new(base, params).pow_bounded_exp(exponent, bits);
     let mut value = power.retrieve();
     let mut encoded = value.to_be_bytes();
     let bytes = encoded.as_slice().to_vec();
-    exponent.zeroize();
     power.zeroize();
     value.zeroize();
     encoded.zeroize();

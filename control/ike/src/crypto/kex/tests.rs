@@ -4,6 +4,7 @@ use hex_literal::hex;
 
 use super::*;
 
+mod modp;
 mod vectors;
 mod wycheproof;
 

@@ -1,4 +1,4 @@
-//! Keys against values computed with Python's `hmac` straight from the formulas of RFC 7296, 2.14 to 2.18, and RFC 5723, 5.1.
+//! Keys against values computed with Python's `hmac` straight from the formulas of RFC 7296, 2.14 to 2.18, and RFC 5723, 5.1, and against a published case.
 
 use hex_literal::hex;
 
@@ -91,6 +91,37 @@ fn child_keys_with_and_without_forward_secrecy() {
             .responder
             .matches(&hex!("79fba67cb26cd1132d853d284b54f7786784e51f1586d3d6b22e86491bcace6c26ff6fba"))
     );
+}
+
+/// A case of NIST CAVP (SP 800-135, 4.1.2), as OpenSSL's `evpkdf_ikev2.txt` has it: the beginning of KEYMAT.
+#[test]
+fn child_keys_of_nist_with_and_without_forward_secrecy() {
+    let nonces = Nonces { initiator: &hex!("3651fef5c9c35e93"), responder: &hex!("c09a8b90a3f04d59") };
+    let derive = hex!("462b9dd525d4fd71169174272779e704baf62c6231779ae9efe8c58b21916b42");
+    let shared = hex!(
+        "52f00ab174c25d5b7139ae5ff4e8e9eddee5992d2e36adf8a559ffd90dab1442e4fbe429d320c0f33552a17d1557fa41"
+        "ea70e8fb916c4fa27ed52b5f8ebd8461afa78f1159159a64055ac5f6319e29c28eae58cbc6847770f32c3fed1d047504"
+        "84f854790f95e9ec01bc5bc461f24966462e359511329305038e94deb6dd42c2"
+    );
+    let esp = EspSuite::AesCbc(KeyBits::B256, Integrity::HmacSha2_512_256);
+    let derive = Secret::from(derive.as_slice());
+    let keys = |shared| ChildKeys::derive(Prf::HmacSha2_256, &derive, esp, shared, nonces);
+    let without = hex!(
+        "23647677e7d403fa1e3006f19840aee18ad9fecc4215814c4131bdeba98433d8b0e31bfbbddf822abcce5e06486aa388"
+        "022b75e27e1e68aa5983028b65282c730c5d49ef7606770376cfdec41f7cc435d816029989bc353d3b67b9fd1168ddcb"
+        "8978850da9b752aee6a30d0086d2c4d74ec0e03648a0dad334faf5fe88084e67b0f3e8fee8b5e1bd3850db540f1fb8cf"
+        "fe23c9e92cda209373f354880c246c753e2a0eca9cb73b9910a8531c4010e6768fa29f909e60af777fed6e739c3cfda0"
+    );
+    let with = hex!(
+        "6a919387a5fa2835fe8a8237e4a14845bd2b9930db87eff7adf268f62186004902dba9aa942d0259a0edc4120b932a50"
+        "3865b57ba8fb88117ef5df7b26799cd8ba37aa5438108cb1a4fe117907c9d0597b708c3f11151fefd624d2317202b7c8"
+        "1430600e6fcbb6e1a8df2b4861ef2363d53de1be69057b0cf6634a7e7bfa97b3c2810623e2bd6757738777177036e9c3"
+        "a39794456954bd41fc444a12507ab9cac69a0540d13c29db8510f566a691691baa2d9569dacc990d56a454bb444bcbbe"
+    );
+    let shared = Secret::from(shared.as_slice());
+    for (keys, expected) in [(keys(None), without), (keys(Some(&shared)), with)] {
+        assert!(keys.initiator.matches(&expected[..96]) && keys.responder.matches(&expected[96..]));
+    }
 }
 
 #[test]
