@@ -4,7 +4,7 @@ use crossgate_pki::testing::{Issued, Template, key_pem};
 use crossgate_pki::{KeyKind, UnixTime};
 use crossgate_tests::capture::{Capture, Kind};
 use crossgate_tests::certificates::Certificates;
-use crossgate_tests::failure::{Result, ensure};
+use crossgate_tests::failure::Result;
 use crossgate_tests::gateway::{Gateway, Plan, Reason};
 use crossgate_tests::namespace::{Namespace, Stack, cable};
 use crossgate_tests::sites::{Site, Wan};
