@@ -310,7 +310,8 @@ fn who_may_not_log_in_is_refused_with_the_reason_and_who_may_not_any_more_is_cut
     let suspicious = client(&place, &stranger, "anna", "secret of anna").unwrap();
     assert!(suspicious.initiate().is_err(), "{}", gateway.state());
     let problem = "the peer refused this side's identity or certificate";
-    let (counter, remedy) = ("failed_certificate_refused", "to those that the peer trusts");
+    let (counter, remedy) =
+        ("failed_certificate_refused", "check that the peer trusts the CA of this gateway");
     gateway.tells("gw-clients", &Reason { problem, counter, remedy }).unwrap();
     drop(suspicious);
 
