@@ -65,7 +65,7 @@ pub(crate) struct Options {
 pub(crate) struct CompareRow {
     program: &'static str,
     /// What does ESP and AES-GCM in it.
-    engine: &'static str,
+    engine: String,
     direction: Direction,
     traffic: String,
     inner_bytes: u16,
@@ -86,10 +86,18 @@ pub(crate) struct CompareRow {
     gbit_per_s: f64,
 }
 
-/// A size, and the key lengths with the peer's ways of doing ESP that are measured at it.
+/// A size, and with which keys it is measured.
 struct Selected {
     traffic: Traffic,
-    keys: Vec<(usize, Vec<Mode>)>,
+    keys: Vec<OfKey>,
+}
+
+/// What is measured with keys of one length beside Crossgate: ipsec-secgw's ways of doing ESP, and VPP or not.
+#[derive(Debug, PartialEq)]
+struct OfKey {
+    bits: usize,
+    engines: Vec<Mode>,
+    vpp: bool,
 }
 
 /// A case that all programs are measured in.
@@ -97,6 +105,7 @@ struct Selected {
 struct Case<'a> {
     plan: Plan,
     engines: &'a [Mode],
+    vpp: Option<&'a Vpp>,
     direction: Direction,
     traffic: Traffic,
     from: &'a Path,
@@ -128,28 +137,32 @@ pub(crate) fn run(quick: bool, options: &Options) -> Result<Report<CompareRow>> 
             None
         }
     };
-    let vpp = vpp::find(files.directory.path(), core).inspect_err(|reason| {
-        notes.push(format!("no rows of vpp: {reason:#}"));
-    });
+    let vpp = vpp::find(files.directory.path(), core)
+        .inspect_err(|reason| notes.push(format!("no rows of vpp: {reason:#}")))
+        .ok();
+    let versions: Vec<_> = vpp.iter().map(|vpp| ("vpp", vpp.version.clone())).collect();
     let count = options.windows.unwrap_or(if quick { 2 } else { 3 });
     let windows = Windows { count: count.into(), length: Duration::from_secs(1) };
-    let compared = Compared { bed, peer, vpp: vpp.ok(), files, core, windows };
+    let compared = Compared { bed, peer, vpp, files, core, windows };
     let selected = select(quick, options)?;
     let all: Vec<_> = selected.iter().flat_map(|size| &size.keys).collect();
     for key_bits in [128, 256] {
         // Whatever is measured at any size.
-        let of_key = all.iter().filter(|(bits, _)| *bits == key_bits);
-        let engines =
-            Mode::ALL.into_iter().filter(|mode| of_key.clone().any(|(_, modes)| modes.contains(mode)));
+        let mut of_key = all.iter().filter(|of_key| of_key.bits == key_bits);
+        let engines = Mode::ALL
+            .into_iter()
+            .filter(|mode| of_key.clone().any(|of_key| of_key.engines.contains(mode)))
+            .collect();
         if of_key.clone().next().is_some() {
-            compared.verify(plan(key_bits), &engines.collect::<Vec<_>>())?;
+            let vpp = of_key.any(|of_key| of_key.vpp);
+            compared.verify(plan(key_bits), &OfKey { bits: key_bits, engines, vpp })?;
         }
     }
     let mut rows = Vec::new();
     for size in &selected {
         rows.extend(compared.measure(size, &mut notes)?);
     }
-    Ok(Report::new(rows)?.with_notes(notes))
+    Ok(Report::new(rows)?.with_notes(notes).with_versions(versions))
 }
 
 fn plan(key_bits: usize) -> Plan {
@@ -168,6 +181,9 @@ fn select(quick: bool, options: &Options) -> Result<Vec<Selected>> {
         true if quick || key_bits == 128 || !ENDS.contains(&traffic) => vec![Mode::CpuAesniGcm],
         true => Mode::ALL.to_vec(),
     };
+    // Unless a case was asked for, VPP is in those that the plot shows the ends of.
+    let everywhere = !options.sizes.is_empty() || !options.keys.is_empty();
+    let vpp = |bits: usize, traffic| everywhere || bits == 256 && ENDS.contains(&traffic);
     let asked: Vec<usize> = options.keys.iter().map(|bits| bits.parse()).collect::<Result<_, _>>()?;
     let keys = |traffic| match asked.is_empty() {
         false => asked.clone(),
@@ -176,7 +192,10 @@ fn select(quick: bool, options: &Options) -> Result<Vec<Selected>> {
     };
     let of_size = |traffic| Selected {
         traffic,
-        keys: keys(traffic).into_iter().map(|bits| (bits, engines(bits, traffic))).collect(),
+        keys: keys(traffic)
+            .into_iter()
+            .map(|bits| OfKey { bits, engines: engines(bits, traffic), vpp: vpp(bits, traffic) })
+            .collect(),
     };
     Ok(sizes.into_iter().map(of_size).collect())
 }
@@ -213,20 +232,20 @@ impl Compared {
     }
 
     /// Sends packets of all sizes through every program, both ways, and checks what comes out.
-    fn verify(&self, plan: Plan, engines: &[Mode]) -> Result<()> {
+    fn verify(&self, plan: Plan, of_key: &OfKey) -> Result<()> {
         let sizes = |number: usize| Traffic::ALL[number % Traffic::ALL.len()].bytes_of(number);
         let (clear, clear_path, sealed_path) = self.prepare(plan, sizes, PACKETS)?;
         let out = self.files.path("out.pcap");
         ours::once(&self.bed, plan, Direction::Inbound, PACKETS, &sealed_path, &out)?;
         oracle::check_opened(&plan, &clear, &pcap::read(&out)?).context("what Crossgate opened")?;
-        if let Some(vpp) = &self.vpp {
+        if let Some(vpp) = self.vpp.as_ref().filter(|_| of_key.vpp) {
             vpp.once(plan, Direction::Outbound, &clear_path, PACKETS, &out)?;
             oracle::check_sealed(&plan, &[0], &clear, &pcap::read(&out)?).context("what vpp sealed")?;
             vpp.once(plan, Direction::Inbound, &sealed_path, PACKETS, &out)?;
             oracle::check_opened(&plan, &clear, &pcap::read(&out)?).context("what vpp opened")?;
         }
         let Some(peer) = &self.peer else { return Ok(()) };
-        for &mode in engines {
+        for &mode in &of_key.engines {
             let words = format!("of ipsec-secgw, {}, {} bits", mode.name(), plan.key_bits);
             let run = Run { plan, mode, direction: Direction::Outbound, from: &clear_path, packets: PACKETS };
             peer.once(&run, &out).with_context(|| format!("output {words}"))?;
@@ -244,8 +263,8 @@ impl Compared {
     fn measure(&self, size: &Selected, notes: &mut Vec<String>) -> Result<Vec<CompareRow>> {
         let (mut rows, mut floors) = (Vec::new(), [None; 2]);
         let traffic = size.traffic;
-        for (key_bits, engines) in &size.keys {
-            let plan = plan(*key_bits);
+        for OfKey { bits, engines, vpp } in &size.keys {
+            let (plan, vpp) = (plan(*bits), self.vpp.as_ref().filter(|_| *vpp));
             let (_, clear, sealed) = self.prepare(plan, |number| traffic.bytes_of(number), PACKETS)?;
             let ways = [(Direction::Outbound, &clear), (Direction::Inbound, &sealed)];
             for ((direction, from), floor) in ways.into_iter().zip(&mut floors) {
@@ -255,7 +274,7 @@ impl Compared {
                     Some(floor) => *floor,
                     None => *floor.insert(Spread::of(&self.floor(from, tsc_hz, notes)?)?.min),
                 };
-                self.case(&Case { plan, engines, direction, traffic, from, floor, tsc_hz }, &mut rows)?;
+                self.case(&Case { plan, engines, vpp, direction, traffic, from, floor, tsc_hz }, &mut rows)?;
             }
         }
         Ok(rows)
@@ -269,10 +288,11 @@ impl Compared {
             ours::measure(&self.bed, plan, direction, PACKETS, from, self.windows)?
         };
         rows.push(case.row("crossgate", plan.kernel.name().as_str(), &cycles, self.windows)?);
-        if let Some(vpp) = &self.vpp {
+        if let Some(vpp) = case.vpp {
             let windows = (self.windows.count, self.windows.length);
-            let vpp::Measured { total, floor } = vpp.measure(plan, direction, from, windows, case.tsc_hz)?;
-            rows.push(Case { floor, ..*case }.row("vpp", "native", &total, self.windows)?);
+            let vpp::Measured { engine, total, floor } =
+                vpp.measure(plan, direction, from, windows, case.tsc_hz)?;
+            rows.push(Case { floor, ..*case }.row("vpp", &engine, &total, self.windows)?);
         }
         let Some(peer) = &self.peer else { return Ok(()) };
         for &mode in case.engines {
@@ -306,7 +326,7 @@ impl Case<'_> {
     fn row(
         &self,
         program: &'static str,
-        engine: &'static str,
+        engine: &str,
         cycles: &[f64],
         windows: Windows,
     ) -> Result<CompareRow> {
@@ -321,7 +341,7 @@ impl Case<'_> {
         );
         Ok(CompareRow {
             program,
-            engine,
+            engine: engine.to_owned(),
             direction: self.direction,
             traffic: self.traffic.name(),
             inner_bytes: self.traffic.mean_bytes(),
@@ -358,7 +378,7 @@ impl Row for CompareRow {
         let [min, median, spread] = self.net.cells();
         vec![
             self.program.to_owned(),
-            self.engine.to_owned(),
+            self.engine.clone(),
             self.direction.as_str().to_owned(),
             self.traffic.clone(),
             self.key_bits.to_string(),

@@ -8,14 +8,21 @@ fn options(sizes: &[Traffic], keys: &[&str], engines: &[Mode]) -> Options {
 
 /// Measurements of programs, each in a direction: what the time goes on.
 fn programs(selected: &[Selected]) -> usize {
-    selected.iter().flat_map(|size| &size.keys).map(|(_, engines)| 2 * (1 + engines.len())).sum()
+    selected
+        .iter()
+        .flat_map(|size| &size.keys)
+        .map(|of_key| 2 * (1 + of_key.engines.len() + usize::from(of_key.vpp)))
+        .sum()
 }
 
 #[test]
 fn a_full_run_has_every_engine_at_both_ends_and_fits_its_four_minutes() {
     let selected = select(false, &options(&[], &[], &[])).expect("selected");
     for size in selected.iter().filter(|size| ENDS.contains(&size.traffic)) {
-        let keys = [(256, Mode::ALL.to_vec()), (128, vec![Mode::CpuAesniGcm])];
+        let keys = [
+            OfKey { bits: 256, engines: Mode::ALL.to_vec(), vpp: true },
+            OfKey { bits: 128, engines: vec![Mode::CpuAesniGcm], vpp: false },
+        ];
         assert_eq!(size.keys, keys);
     }
     assert!(selected.iter().any(|size| size.traffic == Traffic::Imix));
@@ -30,7 +37,7 @@ fn whatever_is_asked_for_is_measured_in_every_combination() {
         let selected = select(quick, &asked).expect("selected");
         assert_eq!(selected.len(), 1);
         assert_eq!(selected[0].traffic, Traffic::Fixed(512));
-        assert_eq!(selected[0].keys, [(128, Mode::ALL.to_vec())]);
+        assert_eq!(selected[0].keys, [OfKey { bits: 128, engines: Mode::ALL.to_vec(), vpp: true }]);
     }
 }
 
@@ -40,6 +47,7 @@ fn rows_have_the_fields_that_readers_of_the_json_know() {
     let case = Case {
         plan: plan(256),
         engines: &[],
+        vpp: None,
         direction: Direction::Outbound,
         traffic: Traffic::Fixed(64),
         from: Path::new("/"),

@@ -1,19 +1,23 @@
 //! VPP, where a `vpp` binary is on the machine (in PATH, or named by the variable VPP): its packet generator replays the same packets, a route-based tunnel with the
 //! same SA lies between two generator interfaces, and `show runtime` says what each node of its graph took.
 //!
-//! What source and sink cost, VPP says by itself: the loop's time without its other nodes. Anti-replay is off, as with `ipsec-secgw`.
+//! What source and sink cost, VPP says by itself: the time of its packet generator and of the node that frees packets. Anti-replay is off, as with `ipsec-secgw`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use crossgate_tests::process::{self, Process};
+use rustix::process::Signal;
 
 use crate::bed::{Direction, Family, LAN, OURS, Plan, SALT, Site, THEIRS, WAN};
 
 /// Longest time until it answers, or until packets are through.
-const START: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take to end by itself, which removes its shared memory.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Another SPI, for the SA that carries nothing.
 const OTHER_SPI: u32 = 100_000;
 const SOURCE_NODE: &str = "pg-input";
@@ -25,31 +29,35 @@ pub(crate) struct Vpp {
     control: PathBuf,
     directory: PathBuf,
     core: usize,
+    /// What it says of itself.
+    pub(crate) version: String,
 }
 
 /// What it did in some windows, in TSC cycles a packet.
 pub(crate) struct Measured {
+    /// What does AES-GCM in it.
+    pub(crate) engine: String,
     /// Of the whole loop.
     pub(crate) total: Vec<f64>,
-    /// Of source and sink alone.
+    /// Of source and sink alone, in the window where the loop took least.
     pub(crate) floor: f64,
 }
 
 /// One that runs; ended when dropped.
 struct Running<'a> {
     vpp: &'a Vpp,
-    child: Child,
+    process: Process,
     socket: PathBuf,
 }
 
-/// What `show runtime` says of a thread: how long it counted, and of each node its name, packets and cycles a packet.
+/// What `show runtime` says of a thread: the packets a second that came in, and of each node its name, packets and cycles a packet.
 #[derive(Debug, PartialEq)]
 struct Runtime {
-    seconds: f64,
+    rate: f64,
     nodes: Vec<(String, f64, f64)>,
 }
 
-/// Finds it. `Err`: why there is none.
+/// Finds it, and sees that it starts. `Err`: why there is none.
 pub(crate) fn find(directory: &Path, core: usize) -> Result<Vpp> {
     let named = std::env::var_os("VPP").map(PathBuf::from);
     let in_path = || {
@@ -57,9 +65,15 @@ pub(crate) fn find(directory: &Path, core: usize) -> Result<Vpp> {
         std::env::split_paths(&path).map(|folder| folder.join("vpp")).find(|file| file.is_file())
     };
     let program = named.or_else(in_path).context("no vpp in PATH (or name one by the variable VPP)")?;
+    ensure!(program.is_file(), "{} (the variable VPP) is no file", program.display());
     let control = program.with_file_name("vppctl");
     ensure!(control.is_file(), "no vppctl beside {}", program.display());
-    Ok(Vpp { program, control, directory: directory.to_owned(), core })
+    let directory = directory.join("vpp");
+    let mut vpp = Vpp { program, control, directory, core, version: String::new() };
+    let said = vpp.start("")?.ask("show version")?;
+    let version = said.trim().strip_prefix("vpp v").and_then(|rest| rest.split_whitespace().next());
+    vpp.version = version.with_context(|| format!("show version says {said}"))?.to_owned();
+    Ok(vpp)
 }
 
 impl Vpp {
@@ -74,18 +88,15 @@ impl Vpp {
     ) -> Result<()> {
         // Captures do not truncate.
         let _ = std::fs::remove_file(to);
-        let running = self.start(plan, direction)?;
+        let running = self.start(&commands(plan, direction)?)?;
         running.stream("once", from, &packets.to_string())?;
         running.ask(&format!("packet-generator capture pg1 pcap {} count {}", to.display(), 2 * packets))?;
         running.ask("packet-generator enable-stream once")?;
         let began = Instant::now();
-        while super::pcap::read(to).map_or(0, |frames| frames.len()) < packets {
-            if began.elapsed() > Duration::from_secs(2) {
-                // What it has captured goes to the file at the end.
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        while !is_through(&running.ask("show packet-generator")?, "once", packets) {
+            ensure!(began.elapsed() < PATIENCE, "vpp does not send all {packets} packets");
         }
+        // No worker is within a burst while a command is carried out.
         running.ask("packet-generator capture pg1 disable").map(drop)
     }
 
@@ -98,37 +109,38 @@ impl Vpp {
         (windows, length): (usize, Duration),
         tsc_hz: f64,
     ) -> Result<Measured> {
-        let running = self.start(plan, direction)?;
+        let running = self.start(&commands(plan, direction)?)?;
+        let engine = engine(&running.ask("show crypto handlers")?, plan.key_bits)?;
         running.stream("endless", from, "1000000000000000")?;
         running.ask("packet-generator enable-stream endless")?;
         std::thread::sleep(length);
-        let (mut total, mut floors) = (Vec::new(), Vec::new());
+        let mut measured = Vec::new();
         for _ in 0..windows {
             running.ask("clear runtime")?;
             std::thread::sleep(length);
-            let runtime =
-                Runtime::read(&running.ask("show runtime")?).context("show runtime says nothing")?;
-            let sent = runtime.packets(SINK_NODE);
-            ensure!(sent > 0.0, "nothing comes out: {}", running.ask("show errors")?);
-            let cycles = tsc_hz * runtime.seconds / sent;
-            total.push(cycles);
-            floors.push(cycles - runtime.graph());
+            let said = running.ask("show runtime")?;
+            let runtime = Runtime::read(&said).with_context(|| format!("show runtime says {said}"))?;
+            let [made, sent] = [SOURCE_NODE, SINK_NODE].map(|node| runtime.of(node).0);
+            let all = made > 0.0 && sent > 0.999 * made;
+            ensure!(all, "{sent} of {made} packets come out: {}", running.ask("show errors")?);
+            measured.push((tsc_hz / runtime.rate, runtime.source_and_sink()));
         }
-        let floor = floors.iter().copied().fold(f64::INFINITY, f64::min).max(0.0);
-        Ok(Measured { total, floor })
+        let least = measured.iter().min_by(|one, other| one.0.total_cmp(&other.0));
+        let floor = least.context("no window")?.1;
+        Ok(Measured { engine, total: measured.into_iter().map(|(total, _)| total).collect(), floor })
     }
 
-    fn start(&self, plan: Plan, direction: Direction) -> Result<Running<'_>> {
-        let folder = self.directory.join("vpp");
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder)?;
+    /// Starts it, and has it carry out these commands.
+    fn start(&self, commands: &str) -> Result<Running<'_>> {
+        let folder = &self.directory;
+        let _ = std::fs::remove_dir_all(folder);
+        std::fs::create_dir_all(folder)?;
         let socket = folder.join("cli.sock");
         let place = folder.display();
-        std::fs::write(folder.join("cli"), commands(plan, direction)?)?;
         std::fs::write(
             folder.join("conf"),
             format!(
-                "unix {{ nodaemon nosyslog cli-listen {} runtime-dir {place} log {place}/log exec {place}/cli }}\n\
+                "unix {{ nodaemon nosyslog cli-listen {} runtime-dir {place} log {place}/log }}\n\
                  api-segment {{ prefix crossgate{} }}\ncpu {{ main-core {} corelist-workers {} }}\n\
                  buffers {{ buffers-per-numa 16384 }}\nmemory {{ main-heap-size 512M }}\nstatseg {{ size 64M }}\n",
                 socket.display(),
@@ -137,22 +149,20 @@ impl Vpp {
                 self.core
             ),
         )?;
-        let out = std::fs::File::create(folder.join("out"))?;
-        let child = Command::new(&self.program)
-            .arg("-c")
-            .arg(folder.join("conf"))
-            .stdin(Stdio::null())
-            .stdout(out.try_clone()?)
-            .stderr(out)
-            .spawn()
-            .with_context(|| format!("start {}", self.program.display()))?;
-        let mut running = Running { vpp: self, child, socket };
+        let mut command = Command::new(&self.program);
+        command.arg("-c").arg(folder.join("conf"));
+        let process = Process::start("vpp", &command, &folder.join("out"))?;
+        let mut running = Running { vpp: self, process, socket };
         let began = Instant::now();
-        while !running.ask("show interface ipip0").is_ok_and(|text| text.contains("ipip0")) {
-            let said = || std::fs::read_to_string(folder.join("out")).unwrap_or_default();
-            ensure!(running.child.try_wait()?.is_none(), "vpp ended: {}", said());
-            ensure!(began.elapsed() < START, "vpp does not answer: {}", said());
-            std::thread::sleep(Duration::from_millis(100));
+        while running.ask("show version").is_err() {
+            running.process.must_run()?;
+            ensure!(began.elapsed() < PATIENCE, "vpp does not answer: {}", running.process.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if !commands.is_empty() {
+            std::fs::write(folder.join("cli"), commands)?;
+            let said = running.ask(&format!("exec {place}/cli"))?;
+            ensure!(!said.contains("error"), "vpp refuses its configuration: {said}");
         }
         Ok(running)
     }
@@ -160,14 +170,9 @@ impl Vpp {
 
 impl Running<'_> {
     fn ask(&self, command: &str) -> Result<String> {
-        let done = Command::new(&self.vpp.control)
-            .arg("-s")
-            .arg(&self.socket)
-            .args(command.split_whitespace())
-            .output()
-            .context("run vppctl")?;
-        ensure!(done.status.success(), "vppctl {command}: {}", String::from_utf8_lossy(&done.stderr));
-        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+        let mut control = Command::new(&self.vpp.control);
+        control.arg("-s").arg(&self.socket).args(command.split_whitespace());
+        Ok(plain(&process::run(&mut control)?))
     }
 
     fn stream(&self, name: &str, from: &Path, limit: &str) -> Result<()> {
@@ -182,10 +187,32 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It may have ended by itself; if it does not, it is killed.
+        let _ = self.process.end(Signal::TERM, FAREWELL);
     }
+}
+
+/// Without the colours of its tables.
+fn plain(text: &str) -> String {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or(part, |(_, rest)| rest))
+}
+
+/// Whether `show packet-generator` says that a stream has ended with its last packet.
+fn is_through(text: &str, stream: &str, packets: usize) -> bool {
+    let packets = packets.to_string();
+    let ended = [stream, "No", packets.as_str()];
+    text.lines().any(|line| line.split_whitespace().take(ended.len()).eq(ended))
+}
+
+/// Which engine `show crypto handlers` marks as the one for ESP with AES-GCM.
+fn engine(text: &str, key_bits: usize) -> Result<String> {
+    let algorithm = format!("aes-{key_bits}-gcm");
+    let of_esp = |line: &&str| line.trim_start().starts_with(&algorithm) && line.contains("aad8");
+    let mut words = text.lines().filter(of_esp).flat_map(str::split_whitespace);
+    let engine = words.find_map(|word| word.strip_suffix('*'));
+    engine.map(str::to_owned).with_context(|| format!("vpp has no engine for {algorithm}: {text}"))
 }
 
 /// Its configuration: two interfaces, the tunnel between them and the one SA, seen from site 1 outbound and from site 2 inbound.
@@ -222,8 +249,9 @@ fn commands(plan: Plan, direction: Direction) -> Result<String> {
 impl Runtime {
     /// Reads what the last thread (the worker) says of itself.
     fn read(text: &str) -> Option<Self> {
-        let text = text.rfind("vpp_wk_0").map_or(text, |at| &text[at..]);
-        let seconds = text.split_once("Time ")?.1.split([',', ' ']).next()?.parse().ok()?;
+        let text = &text[text.rfind("vpp_wk_0")?..];
+        // The time is told in tenths of a second only.
+        let rate = text.split_once("vector rates in ")?.1.split([',', ' ']).next()?.parse().ok()?;
         let node = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             // Name, state (one word or two), calls, packets, suspends, cycles a packet, packets a call.
@@ -233,20 +261,18 @@ impl Runtime {
             words.get(numbers)?.parse::<f64>().ok().filter(|_| packets > 0.0)?;
             Some(((*words.first()?).to_owned(), packets, cycles))
         };
-        Some(Self { seconds, nodes: text.lines().filter_map(node).collect() })
+        Some(Self { rate, nodes: text.lines().filter_map(node).collect() })
     }
 
-    fn packets(&self, name: &str) -> f64 {
-        self.nodes.iter().filter(|(known, ..)| known == name).map(|(_, packets, _)| packets).sum()
+    /// Packets and cycles a packet of a node.
+    fn of(&self, name: &str) -> (f64, f64) {
+        let node = self.nodes.iter().find(|(known, ..)| known == name);
+        node.map_or((0.0, 0.0), |(_, packets, cycles)| (*packets, *cycles))
     }
 
-    /// Cycles a packet of the nodes that packets pass, but for source and sink.
-    fn graph(&self) -> f64 {
-        let half = self.packets(SOURCE_NODE) / 2.0;
-        let passed = |(name, packets, _): &&(String, f64, f64)| {
-            *packets > half && name != SOURCE_NODE && name != SINK_NODE
-        };
-        self.nodes.iter().filter(passed).map(|(.., cycles)| cycles).sum()
+    /// Cycles a packet of source and sink.
+    fn source_and_sink(&self) -> f64 {
+        self.of(SOURCE_NODE).1 + self.of(SINK_NODE).1
     }
 }
 
@@ -257,11 +283,13 @@ mod tests {
 
     const RUNTIME: &str = "Thread 0 vpp_main (lcore 0)
 Time 1.0, 10 sec internal node vector rate 0.00 loops/sec 1.00
-             Name                 State         Calls          Vectors        Suspends         Clocks       Vectors/Call
+  vector rates in 0.0000e0, out 0.0000e0, drop 0.0000e0, punt 0.0000e0
+             Name                 State         Calls          Vectors        Suspends      Packet-Clocks    Vectors/Call
+---------------
 Thread 1 vpp_wk_0 (lcore 1)
-Time 2.5, 10 sec internal node vector rate 256.00 loops/sec 9000.00
-  vector rates in 5.0e6, out 5.0e6, drop 0.0000e0, punt 0.0000e0
-             Name                 State         Calls          Vectors        Suspends         Clocks       Vectors/Call
+Time 1.0, 10 sec internal node vector rate 256.00 loops/sec 9000.00
+  vector rates in 5.1234e6, out 5.1234e6, drop 0.0000e0, punt 0.0000e0
+             Name                 State         Calls          Vectors        Suspends      Packet-Clocks    Vectors/Call
 esp4-encrypt-tun                 active              10            2560               0          1.00e2          256.00
 ethernet-input                   active              10            2560               0          2.05e1          256.00
 ip4-drop                         active               1               5               0          9.00e1            5.00
@@ -270,12 +298,34 @@ pg1-tx                           active              10            2560         
 ";
 
     #[test]
-    fn runtime_is_that_of_the_worker_and_its_graph_is_without_source_and_sink() {
+    fn runtime_is_that_of_the_worker_and_tells_source_and_sink() {
         let runtime = Runtime::read(RUNTIME).expect("runtime");
-        assert_eq!(runtime.seconds, 2.5);
-        assert_eq!(runtime.packets(SINK_NODE), 2560.0);
-        assert_eq!(runtime.graph(), 120.5);
+        assert_eq!(runtime.rate, 5.1234e6);
+        assert_eq!(runtime.of(SINK_NODE), (2560.0, 15.0));
+        assert_eq!(runtime.of("ip4-rewrite"), (0.0, 0.0));
+        assert_eq!(runtime.source_and_sink(), 45.0);
         assert_eq!(Runtime::read("no such command"), None);
+    }
+
+    #[test]
+    fn engine_is_the_marked_one_of_the_algorithm_of_esp() {
+        let table = "\x1b[33mAlgorithm                 \x1b[0mOp   Simple\n\
+                     aes-128-gcm-icv16-aad8    enc  ipsecmb \x1b[36mnative*\x1b[0m openssl  -\n\
+                     aes-256-gcm               enc  \x1b[36mopenssl*\x1b[0m  -\n\
+                     aes-256-gcm-icv16-aad8    enc  \x1b[36mipsecmb*\x1b[0m openssl  -\n";
+        let table = plain(table);
+        assert_eq!(engine(&table, 128).expect("an engine"), "native");
+        assert_eq!(engine(&table, 256).expect("an engine"), "ipsecmb");
+        assert!(engine(&table, 192).is_err());
+    }
+
+    #[test]
+    fn a_stream_is_through_when_it_has_ended_with_its_last_packet() {
+        let line = "once                 No           2048        limit 2048, rate 0.00e0 pps, ";
+        let text = format!("Name               Enabled        Count     Parameters\n{line}\n");
+        assert!(is_through(&text, "once", 2048));
+        assert!(!is_through(&text, "once", 4096));
+        assert!(!is_through(&text.replace("No ", "Yes"), "once", 2048));
     }
 
     #[test]

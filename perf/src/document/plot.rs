@@ -10,7 +10,7 @@ use super::{Results, handshakes, number, stages, word};
 
 pub(super) const SIZE: (u32, u32) = (900, 540);
 pub(super) const FONT: (&str, u32) = ("sans-serif", 15);
-pub(super) const COLOURS: [RGBColor; 8] = [
+pub(super) const COLOURS: [RGBColor; 10] = [
     RGBColor(31, 119, 180),
     RGBColor(214, 39, 40),
     RGBColor(44, 160, 44),
@@ -19,6 +19,8 @@ pub(super) const COLOURS: [RGBColor; 8] = [
     RGBColor(23, 190, 207),
     RGBColor(140, 86, 75),
     RGBColor(127, 127, 127),
+    RGBColor(188, 189, 34),
+    RGBColor(227, 119, 194),
 ];
 
 /// A line: its name, and its points from left to right.

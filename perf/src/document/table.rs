@@ -104,7 +104,7 @@ const HANDSHAKES: Columns = &[
 
 fn columns(benchmark: &str) -> (&'static str, Columns) {
     match benchmark {
-        "compare" => ("Crossgate beside ipsec-secgw", COMPARE),
+        "compare" => ("Crossgate beside ipsec-secgw and VPP", COMPARE),
         "worker" => ("A worker", WORKER),
         "kernels" => ("AES-GCM alone", KERNELS),
         "scale" => ("Many tunnels, two workers", SCALE),
