@@ -213,11 +213,7 @@ impl<'a> Far<'a> {
     }
 
     /// The shared key, where there is one, if it holds none of the characters that the system would take for something else.
-    fn key_without(
-        &self,
-        system: &'static str,
-        forbidden: &str,
-    ) -> Result<Option<String>, PeerConfigError> {
+    fn key_without(&self, system: &'static str, forbidden: &str) -> Result<Option<String>, PeerConfigError> {
         let key = self.key();
         match key.iter().flat_map(|key| key.chars()).find(|c| forbidden.contains(*c)) {
             None => Ok(key),

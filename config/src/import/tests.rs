@@ -102,6 +102,40 @@ fn a_classic_configuration_becomes_a_configuration_and_a_list_of_what_is_missing
 }
 
 #[test]
+fn two_classic_networks_that_are_sites_of_each_other_come_over_and_a_check_says_what_is_wrong_with_that() {
+    // The addresses are those that a draft has until somebody changes them.
+    let (one, two) = ("203.0.113.10", "203.0.113.11");
+    let site = |number: u8, address: &str| {
+        format!(
+            "<LocalNetworkSite name=\"Site{number}\"><AddressSpace><AddressPrefix>10.{number}.0.0/16</AddressPrefix></AddressSpace>\
+             <VPNGatewayAddress>{address}</VPNGatewayAddress></LocalNetworkSite>"
+        )
+    };
+    let network = |number: u8, far: u8| {
+        format!(
+            "<VirtualNetworkSite name=\"VNet{number}\"><AddressSpace><AddressPrefix>10.{number}.0.0/16</AddressPrefix></AddressSpace>\
+             <Subnets><Subnet name=\"GatewaySubnet\"><AddressPrefix>10.{number}.255.0/27</AddressPrefix></Subnet></Subnets>\
+             <Gateway><ConnectionsToLocalNetwork><LocalNetworkSiteRef name=\"Site{far}\"><Connection type=\"IPsec\" />\
+             </LocalNetworkSiteRef></ConnectionsToLocalNetwork></Gateway></VirtualNetworkSite>"
+        )
+    };
+    let text = format!(
+        "<NetworkConfiguration><VirtualNetworkConfiguration><LocalNetworkSites>{}{}</LocalNetworkSites>\
+         <VirtualNetworkSites>{}{}</VirtualNetworkSites></VirtualNetworkConfiguration></NetworkConfiguration>",
+        site(1, one),
+        site(2, two),
+        network(1, 2),
+        network(2, 1)
+    );
+    let imported = import(&text).unwrap();
+    assert_eq!(imported.toml.matches("type = \"IPsec\"").count(), 2, "{}", imported.toml);
+    let found = findings_of(&imported);
+    for address in [one, two] {
+        assert!(found.contains(&format!("{address} is an address of this gateway itself")), "{found}");
+    }
+}
+
+#[test]
 fn what_a_template_has_is_taken_over_or_told() {
     let text = include_str!("../../tests/import/everything.json");
     let imported = import(text).unwrap();

@@ -24,7 +24,9 @@ impl<'a> Far<'a> {
     /// The kind of key that our certificate has, for systems without Ed25519; `None` if it is no certificate.
     pub(super) fn rsa_or_ecdsa(&self, system: &'static str) -> Result<Option<KeyKind>, PeerConfigError> {
         match self.certificates().map(|own| own.credential.key().public_key().kind()) {
-            Some(kind @ KeyKind::Ed25519) => Err(PeerConfigError::CertificateKey { system, takes: "RSA or ECDSA", kind }),
+            Some(kind @ KeyKind::Ed25519) => {
+                Err(PeerConfigError::CertificateKey { system, takes: "RSA or ECDSA", kind })
+            }
             kind => Ok(kind),
         }
     }
@@ -34,9 +36,14 @@ impl<'a> Far<'a> {
         let Some(own) = self.certificates() else { return Ok(()) };
         let [certificate, key, authority] = self.certificate_files();
         let issuer = own.credential.chain().last().map(|last| last.issuer().to_string()).unwrap_or_default();
-        let trusted: Vec<String> = own.trust.anchors().iter().map(|one| format!("\"{}\"", one.subject())).collect();
+        let trusted: Vec<String> =
+            own.trust.anchors().iter().map(|one| format!("\"{}\"", one.subject())).collect();
         writeln!(out, "{sign} Both sides prove themselves by certificates. This side needs three files:")?;
-        writeln!(out, "{sign}   {certificate}: its certificate, for the name {}, from an authority that the gateway trusts:", self.local_id)?;
+        writeln!(
+            out,
+            "{sign}   {certificate}: its certificate, for the name {}, from an authority that the gateway trusts:",
+            self.local_id
+        )?;
         writeln!(out, "{sign}     {}", trusted.join(", "))?;
         writeln!(out, "{sign}   {key}: the private key of that, which nobody else reads")?;
         writeln!(out, "{sign}   {authority}: the authority of the gateway's certificate, \"{issuer}\"")

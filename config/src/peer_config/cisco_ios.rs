@@ -49,7 +49,10 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
 /// Where the router keeps certificates. It asks for its own and the authority's when they are imported.
 fn trustpoint(far: &Far<'_>, name: &str, out: &mut String) -> fmt::Result {
     let [certificate, key, authority] = far.certificate_files();
-    writeln!(out, "! Its own key is of the same kind as the gateway's; else change \"authentication local\" below.")?;
+    writeln!(
+        out,
+        "! Its own key is of the same kind as the gateway's; else change \"authentication local\" below."
+    )?;
     writeln!(out, "! Then, outside of the configuration mode, with {authority}, {key} and {certificate}:")?;
     writeln!(out, "!   crypto pki import {name} pem terminal password CHANGE")?;
     writeln!(out, "crypto pki trustpoint {name}\n enrollment terminal pem\n revocation-check crl none")

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crossgate_tests::failure::Result;
-use crossgate_tests::gateway::{Gateway, Plan, Reason, example_key};
-use crossgate_tests::sites;
+use crossgate_tests::gateway::{Connection, Gateway, Plan, Reason, example_key};
+use crossgate_tests::namespace::{Namespace, Stack};
+use crossgate_tests::sites::{self, PeerSite, Site, Wan};
 use crossgate_tests::strongswan::{Settings, StrongSwan};
 use crossgate_tests::traffic::{Host, Stream, ping, ping_until_answered};
 
@@ -289,4 +290,43 @@ fn a_connection_that_is_up_turns_from_ikev2_to_ikev1_and_back_by_apply() {
         gateway.stop()
     };
     work().unwrap();
+}
+
+#[test]
+fn what_comes_out_of_an_ikev1_tunnel_goes_into_an_ikev2_one_and_back() {
+    let (wan, site) = (Wan::new().unwrap(), Site::new(1).unwrap());
+    wan.plug(1, &site.gateway, "wan").unwrap();
+    let old = PeerSite::on(&wan, 2).unwrap();
+    let new = Namespace::new("peer-3", Stack::Kernel).unwrap();
+    wan.plug(3, &new, "wan").unwrap();
+    new.address("wan", "192.0.2.3/24").unwrap();
+    new.address("lo", "10.3.0.1/32").unwrap();
+    let prefix = |site: u8| vec![format!("10.{site}.0.0/16")];
+    let to = |site: u8, name: &str, extra: &str| Connection {
+        name: name.to_owned(),
+        prefixes: prefix(site),
+        selectors: Some((prefix(5 - site), prefix(site))),
+        extra: extra.to_owned(),
+        ..Connection::to_site(site)
+    };
+    let connections = vec![to(2, "old", "protocol = \"IKEv1\""), to(3, "new", "")];
+    let plan = Plan { space: prefix(1), lan: vec!["10.1.0.1/24".to_owned()], connections, ..Plan::site(1) };
+    let gateway = Gateway::start(&site.gateway, plan).unwrap();
+    let by_v1 = Settings { remote_prefixes: prefix(3), ..settings() };
+    let by_v2 = Settings {
+        local: "192.0.2.3".to_owned(),
+        local_id: "192.0.2.3".to_owned(),
+        local_prefixes: prefix(3),
+        remote_prefixes: prefix(2),
+        ..Settings::default()
+    };
+    let first = StrongSwan::start(&old.gateway, &by_v1).unwrap();
+    first.initiate().unwrap();
+    let second = StrongSwan::start(&new, &by_v2).unwrap();
+    second.initiate().unwrap();
+    let (old, new) = (old.ipv4(), Host::new(&new, "10.3.0.1"));
+    ping_until_answered(old, new.address, ANSWERED).unwrap();
+    ping(old, new.address, 10, 1000, false).unwrap().all_answered().unwrap();
+    ping(new, old.address, 10, 100, false).unwrap().all_answered().unwrap();
+    gateway.stop().unwrap();
 }

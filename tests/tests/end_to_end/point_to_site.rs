@@ -111,7 +111,12 @@ secrets {{
 }
 
 /// A client of this name with this password.
-pub(super) fn client<'a>(place: &'a Namespace, root: &Issued, user: &str, password: &str) -> Result<StrongSwan<'a>> {
+pub(super) fn client<'a>(
+    place: &'a Namespace,
+    root: &Issued,
+    user: &str,
+    password: &str,
+) -> Result<StrongSwan<'a>> {
     let text = connection(
         &format!("auth = eap-mschapv2\nid = {user}@laptop.example\neap_id = {user}"),
         &format!("eap-user {{\nid = {user}\nsecret = \"{password}\"\n}}"),

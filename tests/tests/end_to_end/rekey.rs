@@ -86,3 +86,18 @@ fn many_rekeys_of_all_kinds_in_a_row_lose_nothing() {
     })
     .unwrap();
 }
+
+/// The first Child SA needs no group, so that it comes up; what is wrong shows with the first rekey, and leaves the tunnel as it is.
+#[test]
+fn groups_for_perfect_forward_secrecy_that_differ_are_told_by_the_rekey_and_the_tunnel_stays() {
+    let (site, peer) = sites::with_peer().unwrap();
+    let settings = Settings { esp: "aes256gcm16-ecp256".to_owned(), ..Settings::default() };
+    let plan = Plan::site(1).with_policy("pfs_group", "\"ECP384\"");
+    let (_strongswan, gateway) = sites::tunnel_with(&site, &peer, plan, &settings).unwrap();
+    let spi = gateway.only_sa().unwrap()["inbound_spi"].clone();
+    gateway.ask(&["rekey", "peer", "--child"]).unwrap();
+    gateway.fails_with("peer", "the peer accepts none of the algorithms").unwrap();
+    assert_eq!(gateway.only_sa().unwrap()["inbound_spi"], spi, "{}", gateway.state());
+    ping_until_answered(site.ipv4(), peer.ipv4().address, Duration::from_secs(20)).unwrap();
+    gateway.stop().unwrap();
+}

@@ -31,7 +31,8 @@ impl One<'_> {
         own.not_taken(&place, draft);
         let types = own.types(&place, !roots.is_empty(), !servers.is_empty(), draft);
         if settings.is_empty() || types.is_empty() {
-            let missing = if settings.is_empty() { "no address for them" } else { "nothing that they log in by" };
+            let missing =
+                if settings.is_empty() { "no address for them" } else { "nothing that they log in by" };
             let problem = format!("its clients are not taken over: there is {missing}");
             let remedy = "write [virtual_network_gateway.vpn_client_configuration], which has its words for addresses, certificates and RADIUS servers";
             draft.leave_out(place, problem, remedy);
@@ -88,13 +89,7 @@ impl One<'_> {
     }
 
     /// How clients log in: as the template says, else by what there is for it.
-    fn types(
-        &self,
-        place: &str,
-        has_roots: bool,
-        has_servers: bool,
-        draft: &mut Draft,
-    ) -> Vec<&'static str> {
+    fn types(&self, place: &str, has_roots: bool, has_servers: bool, draft: &mut Draft) -> Vec<&'static str> {
         let place = format!("{place}.vpnAuthenticationTypes");
         let words = self.texts(self.get("vpnAuthenticationTypes"), &place, draft);
         let mut types = Vec::new();
@@ -106,7 +101,11 @@ impl One<'_> {
                 types.push(ours);
             } else if is_named {
                 let problem = format!("there is no {missing} that is known here");
-                draft.leave_out(&place, problem, format!("add one, and \"{ours}\" to vpn_authentication_types"));
+                draft.leave_out(
+                    &place,
+                    problem,
+                    format!("add one, and \"{ours}\" to vpn_authentication_types"),
+                );
             }
         }
         for word in words {
@@ -158,9 +157,17 @@ impl One<'_> {
         for (server, place) in listed.chain(alone) {
             server.get("radiusServerSecret").into_iter().for_each(|secret| self.scope.see(secret));
             let text = |key| server.get(key).and_then(|value| self.scope.text(value));
-            let Some(address) = text("radiusServerAddress").and_then(|text| text.trim().parse::<IpAddr>().ok())
-            else {
-                unresolved(&format!("{place}.radiusServerAddress"), draft);
+            let place = format!("{place}.radiusServerAddress");
+            let Some(written) = text("radiusServerAddress") else {
+                unresolved(&place, draft);
+                continue;
+            };
+            let Ok(address) = written.trim().parse::<IpAddr>() else {
+                draft.leave_out(
+                    place,
+                    format!("{} is no address", shown(&written)),
+                    "write the server's address in",
+                );
                 continue;
             };
             let score = text("radiusServerScore").and_then(|text| text.parse::<u8>().ok());
