@@ -1,13 +1,25 @@
--- Clear packets from site A's hosts to site B's, UDP. Wants size, flows and family; see README.md.
+-- Clear UDP packets from hosts of site 1 to one of site 2. Wants size, flows and family; see README.md.
 
 dofile((profiles or "perf/pktgen/dpdk/") .. "common.lua")
 
-reset()
-local source = family == 6 and "fd00:1::99" or "10.1.0.99"
+-- A host of a site: 10.S.1.1 or fd00:S::1:0, and so many addresses after it.
+local function host(site, number)
+    if family == 6 then
+        return string.format("fd00:%d::1:%x", site, number)
+    end
+    return string.format("10.%d.%d.%d", site, 1 + (number + 1) // 256, (number + 1) % 256)
+end
+
+local source, destination = host(1, 0), host(2, 0)
+reset(source, destination)
+-- The receiver is that host: it answers whoever asks for its MAC address (IPv4 only).
+pktgen.set_ipaddr(receive, "src", host(2, 0) .. (family == 6 and "/64" or "/16"))
+pktgen.process(receive, "on")
 if size == "imix" then
     flows = #imix
-    sequence(source, family == 6 and "fd00:2::99" or "10.2.0.99", family == 6 and "ipv6" or "ipv4", imix, 5001)
+    sequence(source, destination, imix, 5001)
 else
-    range(source, host(2, 0), host(2, flows - 1), "udp", size)
+    local port = { source = { first = 5001, last = 5001 }, destination = 5001 }
+    range({ first = source, last = host(1, flows - 1) }, destination, port, size)
 end
-printf("clear: %s bytes, %d flows, IPv%d, ports %s to %s\n", tostring(size), flows, family, send, receive)
+io.write(string.format("clear: %s bytes, %d flows, IPv%d, ports %s to %s\n", tostring(size), flows, family, send, receive))

@@ -11,24 +11,18 @@ function sealed(bytes)
     return outer + 8 + 8 + 8 + math.floor((bytes + 2 + 3) / 4) * 4 + 16
 end
 
-reset()
-local ends = public[family]
+local source, destination = table.unpack(public[family])
+reset(source, destination)
 if size == "imix" then
     flows = #imix
     local sizes = {}
     for number, bytes in ipairs(imix) do
         sizes[number] = sealed(bytes)
     end
-    sequence(ends[1], ends[2], family == 6 and "ipv6" or "ipv4", sizes, 4500)
+    sequence(source, destination, sizes, 4500)
 else
-    range(ends[1], ends[2], ends[2], "udp", sealed(size))
     -- A flow is a source port here.
-    pktgen.range.src_port(send, "min", 1024)
-    pktgen.range.src_port(send, "start", 1024)
-    pktgen.range.src_port(send, "max", 1024 + flows - 1)
-    pktgen.range.src_port(send, "inc", flows > 1 and 1 or 0)
-    for _, key in ipairs({ "start", "min", "max" }) do
-        pktgen.range.dst_port(send, key, 4500)
-    end
+    local port = { source = { first = 1024, last = 1024 + flows - 1 }, destination = 4500 }
+    range({ first = source, last = source }, destination, port, sealed(size))
 end
-printf("ESP side: inner %s bytes, %d flows, IPv%d, ports %s to %s\n", tostring(size), flows, family, send, receive)
+io.write(string.format("ESP side: inner %s bytes, %d flows, IPv%d, ports %s to %s\n", tostring(size), flows, family, send, receive))
