@@ -82,6 +82,12 @@ pub(crate) fn run(quick: bool, json: bool, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Draws rows of `ndr` alone.
+pub(crate) fn plot_ndr(file: &Path, rows: &[impl Serialize]) -> Result<()> {
+    let rows: Vec<Map<String, Value>> = serde_json::from_value(serde_json::to_value(rows)?)?;
+    plot::of_ndr(file, &rows)
+}
+
 /// Runs one benchmark and keeps what it printed.
 fn measure(name: &str, quick: bool, output: &Path) -> Result<()> {
     eprintln!("{name} ..");

@@ -7,27 +7,30 @@
 //! Then, where they are built, the same through two gateways in processes of their own (`ndr/gateways.rs`), by a generator that is a third DPDK process
 //! (`ndr/generator.rs`). With `--device`, that generator alone, between whatever gateways run there.
 //!
-//! With `--pktgen`, a running Pktgen-DPDK sends and counts; rates are in percent of its port's.
+//! With `--pktgen`, a running Pktgen-DPDK loads our profiles, sends and counts; rates are in percent of its port's (`ndr/remote.rs`).
 
 mod between;
 mod gateways;
 mod generator;
 mod pktgen;
+mod remote;
 mod search;
 mod searched;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use crossgate_dataplane::gcm::Kernel;
 use crossgate_dataplane::worker::Idle;
 use serde::{Deserialize, Serialize};
 
 use crate::bed::traffic::Traffic;
 use crate::bed::{Bed, Direction, Family, Plan};
+use crate::document;
 use crate::machine::report_precision;
 use crate::report::{Report, Row};
-use pktgen::{Pktgen, ProbeLatency};
+use pktgen::ProbeLatency;
 pub(crate) use searched::Searched;
 
 /// How far below the limit a found rate may be, as a part of the greatest rate.
@@ -36,7 +39,7 @@ const MEMORY_MIB: u32 = 192;
 const POOL_PACKETS: u32 = 16_383;
 
 /// What to search.
-#[derive(clap::Args, Clone, Default)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct Options {
     /// Sizes of inner packets in bytes, from 64 to 1400, or 'imix'; default: all of the benchmark.
     #[arg(long, value_delimiter = ',', value_parser = Traffic::parse)]
@@ -50,7 +53,7 @@ pub(crate) struct Options {
     /// Milliseconds that each trial sends. RFC 2544 asks for 60 seconds; without --pktgen 200 are enough to fill every queue many times.
     #[arg(long)]
     trial_ms: Option<u64>,
-    /// A running Pktgen-DPDK, as the address of its Lua socket (host:22022); load a profile of perf/pktgen there first.
+    /// A running Pktgen-DPDK, as the address of its Lua socket (host:22022); see perf/pktgen/README.md.
     #[arg(long, value_name = "HOST:PORT")]
     pktgen: Option<String>,
     /// Pktgen's port that sends.
@@ -59,6 +62,12 @@ pub(crate) struct Options {
     /// Pktgen's port that receives.
     #[arg(long, default_value_t = 1, requires = "pktgen")]
     receive_port: u16,
+    /// How often Pktgen tries a rate at which packets are lost, before it is taken for too high. RFC 2544 knows one trial; a machine that does other things, too, may lose some now and then.
+    #[arg(long, default_value_t = 1, requires = "pktgen", value_parser = clap::value_parser!(u32).range(1..=10))]
+    trials: u32,
+    /// Draw the rates, too: an SVG file.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Two DPDK devices of a generator in this process, with running gateways between them (perf/pktgen/README.md): the one at site 1, then the one at site 2.
     #[arg(long, value_name = "DEVICE", conflicts_with = "pktgen")]
     device: Vec<String>,
@@ -68,6 +77,20 @@ pub(crate) struct Options {
     /// Print what was found for the process that started this one.
     #[arg(long, hide = true, requires = "device")]
     found: bool,
+}
+
+impl Options {
+    fn sizes(&self, quick: bool) -> Vec<Traffic> {
+        match (self.sizes.is_empty(), quick) {
+            (false, _) => self.sizes.clone(),
+            (true, true) => Traffic::QUICK.to_vec(),
+            (true, false) => Traffic::ALL.to_vec(),
+        }
+    }
+
+    fn family(&self) -> Family {
+        if self.ipv6 { Family::V6 } else { Family::V4 }
+    }
 }
 
 /// Rows of a generator in a process of its own, and what was not found.
@@ -148,42 +171,42 @@ impl Latency {
 
 /// Searches.
 pub(crate) fn run(quick: bool, options: &Options) -> Result<Option<Report<NdrRow>>> {
-    if !options.device.is_empty() {
-        let found = between::search(quick, options)?;
-        if options.found {
-            println!("{}", serde_json::to_string(&found)?);
-            return Ok(None);
-        }
-        return Ok(Some(Report::new(found.rows)?.with_notes(found.notes)));
-    }
-    if let Some(address) = &options.pktgen {
-        let pktgen =
-            Pktgen { address: address.clone(), send: options.send_port, receive: options.receive_port };
-        return remote(&pktgen, options).map(Some);
-    }
-    let sizes = match (options.sizes.is_empty(), quick) {
-        (false, _) => options.sizes.clone(),
-        (true, true) => Traffic::QUICK.to_vec(),
-        (true, false) => Traffic::ALL.to_vec(),
+    let found = if !options.device.is_empty() {
+        between::search(quick, options)?
+    } else if let Some(address) = &options.pktgen {
+        remote::search(address, quick, options)?
+    } else {
+        ourselves(quick, options)?
     };
+    if options.found {
+        println!("{}", serde_json::to_string(&found)?);
+        return Ok(None);
+    }
+    if let Some(file) = &options.plot {
+        document::plot_ndr(file, &found.rows)?;
+    }
+    Ok(Some(Report::new(found.rows)?.with_notes(found.notes)))
+}
+
+/// In memory, and through two gateways of our own.
+fn ourselves(quick: bool, options: &Options) -> Result<Found> {
     let length = Duration::from_millis(options.trial_ms.unwrap_or(if quick { 100 } else { 200 }));
     let bed = Bed::start(MEMORY_MIB, POOL_PACKETS)?;
-    let family = if options.ipv6 { Family::V6 } else { Family::V4 };
-    let plan = Plan { sas: options.flows, ..Plan::single(Kernel::detect(), 256, family) };
+    let plan = Plan { sas: options.flows, ..Plan::single(Kernel::detect(), 256, options.family()) };
     let mut rows = Vec::new();
     for direction in [Direction::Outbound, Direction::Inbound] {
         let mut searched = Searched::new(&bed, plan, direction, Idle::Poll)?;
-        for traffic in &sizes {
-            let (pps, outcome) = searched.search(*traffic, length)?;
-            rows.push(searched.row(*traffic, length, pps, &outcome));
+        for traffic in options.sizes(quick) {
+            let (pps, outcome) = searched.search(traffic, length)?;
+            rows.push(searched.row(traffic, length, pps, &outcome));
         }
     }
-    let found = through_gateways(quick, options).unwrap_or_else(|error| Found {
+    let through = through_gateways(quick, options).unwrap_or_else(|error| Found {
         notes: vec![format!("no rows of a generator in a process of its own: {error:#}")],
         ..Found::default()
     });
-    rows.extend(found.rows);
-    Ok(Some(Report::new(rows)?.with_notes(found.notes)))
+    rows.extend(through.rows);
+    Ok(Found { rows, notes: through.notes })
 }
 
 /// The same through two gateways in processes of their own, if they are built.
@@ -205,44 +228,6 @@ fn through_gateways(quick: bool, options: &Options) -> Result<Found> {
         arguments.extend(["--trial-ms".to_owned(), length.to_string()]);
     }
     gateways::search(&arguments)
-}
-
-/// Searches with a Pktgen that has loaded its profile; sizes, flows and addresses are the profile's.
-fn remote(pktgen: &Pktgen, options: &Options) -> Result<Report<NdrRow>> {
-    ensure!(options.sizes.len() <= 1, "one size at a time: a profile in Pktgen has one");
-    let length = Duration::from_millis(options.trial_ms.unwrap_or(60_000));
-    let mut best = None;
-    let percent = search::highest(100.0, RESOLUTION, |percent| {
-        let counts = pktgen.trial(percent, length)?;
-        let passed = counts.received >= counts.sent;
-        eprintln!("{percent:.2} %: {} sent, {} received", counts.sent, counts.received);
-        if passed {
-            best = Some(counts);
-        }
-        Ok(passed)
-    })?;
-    let counts = best.context("packets were lost at every rate")?;
-    let traffic = options.sizes.first().copied();
-    let mpps = report_precision(counts.sent) / length.as_secs_f64() / 1e6;
-    let inner_bytes = traffic.map_or(0, Traffic::mean_bytes);
-    Report::new(vec![NdrRow {
-        program: "crossgate".to_owned(),
-        generator: "Pktgen-DPDK".to_owned(),
-        direction: Direction::Outbound,
-        ip_version: if options.ipv6 { Family::V6 } else { Family::V4 },
-        traffic: traffic.map_or_else(|| "profile".to_owned(), Traffic::name),
-        inner_bytes,
-        key_bits: 256,
-        sas: options.flows,
-        flows: options.flows,
-        workers: 1,
-        trial_ms: u64::try_from(length.as_millis())?,
-        mpps,
-        gbit_per_s: mpps * f64::from(inner_bytes) * 8.0 / 1e3,
-        percent: Some(percent),
-        latency: None,
-        probes: counts.latency.map(Probes::from),
-    }])
 }
 
 impl Row for NdrRow {

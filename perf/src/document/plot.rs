@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use plotters::prelude::*;
 use serde_json::{Map, Value};
 
@@ -62,6 +62,13 @@ pub(super) fn all(output: &Path, all: &[(&str, Results)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The plot of rows of `ndr` alone.
+pub(crate) fn of_ndr(file: &Path, rows: &Rows) -> Result<()> {
+    let (axes, series) = ndr(rows);
+    ensure!(!series.is_empty(), "nothing to plot: only rates of packets that all have one size are drawn");
+    draw(file, &axes, &series).map_err(|error| anyhow!("plot {}: {error}", file.display()))
 }
 
 fn compare(rows: &Rows) -> (Axes, Vec<Series>) {

@@ -8,7 +8,6 @@ use dpdk_sys::{Eal, EalOptions};
 use super::generator::{Generator, Profile};
 use super::{Found, Latency, MEMORY_MIB, NdrRow, Options, search};
 use crate::bed::threaded::Outcome;
-use crate::bed::traffic::Traffic;
 use crate::bed::{Direction, Family};
 use crate::machine;
 
@@ -43,15 +42,11 @@ pub(super) fn search(quick: bool, options: &Options) -> Result<Found> {
 
 /// What to send.
 fn profiles(quick: bool, options: &Options) -> Vec<Profile> {
-    let sizes = match (options.sizes.is_empty(), quick) {
-        (false, _) => options.sizes.clone(),
-        (true, true) => Traffic::QUICK.to_vec(),
-        (true, false) => Traffic::ALL.to_vec(),
-    };
+    let sizes = options.sizes(quick);
     let (families, flows) = if options.profiles {
         (vec![Family::V4, Family::V6], FLOWS.to_vec())
     } else {
-        (vec![if options.ipv6 { Family::V6 } else { Family::V4 }], vec![options.flows])
+        (vec![options.family()], vec![options.flows])
     };
     let mut profiles = Vec::new();
     for family in families {
