@@ -6,6 +6,7 @@ mod kernel;
 
 use crate::failure::{Failure, Result, Tried};
 use crate::namespace::Namespace;
+use crate::newer;
 use crate::process::{self, Process};
 use crate::wait::{Look, until};
 use kernel::Kernel;
@@ -26,6 +27,7 @@ pub struct Guest {
     process: std::cell::RefCell<Process>,
     folder: tempfile::TempDir,
     count: AtomicU32,
+    is_newer: bool,
 }
 
 /// A network card of a guest.
@@ -65,19 +67,37 @@ impl Guest {
 
     /// The same with a choice of cards.
     pub fn boot_with(namespace: &Namespace, cards: &[(&str, Card)]) -> Result<Self> {
-        Self::start(namespace, cards, None)
+        Self::start(namespace, cards, &Kernel::cached()?, None)
     }
 
     /// Boots one as [`Guest::boot`] does whose root has what is in the folder `layer` over what the host has.
     pub fn boot_with_layer(namespace: &Namespace, taps: &[&str], layer: &Path) -> Result<Self> {
         let cards: Vec<(&str, Card)> = taps.iter().map(|tap| (*tap, Card::Virtio)).collect();
-        Self::start(namespace, &cards, Some(layer))
+        Self::start(namespace, &cards, &Kernel::cached()?, Some(layer))
     }
 
-    fn start(namespace: &Namespace, cards: &[(&str, Card)], layer: Option<&Path>) -> Result<Self> {
+    /// Boots one as [`Guest::boot`] does with the kernel of a newer Debian than this machine's, and strongSwan from there.
+    pub fn boot_newer(namespace: &Namespace, taps: &[&str]) -> Result<Self> {
+        let cards: Vec<(&str, Card)> = taps.iter().map(|tap| (*tap, Card::Virtio)).collect();
+        let guest = Self::start(namespace, &cards, &Kernel::newer()?, Some(&newer::layer()?))?;
+        let root = newer::IN_GUEST;
+        guest.run(&format!("for place in proc sys dev tmp; do mount --rbind /$place {root}/$place; done"))?;
+        Ok(Self { is_newer: true, ..guest })
+    }
+
+    /// What runs a program of the newer Debian in a guest of [`Guest::boot_newer`]; nothing in others.
+    pub(crate) const fn prefix(&self) -> &'static str {
+        if self.is_newer { newer::PREFIX } else { "" }
+    }
+
+    fn start(
+        namespace: &Namespace,
+        cards: &[(&str, Card)],
+        kernel: &Kernel,
+        layer: Option<&Path>,
+    ) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("guest").tempdir().tried(|| "a folder for a guest".into())?;
-        let kernel = Kernel::cached()?;
         let initrd = kernel.initrd(folder.path(), FIRST_STAGE)?;
         let share = folder.path().join("share");
         fs::create_dir(&share).tried(|| share.display().to_string())?;
@@ -87,9 +107,14 @@ impl Guest {
             namespace.ip(&format!("link set {tap} up"))?;
         }
         let mut command = namespace.command("qemu-system-x86_64");
-        command.args(arguments(&kernel, &initrd, &share, cards, layer));
+        command.args(arguments(kernel, &initrd, &share, cards, layer));
         let process = Process::start("QEMU", &command, &folder.path().join("qemu"))?;
-        let guest = Self { process: std::cell::RefCell::new(process), folder, count: AtomicU32::new(0) };
+        let guest = Self {
+            process: std::cell::RefCell::new(process),
+            folder,
+            count: AtomicU32::new(0),
+            is_newer: false,
+        };
         until("the guest to be up", BOOT, || {
             guest.process.borrow_mut().must_run()?;
             Ok(Look::when(guest.share().join("up").exists(), || guest.console()))

@@ -5,6 +5,7 @@
 //! - [`gateway`]: ours, as an operator runs it; [`sites`]: the standard network around it
 //! - [`namespace`]: hosts and cables; [`nat_router`]: what stands between a branch and its provider; [`guest`]: a Linux of its own under QEMU
 //! - [`strongswan`], [`libreswan`]: the peers; [`radius`]: who knows a gateway's clients; [`met`]: who met whom
+//! - `newer`: programs and a kernel that this machine's Debian does not have yet
 //! - [`traffic`]: pings, a stream and bulk transfers that know what was lost or changed; [`capture`]: the wire;
 //!   [`garbage`]: what a gateway must bear, from a seed ([`random`])
 //! - [`process`], [`wait`], [`failure`]: how programs run, how one waits, and what is said when it was in vain
@@ -23,6 +24,7 @@ pub mod libreswan;
 pub mod met;
 pub mod namespace;
 pub mod nat_router;
+mod newer;
 pub mod process;
 pub mod radius;
 pub mod random;

@@ -10,6 +10,7 @@ use crate::failure::{Failure, Result, Tried, ensure};
 use crate::guest::Guest;
 use crate::met;
 use crate::namespace::Namespace;
+use crate::newer;
 use crate::process::{self, Process};
 use crate::wait::{Look, until};
 use rustix::process::Signal;
@@ -29,8 +30,17 @@ pub struct StrongSwan<'a> {
 }
 
 enum Place<'a> {
-    Namespace { namespace: &'a Namespace, folder: tempfile::TempDir, process: Process },
+    Namespace { namespace: &'a Namespace, folder: tempfile::TempDir, edition: Edition, process: Process },
     Guest { guest: &'a Guest },
+}
+
+/// Which strongSwan runs in a namespace.
+#[derive(Clone, Copy)]
+enum Edition {
+    /// This machine's.
+    Own,
+    /// That of a newer Debian.
+    Newer,
 }
 
 /// Finds the unique names of SAs of a kind in a list of SAs.
@@ -42,28 +52,38 @@ const IN_GUEST: &str = "/tmp/peer";
 impl<'a> StrongSwan<'a> {
     /// Starts one in `namespace`; returns when it answers and has its configuration.
     pub fn start(namespace: &'a Namespace, settings: &Settings) -> Result<Self> {
+        Self::start_edition(namespace, settings, Edition::Own)
+    }
+
+    /// The same with the strongSwan of a newer Debian than this machine's.
+    pub fn start_newer(namespace: &'a Namespace, settings: &Settings) -> Result<Self> {
+        Self::start_edition(namespace, settings, Edition::Newer)
+    }
+
+    fn start_edition(namespace: &'a Namespace, settings: &Settings, edition: Edition) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("peer").tempdir().tried(|| "a folder for strongSwan".into())?;
-        settings.write(folder.path(), folder.path(), settings::Esp::Userspace)?;
-        let process = charon(namespace, folder.path())?;
-        let mut peer = Self { place: Place::Namespace { namespace, folder, process } };
+        settings.write(folder.path(), edition.folder(folder.path()), settings::Esp::Userspace)?;
+        let process = charon(namespace, folder.path(), edition)?;
+        let mut peer = Self { place: Place::Namespace { namespace, folder, edition, process } };
         peer.load()?;
-        met::peer("strongSwan, ESP of its own", version)?;
+        met::peer("strongSwan, ESP of its own", || version(&peer.told_version()?))?;
         Ok(peer)
     }
 
-    /// Starts one in `guest`; returns when it answers and has its configuration.
+    /// Starts the guest's in `guest`; returns when it answers and has its configuration.
     pub fn start_in_guest(guest: &'a Guest, settings: &Settings) -> Result<Self> {
         guest.run("modprobe -a esp4 esp6 xfrm_user")?;
         settings.write(&guest.share().join("peer"), Path::new(IN_GUEST), settings::Esp::Kernel)?;
         guest.run(&format!(
             "cp -r /share/peer {IN_GUEST}; cd {IN_GUEST}; chmod go= swanctl.conf
-             STRONGSWAN_CONF={IN_GUEST}/strongswan.conf setsid charon-systemd > out 2>&1 < /dev/null &"
+             STRONGSWAN_CONF={IN_GUEST}/strongswan.conf setsid {} charon-systemd > out 2>&1 < /dev/null &",
+            guest.prefix()
         ))?;
         let mut peer = Self { place: Place::Guest { guest } };
         peer.load()?;
         met::peer("strongSwan, ESP of the Linux kernel", || {
-            Ok(format!("{}, Linux {}", version()?.trim(), guest.run("uname -r")?.trim()))
+            Ok(format!("{}, Linux {}", version(&peer.told_version()?)?, guest.run("uname -r")?.trim()))
         })?;
         Ok(peer)
     }
@@ -73,20 +93,32 @@ impl<'a> StrongSwan<'a> {
         let mut words = arguments.split_whitespace();
         let verb = words.next().unwrap_or_default();
         match &self.place {
-            Place::Namespace { folder, .. } => {
-                let folder = folder.path();
-                let mut command = Command::new("swanctl");
-                command.args([verb, "--uri", &format!("unix://{}/vici", folder.display())]).args(words);
-                command.env("STRONGSWAN_CONF", folder.join("strongswan.conf")).env("SWANCTL_DIR", folder);
+            Place::Namespace { folder, edition, .. } => {
+                let seen = edition.folder(folder.path());
+                let mut command = edition.command(folder.path(), "swanctl")?;
+                command.args([verb, "--uri", &format!("unix://{}/vici", seen.display())]).args(words);
+                command.env("STRONGSWAN_CONF", seen.join("strongswan.conf")).env("SWANCTL_DIR", seen);
                 process::run(&mut command)
             }
             Place::Guest { guest } => {
                 let rest = words.collect::<Vec<_>>().join(" ");
                 guest.run(&format!(
                     "STRONGSWAN_CONF={IN_GUEST}/strongswan.conf SWANCTL_DIR={IN_GUEST} \
-                     swanctl {verb} --uri unix://{IN_GUEST}/vici {rest}"
+                     {} swanctl {verb} --uri unix://{IN_GUEST}/vici {rest}",
+                    guest.prefix()
                 ))
             }
+        }
+    }
+
+    /// What it says of its version. It tells that, and then that no daemon is at the usual place.
+    fn told_version(&self) -> Result<String> {
+        match &self.place {
+            Place::Namespace { folder, edition, .. } => {
+                let mut command = edition.command(folder.path(), "swanctl")?;
+                Ok(process::finish(command.arg("--version"), PATIENCE)?.output)
+            }
+            Place::Guest { guest } => guest.run(&format!("{} swanctl --version || true", guest.prefix())),
         }
     }
 
@@ -177,20 +209,20 @@ impl<'a> StrongSwan<'a> {
 
     /// Kills it without a word to its peer, and starts it anew with the same configuration.
     pub fn kill_and_restart(&mut self) -> Result<()> {
-        let Place::Namespace { namespace, folder, process } = &mut self.place else {
+        let Place::Namespace { namespace, folder, edition, process } = &mut self.place else {
             return Err(Failure::Untrue("only a strongSwan in a namespace can be restarted".to_owned()));
         };
         process.end(Signal::KILL, PATIENCE)?;
         let _ = std::fs::remove_file(folder.path().join("vici"));
-        *process = charon(namespace, folder.path())?;
+        *process = charon(namespace, folder.path(), *edition)?;
         self.load()
     }
 
     /// Gives it another configuration; SAs that it has stay as they are.
     pub fn reconfigure(&mut self, settings: &Settings) -> Result<()> {
         match &self.place {
-            Place::Namespace { folder, .. } => {
-                settings.write(folder.path(), folder.path(), settings::Esp::Userspace)?;
+            Place::Namespace { folder, edition, .. } => {
+                settings.write(folder.path(), edition.folder(folder.path()), settings::Esp::Userspace)?;
             }
             Place::Guest { guest } => {
                 settings.write(&guest.share().join("peer"), Path::new(IN_GUEST), settings::Esp::Kernel)?;
@@ -251,16 +283,35 @@ pub(crate) fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// What the guest has is the same program. It tells its version, and then that no daemon is at the usual place.
-fn version() -> Result<String> {
-    let told = process::finish(Command::new("swanctl").arg("--version"), PATIENCE)?.output;
-    let version = told.lines().find_map(|line| line.strip_prefix("strongSwan ")?.strip_suffix(" swanctl"));
+impl Edition {
+    /// A command of this edition that sees `folder` as [`Edition::folder`] says.
+    fn command(self, folder: &Path, program: &str) -> Result<Command> {
+        match self {
+            Self::Own => Ok(Command::new(program)),
+            Self::Newer => newer::command(folder, program),
+        }
+    }
+
+    /// As what this edition sees the folder with its files.
+    fn folder(self, folder: &Path) -> &Path {
+        match self {
+            Self::Own => folder,
+            Self::Newer => Path::new(newer::SHARED),
+        }
+    }
+}
+
+fn version(told: &str) -> Result<String> {
+    let version =
+        told.lines().find_map(|line| Some(line.strip_prefix("strongSwan ")?.split_once(" swanctl")?.0));
     version.map(str::to_owned).ok_or_else(|| Failure::Untrue(format!("no version in {told:?}")))
 }
 
-fn charon(namespace: &Namespace, folder: &Path) -> Result<Process> {
-    let mut command = namespace.command("charon-systemd");
-    command.env("STRONGSWAN_CONF", folder.join("strongswan.conf"));
+fn charon(namespace: &Namespace, folder: &Path, edition: Edition) -> Result<Process> {
+    let inner = edition.command(folder, "charon-systemd")?;
+    let mut command = namespace.command(&inner.get_program().to_string_lossy());
+    command.args(inner.get_args());
+    command.env("STRONGSWAN_CONF", edition.folder(folder).join("strongswan.conf"));
     Process::start("charon-systemd", &command, &folder.join("out"))
 }
 

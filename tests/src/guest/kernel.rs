@@ -3,7 +3,7 @@
 
 use crate::failure::{Failure, Result, Tried};
 use crate::process;
-use crate::store;
+use crate::{newer, store};
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,6 +27,15 @@ impl Kernel {
         if !folder.exists() {
             fetch(&folder)?;
         }
+        Self::of(folder)
+    }
+
+    /// That of a newer Debian than this machine's.
+    pub(super) fn newer() -> Result<Self> {
+        Self::of(newer::kernel()?)
+    }
+
+    fn of(folder: PathBuf) -> Result<Self> {
         let modules = folder.join("lib/modules");
         let version = only_entry(&modules)?;
         Ok(Self { folder, modules, version })
@@ -39,7 +48,9 @@ impl Kernel {
 
     /// The bootable image.
     pub(super) fn image(&self) -> PathBuf {
-        self.folder.join("boot").join(format!("vmlinuz-{}", self.version))
+        let image = self.folder.join("boot").join(format!("vmlinuz-{}", self.version));
+        // Debian 14 has it beside the modules.
+        if image.exists() { image } else { self.modules.join(&self.version).join("vmlinuz") }
     }
 
     /// Builds an initramfs with busybox, the modules in their order, and `init`; returns its path in `folder`.
