@@ -25,6 +25,7 @@ mod peer_config;
 mod places;
 mod point_to_site;
 mod policy_based;
+mod post_quantum;
 mod ppk;
 mod rekey;
 mod reload;
