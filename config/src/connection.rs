@@ -5,6 +5,7 @@ mod ends;
 mod kind;
 mod nat;
 mod protocol;
+mod requested;
 mod rules;
 mod selected;
 mod sites;
@@ -103,6 +104,8 @@ pub struct Connection {
     pub session_resumption: bool,
     /// Whether each worker has a Child SA of its own beside the one for all (RFC 9611), with a peer that can do that, too.
     pub per_resource_child_sas: bool,
+    /// Whether the peer assigns an address inside the tunnel, with which the network goes out. Then only this side begins.
+    pub request_addresses: bool,
     /// Whether a peer that sends us to another gateway is obeyed.
     pub follow_redirects: bool,
     /// The gateway that peers are sent to instead of being served here.
@@ -257,7 +260,8 @@ fn one<'a>(
     }
 
     let authentication = authentication::read(section, around.environment, trusts, report);
-    let mode = mode(section, peer, report);
+    let requested = requested::read(section, report);
+    let mode = requested::mode(mode(section, peer, report), requested.as_ref());
     let begins = start::Begins { connection_type, mode, gateway, peer };
     let (start, idle_timeout) = start::read(section, &begins, report);
     check_dpd(section, gateway, report);
@@ -289,6 +293,11 @@ fn one<'a>(
         resumption: session_resumption,
     };
     protocol::check(protocol, &protocol_place, &settings, report);
+    if let Some(place) = &requested {
+        let (found, nat, selectors) = (&found, nat.as_ref(), traffic_selectors.as_ref());
+        let settings = requested::Settings { connection_type, protocol, mode, found, nat, selectors };
+        requested::check(place, &settings, report);
+    }
     let (local_id, remote_id) = identities(section, local_address, peer, authentication.as_ref(), report);
 
     let (name, gateway, peer) = (&name?.value, gateway?, peer?);
@@ -296,10 +305,14 @@ fn one<'a>(
     let ways = 1 + u32::from(second_address.is_some());
     let tunnels = ways * rules::tunnels_each(protocol, traffic_selectors.as_ref());
     rules.appliance(name, tunnels, around.max_tunnels, &section.place, report);
+    if let Some(place) = &requested {
+        rules.hidden_behind_one_address(ways, around.nat_rules, place, report);
+    }
     let nat = nat?;
     if let Some(network) = network {
         let place = place.as_ref()?;
-        nat::check_overlaps(network, peer, connection_type, &nat, place, report);
+        let is_hidden = requested.is_some();
+        nat::check_overlaps(network, peer, connection_type, (&nat, is_hidden), place, report);
         let way = Way { connection: name, connection_type, peer, nat: &nat, routing_weight };
         rules.sites.lead(network, &way, place, report);
     }
@@ -325,6 +338,7 @@ fn one<'a>(
         mobike,
         session_resumption,
         per_resource_child_sas,
+        request_addresses: requested.is_some(),
         follow_redirects,
         redirect_to,
         mtu_bytes,

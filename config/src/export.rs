@@ -259,6 +259,9 @@ fn connection(config: &Config, connection: &Connection) -> Resource {
     if connection.protocol == Protocol::IkeV2 && !connection.per_resource_child_sas {
         settings.put("per_resource_child_sas", false);
     }
+    if connection.request_addresses {
+        settings.put("request_addresses", true);
+    }
     settings.put("follow_redirects", connection.follow_redirects);
     if let Some(to) = &connection.redirect_to {
         settings.put("redirect_to", text(to));

@@ -286,9 +286,9 @@ const RULES_MAX: usize = 500;
 /// 4,096 external addresses.
 const DYNAMIC_PREFIX_MIN: u8 = 20;
 /// Ports of an external address that are given away: those from 1024 on.
-const ADDRESS_PORTS: u64 = 64_512;
+pub(crate) const ADDRESS_PORTS: u64 = 64_512;
 /// Ports of a rule: 17 MB.
 const RULE_PORTS_MAX: u64 = 1 << 20;
 /// Ports of all rules of the appliance: 537 MB.
-const PORTS_MAX: u64 = 1 << 25;
+pub(crate) const PORTS_MAX: u64 = 1 << 25;
 const FREE: &str = "take a prefix that nobody around this gateway has";

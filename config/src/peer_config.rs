@@ -84,6 +84,9 @@ impl Config {
         if connection.is_of_clients() {
             return Err(PeerConfigError::Clients);
         }
+        if connection.request_addresses && system != System::StrongSwan {
+            return Err(PeerConfigError::Assigns { system: system.word() });
+        }
         if connection.ppk.is_some() && !matches!(system, System::StrongSwan | System::Crossgate) {
             return Err(PeerConfigError::Ppk { system: system.word() });
         }

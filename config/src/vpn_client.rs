@@ -375,6 +375,7 @@ fn connection(
         mobike: true,
         session_resumption: false,
         per_resource_child_sas: false,
+        request_addresses: false,
         follow_redirects: false,
         redirect_to: None,
         mtu_bytes: None,

@@ -478,3 +478,22 @@ fn peer_of_a_tunnel_that_goes_when_it_is_idle_begins_on_traffic_too() {
         assert!(!said(&routed()).contains(expected), "{waiting}");
     }
 }
+
+#[test]
+fn a_strongswan_that_assigns_our_address_has_a_pool_and_no_other_system_is_written() {
+    let ipv4 = routed().replace("[\"10.2.0.0/16\", \"fd00:2::/48\"]", "[\"10.2.0.0/16\"]");
+    let text = ipv4.replace("name = \"a-to-b\"", "name = \"a-to-b\"\nrequest_addresses = true");
+    let said = written(&config(&text), System::StrongSwan, KeyText::Written).unwrap();
+    for line in [
+        "        pools = a-to-b\n",
+        "                local_ts = 10.2.0.0/16\n                remote_ts = dynamic\n",
+        "                start_action = none\n",
+        "\npools {\n    a-to-b {\n        addrs = 172.31.0.0/16\n    }\n}\n",
+    ] {
+        assert!(said.contains(line), "{line}\nin\n{said}");
+    }
+    for (word, system) in System::WORDS.iter().filter(|(_, system)| *system != System::StrongSwan) {
+        let error = written(&config(&text), *system, KeyText::Written).unwrap_err();
+        assert_eq!(error, PeerConfigError::Assigns { system: word });
+    }
+}

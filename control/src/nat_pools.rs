@@ -1,11 +1,16 @@
 //! The sessions of dynamic NAT rules: one pool for as long as a rule is configured with the same prefixes for the same hosts. `reconcile` has them follow a configuration
 //! and puts them into the workers' snapshot; whatever else changes, sessions go on. The gateway's turns have them swept a slice at a time.
+//!
+//! A network that goes out with the address that a peer assigns is hidden in the same way: one pool for as long as the peer assigns the same address.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crossgate_config::{Config, Connection, Name, NatMode, NatRule, NatType};
 use crossgate_dataplane::nat::{Mapping, Nat, Pool, Sweep, Usage};
+use crossgate_dataplane::selector::{AddressRange, Selectors};
+use crossgate_ike::event::ConnectionId;
 use ipnet::{IpNet, Ipv4Net};
 
 /// Places that are looked at in one turn: a fraction of a millisecond's work.
@@ -15,10 +20,15 @@ const SLICE_EVERY_US: u64 = 10_000;
 /// How long a pool is left alone after a sweep.
 const SWEEP_EVERY_US: u64 = 2_000_000;
 
+/// Every IPv4 host: what is hidden behind an address that a peer assigns.
+const EVERY_HOST: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
+
 /// The pools in use, by the names of their rules.
 #[derive(Debug, Clone, Default)]
 pub struct NatPools {
-    of: BTreeMap<Name, Kept>,
+    of: BTreeMap<Name, (Hosts, Kept)>,
+    /// Those of the addresses that peers assign, by the end of a connection that has them.
+    assigned: BTreeMap<(ConnectionId, Ipv4Addr), Kept>,
     /// When the next slice is due.
     due_us: u64,
 }
@@ -27,7 +37,6 @@ pub struct NatPools {
 #[derive(Debug, Clone)]
 struct Kept {
     pool: Arc<Pool>,
-    hosts: Hosts,
     /// When its next sweep is due; the one under way; what the last one has seen.
     due_us: u64,
     sweep: Sweep,
@@ -60,7 +69,10 @@ impl NatPools {
     /// Those for `config`: the present ones of rules that stay the same, and new ones, which allocates.
     #[must_use]
     pub fn following(&self, config: &Config) -> Self {
-        self.with(config, made)
+        self.with(config, |rule| {
+            let (internal, external) = prefixes(rule);
+            made(internal, external)
+        })
     }
 
     /// The same to look at: what is new allocates nothing to speak of, and no packet can use it.
@@ -86,15 +98,16 @@ impl NatPools {
             }
         }
         let kept = |(name, (rule, hosts)): (&Name, (&NatRule, Hosts))| {
-            let present = self.of.get(name).filter(|kept| {
-                kept.hosts.are(&hosts)
+            let present = self.of.get(name).filter(|(present, kept)| {
+                present.are(&hosts)
                     && IpNet::V4(kept.pool.internal()) == rule.internal_mapping
                     && IpNet::V4(kept.pool.external()) == rule.external_mapping
             });
-            let kept = present.cloned().unwrap_or_else(|| Kept::new(new(rule), hosts.clone()));
-            (name.clone(), Kept { hosts, ..kept })
+            let kept = present.map_or_else(|| Kept::new(new(rule)), |(_, kept)| kept.clone());
+            (name.clone(), (hosts, kept))
         };
-        Self { of: rules.into_iter().map(kept).collect(), due_us: self.due_us }
+        let assigned = self.assigned.clone();
+        Self { of: rules.into_iter().map(kept).collect(), assigned, due_us: self.due_us }
     }
 
     /// The NAT rules of a connection that is configured, for the data plane.
@@ -121,16 +134,54 @@ impl NatPools {
         }
     }
 
+    /// The rules of a connection's end for one of its tunnels: where that is for an address that the peer assigned, all that goes in is hidden behind it.
+    #[must_use]
+    pub fn of_tunnel(&self, rules: &Nat, end: ConnectionId, selectors: &Selectors) -> Nat {
+        let host = |range: &AddressRange| match range {
+            AddressRange::V4(range) if range.start() == range.end() => Some(*range.start()),
+            _ => None,
+        };
+        let hosts = selectors.local.iter().filter_map(|selector| host(&selector.addresses));
+        let mut nat = rules.clone();
+        let hidden = hosts.filter_map(|host| self.assigned.get(&(end, host)));
+        // A selector for each protocol names its host again.
+        for kept in hidden {
+            if !nat.egress_pools.contains(&kept.pool) {
+                nat.egress_pools.push(Arc::clone(&kept.pool));
+            }
+        }
+        nat
+    }
+
+    /// Makes room for the sessions behind an address that a peer assigned, unless there is some: those that are under way go on. The end's other addresses that no
+    /// tunnel has any more (`is_used`) are given up.
+    pub fn assign(&mut self, end: ConnectionId, address: Ipv4Addr, is_used: impl Fn(Ipv4Addr) -> bool) {
+        self.assigned.retain(|(of, other), _| *of != end || *other == address || is_used(*other));
+        let new = || Kept::new(made(EVERY_HOST, address.into()));
+        self.assigned.entry((end, address)).or_insert_with(new);
+    }
+
+    /// Gives up what peers assigned to ends that ask for nothing any more.
+    pub fn retain_assigned(&mut self, asks: impl Fn(ConnectionId) -> bool) {
+        self.assigned.retain(|(end, _), _| asks(*end));
+    }
+
+    /// How full the pool behind an address that a peer assigned was when it was last swept, some seconds ago. Costs nothing.
+    #[must_use]
+    pub fn usage_of_assigned(&self, end: ConnectionId, address: Ipv4Addr) -> Option<Usage> {
+        self.assigned.get(&(end, address)).map(Kept::usage)
+    }
+
     /// That of a dynamic rule which some connection names.
     #[must_use]
     pub fn of(&self, rule: &Name) -> Option<&Arc<Pool>> {
-        self.of.get(rule).map(|kept| &kept.pool)
+        self.of.get(rule).map(|(_, kept)| &kept.pool)
     }
 
     /// How full a rule's pool was when it was last swept, some seconds ago. Costs nothing.
     #[must_use]
     pub fn usage(&self, rule: &Name) -> Option<Usage> {
-        self.of.get(rule).map(|kept| kept.pool.counted(kept.usage))
+        self.of.get(rule).map(|(_, kept)| kept.usage())
     }
 
     /// Sweeps a slice of the pool that has waited for the longest, if it is time, at that time of the workers' clock in microseconds: gives back what sessions have held
@@ -139,7 +190,8 @@ impl NatPools {
         if now_us < self.due_us {
             return;
         }
-        let longest = self.of.values_mut().min_by_key(|kept| kept.due_us);
+        let all = self.of.values_mut().map(|(_, kept)| kept).chain(self.assigned.values_mut());
+        let longest = all.min_by_key(|kept| kept.due_us);
         let Some(kept) = longest.filter(|kept| kept.due_us <= now_us) else { return };
         if let Some(usage) = kept.pool.sweep(&mut kept.sweep, SLICE_PLACES, now_us) {
             kept.usage = usage;
@@ -150,8 +202,12 @@ impl NatPools {
 }
 
 impl Kept {
-    fn new(pool: Arc<Pool>, hosts: Hosts) -> Self {
-        Self { pool, hosts, due_us: 0, sweep: Sweep::default(), usage: Usage::default() }
+    fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, due_us: 0, sweep: Sweep::default(), usage: Usage::default() }
+    }
+
+    fn usage(&self) -> Usage {
+        self.pool.counted(self.usage)
     }
 }
 
@@ -167,12 +223,11 @@ fn prefixes(rule: &NatRule) -> (Ipv4Net, Ipv4Net) {
     }
 }
 
-fn made(rule: &NatRule) -> Arc<Pool> {
-    let (internal, external) = prefixes(rule);
+fn made(internal: Ipv4Net, external: Ipv4Net) -> Arc<Pool> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).expect("the operating system gives randomness");
     let pool = Pool::new(internal, external, u64::from_ne_bytes(seed));
-    Arc::new(pool.expect("a checked dynamic rule has no more external addresses than a pool"))
+    Arc::new(pool.expect("neither a checked dynamic rule nor a peer has more external addresses than a pool"))
 }
 
 #[cfg(test)]

@@ -264,6 +264,10 @@ impl Gateway {
         self.meters.follow(&wanted);
         self.circuits.follow(&wanted, &self.identifiers, &self.meters);
         self.nat_pools = prepared.nat_pools;
+        self.nat_pools.retain_assigned(|end| {
+            let name = self.identifiers.connection_name(end);
+            name.and_then(|name| wanted.connections().get(name)).is_some_and(|one| one.request_addresses)
+        });
         self.config = wanted;
         self.applied_at = unix_seconds();
         self.refresh_forwarding();

@@ -279,7 +279,7 @@ fn check_prefixes(
 }
 
 /// Keys of the other types.
-const OF_TUNNELS: [&str; 24] = [
+const OF_TUNNELS: [&str; 25] = [
     "local_network_gateway",
     "remote_gateway",
     "shared_key",
@@ -295,6 +295,7 @@ const OF_TUNNELS: [&str; 24] = [
     "mobike",
     "session_resumption",
     "per_resource_child_sas",
+    "request_addresses",
     "follow_redirects",
     "redirect_to",
     "mtu_bytes",

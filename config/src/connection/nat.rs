@@ -197,12 +197,12 @@ fn check_who_begins(nat: &Nat, place: &Place, report: &mut Report<'_>) {
 }
 
 /// Reports prefixes of the peer and of the network that cannot be told apart, on either side. A default route may contain the network; a longer prefix
-/// takes precedence over it.
+/// takes precedence over it. Where the network is hidden behind an address that the peer assigns, the site does not know its prefixes.
 pub(super) fn check_overlaps(
     network: &VirtualNetwork,
     peer: &LocalNetworkGateway,
     connection_type: ConnectionType,
-    nat: &Nat,
+    (nat, is_hidden): (&Nat, bool),
     place: &Place,
     report: &mut Report<'_>,
 ) {
@@ -227,7 +227,9 @@ pub(super) fn check_overlaps(
             }
         };
         report.error(place, told(pair, ""), remedy);
-    } else if let Some(pair) = clash(&peer.prefixes, &nat.network_prefixes(&network.address_space)) {
+    } else if let Some(pair) =
+        clash(&peer.prefixes, &nat.network_prefixes(&network.address_space)).filter(|_| !is_hidden)
+    {
         let remedy = "add an egress NAT rule for the network's prefix";
         report.error(place, told(pair, " in the site, which could not answer"), remedy);
     }

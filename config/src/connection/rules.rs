@@ -7,8 +7,10 @@ use crate::gateway::{VirtualNetworkGateway, VpnType};
 use crate::identity::Identity;
 use crate::local_network_gateway::LocalNetworkGateway;
 use crate::name::Name;
+use crate::nat_rule::{ADDRESS_PORTS, NatRule, PORTS_MAX};
 use crate::report::{Place, Report};
 use crate::selectors::TrafficSelectors;
+use crate::shelf::Shelf;
 use crate::transit::Stranger;
 
 use super::Choice as _;
@@ -22,6 +24,8 @@ pub(super) struct Rules {
     tunnels: BTreeMap<Name, u32>,
     /// Tunnels of the appliance.
     all: u32,
+    /// Ports of the addresses that peers assign.
+    assigned_ports: u64,
     /// What leads to which site.
     pub(super) sites: Sites,
     /// The connection of each peer: our address, the peer's, the peer's identity.
@@ -69,6 +73,26 @@ impl Rules {
             let problem =
                 format!("\"{name}\" is too much for this appliance, made for max_tunnels = {max_tunnels}");
             report.error(place, problem, "raise max_tunnels of [appliance], or leave connections out");
+        }
+    }
+
+    /// Counts the ports of the addresses that a peer assigns, one a tunnel, with those of dynamic NAT rules; the first too many are reported.
+    pub(super) fn hidden_behind_one_address(
+        &mut self,
+        tunnels: u32,
+        nat_rules: &Shelf<NatRule>,
+        place: &Place,
+        report: &mut Report<'_>,
+    ) {
+        let of_rules: u64 = nat_rules.sound().values().map(NatRule::ports).sum();
+        let before = of_rules + self.assigned_ports;
+        self.assigned_ports += u64::from(tunnels) * ADDRESS_PORTS;
+        let after = of_rules + self.assigned_ports;
+        if before <= PORTS_MAX && after > PORTS_MAX {
+            let problem = format!(
+                "with this one, the addresses that peers assign and dynamic NAT rules have {after} ports, of which the appliance keeps {PORTS_MAX} at most"
+            );
+            report.error(place, problem, "take fewer such connections, or fewer dynamic rules");
         }
     }
 

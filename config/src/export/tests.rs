@@ -175,6 +175,18 @@ fn networks_ports_and_gateways_survive_their_export() {
     }
 }
 
+#[test]
+fn asking_for_an_address_survives_its_export_with_the_mode_that_it_asks_for() {
+    let text = BASE.replace("[\"10.2.0.0/16\", \"fd00:2::/48\"]", "[\"10.2.0.0/16\"]");
+    let asking = format!("{text}request_addresses = true\n");
+    let exported = config(&asking).to_toml();
+    assert_eq!(config(&exported), config(&asking), "{exported}");
+    assert_eq!(
+        differences(&text, &asking),
+        "connection[a-to-b].mode: \"Default\" -> \"InitiatorOnly\"\nconnection[a-to-b].request_addresses: (default) -> true"
+    );
+}
+
 const RULES: &str = "ingress_nat_rules = [\"b\"]\negress_nat_rules = [\"own\"]\n[connection.traffic_selectors]\nlocal = [\"100.65.7.0/24\"]\n\
      remote = [\"10.2.0.0/16\"]\n[[nat_rule]]\nname = \"own\"\ngateway = \"gw\"\nmode = \"EgressSnat\"\n\
      internal_mapping = \"10.1.0.0/16\"\nexternal_mapping = \"100.65.0.0/16\"\n[[nat_rule]]\nname = \"b\"\ngateway = \"gw\"\n\

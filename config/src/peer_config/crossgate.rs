@@ -161,7 +161,7 @@ fn network(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
 }
 
 /// A private prefix that does not overlap ours.
-fn some_space(ours: &[IpNet]) -> Option<IpNet> {
+pub(super) fn some_space(ours: &[IpNet]) -> Option<IpNet> {
     let all = SPACES.iter().filter_map(|space| space.parse::<IpNet>().ok());
     all.into_iter().find(|space| !ours.iter().any(|own| overlap(*own, *space)))
 }

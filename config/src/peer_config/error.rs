@@ -56,6 +56,14 @@ pub enum PeerConfigError {
         /// The system's word.
         system: &'static str,
     },
+    /// The other side assigns this side its address.
+    #[error(
+        "the other side assigns this connection its address (request_addresses), which is written for strongswan only, not for {system}: set that side by hand; of a crossgate it is a gateway's vpn_client_configuration (docs/clients.md)"
+    )]
+    Assigns {
+        /// The system's word.
+        system: &'static str,
+    },
     /// The system takes what lies between two pairs of prefixes into one tunnel.
     #[error(
         "{system} has one tunnel for each pair of prefixes, and an active-active gateway asks for two: {remedy}"

@@ -2,6 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
+use ipnet::IpNet;
+
+use super::crossgate::some_space;
 use super::{Far, Stop, each_choice, joined};
 use crate::policy::algorithm::{
     DhGroup, IkeEncryption, IkeIntegrity, IpsecEncryption, IpsecIntegrity, PfsGroup, Prf,
@@ -51,6 +54,9 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         let required = if ppk.required { "yes" } else { "no" };
         writeln!(out, "        ppk_id = {}\n        ppk_required = {required}", key_id(ppk.id.as_bytes()))?;
     }
+    if far.connection.request_addresses {
+        writeln!(out, "        pools = {name}")?;
+    }
     let [local, remote] = proofs(far);
     for (side, proof, id) in [("local", local, far.local_id), ("remote", remote, &far.remote_id)] {
         let id = identity(id);
@@ -73,6 +79,9 @@ pub(super) fn write(far: &Far<'_>, out: &mut String) -> Result<(), Stop> {
         )?;
     }
     writeln!(out, "}}")?;
+    if far.connection.request_addresses {
+        pool(far, out)?;
+    }
     Ok(())
 }
 
@@ -86,13 +95,25 @@ fn proofs(far: &Far<'_>) -> [String; 2] {
         .map(|(key, file)| format!("            auth = pubkey\n            {key} = {file}\n"))
 }
 
+/// Where the address comes from that is assigned to us.
+fn pool(far: &Far<'_>, out: &mut String) -> fmt::Result {
+    let known: Vec<IpNet> = far.local_prefixes.iter().chain(&far.remote_prefixes).copied().collect();
+    let addresses = some_space(&known).map_or_else(String::new, |space| space.to_string());
+    writeln!(out, "# CHANGE: one address that is nobody else's behind this side is enough.")?;
+    writeln!(out, "pools {{\n    {} {{\n        addrs = {addresses}\n    }}\n}}", far.name)
+}
+
 /// A child for each policy of selectors; in IKEv1, where a Child SA has one pair of prefixes, a child for each pair.
 fn children(far: &Far<'_>, start: &str, out: &mut String) -> fmt::Result {
     let sides: Vec<(String, String)> = match far.is_ikev1() {
         true => far.pairs().iter().map(|pair| (pair.local.to_string(), pair.remote.to_string())).collect(),
         false => {
+            let remote = |prefixes: &[IpNet]| match far.connection.request_addresses {
+                true => "dynamic".to_owned(),
+                false => joined(prefixes, ","),
+            };
             let policies = far.policies();
-            policies.iter().map(|one| (joined(&one.local, ","), joined(&one.remote, ","))).collect()
+            policies.iter().map(|one| (joined(&one.local, ","), remote(&one.remote))).collect()
         }
     };
     for (number, (local, remote)) in (1..).zip(&sides) {

@@ -210,13 +210,9 @@ pub(crate) fn narrowed(config: &Arc<ConnectionConfig>, lease: &[Leased]) -> Arc<
     if config.clients.is_none() {
         return Arc::clone(config);
     }
-    let host = |leased: &Leased| {
-        let bits = if leased.address.is_ipv4() { 32 } else { 128 };
-        TrafficSelector::from_prefix(leased.address, bits).expect("a host is a prefix")
-    };
     let mut own = ConnectionConfig::clone(config);
     for child in &mut own.children {
-        child.remote_selectors = lease.iter().map(host).collect();
+        child.remote_selectors = lease.iter().map(|leased| TrafficSelector::host(leased.address)).collect();
     }
     Arc::new(own)
 }

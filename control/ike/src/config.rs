@@ -72,6 +72,8 @@ pub struct ConnectionConfig {
     pub resumption: bool,
     /// The peers are clients, each with an address that it gets from us; their part of `remote_selectors` is that address. `None`: there is one peer.
     pub clients: Option<Clients>,
+    /// Whether the peer is asked for our addresses inside the tunnel, one of each family of the local selectors, whose place they take (RFC 7296, 2.19).
+    pub request_addresses: bool,
     /// Always encapsulate ESP in UDP: what we send as NAT detection says that there is a NAT.
     pub force_encapsulation: bool,
 }
@@ -290,6 +292,9 @@ pub enum ConfigError {
     /// Who logs in begins.
     #[error("clients that log in (EAP) begin by themselves: set mode ResponderOnly")]
     EapInitiator,
+    /// Addresses are asked for in IKEv2's first exchanges, by whoever begins.
+    #[error("a peer is asked for addresses by IKEv2 and by the side that begins: set mode InitiatorOnly")]
+    RequestedByResponder,
     /// An address of the other family can never be reached.
     #[error("local and remote address differ in family: use two IPv4 or two IPv6 addresses")]
     MixedFamilies,
@@ -337,6 +342,9 @@ impl ConnectionConfig {
         }
         if matches!(self.authentication, Authentication::Eap(_)) && self.mode != Mode::ResponderOnly {
             return Err(ConfigError::EapInitiator);
+        }
+        if self.request_addresses && (self.mode.responds() || self.version == Version::V1) {
+            return Err(ConfigError::RequestedByResponder);
         }
         let is_other_family = |place: &Place| matches!(place, Place::At(remote) if remote.is_ipv4() != self.local_address.is_ipv4());
         if self.places.iter().any(is_other_family) { Err(ConfigError::MixedFamilies) } else { Ok(()) }
@@ -405,6 +413,7 @@ impl ConnectionConfig {
             && self.additional == other.additional
             && self.additional_on_request == other.additional_on_request
             && self.pools() == other.pools()
+            && self.request_addresses == other.request_addresses
             && self.force_encapsulation == other.force_encapsulation
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     pub(crate) epoch: u64,
     /// What its peer gave us to take the IKE SA up again with.
     pub(crate) ticket: Option<Box<Held>>,
+    /// The addresses that its peer assigned to us last, to ask for them again.
+    pub(crate) assigned: Vec<IpAddr>,
     /// How often its peer sent it elsewhere.
     pub(crate) followed: Followed,
     /// When it was begun anew at once because its peer had lost an IKE SA.
@@ -80,6 +82,7 @@ impl Connection {
             limits: Limits::of_connection(),
             epoch: 0,
             ticket: None,
+            assigned: Vec::new(),
             followed: Followed::default(),
             renewed_at: None,
         }

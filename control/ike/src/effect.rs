@@ -63,6 +63,8 @@ pub(crate) enum Effect {
     Renew { connection: ConnectionId, ike: IkeId, path: Path },
     /// An IKE SA of this connection is due for replacement: its peer is looked for at its first place again.
     ReturnToFirst(ConnectionId),
+    /// This connection's peer assigned these addresses to us.
+    Assigned(ConnectionId, Vec<IpAddr>),
     /// This connection's peer gave a ticket, or did not take the one that it was shown.
     Ticket(ConnectionId, Box<Held>),
     /// An IKE SA of this connection talks to its peer at this address from now on.
@@ -122,6 +124,11 @@ impl Endpoint {
                         && connection.epoch == held.epoch
                     {
                         connection.ticket = Some(held);
+                    }
+                }
+                Effect::Assigned(connection, addresses) => {
+                    if let Some(connection) = self.connections.get_mut(&connection) {
+                        connection.assigned = addresses;
                     }
                 }
                 Effect::Moved(connection, remote) => {

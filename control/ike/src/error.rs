@@ -269,6 +269,15 @@ pub enum IkeError {
     /// Each is taken.
     #[error("no address is left for another client")]
     NoFreeAddress,
+    /// The peer has no address for us.
+    #[error("the peer has no address for this gateway (INTERNAL_ADDRESS_FAILURE)")]
+    AddressRefused,
+    /// The peer took us for somebody who needs no address.
+    #[error("the peer assigned this gateway no address, which was asked for (Configuration payload)")]
+    NotAssigned,
+    /// The peer serves only those that ask for an address.
+    #[error("the peer wants to be asked for an address (FAILED_CP_REQUIRED)")]
+    AddressRequired,
     /// We are in the middle of something that the request collides with (RFC 7296, 2.25).
     #[error("busy with an exchange that this request collides with")]
     Collision,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossgate_eap::Means;
 
+use crate::assigned::Assigned;
 use crate::child::Child;
 use crate::client::Leased;
 pub(crate) use crate::closing::Closing;
@@ -79,6 +80,8 @@ pub(crate) struct Established {
     pub(crate) is_returning: bool,
     /// The addresses that the client has of us.
     pub(crate) lease: Vec<Leased>,
+    /// What we have of the peer's.
+    pub(crate) assigned: Assigned,
     /// Whether the peer follows redirects.
     pub(crate) is_redirectable: bool,
     /// What is known of both sides' addresses, if both speak MOBIKE.
@@ -129,6 +132,7 @@ impl Established {
             next_token: None,
             is_returning: false,
             lease: Vec::new(),
+            assigned: Assigned::default(),
             is_redirectable: false,
             mobility: None,
             doubted_at: None,

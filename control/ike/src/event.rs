@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crossgate_eap::RadiusQuestion;
 
+use crate::assigned::Assigned;
 use crate::config::{ConnectionConfig, Version};
 use crate::crypto::kex::Group;
 use crate::crypto::suite::{Esn, EspSuite, IkeSuite};
@@ -209,6 +210,15 @@ pub enum Event {
     },
     /// An IKE SA is established and authenticated.
     IkeUp(Box<IkeUp>),
+    /// A peer assigned us our addresses inside the tunnel. What is negotiated over this IKE SA and its successors has no others on our side.
+    Assigned {
+        /// The connection.
+        connection: ConnectionId,
+        /// The IKE SA.
+        ike: IkeId,
+        /// What it assigned.
+        assigned: Box<Assigned>,
+    },
     /// An IKE SA is gone. Its Child SAs, if it still had some, were removed before.
     IkeDown {
         /// The connection.

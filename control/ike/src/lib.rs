@@ -24,6 +24,8 @@ pub mod secret;
 
 pub mod client;
 
+pub mod assigned;
+
 pub mod config;
 
 pub mod environment;

@@ -112,6 +112,8 @@ catalogue! {
     Childless Info "the peer authenticated without asking for a Child SA (RFC 6023)";
     /// A client has an address.
     AddressLeased Info "a client logged in and got its address";
+    /// The peer assigned us addresses.
+    AddressAssigned Info "the peer assigned this gateway its address inside the tunnel";
     /// A client did not prove who it is.
     LoginFailed Warn "a client did not log in";
     /// Somebody tries passwords.

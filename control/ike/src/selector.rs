@@ -204,6 +204,14 @@ impl TrafficSelector {
         Self::all_of(AddressRange::V6 { first: Ipv6Addr::UNSPECIFIED, last: u128::MAX.into() })
     }
 
+    /// Every packet with this address.
+    pub fn host(address: IpAddr) -> Self {
+        Self::all_of(match address {
+            IpAddr::V4(host) => AddressRange::V4 { first: host, last: host },
+            IpAddr::V6(host) => AddressRange::V6 { first: host, last: host },
+        })
+    }
+
     /// The addresses.
     pub fn addresses(&self) -> AddressRange {
         self.addresses

@@ -167,6 +167,7 @@ pub fn connection(index: usize) -> ConnectionConfig {
         childless: false,
         resumption: false,
         clients: None,
+        request_addresses: false,
         force_encapsulation: false,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::assigned::Assigned;
 use crate::config::Version;
 use crate::crypto::suite::{Esn, EspSuite, Group, IkeSuite};
 use crate::environment::Instant;
@@ -115,6 +116,8 @@ pub struct IkeStatus {
     pub ppk: bool,
     /// Who the peer is, once proven.
     pub peer: Option<Identity>,
+    /// What the peer assigned to us.
+    pub assigned: Assigned,
     /// When it was established.
     pub since: Option<Instant>,
     /// When it will be replaced.

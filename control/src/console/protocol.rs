@@ -9,8 +9,8 @@ use serde_json::Value;
 use crossgate_config::Finding;
 
 pub use answer::{
-    Applied, Connection, Counter, Failure, Log, LogLine, NatRule, NatSessions, Part, Past, Place, Planned,
-    PlannedStep, Port, Quantiles, Sa, StageCycles, Status, Traffic, Tunnel, Usage, UsageRow, Worker,
+    Applied, Assigned, Connection, Counter, Failure, Log, LogLine, NatRule, NatSessions, Part, Past, Place,
+    Planned, PlannedStep, Port, Quantiles, Sa, StageCycles, Status, Traffic, Tunnel, Usage, UsageRow, Worker,
     WorkerStages,
 };
 pub use resource::{Clients, LocalNetworkGateway, Peering, Route, VirtualNetwork, VirtualNetworkGateway};

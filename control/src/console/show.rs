@@ -8,8 +8,8 @@ mod usage;
 use comfy_table::Cell;
 
 use super::protocol::{
-    Connection, Counter, LogLine, NatRule, NatSessions, Part, Place, Port, Quantiles, Sa, Status, Tunnel,
-    Worker,
+    Assigned, Connection, Counter, LogLine, NatRule, NatSessions, Part, Place, Port, Quantiles, Sa, Status,
+    Tunnel, Worker,
 };
 pub use configuration::{applied, circuit_skus, findings, history, left_out, planned, skus};
 pub use resources::{gateway, gateways, local_network_gateways, networks};
@@ -118,6 +118,7 @@ pub fn connection(connection: &Connection, sas: &[Sa], screen: Screen) -> String
             )),
         ));
     }
+    facts.extend(connection.assigned.iter().map(|assigned| ("Goes out as", cell(&self::assigned(assigned)))));
     facts.extend(connection.nat_rules.iter().map(|rule| ("NAT rule", cell(&nat_rule(rule)))));
     let optional = [
         ("Up for", connection.up_s.map(age)),
@@ -362,6 +363,19 @@ fn nat_rule(rule: &NatRule) -> String {
     let NatRule { name, mode, internal_mapping, external_mapping, sessions } = rule;
     let sessions = sessions.as_ref().map(nat_sessions).unwrap_or_default();
     format!("{name}: {mode}, {internal_mapping} as {external_mapping}{sessions}")
+}
+
+/// What a peer assigned.
+fn assigned(assigned: &Assigned) -> String {
+    let Assigned { addresses, dns_servers, subnets, sessions } = assigned;
+    let sessions = sessions.as_ref().map(nat_sessions).unwrap_or_default();
+    let mut text = addresses.join(", ") + &sessions;
+    for (what, list) in [("name servers", dns_servers), ("subnets", subnets)] {
+        if !list.is_empty() {
+            text.push_str(&format!("; {what} {}", list.join(", ")));
+        }
+    }
+    text
 }
 
 /// How full a dynamic rule is.

@@ -53,6 +53,7 @@ impl Gateway {
             tunnels: Vec::new(),
             part: None,
             nat_rules: Vec::new(),
+            assigned: Vec::new(),
             traffic: self.circuits.traffic(name),
             failure: self.circuits.problem(name).map(|(problem, since)| Failure {
                 problem,

@@ -1,15 +1,16 @@
 //! What the IKE core says, carried out: SAs to the workers, jobs to the pool, news to the log.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crossgate_config::Connection;
 use crossgate_dataplane::forwarding::{Forwarding, NextHop, TunnelId, VrfId};
 use crossgate_dataplane::header::Protocol;
 use crossgate_dataplane::selector::{AddressRange, Ports, Selectors, TrafficSelector};
+use crossgate_ike::assigned::Assigned;
 use crossgate_ike::environment::Instant;
 use crossgate_ike::error::{IkeError, Stage};
 use crossgate_ike::event::{
-    ChildId, ChildSa, ConnectionId, Event, IkeUp, Path, RemoveReason, Role, Spi as IkeSpi,
+    ChildId, ChildSa, ConnectionId, Event, IkeId, IkeUp, Path, RemoveReason, Role, Spi as IkeSpi,
 };
 use crossgate_ike::notice::{Level, Notice, What};
 use crossgate_ike::selector::{self, TrafficSelector as IkeSelector};
@@ -43,6 +44,7 @@ impl Gateway {
             }
             Event::MoveChild { child, path } => self.relocate(child, path),
             Event::IkeUp(up) => self.log_up(&up),
+            Event::Assigned { connection, ike, assigned } => self.log_assigned(connection, ike, &assigned),
             Event::IkeDown { connection, ike, reason } => {
                 let connection = self.name_of(connection);
                 tracing::info!(connection, ike = ike.0, ?reason, "the IKE SA is gone");
@@ -54,6 +56,7 @@ impl Gateway {
     }
 
     fn install_child(&mut self, child: &ChildSa) {
+        self.hide_behind_assigned(child);
         let selectors = selectors(child);
         let replaced = child.replaces.and_then(|old| self.sad.get(old)).map(|pair| pair.tunnel);
         let tunnel = self.tunnels.enter(child.connection, replaced, selectors);
@@ -77,6 +80,22 @@ impl Gateway {
                 self.refresh_forwarding();
                 // The core gives it up and says so with RemoveChild, which frees its SPI.
                 self.command(Command::HardLifetime(child.inbound.spi));
+            }
+        }
+    }
+
+    /// Makes room for the sessions of a network that goes out with the address that the peer assigned, which is all that the Child SA has on our side.
+    fn hide_behind_assigned(&mut self, child: &ChildSa) {
+        let end = child.connection;
+        let Some(configured) = self.configured(end).filter(|one| one.request_addresses) else { return };
+        let in_use = self.tunnels.policy(end, &configured_selectors(configured));
+        let is_used = |address: Ipv4Addr| {
+            let mut locals = in_use.iter().flat_map(|(_, selectors)| &selectors.local);
+            locals.any(|local| local.addresses == AddressRange::V4(address..=address))
+        };
+        for selector in &child.local_selectors {
+            if let IpAddr::V4(address) = selector.addresses().first() {
+                self.nat_pools.assign(end, address, is_used);
             }
         }
     }
@@ -187,6 +206,19 @@ impl Gateway {
         );
     }
 
+    fn log_assigned(&self, connection: ConnectionId, ike: IkeId, assigned: &Assigned) {
+        let Assigned { addresses, dns, subnets } = assigned;
+        let connection = self.name_of(connection);
+        tracing::info!(
+            connection,
+            ike = ike.0,
+            ?addresses,
+            ?dns,
+            ?subnets,
+            "the peer assigned this gateway its address inside the tunnel"
+        );
+    }
+
     fn log_failure(&self, connection: ConnectionId, error: &IkeError, retry_at: Option<Instant>) {
         let retry_in_s = retry_at.map(|at| at.saturating_since(self.clock.now()).as_secs());
         let connection = self.name_of(connection);
@@ -207,7 +239,10 @@ impl Gateway {
 
     fn log_notice(&self, notice: &Notice) {
         // These come as events of their own, with all their facts.
-        if matches!(notice.what, What::Established | What::ChildUp | What::ChildGone | What::IkeGone) {
+        if matches!(
+            notice.what,
+            What::Established | What::AddressAssigned | What::ChildUp | What::ChildGone | What::IkeGone
+        ) {
             return;
         }
         if let Some(error) = &notice.error {

@@ -127,6 +127,7 @@ impl Gateway {
             tunnels: Vec::new(),
             part: None,
             nat_rules: self.nat_rules(configured),
+            assigned: ike.and_then(|ike| self.assigned(id, ike)).into_iter().collect(),
             traffic: self.traffic_of(id),
             failure: status.failure.as_ref().map(|failure| Failure {
                 problem: failure.error.to_string(),

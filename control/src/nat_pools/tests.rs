@@ -1,5 +1,11 @@
 //! Whose sessions go on after which change, and what a sweep costs a turn.
 
+use std::net::IpAddr;
+
+use crossgate_dataplane::counter::Counter;
+use crossgate_dataplane::sa::Direction;
+use crossgate_dataplane::selector::TrafficSelector;
+
 use super::*;
 use crate::reconcile::tests::{FILE, config};
 
@@ -146,4 +152,36 @@ fn what_is_only_planned_has_no_room_and_takes_nothing_from_what_runs() {
     let config = with_rule("100.64.16.0/20", "");
     let nat = planned.rules(&config.connections()[&name("to-b")]);
     assert_eq!(nat.egress_pools, [Arc::clone(own(&planned))]);
+}
+
+#[test]
+fn what_goes_out_with_an_address_that_a_peer_assigned_keeps_its_sessions_until_another_one_takes_its_place() {
+    let (end, other) = (ConnectionId(7), ConnectionId(8));
+    let hidden = |pools: &NatPools, end: ConnectionId, local: &str| {
+        let local = vec![TrafficSelector::of_prefix(local.parse().expect("a prefix"))];
+        pools.of_tunnel(&Nat::default(), end, &Selectors { local, remote: Vec::new() })
+    };
+    let (one, two) = (Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 2));
+    let mut pools = NatPools::default();
+    pools.assign(end, one, |_| false);
+    pools.assign(other, one, |_| false);
+    let first = hidden(&pools, end, "10.9.0.1/32");
+    assert_ne!(hidden(&pools, other, "10.9.0.1/32"), first, "another peer's");
+    assert!(hidden(&pools, end, "10.9.0.0/24").is_empty(), "not what the peer assigned");
+    let [host, server] = [[10, 1, 0, 10], [10, 2, 0, 1]].map(IpAddr::from);
+    assert_eq!(first.translated(Direction::Outbound, host, server), Ok((one.into(), server)));
+    assert_eq!(first.translated(Direction::Inbound, server, one.into()), Ok((server, one.into())));
+    assert_eq!(first.translated(Direction::Inbound, server, host), Err(Counter::NatNoMapping));
+
+    let mut pools = pools.following(&config(FILE));
+    pools.assign(end, one, |_| false);
+    assert_eq!(hidden(&pools, end, "10.9.0.1/32"), first, "the same address again");
+    pools.assign(end, two, |address| address == one);
+    assert_eq!(hidden(&pools, end, "10.9.0.1/32"), first, "a tunnel has it still");
+    pools.assign(end, two, |_| false);
+    assert!(hidden(&pools, end, "10.9.0.1/32").is_empty());
+    assert!(pools.usage_of_assigned(end, two).is_some_and(|usage| usage.ports == 64_512));
+    pools.retain_assigned(|asking| asking == other);
+    assert!(hidden(&pools, end, "10.9.0.2/32").is_empty());
+    assert!(!hidden(&pools, other, "10.9.0.1/32").is_empty(), "nobody else's is touched");
 }

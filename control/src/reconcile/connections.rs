@@ -72,6 +72,7 @@ pub fn translate(
         childless: connection.policy.pfs_from_start,
         resumption: connection.session_resumption,
         clients: clients(connection),
+        request_addresses: connection.request_addresses,
         force_encapsulation: false,
     }
 }

@@ -91,8 +91,8 @@ pub fn build(
     let shared = shared_sites(&mut builder, config, identifiers, tunnels);
     for connection in config.connections().values() {
         let is_shared = shared.contains(&connection.name);
-        let nat = lasting.nat_pools.rules(connection);
-        tunnel_routes(&mut builder, config, connection, is_shared, identifiers, tunnels, &nat, &mut learned);
+        let pools = lasting.nat_pools;
+        tunnel_routes(&mut builder, config, connection, is_shared, identifiers, tunnels, pools, &mut learned);
         bandwidth(&mut builder, connection, identifiers, tunnels, lasting.meters);
     }
     for peering in config.peerings().values() {
@@ -235,14 +235,15 @@ fn tunnel_routes(
     is_shared: bool,
     identifiers: &Identifiers,
     tunnels: &Tunnels,
-    nat: &Nat,
+    pools: &NatPools,
     learned_of: &mut BTreeMap<VrfId, Vec<IpNet>>,
 ) {
     let network = config.network_of(connection);
     let Some(vrf) = identifiers.vrf(&network.name) else { return };
+    let rules = pools.rules(connection);
     for id in identifiers.ends(connection.name.as_str()) {
         let policy = tunnels.policy(id, &configured_selectors(connection));
-        add_tunnels(builder, connection, vrf, nat, &policy);
+        add_tunnels(builder, connection, vrf, |selectors| pools.of_tunnel(&rules, id, selectors), &policy);
         let Some((first, _)) = policy.first() else { continue };
         for prefix in config.prefixes_behind(connection).into_iter().filter(|_| !is_shared) {
             builder.route(vrf, prefix, NextHop::Tunnel(*first));
@@ -263,7 +264,7 @@ fn add_tunnels(
     builder: &mut Builder,
     connection: &Connection,
     vrf: VrfId,
-    nat: &Nat,
+    nat: impl Fn(&Selectors) -> Nat,
     policy: &[(TunnelId, Selectors)],
 ) {
     let mss_clamp = match connection.mss_clamp {
@@ -280,7 +281,7 @@ fn add_tunnels(
     };
     for (tunnel, selectors) in policy {
         let alternative = next.get(tunnel).copied();
-        let (selectors, nat) = (selectors.clone(), nat.clone());
+        let (selectors, nat) = (selectors.clone(), nat(selectors));
         builder.tunnel(*tunnel, Tunnel { vrf, selectors, alternative, mss_clamp, dont_fragment, nat });
     }
 }

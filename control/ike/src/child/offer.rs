@@ -82,7 +82,6 @@ impl Offer {
 
 /// The part of the first selector with `address` that has no other address.
 fn host_in(selectors: &[TrafficSelector], address: IpAddr) -> Option<TrafficSelector> {
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let host = TrafficSelector::from_prefix(address, bits).ok()?;
+    let host = TrafficSelector::host(address);
     selectors.iter().find_map(|selector| selector.intersect(&host))
 }

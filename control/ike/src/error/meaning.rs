@@ -47,10 +47,13 @@ impl IkeError {
             | Self::NotByEap
             | Self::LoginLocked(_)
             | Self::WrongLoginKey(_)
-            | Self::NoAddressAsked => Blame::Misconfigured,
+            | Self::NoAddressAsked
+            | Self::NotAssigned
+            | Self::AddressRequired => Blame::Misconfigured,
             Self::NoResult(_)
             | Self::NoFreeSpi
             | Self::NoFreeAddress
+            | Self::AddressRefused
             | Self::TooManyChildren
             | Self::TooManyForTraffic
             | Self::Expired => Blame::Exhausted,
@@ -108,7 +111,9 @@ impl IkeError {
             | Self::LoginLocked(_)
             | Self::WrongLoginKey(_) => NotifyType::AUTHENTICATION_FAILED,
             Self::NoAddressAsked => NotifyType::FAILED_CP_REQUIRED,
-            Self::NoFreeAddress => NotifyType::INTERNAL_ADDRESS_FAILURE,
+            Self::NoFreeAddress | Self::AddressRefused | Self::NotAssigned | Self::AddressRequired => {
+                NotifyType::INTERNAL_ADDRESS_FAILURE
+            }
             Self::NoCommonSelectors(_) | Self::SelectorsRefused(_) => NotifyType::TS_UNACCEPTABLE,
             Self::NoFreeSpi | Self::TooManyChildren => NotifyType::NO_ADDITIONAL_SAS,
             Self::TooManyForTraffic => NotifyType::TS_MAX_QUEUE,
@@ -140,6 +145,8 @@ impl IkeError {
             NotifyType::NO_PROPOSAL_CHOSEN => Self::NoProposalAccepted(stage),
             NotifyType::AUTHENTICATION_FAILED => Self::RefusedByPeer,
             NotifyType::TS_UNACCEPTABLE => Self::SelectorsRefused(stage),
+            NotifyType::INTERNAL_ADDRESS_FAILURE => Self::AddressRefused,
+            NotifyType::FAILED_CP_REQUIRED => Self::AddressRequired,
             _ => Self::Refused { stage, notify },
         }
     }

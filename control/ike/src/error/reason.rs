@@ -126,6 +126,9 @@ reasons! {
     NoFreeAddress
         "no address was left for another client"
         "here: enlarge vpn_client_address_pool, or take a larger sku";
+    NotAssigned
+        "the peer assigned this gateway no address inside the tunnel, or wanted to be asked for one"
+        "at the peer: give it a pool with a free address for this gateway; here: request_addresses = true asks for one, and only where the peer assigns any";
     Expired
         "a lifetime ended before a successor was made"
         "at the peer: look into its log for why it does not rekey; or lengthen sa_lifetime_s here";
@@ -183,6 +186,7 @@ impl IkeError {
             Self::NoFreeSpi => Reason::TableFull,
             Self::TooManyChildren => Reason::TooManyChildren,
             Self::NoFreeAddress => Reason::NoFreeAddress,
+            Self::AddressRefused | Self::NotAssigned | Self::AddressRequired => Reason::NotAssigned,
             Self::Expired => Reason::Expired,
             Self::DeletedByPeer | Self::PeerRestarted => Reason::EndedByPeer,
             Self::Login(error) => of_login(error),

@@ -153,6 +153,15 @@ impl IkeError {
                 "check that the client checks this gateway's certificate and name: its log-in was passed on by somebody"
             }
             Self::NoAddressAsked => "let the client ask for an address (a virtual IP, mode config)",
+            Self::AddressRefused => {
+                "at the peer: enlarge its pool of addresses, or give this gateway's identity an address; its log tells which"
+            }
+            Self::NotAssigned => {
+                "at the peer: give this connection a pool of addresses (virtual IPs, mode config); or take request_addresses out here"
+            }
+            Self::AddressRequired => {
+                "set request_addresses = true here; or at the peer: take its pool of addresses from this connection"
+            }
             Self::NoFreeAddress => "enlarge vpn_client_address_pool, or take a larger sku",
         }
     }

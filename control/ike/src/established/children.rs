@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Established, LeftOut, Task};
+use crate::assigned;
 use crate::auth::Authentication;
 use crate::child::{Child, Offer, Phase};
 use crate::client::{self, Leased};
@@ -177,8 +178,13 @@ impl Established {
         }
     }
 
+    /// The configuration of this IKE SA's connection, with the addresses that one side has of the other.
+    pub(crate) fn narrowed(&self, config: &Arc<ConnectionConfig>) -> Arc<ConnectionConfig> {
+        assigned::narrowed(client::narrowed(config, &self.lease), &self.assigned)
+    }
+
     pub(crate) fn reconfigure(&mut self, config: &Arc<ConnectionConfig>, cx: &mut Cx<'_>) {
-        let config = &client::narrowed(config, &self.lease);
+        let config = &self.narrowed(config);
         let old = std::mem::replace(&mut self.config, Arc::clone(config));
         if let (Authentication::Eap(before), Authentication::Eap(after)) =
             (&old.authentication, &config.authentication)
@@ -215,11 +221,11 @@ impl Established {
 
     pub(crate) fn inherit(&mut self, from: IkeId, estate: Estate, cx: &mut Cx<'_>) {
         let Estate { children, lease, tasks } = estate;
+        self.lease = lease;
         // The configuration may have changed while the other one had the addresses.
         if let Some(current) = cx.connections.get(&self.config.id) {
-            self.config = client::narrowed(&current.config, &lease);
+            self.config = self.narrowed(&current.config);
         }
-        self.lease = lease;
         self.undecided = false;
         let ike = cx.ike_id();
         rekey_ike::announce(self, ike, from, cx);

@@ -1,4 +1,5 @@
-//! The Configuration payload as a gateway answers it (RFC 7296, 2.19, 3.15): a client asks for addresses and name servers, and gets what its connection has for clients.
+//! The Configuration payload (RFC 7296, 2.19, 3.15). Here as a gateway answers it: a client asks for addresses and name servers, and gets what its connection has for clients. How
+//! we ask for such is in `asked`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use crate::established::Established;
 use crate::notice::What;
 use crate::sa::Cx;
 use crate::wire::{CfgAttribute, CfgAttributeType, CfgType, Configuration, Message, Payload};
+
+pub(crate) mod asked;
 
 /// The prefix length that goes with an IPv6 address.
 const HOST_BITS: u8 = 128;
@@ -43,7 +46,7 @@ pub(crate) fn lease(
         let wanted = address(&attribute.value);
         if let Some(leased) = leases.take(state.config.id, clients, &state.peer, is_ipv4, wanted, cx.now) {
             state.lease.push(leased);
-            attributes.push(given(attribute.kind, leased.address));
+            attributes.push(CfgAttribute { kind: attribute.kind, value: with_length(leased.address) });
         }
     }
     match (is_asked, state.lease.is_empty()) {
@@ -76,12 +79,13 @@ fn address(value: &[u8]) -> Option<IpAddr> {
         .filter(|address| !address.is_unspecified())
 }
 
-fn given(kind: CfgAttributeType, leased: IpAddr) -> CfgAttribute {
-    let mut value = octets(leased);
-    if leased.is_ipv6() {
+/// An internal address on the wire: that of IPv6 has its prefix length behind it.
+fn with_length(address: IpAddr) -> Vec<u8> {
+    let mut value = octets(address);
+    if address.is_ipv6() {
         value.push(HOST_BITS);
     }
-    CfgAttribute { kind, value }
+    value
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {

@@ -338,6 +338,7 @@ fn heir(state: &Established, fresh: Secured, cx: &mut Cx<'_>) -> Established {
     next.watch_login(cx);
     (next.proven_epoch, next.tickets_until) = (state.proven_epoch, state.tickets_until);
     next.is_redirectable = state.is_redirectable;
+    next.assigned.clone_from(&state.assigned);
     next.mobility = state.mobility.as_ref().map(Mobility::of_heir);
     next
 }

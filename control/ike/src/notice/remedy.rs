@@ -86,6 +86,7 @@ impl What {
             | Self::Established
             | Self::Childless
             | Self::AddressLeased
+            | Self::AddressAssigned
             | Self::ChildUp
             | Self::ChildRetired
             | Self::ChildGone

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{IkeSa, State};
+use crate::assigned::Assigned;
 use crate::config::{ConnectionConfig, Version};
 use crate::environment::Instant;
 use crate::event::Path;
@@ -112,6 +113,7 @@ impl IkeSa {
             additional: secured.and_then(|secured| secured.additional),
             ppk: secured.is_some_and(|secured| secured.ppk),
             peer: established.map(|state| state.peer.clone()),
+            assigned: established.map(|state| state.assigned.clone()).unwrap_or_default(),
             since: established.map(|state| state.since),
             rekey_at: established.map(|state| state.rekey_at),
             children: established.map(|state| state.child_status()).unwrap_or_default(),
@@ -133,6 +135,7 @@ impl IkeSa {
             additional: None,
             ppk: false,
             peer: view.as_ref().map(|view| view.peer.clone()),
+            assigned: Assigned::default(),
             since: view.as_ref().map(|view| view.since),
             rekey_at: view.as_ref().map(|view| view.rekey_at),
             children: view.map(|view| view.children).unwrap_or_default(),

@@ -43,6 +43,7 @@ fn child(pair: &Pair, index: usize) -> crate::event::ChildId {
     pair.sides[index].plane.sends_on(CONNECTION, 0).expect("connected").id
 }
 
+mod assigned;
 mod certificates;
 mod children;
 mod clients;

@@ -94,6 +94,9 @@ pub struct Connection {
     /// Its NAT rules.
     #[serde(default)]
     pub nat_rules: Vec<NatRule>,
+    /// What the peer assigned to this side, where it was asked for an address; of an active-active gateway to each end.
+    #[serde(default)]
+    pub assigned: Vec<Assigned>,
     /// Over all its SAs since it is configured.
     pub traffic: Traffic,
     /// Why it failed last, until it is up again.
@@ -146,7 +149,20 @@ pub struct NatRule {
     pub sessions: Option<NatSessions>,
 }
 
-/// The sessions of a dynamic NAT rule. Each has an external port of its own.
+/// What a peer assigned to one of our ends (RFC 7296, 2.19).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assigned {
+    /// Our addresses inside the tunnel, with which the network goes out.
+    pub addresses: Vec<String>,
+    /// Name servers behind the peer.
+    pub dns_servers: Vec<String>,
+    /// Prefixes that the peer says are behind it.
+    pub subnets: Vec<String>,
+    /// How many ports of the address are in use.
+    pub sessions: Option<NatSessions>,
+}
+
+/// The sessions of a dynamic NAT rule, or behind an address that a peer assigned. Each has an external port of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatSessions {
     /// TCP's at present.

@@ -96,6 +96,18 @@ fn nat_rules_of_a_connection_are_told() {
 }
 
 #[test]
+fn what_the_peer_assigned_is_told_with_the_sessions_behind_it() {
+    let mut one = a_connection("up", json!(null));
+    one.assigned = made(json!([{
+        "addresses": ["10.9.0.1"], "dns_servers": ["10.2.0.53"], "subnets": ["10.2.0.0/16"],
+        "sessions": { "tcp": 2, "udp": 1, "icmp": 0, "ports": 64512, "begun": 9, "refused": 0 },
+    }]));
+    let line = "Goes out as      10.9.0.1 by ports: 3 of 64512 in use (2 TCP, 1 UDP, 0 ICMP); name servers 10.2.0.53; subnets 10.2.0.0/16\n";
+    let told = connection(&one, &[], PLAIN);
+    assert!(told.contains(line), "{told}");
+}
+
+#[test]
 fn the_gateway_is_told_as_a_whole() {
     let whole: Status = made(json!({
         "name": "gw-a", "version": "0.1.0", "dpdk": "22.11.9", "pid": 42, "uptime_s": 90, "config_file": "/etc/crossgate/gw.toml",

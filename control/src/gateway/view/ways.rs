@@ -89,6 +89,7 @@ fn merge(one: Connection, other: Connection) -> Connection {
         esp_suite: one.esp_suite.or(other.esp_suite),
         encapsulation: one.encapsulation.or(other.encapsulation),
         ike_rekey_in_s: one.ike_rekey_in_s.or(other.ike_rekey_in_s),
+        assigned: [one.assigned, other.assigned].concat(),
         traffic: Traffic {
             in_packets: one.traffic.in_packets + other.traffic.in_packets,
             in_bytes: one.traffic.in_bytes + other.traffic.in_bytes,

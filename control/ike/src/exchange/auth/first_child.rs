@@ -11,17 +11,18 @@ use crate::exchange::init::Transcript;
 use crate::notice::What;
 use crate::resource::Share;
 use crate::sa::Cx;
+use crate::selector::narrow;
 use crate::wire::{Message, NotifyType, Payload, PayloadType, Proposal, ProtocolId};
 
-/// The first Child SA, as far as the peer made it.
+/// The first Child SA, as far as the peer made it: of what was `asked` for.
 pub(super) fn begin_child(
     state: &mut Established,
-    spi: Spi,
+    (spi, asked): (Spi, &ConnectionConfig),
     transcript: &Transcript,
     message: &Message,
     cx: &mut Cx<'_>,
 ) {
-    match agree_as_initiator(&state.config, spi, message) {
+    match agree_as_initiator(&state.config, (spi, asked), message) {
         Ok(agreed) => {
             install(state, agreed, transcript, cx);
             state.want_left_out_of_policy(0, cx);
@@ -50,7 +51,11 @@ pub(super) fn is_childless(config: &ConnectionConfig, transcript: &Transcript) -
     config.childless && Message::parse(&transcript.answer).is_ok_and(takes_it)
 }
 
-fn agree_as_initiator(config: &ConnectionConfig, spi: Spi, message: &Message) -> Result<Agreed, IkeError> {
+fn agree_as_initiator(
+    config: &ConnectionConfig,
+    (spi, asked): (Spi, &ConnectionConfig),
+    message: &Message,
+) -> Result<Agreed, IkeError> {
     let stage = Stage::Auth;
     let Some(sa) = message.sa() else {
         let missing = IkeError::Missing { stage, payload: PayloadType::SA };
@@ -59,7 +64,15 @@ fn agree_as_initiator(config: &ConnectionConfig, spi: Spi, message: &Message) ->
     let child = &config.children[0];
     let choice = accept_esp(&child.esp_suites, &[], child.esn.offered(), sa)
         .map_err(|_| IkeError::Misbehaved { stage, what: "chose ESP algorithms that were not offered" })?;
-    let agreed = Agreed::from_answer(stage, &choice, spi, 0, &Offer::whole(child), message)?;
+    let mut agreed = Agreed::from_answer(stage, &choice, spi, 0, &Offer::whole(&asked.children[0]), message)?;
+    if asked.request_addresses {
+        // The peer may leave more on our side than what it assigned.
+        agreed.local = narrow(&agreed.local, &child.local_selectors);
+        if agreed.local.is_empty() {
+            let what = "answered with traffic selectors that lack the address that it assigned";
+            return Err(IkeError::Misbehaved { stage, what });
+        }
+    }
     Ok(Agreed { share: Share::agreed(child.resources, message), ..agreed })
 }
 

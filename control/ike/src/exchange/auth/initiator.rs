@@ -13,6 +13,7 @@ use crate::effect::Effect;
 use crate::error::{IkeError, Stage};
 use crate::established::{Closing, Task, error_payload};
 use crate::event::{DownReason, Role, Spi};
+use crate::exchange::configuration::asked;
 use crate::exchange::init::Transcript;
 use crate::exchange::resume;
 use crate::identity::Identity;
@@ -204,6 +205,7 @@ impl AuthSent {
         payloads.extend(self.ppk().map(Ppk::identity));
         let without = |data| Payload::Notify(Notify::new(NotifyType::NO_PPK_AUTH, data));
         payloads.extend(proof.without_ppk.map(without));
+        payloads.extend(asked::request(config, cx));
         if let Some(spi) = self.spi {
             let child = &config.children[0];
             let proposals = esp_proposals(&child.esp_suites, &[], child.esn.offered(), spi.0);
@@ -352,13 +354,18 @@ impl AuthSent {
         if let Some(redirect) = Redirect::of(message).filter(|_| self.config.follow_redirects) {
             return self.on_redirect(proof, redirect, cx);
         }
+        let assigned = match asked::reply(&self.config, message) {
+            Ok(assigned) => assigned,
+            Err(error) => return self.give_up(error, message, cx),
+        };
         let used = ppk::of_answer(self.ppk(), message).ok().flatten().map(|ppk| Arc::clone(&ppk.secret));
         let Self { mut secured, config, transcript, spi, resumed } = *self;
         if let Some(secret) = used {
             secured.mix_ppk(&secret);
         }
         let current = current(Arc::clone(&config), cx);
-        let mut state = establish(secured, config, peer, proof, false, cx);
+        let mut state = establish(secured, Arc::clone(&config), peer, proof, false, cx);
+        asked::take(&mut state, assigned, cx);
         state.token = Token::of(message);
         if resumed.is_some() {
             cx.note(What::Resumed);
@@ -367,11 +374,11 @@ impl AuthSent {
         let is_offered = Mobility::is_offered(&state.config);
         state.mobility = Mobility::of_peer(message, is_offered, true, &state.secured.path);
         if let Some(spi) = spi {
-            begin_child(&mut state, spi, &transcript, message, cx);
+            begin_child(&mut state, (spi, &config), &transcript, message, cx);
         } else {
             state.want(Task::NewChild { policy: 0 });
         }
-        if !Arc::ptr_eq(&state.config, &current) {
+        if !Arc::ptr_eq(&config, &current) {
             state.reconfigure(&current, cx);
         }
         for policy in 1..state.config.children.len() {
