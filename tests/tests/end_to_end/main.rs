@@ -2,6 +2,7 @@
 
 mod active_active;
 mod appliance;
+mod assigned_address;
 mod bandwidth;
 mod behind_nat;
 mod certificates;

@@ -1,6 +1,8 @@
 //! Clients that prove themselves by certificates: by EAP-TLS, in both versions of TLS, and in IKEv2 itself, as machines do.
 
 use crossgate_pki::{Digest, Subject};
+use crossgate_tests::gateway::Connection;
+use crossgate_tests::sites;
 
 use super::*;
 
@@ -118,5 +120,44 @@ fn a_certificate_that_is_not_good_enough_is_refused_with_the_reason() {
         assert!(refused.initiate().is_err(), "{}", gateway.state());
         gateway.tells("gw-clients", &reason).unwrap();
     }
+    gateway.stop().unwrap();
+}
+
+#[test]
+fn a_gateway_that_asks_for_its_address_is_a_client_of_another_one_and_its_network_goes_out_with_it() {
+    let (site, branch) = sites::both_ours().unwrap();
+    let ((root, own), clients) = (issued(), authority());
+    let [end, lost] = [("branch@example.org", 25), ("lost@example.org", 23)]
+        .map(|(user, seed)| certificate(&clients, user, seed));
+    let gateway = Gateway::start(&site.gateway, plan_of(&own, &clients, &lost)).unwrap();
+    let mut asking = Plan::site(2);
+    asking.connections = vec![Connection {
+        prefixes: vec!["10.1.0.0/16".to_owned()],
+        certificates: Some(Certificates {
+            own: end.pem(),
+            key: end.key_pem.clone(),
+            anchors: vec![root.pem()],
+            ..Certificates::default()
+        }),
+        identities: Some(("branch@example.org".to_owned(), OURS.to_owned())),
+        extra: "request_addresses = true".to_owned(),
+        ..Connection::to_site(1)
+    }];
+    let there = Gateway::start(&branch.gateway, asking).unwrap();
+    there.is("peer", "up").unwrap();
+    let connection = there.connection("peer").unwrap();
+    assert_eq!(connection["assigned"][0]["addresses"], serde_json::json!(["172.16.201.1"]), "{connection}");
+    assert_eq!(connection["assigned"][0]["dns_servers"], serde_json::json!(["10.1.0.53"]), "{connection}");
+    assert_eq!(users_of(&gateway).unwrap(), ["branch@example.org at 172.16.201.1/32"]);
+    let (near, far) = (branch.ipv4(), site.ipv4());
+    ping_until_answered(near, far.address, PATIENCE).unwrap();
+    // The side that assigns renews the IKE SA, and the address stays.
+    gateway.rekey_ike("gw-clients").unwrap();
+    there.rekey_child("peer").unwrap();
+    ping(near, far.address, 10, 1_300, false).unwrap().all_answered().unwrap();
+    has_clients(&gateway, 1).unwrap();
+    assert_eq!(users_of(&gateway).unwrap(), ["branch@example.org at 172.16.201.1/32"]);
+    there.stop().unwrap();
+    has_clients(&gateway, 0).unwrap();
     gateway.stop().unwrap();
 }
