@@ -113,19 +113,19 @@ fn a_turn_sweeps_a_slice_and_looking_sweeps_nothing() {
     assert_eq!(pools.usage(&name("own")).expect("known").ports, ports, "before the first sweep");
     let slices = ports.div_ceil(SLICE_PLACES as u64);
     for slice in 0..slices {
-        assert_eq!(pools.of[&name("own")].due_us, 0, "after {slice} slices it is not done");
+        assert_eq!(pools.of[&name("own")].1.due_us, 0, "after {slice} slices it is not done");
         pools.sweep_some(1 + slice * SLICE_EVERY_US);
         // A turn that comes too soon.
         pools.sweep_some(2 + slice * SLICE_EVERY_US);
     }
     let done_us = 1 + (slices - 1) * SLICE_EVERY_US;
-    assert_eq!(pools.of[&name("own")].due_us, done_us + SWEEP_EVERY_US);
+    assert_eq!(pools.of[&name("own")].1.due_us, done_us + SWEEP_EVERY_US);
     // A sweep under way is not begun anew by an apply.
     pools.sweep_some(done_us + SWEEP_EVERY_US);
     let applied = pools.following(&with_rule("100.64.1.0/28", "mss_clamp = 1300"));
     assert_eq!(
-        format!("{:?}", applied.of[&name("own")].sweep),
-        format!("{:?}", pools.of[&name("own")].sweep)
+        format!("{:?}", applied.of[&name("own")].1.sweep),
+        format!("{:?}", pools.of[&name("own")].1.sweep)
     );
 }
 

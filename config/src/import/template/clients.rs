@@ -38,7 +38,7 @@ impl One<'_> {
             draft.leave_out(place, problem, remedy);
             return Settings::new();
         }
-        let by = |word: &str| types.iter().any(|known| *known == word);
+        let by = |word: &str| types.contains(&word);
         let (by_certificate, by_radius) = (by("Certificate"), by("Radius"));
         settings.push(("vpn_client_protocols", "[\"IkeV2\"]".to_owned()));
         settings.push(("vpn_authentication_types", listed(types.iter().map(|word| quoted(word)))));

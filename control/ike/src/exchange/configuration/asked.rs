@@ -54,7 +54,7 @@ pub(crate) fn request(config: &ConnectionConfig, cx: &Cx<'_>) -> Option<Payload>
         })
         .collect();
     let is_asked = !attributes.is_empty();
-    is_asked.then(|| Payload::Configuration(Configuration { kind: CfgType::REQUEST, attributes }))
+    is_asked.then_some(Payload::Configuration(Configuration { kind: CfgType::REQUEST, attributes }))
 }
 
 /// What the peer assigns to a connection that asked; nothing to one that did not.
