@@ -140,10 +140,14 @@ fn a_peer_that_assigns_nothing_carries_nothing() {
 
 #[test]
 fn a_peer_that_serves_clients_only_says_so_to_one_that_asks_for_no_address() {
-    let pair = Pair::connected(1, Link::LAN, |index, config| {
-        asking(&of_one())(index, config);
-        config.request_addresses = false;
-    });
+    let mut pair = Pair::new(1, Link::LAN, &EndpointConfig::default());
+    for index in [1, 0] {
+        configure(&mut pair, index, |index, config| {
+            asking(&of_one())(index, config);
+            config.request_addresses = false;
+        });
+    }
+    pair.run_for(Duration::from_secs(5));
     assert_eq!(status(&pair, 0).failure.unwrap().error, IkeError::AddressRequired, "{}", pair.trace());
     assert_eq!(pair.live_children(), [0, 0], "{}", pair.trace());
 }
@@ -187,7 +191,7 @@ fn a_change_of_the_connection_leaves_the_address_and_the_end_of_asking_ends_it()
         asking(&of_one())(index, config);
         config.request_addresses = false;
     });
-    settle(&mut pair);
+    pair.run_for(Duration::from_secs(100));
     assert_eq!(
         (pair.live_children(), assigned(&pair)),
         ([0, 0], vec!["[] []".to_owned()]),
