@@ -16,6 +16,7 @@ mod local;
 mod nat;
 mod neighbours;
 mod operations;
+mod partial_bursts;
 mod peering;
 mod per_worker;
 mod policy;
