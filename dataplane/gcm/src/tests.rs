@@ -5,6 +5,8 @@ use hex_literal::hex;
 use super::{Aad, Job, Kernel, KernelError, KernelName, Key, KeyLengthError, TAG_BYTES, Verdict};
 
 mod cavp;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod constant_time;
 #[cfg(target_arch = "x86_64")]
 mod emulated;
 mod esp;

@@ -7,16 +7,16 @@ use proptest::prelude::*;
 use crate::{Aad, Job, Kernel, Key, TAG_BYTES, Verdict};
 
 /// Something that seals and opens like a kernel.
-struct Subject {
-    name: String,
-    keys_for: Kernel,
-    seal: Box<Run>,
-    open: Box<Run>,
+pub(super) struct Subject {
+    pub(super) name: String,
+    pub(super) keys_for: Kernel,
+    pub(super) seal: Box<Run>,
+    pub(super) open: Box<Run>,
 }
 
-type Run = dyn Fn(&mut [Job<'_>]);
+pub(super) type Run = dyn Fn(&mut [Job<'_>]);
 
-fn subjects() -> Vec<Subject> {
+pub(super) fn subjects() -> Vec<Subject> {
     let mut subjects: Vec<_> = Kernel::available()
         .map(|kernel| Subject {
             name: kernel.name().to_string(),
