@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossgate_dataplane::forwarding::TunnelId;
-use crossgate_dataplane::gcm::Kernel;
+use crossgate_dataplane::gcm::{self, Kernel};
 use crossgate_dataplane::message::Command;
 use crossgate_dataplane::pmtu::{TooBig, path_mtu_after};
 use crossgate_dataplane::sa::{
@@ -107,37 +107,12 @@ impl Sad {
         policy: DataPolicy,
         workers: &mut Workers,
     ) -> Result<Ticket, InstallError> {
-        let endpoints =
-            Endpoints::new(child.path.local.ip(), child.path.remote.ip()).ok_or(InstallError::Families)?;
-        let encapsulation = encapsulation(&child.path);
-        let lifetime = lifetime(child.limits);
-        let esn = if child.esn == crossgate_ike::crypto::suite::Esn::On { Esn::On } else { Esn::Off };
-        let inbound_spi = spi(child.inbound.spi)?;
-        let inbound = InboundSa::new(InboundParameters {
-            tunnel,
-            spi: inbound_spi,
-            keys: keys::inbound(child.suite, kernel, &child.inbound)?,
-            endpoints,
-            encapsulation,
-            esn,
-            replay_window_packets: policy.replay_window_packets,
-            lifetime,
-        });
-        let outbound = Arc::new(OutboundSa::new(OutboundParameters {
-            tunnel,
-            spi: spi(child.outbound.spi)?,
-            keys: keys::outbound(child.suite, kernel, &child.outbound)?,
-            endpoints,
-            encapsulation,
-            esn,
-            first_sequence: NonZeroU64::MIN,
-            lifetime,
-            dscp: DscpPolicy::Copy,
-            path_mtu_bytes: self.paths.mtu_bytes(path::ends(&child.path), policy.path_mtu_bytes),
-            keepalive: keepalive(&child.path),
-        }));
-        let stats = inbound.stats();
-        workers.at_home(inbound_spi, Command::InstallInbound(Box::new(inbound)));
+        let path_mtu_bytes = self.paths.mtu_bytes(path::ends(&child.path), policy.path_mtu_bytes);
+        let present = DataPolicy { path_mtu_bytes, ..policy };
+        // Keys pass over the stack on their way into the two.
+        let (inbound, outbound) = gcm::scrubbed(|| make(child, tunnel, kernel, present))?;
+        let (inbound_spi, stats) = (inbound.spi(), inbound.stats());
+        workers.at_home(inbound_spi, Command::InstallInbound(inbound));
         self.by_inbound.insert(inbound_spi, child.id);
         let connection = child.connection;
         let pair = Pair {
@@ -336,6 +311,44 @@ fn severity(expiry: Option<Expiry>) -> u8 {
 /// [`InstallError::ReservedSpi`] for 0 to 255.
 pub fn spi(spi: IkeSpi) -> Result<Spi, InstallError> {
     Spi::new(spi.0).ok_or(InstallError::ReservedSpi(spi))
+}
+
+/// Both SAs of a pair.
+fn make(
+    child: &ChildSa,
+    tunnel: TunnelId,
+    kernel: Kernel,
+    policy: DataPolicy,
+) -> Result<(Box<InboundSa>, Arc<OutboundSa>), InstallError> {
+    let endpoints =
+        Endpoints::new(child.path.local.ip(), child.path.remote.ip()).ok_or(InstallError::Families)?;
+    let encapsulation = encapsulation(&child.path);
+    let lifetime = lifetime(child.limits);
+    let esn = if child.esn == crossgate_ike::crypto::suite::Esn::On { Esn::On } else { Esn::Off };
+    let inbound = Box::new(InboundSa::new(InboundParameters {
+        tunnel,
+        spi: spi(child.inbound.spi)?,
+        keys: keys::inbound(child.suite, kernel, &child.inbound)?,
+        endpoints,
+        encapsulation,
+        esn,
+        replay_window_packets: policy.replay_window_packets,
+        lifetime,
+    }));
+    let outbound = Arc::new(OutboundSa::new(OutboundParameters {
+        tunnel,
+        spi: spi(child.outbound.spi)?,
+        keys: keys::outbound(child.suite, kernel, &child.outbound)?,
+        endpoints,
+        encapsulation,
+        esn,
+        first_sequence: NonZeroU64::MIN,
+        lifetime,
+        dscp: DscpPolicy::Copy,
+        path_mtu_bytes: policy.path_mtu_bytes,
+        keepalive: keepalive(&child.path),
+    }));
+    Ok((inbound, outbound))
 }
 
 fn keepalive(path: &Path) -> Option<Duration> {

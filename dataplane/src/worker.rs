@@ -236,8 +236,13 @@ impl Worker {
         handled
     }
 
-    /// Turns until `stop` is set. Registers the thread with DPDK, so that pools keep a cache for it.
+    /// Turns until `stop` is set. Registers the thread with DPDK, so that pools keep a cache for it. No trace of keys is left on the stack.
     pub(crate) fn run(mut self, eal: &Eal, idle: Idle, stop: &AtomicBool) -> Self {
+        gcm::scrubbed(|| self.turns(eal, idle, stop));
+        self
+    }
+
+    fn turns(&mut self, eal: &Eal, idle: Idle, stop: &AtomicBool) {
         let registered = eal.register_thread();
         let mut empty_steps = 0_u32;
         while !stop.load(Ordering::Relaxed) {
@@ -251,8 +256,6 @@ impl Worker {
             }
         }
         drop(registered);
-        gcm::wipe_stack();
-        self
     }
 
     /// Gives the queues back; everything else that the worker owned (tables, packets that waited) is dropped here.

@@ -52,7 +52,7 @@ use std::str::FromStr;
 pub use aad::{Aad, Nonce};
 #[cfg(target_arch = "x86_64")]
 pub use limit::Work;
-pub use wipe::wipe_stack;
+pub use wipe::scrubbed;
 
 use aad::Words;
 #[cfg(target_arch = "x86_64")]

@@ -68,6 +68,13 @@ impl Material {
         &self.round_keys.as_flattened()[..length]
     }
 
+    /// Everything in it that nobody may see.
+    #[cfg(test)]
+    pub(super) fn secrets(&self) -> impl Iterator<Item = [u8; 16]> {
+        let round_keys = &self.round_keys[..=self.rounds()];
+        self.powers.iter().chain(&self.middles).chain(round_keys).copied()
+    }
+
     /// Round key `round`, 0 to [`Material::rounds`].
     #[inline(always)]
     pub(super) fn round_key(&self, round: usize) -> __m128i {
