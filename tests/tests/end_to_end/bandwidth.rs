@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crossgate_pki::testing::Issued;
@@ -146,6 +147,9 @@ fn is_held_to_a_percent(gateway: &Gateway<'_>) -> Result<()> {
     Err(Failure::Untrue(format!("the size was not held and shared: {windows:.2?}")))
 }
 
+/// One at a time: each wants all that the machine can send.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Each wants twice its part.
 fn is_shared(near: &Gateway<'_>, from: &[Host<'_>], to: &[Host<'_>]) -> Result<()> {
     for (from, to) in from.iter().zip(to) {
@@ -170,6 +174,7 @@ fn size() -> String {
 
 #[test]
 fn ten_greedy_tunnels_get_a_tenth_each_of_a_size_that_is_held_to_a_percent() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (one, two) = crossgate_tests::sites::both_ours().unwrap();
     let far = Gateway::start(&two.gateway, gateway(2, MEMBERS, "", Plan::site(2))).unwrap();
     let near = Gateway::start(&one.gateway, gateway(1, MEMBERS, &size(), Plan::site(1))).unwrap();
@@ -192,6 +197,7 @@ fn with_clients(own: &Issued) -> Plan {
 
 #[test]
 fn ten_greedy_ones_of_which_four_are_clients_get_a_tenth_each_of_two_workers() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (wan, one, two) = (Wan::new().unwrap(), Site::new(1).unwrap(), Site::new(2).unwrap());
     wan.plug(1, &one.gateway, "wan").unwrap();
     wan.plug(2, &two.gateway, "wan").unwrap();

@@ -98,12 +98,6 @@ fn tunnel_of_a_branch_follows_when_its_nat_maps_it_anew() {
 }
 
 #[test]
-fn tunnel_of_a_branch_that_speaks_mobike_follows_its_nat() {
-    let settings = Settings { connection_extra: "mobike = yes".to_owned(), dpd_delay_s: 1, ..settings() };
-    follows(plan("ResponderOnly"), &settings).unwrap();
-}
-
-#[test]
 fn tunnel_of_a_branch_in_ikev1_follows_its_nat() {
     let mut plan = plan("ResponderOnly");
     let connection = &mut plan.connections[0];

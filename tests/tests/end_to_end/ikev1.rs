@@ -307,6 +307,7 @@ fn what_comes_out_of_an_ikev1_tunnel_goes_into_an_ikev2_one_and_back() {
         prefixes: prefix(site),
         selectors: Some((prefix(5 - site), prefix(site))),
         extra: extra.to_owned(),
+        mode: "ResponderOnly".to_owned(),
         ..Connection::to_site(site)
     };
     let connections = vec![to(2, "old", "protocol = \"IKEv1\""), to(3, "new", "")];

@@ -46,7 +46,7 @@ pub(super) fn bearer<'a>(
         anchors: vec![root.pem()],
         ..Certificates::default()
     };
-    let local = format!("auth = {auth}\nid = {user}\ncerts = own.pem");
+    let local = format!("auth = {auth}\nid = {user}\ncerts = peer.pem");
     let daemon_extra = format!("tls {{\nversion_max = {tls}\n}}");
     let text = connection(&local, "");
     let settings = Settings {
