@@ -55,7 +55,7 @@ test: ## root: install what is missing, then every test: units, simulation, work
 simulate: ## every simulated test of IKE with SEEDS (10000) seeds: loss, repeats, clocks that jump, rekeys and deletes that meet
 	@CROSSGATE_SEEDS=$(SEEDS) cargo test $(CARGO_VERBOSITY) --workspace --lib sim::tests
 
-interop: ## root: run the end-to-end tests with every peer and write docs/interop.md, who was met and what came of it (8 minutes)
+interop: ## root: run the end-to-end tests with every peer and write docs/interop.md, who was met and what came of it (15 minutes)
 	@tests/setup/install test
 	@echo 'building (a few minutes the first time)'
 	@cargo test --workspace --no-run --quiet
